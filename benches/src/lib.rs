@@ -1,0 +1,1 @@
+//! Placeholder-free library target so that the package builds alone.

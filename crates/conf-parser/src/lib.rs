@@ -1,0 +1,1 @@
+//! Reads keepalived.conf into typed values and diagnostics that name the place and the likely fix.

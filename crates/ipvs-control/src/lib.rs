@@ -1,0 +1,1 @@
+//! IPVS services and destinations over generic netlink, and the logic of a virtual server.

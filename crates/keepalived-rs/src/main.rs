@@ -1,0 +1,2 @@
+//! keepalived in Rust.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Network laboratories for tests: hosts in user and network namespaces, virtual machines, peers.

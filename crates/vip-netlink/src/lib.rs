@@ -1,0 +1,1 @@
+//! Virtual IP addresses on Linux: rtnetlink plans, gratuitous ARP and unsolicited neighbour advertisements.
