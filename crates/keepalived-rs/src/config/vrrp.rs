@@ -1,0 +1,7 @@
+//! The vrrp worker's part of a configuration.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything the vrrp worker is told by a configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct VrrpPart {}
