@@ -1,0 +1,258 @@
+//! What one try of a probe found, and the words keepalived logs for it.
+
+use std::fmt;
+
+/// The result of one try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The server passed the whole check.
+    #[non_exhaustive]
+    Success {
+        /// What was found, in the order found.
+        notes: Vec<Note>,
+    },
+    /// This step passed; the check has further steps (the next URL of an `HTTP_GET`), one per cycle.
+    #[non_exhaustive]
+    Progress {
+        /// What was found, in the order found.
+        notes: Vec<Note>,
+    },
+    /// The server failed this try.
+    Failure(Failure),
+}
+
+impl Outcome {
+    /// The server passed the whole check.
+    #[must_use]
+    pub const fn success(notes: Vec<Note>) -> Self {
+        Self::Success { notes }
+    }
+
+    /// This step passed; there are further steps.
+    #[must_use]
+    pub const fn progress(notes: Vec<Note>) -> Self {
+        Self::Progress { notes }
+    }
+
+    /// The lines that keepalived logs for this outcome of a check of `server` (keepalived writes a server as
+    /// `[192.0.2.10]:tcp:80`).
+    ///
+    /// keepalived logs the lines of a success only while the server is not yet up, and the line of a failure when the
+    /// verdict changes or with `log_all_failures`.
+    #[must_use]
+    pub fn lines(&self, server: &str) -> Vec<String> {
+        match self {
+            Self::Success { notes } | Self::Progress { notes } => {
+                notes.iter().map(|note| note.line(server)).collect()
+            }
+            Self::Failure(failure) => vec![failure.reason.line(server)],
+        }
+    }
+}
+
+/// Why a try failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of failure.
+    pub reason: Reason,
+    /// More about it, for people: the system's error text, the status code received.
+    pub detail: Option<String>,
+}
+
+impl Failure {
+    /// A failure of which no more is known than its kind.
+    #[must_use]
+    pub const fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            detail: None,
+        }
+    }
+
+    /// A failure with more to say.
+    pub fn with_detail(reason: Reason, detail: impl fmt::Display) -> Self {
+        Self {
+            reason,
+            detail: Some(detail.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.detail {
+            Some(detail) => write!(f, "{}: {detail}", self.reason.words()),
+            None => f.write_str(self.reason.words()),
+        }
+    }
+}
+
+/// The kinds of failure, told apart as keepalived's log does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// `TCP_CHECK`: the connection was not made within `connect_timeout`.
+    TcpTimeout,
+    /// `TCP_CHECK`: the connection was refused, the server cannot be reached, or this host could not try.
+    TcpFailed,
+    /// The connection was not made within `connect_timeout`.
+    ConnectTimeout,
+    /// The connection was refused, or the server cannot be reached.
+    ConnectFailed,
+    /// This host could not try: no such interface or local address, no permission, no descriptors.
+    ConnectError,
+    /// The request could not be sent.
+    Request,
+    /// The server was silent for `connect_timeout`, or its answer took longer than any answer may.
+    ReadTimeout,
+    /// The connection broke, or the server closed it before a whole response header.
+    Read,
+    /// The status code is none of the accepted ones, or there is none.
+    StatusCode,
+    /// The body's MD5 is another one.
+    Digest,
+    /// A probe of the caller's own; [`Failure::detail`] says what happened.
+    Other,
+}
+
+impl Reason {
+    /// The words keepalived's log uses.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::TcpTimeout => "timeout",
+            Self::TcpFailed => "failed",
+            Self::ConnectTimeout => "Timeout connecting",
+            Self::ConnectFailed => "Connection failed",
+            Self::ConnectError => "Error connecting",
+            Self::Request => "Cannot send get request to",
+            Self::ReadTimeout => "Timeout HTTP read",
+            Self::Read => "Read error with",
+            Self::StatusCode => "HTTP status code error to",
+            Self::Digest => "MD5 digest error to",
+            Self::Other => "Check failed for",
+        }
+    }
+
+    /// The line keepalived logs for a failure of `server`.
+    #[must_use]
+    pub fn line(self, server: &str) -> String {
+        match self {
+            Self::TcpTimeout | Self::TcpFailed => {
+                format!("TCP connection to {server} {}.", self.words())
+            }
+            _ => format!("{} server {server}.", self.words()),
+        }
+    }
+}
+
+/// Something found on the way to a success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// `TCP_CHECK`: the connection was made.
+    TcpConnected,
+    /// The status code for this path is an accepted one.
+    StatusCode {
+        /// Path of the URL.
+        path: String,
+    },
+    /// The body of this path has the expected MD5.
+    Digest {
+        /// Path of the URL.
+        path: String,
+    },
+    /// The last URL passed.
+    WebServer,
+    /// The server announced another length than it sent. keepalived accepts this.
+    ContentLength {
+        /// Octets announced.
+        announced: u64,
+        /// Octets received.
+        received: u64,
+    },
+}
+
+impl Note {
+    /// The line keepalived logs for it.
+    #[must_use]
+    pub fn line(&self, server: &str) -> String {
+        match self {
+            Self::TcpConnected => format!("TCP connection to {server} success."),
+            Self::StatusCode { path } => {
+                format!("HTTP status code success to {server} url({path})")
+            }
+            Self::Digest { path } => format!("MD5 digest success to {server} url({path})"),
+            Self::WebServer => format!("Remote Web server {server} succeed on service."),
+            Self::ContentLength {
+                announced,
+                received,
+            } => {
+                format!(
+                    "Content-Length {announced} of {server} differs from the {received} octets received"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: &str = "[192.0.2.10]:tcp:80";
+
+    #[test]
+    fn failures_are_logged_in_keepaliveds_words() {
+        let line = |reason| Outcome::from(Failure::new(reason)).lines(SERVER).join("|");
+        assert_eq!(
+            line(Reason::TcpTimeout),
+            "TCP connection to [192.0.2.10]:tcp:80 timeout."
+        );
+        assert_eq!(
+            line(Reason::TcpFailed),
+            "TCP connection to [192.0.2.10]:tcp:80 failed."
+        );
+        assert_eq!(
+            line(Reason::StatusCode),
+            "HTTP status code error to server [192.0.2.10]:tcp:80."
+        );
+        assert_eq!(
+            line(Reason::Request),
+            "Cannot send get request to server [192.0.2.10]:tcp:80."
+        );
+    }
+
+    #[test]
+    fn successes_are_logged_in_keepaliveds_words() {
+        let path = String::from("/health");
+        let notes = vec![
+            Note::StatusCode { path: path.clone() },
+            Note::Digest { path },
+            Note::WebServer,
+        ];
+        assert_eq!(
+            Outcome::success(notes).lines(SERVER),
+            [
+                "HTTP status code success to [192.0.2.10]:tcp:80 url(/health)",
+                "MD5 digest success to [192.0.2.10]:tcp:80 url(/health)",
+                "Remote Web server [192.0.2.10]:tcp:80 succeed on service.",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failure_reads_as_a_sentence() {
+        assert_eq!(
+            Failure::with_detail(Reason::StatusCode, 404).to_string(),
+            "HTTP status code error to: 404"
+        );
+    }
+}
