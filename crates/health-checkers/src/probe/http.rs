@@ -21,10 +21,6 @@ use crate::outcome::{Failure, Note, Outcome, Reason};
 
 pub mod response;
 
-/// Longest time for one response, unless `connect_timeout` is longer. keepalived bounds only each silence, so that a
-/// server sending an octet now and then is never judged; no usable server takes this long.
-const RESPONSE_TIME: Duration = Duration::from_secs(300);
-
 /// Octets read at once.
 const READ_BUFFER: usize = 4096;
 
@@ -39,6 +35,28 @@ pub struct Config {
     pub virtualhost: Option<String>,
     /// What to ask for, in order. At least one.
     pub urls: Vec<Url>,
+    /// Longest time for one response, [`RESPONSE_TIMEOUT`](Self::RESPONSE_TIMEOUT) unless there is reason for another.
+    ///
+    /// keepalived bounds only each silence, by `connect_timeout`, so it never judges a server that sends an octet now
+    /// and then.
+    pub response_timeout: Duration,
+}
+
+impl Config {
+    /// No usable server takes longer for a response: five minutes.
+    pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(300);
+
+    /// A check of `urls` by HTTP/1.0 without a host name.
+    #[must_use]
+    pub const fn new(connect: Connect, urls: Vec<Url>) -> Self {
+        Self {
+            connect,
+            protocol: Protocol::Http10,
+            virtualhost: None,
+            urls,
+            response_timeout: Self::RESPONSE_TIMEOUT,
+        }
+    }
 }
 
 /// Version of the request.
@@ -178,7 +196,7 @@ impl HttpGet {
 
     async fn read(&self, stream: &mut TcpStream) -> Result<Response, Failure> {
         let connect_timeout = self.config.connect.connect_timeout;
-        let deadline = Instant::now() + RESPONSE_TIME.max(connect_timeout);
+        let deadline = Instant::now() + self.config.response_timeout;
         let mut reader = ResponseReader::new(Limits::default());
         let mut buffer = vec![0; READ_BUFFER];
         loop {

@@ -1,0 +1,512 @@
+//! The probes against real servers on the loopback interface, well-behaved and not.
+
+use std::{
+    future::Future,
+    net::{Ipv4Addr, SocketAddr},
+    pin::pin,
+    time::Duration,
+};
+
+use health_checkers::{
+    outcome::{Note, Outcome, Reason},
+    probe::{
+        Connect, Context, Probe,
+        http::{self, HttpGet, Protocol, Url},
+        tcp::Tcp,
+    },
+    schedule::{Attempt, Verdict},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+/// Long enough for a loaded machine; no test waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Short enough to be waited for.
+const SOON: Duration = Duration::from_millis(150);
+
+/// MD5 of "hello".
+const HELLO: [u8; 16] = [
+    0x5d, 0x41, 0x40, 0x2a, 0xbc, 0x4b, 0x2a, 0x76, 0xb9, 0x71, 0x9d, 0x91, 0x10, 0x17, 0xc5, 0x92,
+];
+
+/// A server on a free port that treats each connection with `treat`.
+async fn serve<F>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = std::io::Result<()>> + Send + 'static,
+{
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(treat(stream));
+        }
+    });
+    address
+}
+
+/// A server that reads a request, answers `response`, and then waits for the client to close.
+async fn serve_keep_alive(response: &'static [u8]) -> SocketAddr {
+    serve(move |mut stream| async move {
+        read_request(&mut stream).await?;
+        stream.write_all(response).await?;
+        stream.read(&mut [0; 64]).await.map(drop)
+    })
+    .await
+}
+
+/// A server that reads a request, answers `response`, and closes.
+async fn serve_and_close(response: &'static [u8]) -> SocketAddr {
+    serve(move |mut stream| async move {
+        read_request(&mut stream).await?;
+        stream.write_all(response).await
+    })
+    .await
+}
+
+async fn read_request(stream: &mut TcpStream) -> std::io::Result<String> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8(request).unwrap())
+}
+
+/// An address where nobody listens: no other test uses this host.
+async fn closed_port() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 66), 0))
+        .await
+        .unwrap();
+    listener.local_addr().unwrap()
+}
+
+async fn run(probe: &impl Probe) -> Outcome {
+    run_step(probe, 0).await
+}
+
+async fn run_step(probe: &impl Probe, step: usize) -> Outcome {
+    let cx = Context::new(Attempt { step, retries: 0 }, Verdict::Up);
+    timeout(PATIENCE, probe.run(&cx))
+        .await
+        .expect("a probe ends in time")
+}
+
+fn reason(outcome: &Outcome) -> Option<Reason> {
+    match outcome {
+        Outcome::Failure(failure) => Some(failure.reason),
+        _ => None,
+    }
+}
+
+fn connect(target: SocketAddr) -> Connect {
+    Connect {
+        connect_timeout: PATIENCE,
+        ..Connect::to(target)
+    }
+}
+
+fn impatient(target: SocketAddr) -> Connect {
+    Connect {
+        connect_timeout: SOON,
+        ..Connect::to(target)
+    }
+}
+
+fn get(connect: Connect) -> HttpGet {
+    HttpGet::new(http::Config::new(connect, vec![Url::new("/")])).unwrap()
+}
+
+fn get_with_digest(connect: Connect, digest: [u8; 16]) -> HttpGet {
+    let url = Url {
+        digest: Some(digest),
+        ..Url::new("/")
+    };
+    HttpGet::new(http::Config {
+        protocol: Protocol::Http11,
+        ..http::Config::new(connect, vec![url])
+    })
+    .unwrap()
+}
+
+/// A listener whose queue is full, so that a further connection gets no answer.
+async fn full_queue() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = timeout(SOON, TcpStream::connect(address)).await {
+        queued.push(stream.unwrap());
+        assert!(
+            queued.len() < 100,
+            "a queue for one takes {} connections",
+            queued.len()
+        );
+    }
+    (listener, queued)
+}
+
+mod tcp {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_is_up_and_sees_the_connection_closed_at_once() {
+        let (sender, mut closed) = mpsc::unbounded_channel();
+        let address = serve(move |mut stream| {
+            let sender = sender.clone();
+            async move {
+                let octets = stream.read(&mut [0; 64]).await?;
+                sender.send(octets).unwrap();
+                Ok(())
+            }
+        })
+        .await;
+        let outcome = run(&Tcp::new(connect(address))).await;
+        assert_eq!(outcome, Outcome::success(vec![Note::TcpConnected]));
+        assert_eq!(timeout(PATIENCE, closed.recv()).await.unwrap(), Some(0));
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_fails() {
+        let outcome = run(&Tcp::new(connect(closed_port().await))).await;
+        assert_eq!(reason(&outcome), Some(Reason::TcpFailed), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn no_answer_is_a_time_out() {
+        let (listener, _queued) = full_queue().await;
+        let outcome = run(&Tcp::new(impatient(listener.local_addr().unwrap()))).await;
+        assert_eq!(reason(&outcome), Some(Reason::TcpTimeout), "{outcome:?}");
+    }
+
+    /// Accepts one connection of the probe and returns where it came from.
+    async fn source_of(options: impl FnOnce(Connect) -> Connect) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let probe = Tcp::new(options(connect(listener.local_addr().unwrap())));
+        let (outcome, accepted) = tokio::join!(run(&probe), timeout(PATIENCE, listener.accept()));
+        assert_eq!(outcome, Outcome::success(vec![Note::TcpConnected]));
+        accepted.unwrap().unwrap().1
+    }
+
+    #[tokio::test]
+    async fn bindto_is_the_source_address() {
+        let source = source_of(|connect| Connect {
+            bindto: Some([127, 0, 0, 2].into()),
+            ..connect
+        })
+        .await;
+        assert_eq!(source.ip(), Ipv4Addr::new(127, 0, 0, 2));
+    }
+
+    #[tokio::test]
+    async fn bind_port_is_the_source_port_again_and_again() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let local = closed_port().await;
+        let target = listener.local_addr().unwrap();
+        let bound = Connect {
+            bindto: Some(local.ip()),
+            bind_port: Some(local.port()),
+            ..connect(target)
+        };
+        let probe = Tcp::new(bound);
+        for _ in 0..3 {
+            let (outcome, accepted) =
+                tokio::join!(run(&probe), timeout(PATIENCE, listener.accept()));
+            assert_eq!(outcome, Outcome::success(vec![Note::TcpConnected]));
+            assert_eq!(accepted.unwrap().unwrap().1, local);
+        }
+    }
+
+    #[tokio::test]
+    async fn bind_if_names_an_interface() {
+        let source = source_of(|connect| Connect {
+            bind_if: Some("lo".into()),
+            ..connect
+        })
+        .await;
+        assert!(source.ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn local_errors_fail_the_check() {
+        let address = serve_and_close(b"").await;
+        let no_interface = Connect {
+            bind_if: Some("no-such-if".into()),
+            ..connect(address)
+        };
+        let no_address = Connect {
+            bindto: Some([192, 0, 2, 1].into()),
+            ..connect(address)
+        };
+        for options in [no_interface, no_address] {
+            assert_eq!(
+                reason(&run(&Tcp::new(options.clone())).await),
+                Some(Reason::TcpFailed)
+            );
+            assert_eq!(
+                reason(&run(&get(options)).await),
+                Some(Reason::ConnectError)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn ipv6_works_too() {
+        let Ok(listener) = TcpListener::bind("[::1]:0").await else {
+            eprintln!("skipped: no IPv6 loopback");
+            return;
+        };
+        let outcome = run(&Tcp::new(connect(listener.local_addr().unwrap()))).await;
+        assert_eq!(outcome, Outcome::success(vec![Note::TcpConnected]));
+    }
+}
+
+mod http_get {
+    use super::*;
+
+    fn assert_up(outcome: &Outcome) {
+        let Outcome::Success { notes, .. } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(notes.last(), Some(&Note::WebServer));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_and_closes_is_up() {
+        let address = serve_and_close(b"HTTP/1.0 200 OK\r\n\r\nhello").await;
+        assert_up(&run(&get(connect(address))).await);
+        assert_up(&run(&get_with_digest(connect(address), HELLO)).await);
+    }
+
+    #[tokio::test]
+    async fn a_keep_alive_server_is_up_if_its_body_has_a_length() {
+        let address = serve_keep_alive(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await;
+        assert_up(&run(&get_with_digest(connect(address), HELLO)).await);
+        let address = serve_keep_alive(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        assert_up(&run(&get(connect(address))).await);
+    }
+
+    #[tokio::test]
+    async fn a_keep_alive_server_is_up_if_its_body_has_chunks() {
+        let address = serve_keep_alive(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+        )
+        .await;
+        assert_up(&run(&get_with_digest(connect(address), HELLO)).await);
+    }
+
+    #[tokio::test]
+    async fn a_body_without_end_is_a_time_out() {
+        let address = serve_keep_alive(b"HTTP/1.1 200 OK\r\n\r\nhello").await;
+        let outcome = run(&get(impatient(address))).await;
+        assert_eq!(reason(&outcome), Some(Reason::ReadTimeout), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn urls_are_steps_with_a_connection_each() {
+        let (sender, mut requests) = mpsc::unbounded_channel();
+        let address = serve(move |mut stream| {
+            let sender = sender.clone();
+            async move {
+                sender.send(read_request(&mut stream).await?).unwrap();
+                stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").await
+            }
+        })
+        .await;
+        let second = Url {
+            virtualhost: Some("second.example.org".into()),
+            ..Url::new("/second")
+        };
+        let config = http::Config::new(connect(address), vec![Url::new("/first"), second]);
+        let probe = HttpGet::new(config).unwrap();
+        let passed = vec![Note::StatusCode {
+            path: "/first".into(),
+        }];
+        assert_eq!(run_step(&probe, 0).await, Outcome::progress(passed));
+        assert_up(&run_step(&probe, 1).await);
+        let expected = [
+            format!("GET /first HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\nHost: {address}\r\n\r\n"),
+            "GET /second HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\nHost: second.example.org\r\n\r\n".into(),
+        ];
+        for request in expected {
+            assert_eq!(
+                timeout(PATIENCE, requests.recv()).await.unwrap(),
+                Some(request)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_status_or_digest_fails() {
+        let address = serve_and_close(b"HTTP/1.0 503 Busy\r\n\r\nhello").await;
+        assert_eq!(
+            reason(&run(&get(connect(address))).await),
+            Some(Reason::StatusCode)
+        );
+        let address = serve_and_close(b"HTTP/1.0 200 OK\r\n\r\nbye").await;
+        let outcome = run(&get_with_digest(connect(address), HELLO)).await;
+        assert_eq!(reason(&outcome), Some(Reason::Digest));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_fails() {
+        let address = serve_and_close(b"220 mail.example.org ESMTP\r\n\r\n").await;
+        assert_eq!(
+            reason(&run(&get(connect(address))).await),
+            Some(Reason::StatusCode)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_and_a_silent_one_are_told_apart() {
+        let outcome = run(&get(connect(closed_port().await))).await;
+        assert_eq!(reason(&outcome), Some(Reason::ConnectFailed));
+        let (listener, _queued) = full_queue().await;
+        let outcome = run(&get(impatient(listener.local_addr().unwrap()))).await;
+        assert_eq!(reason(&outcome), Some(Reason::ConnectTimeout));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_without_an_answer_fails() {
+        let address = serve_and_close(b"").await;
+        assert_eq!(
+            reason(&run(&get(connect(address))).await),
+            Some(Reason::Read)
+        );
+        let address = serve_and_close(b"HTTP/1.0 200 OK\r\nServer: x\r\n").await;
+        assert_eq!(
+            reason(&run(&get(connect(address))).await),
+            Some(Reason::Read)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_resets_within_its_answer_fails() {
+        let address = serve(|mut stream| async move {
+            read_request(&mut stream).await?;
+            stream
+                .write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 50\r\n\r\nhello")
+                .await?;
+            stream.set_zero_linger()
+        })
+        .await;
+        assert_eq!(
+            reason(&run(&get(connect(address))).await),
+            Some(Reason::Read)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_is_a_time_out() {
+        let address = serve_keep_alive(b"").await;
+        assert_eq!(
+            reason(&run(&get(impatient(address))).await),
+            Some(Reason::ReadTimeout)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_slow_server_is_up_if_no_silence_is_too_long() {
+        let pace = Duration::from_millis(10);
+        let address = serve(move |mut stream| async move {
+            stream.set_nodelay(true)?;
+            read_request(&mut stream).await?;
+            for octet in b"HTTP/1.0 200 OK\r\nServer: slow\r\nX: y\r\n\r\nhello" {
+                stream.write_u8(*octet).await?;
+                sleep(pace).await;
+            }
+            Ok(())
+        })
+        .await;
+        let start = Instant::now();
+        let patience = Duration::from_millis(400);
+        let options = Connect {
+            connect_timeout: patience,
+            ..Connect::to(address)
+        };
+        assert_up(&run(&get_with_digest(options, HELLO)).await);
+        assert!(
+            start.elapsed() > patience,
+            "the whole takes longer than one silence may"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_trickles_for_ever_is_a_time_out() {
+        let address = serve(|mut stream| async move {
+            stream.write_all(b"HTTP/1.0 200 OK\r\n").await?;
+            loop {
+                stream.write_u8(b'x').await?;
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        let config = http::Config::new(connect(address), vec![Url::new("/")]);
+        let probe = HttpGet::new(http::Config {
+            response_timeout: SOON,
+            ..config
+        })
+        .unwrap();
+        assert_eq!(reason(&run(&probe).await), Some(Reason::ReadTimeout));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_floods_for_ever_is_a_time_out() {
+        let address = serve(|mut stream| async move {
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").await?;
+            loop {
+                stream.write_all(&[b'x'; 65536]).await?;
+            }
+        })
+        .await;
+        let config = http::Config::new(connect(address), vec![Url::new("/")]);
+        let probe = HttpGet::new(http::Config {
+            response_timeout: SOON,
+            ..config
+        })
+        .unwrap();
+        assert_eq!(reason(&run(&probe).await), Some(Reason::ReadTimeout));
+    }
+
+    #[tokio::test]
+    async fn an_endless_header_is_refused() {
+        let address = serve(|mut stream| async move {
+            stream.write_all(b"HTTP/1.0 200 OK\r\n").await?;
+            loop {
+                stream.write_all(b"X-Filler: nothing\r\n").await?;
+            }
+        })
+        .await;
+        let outcome = run(&get(connect(address))).await;
+        assert_eq!(reason(&outcome), Some(Reason::Read), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_try_closes_its_connection() {
+        let (sender, mut ended) = mpsc::unbounded_channel();
+        let address = serve(move |mut stream| {
+            let sender = sender.clone();
+            async move {
+                read_request(&mut stream).await?;
+                sender.send(false).unwrap();
+                assert_eq!(stream.read(&mut [0; 64]).await?, 0);
+                sender.send(true).unwrap();
+                Ok(())
+            }
+        })
+        .await;
+        let probe = get(connect(address));
+        {
+            let mut attempt = pin!(run(&probe));
+            let asked = tokio::select! {
+                asked = ended.recv() => asked,
+                outcome = &mut attempt => panic!("{outcome:?}"),
+            };
+            assert_eq!(asked, Some(false));
+        }
+        assert_eq!(timeout(PATIENCE, ended.recv()).await.unwrap(), Some(true));
+    }
+}
