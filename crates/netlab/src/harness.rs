@@ -1,0 +1,271 @@
+//! A runner for test binaries with `harness = false`: enters namespaces of its own, then runs the cases one after the other.
+//!
+//! ```no_run
+//! use netlab::Lab;
+//! use netlab::harness::{self, CaseResult, case};
+//!
+//! fn two_hosts_exist() -> CaseResult {
+//!     let lab = Lab::new()?;
+//!     lab.host("r1")?;
+//!     lab.host("r2")?;
+//!     Ok(())
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     harness::main(&[case("two_hosts_exist", two_hosts_exist)])
+//! }
+//! ```
+//!
+//! Understood of libtest's arguments: names to run (parts of names, or whole ones with `--exact`), `--skip NAME`, `--list`, `--ignored`
+//! (nothing is); others are accepted and change nothing. The last line is `N passed, N failed, N skipped`.
+
+use std::any::Any;
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{env, thread};
+
+use crate::error::Skip;
+use crate::isolation::enter;
+
+/// With the value `required`, a skipped case counts as a failure.
+pub const REQUIRED: &str = "KEEPALIVED_RS_LABS";
+/// How long one case may take unless it says otherwise.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Why a case did not pass. Made by `?` from any error; [`Skip`] is the one that skips.
+#[derive(Debug)]
+pub enum Stop {
+    /// Something is wrong.
+    Failed(String),
+    /// It cannot be known on this machine.
+    Skipped(Skip),
+}
+
+impl Stop {
+    /// A failure with a reason of one's own.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::Failed(reason.into())
+    }
+}
+
+impl<E: Error + 'static> From<E> for Stop {
+    fn from(error: E) -> Self {
+        match (&error as &dyn Error).downcast_ref::<Skip>() {
+            Some(skip) => Self::Skipped(skip.clone()),
+            None => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What a case returns; a panic is a failure too.
+pub type CaseResult = Result<(), Stop>;
+
+/// A named test.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    name: &'static str,
+    run: fn() -> CaseResult,
+    deadline: Duration,
+}
+
+/// A test that may take two minutes.
+pub const fn case(name: &'static str, run: fn() -> CaseResult) -> Case {
+    Case {
+        name,
+        run,
+        deadline: DEADLINE,
+    }
+}
+
+impl Case {
+    /// The same test with another deadline.
+    #[must_use]
+    pub const fn within(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+}
+
+/// Runs the `cases` that the program's arguments select, each inside the program's own namespaces; the whole `main` of a test binary. Where
+/// namespaces are refused, every case is skipped with that reason.
+pub fn main(cases: &[Case]) -> ExitCode {
+    let selection = Selection::new(env::args().skip(1));
+    let chosen: Vec<_> = cases
+        .iter()
+        .filter(|case| selection.chooses(case.name))
+        .collect();
+    if selection.list {
+        for case in chosen {
+            println!("{}: test", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let refused = enter().err();
+    let mut summary = Summary::default();
+    for case in chosen {
+        let result = match &refused {
+            None => run(case),
+            Some(refused) => Err(Skip(format!("{refused}; {}", refused.hint())).into()),
+        };
+        summary.count(case.name, &result);
+    }
+    summary.finish(env::var(REQUIRED).is_ok_and(|value| value == "required"))
+}
+
+/// On a thread of its own, so that a case that hangs can be given up. What it leaves behind ends with the program.
+fn run(case: &Case) -> CaseResult {
+    let (sender, receiver) = mpsc::channel();
+    let function = case.run;
+    thread::spawn(move || {
+        let result = catch_unwind(AssertUnwindSafe(function));
+        sender.send(result.unwrap_or_else(|panic| Err(Stop::failed(message(&*panic)))))
+    });
+    let late = |_| {
+        Err(Stop::failed(format!(
+            "not finished after {:?}",
+            case.deadline
+        )))
+    };
+    receiver.recv_timeout(case.deadline).unwrap_or_else(late)
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!(
+        "panicked: {}",
+        text.unwrap_or("with a value that is no text")
+    )
+}
+
+#[derive(Debug, Default)]
+struct Summary {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Summary {
+    fn count(&mut self, name: &str, result: &CaseResult) {
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                println!("test {name} ... ok");
+            }
+            Err(Stop::Failed(reason)) => {
+                self.failed += 1;
+                println!("test {name} ... FAILED\n    {reason}");
+            }
+            Err(Stop::Skipped(Skip(reason))) => {
+                self.skipped += 1;
+                println!("test {name} ... skipped: {reason}");
+            }
+        }
+    }
+
+    fn finish(&self, all_required: bool) -> ExitCode {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = *self;
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+        if failed > 0 || (all_required && skipped > 0) {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Which cases the arguments ask for.
+#[derive(Debug, Default)]
+struct Selection {
+    names: Vec<String>,
+    skipped: Vec<String>,
+    exact: bool,
+    list: bool,
+    ignored: bool,
+}
+
+impl Selection {
+    fn new(mut arguments: impl Iterator<Item = String>) -> Self {
+        let mut selection = Self::default();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--exact" => selection.exact = true,
+                "--list" => selection.list = true,
+                "--ignored" => selection.ignored = true,
+                "--skip" => selection.skipped.extend(arguments.next()),
+                "--format" | "--test-threads" | "--color" | "--logfile" | "-Z" => {
+                    drop(arguments.next())
+                }
+                option if option.starts_with('-') => {}
+                _ => selection.names.push(argument),
+            }
+        }
+        selection
+    }
+
+    fn chooses(&self, name: &str) -> bool {
+        let matches = |pattern: &String| {
+            if self.exact {
+                name == pattern
+            } else {
+                name.contains(pattern.as_str())
+            }
+        };
+        !self.ignored
+            && (self.names.is_empty() || self.names.iter().any(matches))
+            && !self.skipped.iter().any(matches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(arguments: &[&str]) -> Selection {
+        Selection::new(arguments.iter().map(|&argument| argument.to_owned()))
+    }
+
+    #[test]
+    fn parts_of_names_choose_and_exact_names_choose_exactly() {
+        assert!(selection(&[]).chooses("failover_v4"));
+        assert!(selection(&["failover"]).chooses("failover_v4"));
+        assert!(!selection(&["failover", "--exact", "--nocapture"]).chooses("failover_v4"));
+        assert!(selection(&["failover_v4", "--exact"]).chooses("failover_v4"));
+        assert!(!selection(&["--skip", "v4"]).chooses("failover_v4"));
+    }
+
+    #[test]
+    fn nothing_is_ignored_when_a_runner_lists() {
+        let list = selection(&["--list", "--format", "terse", "--ignored"]);
+        assert!(list.list && !list.chooses("failover_v4"));
+        assert!(selection(&["--list", "--format", "terse"]).chooses("failover_v4"));
+    }
+
+    #[test]
+    fn a_skip_fails_only_where_the_labs_are_required() {
+        let mut summary = Summary::default();
+        summary.count("a", &Ok(()));
+        summary.count("b", &Err(Skip("no reason".to_owned()).into()));
+        assert_eq!(summary.finish(false), ExitCode::SUCCESS);
+        assert_eq!(summary.finish(true), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn a_panic_and_a_hang_are_failures() {
+        let failed = |case: &Case| matches!(run(case), Err(Stop::Failed(_)));
+        assert!(failed(&case("panics", || panic!("on purpose"))));
+        let hangs = case("hangs", || {
+            thread::park();
+            Ok(())
+        });
+        assert!(failed(&hangs.within(Duration::from_millis(10))));
+    }
+}

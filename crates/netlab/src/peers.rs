@@ -1,0 +1,104 @@
+//! Other people's programs to test against: Debian packages, unpacked and never installed.
+//!
+//! `crates/netlab/peers.sh` fetches them (`apt-get download`) into `$KEEPALIVED_RS_PEERS`, or else `keepalived-rs/peers` in the user's cache
+//! folder, one tree per package.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::error::Skip;
+use crate::process::Program;
+
+/// The folder with one unpacked tree per package.
+pub const FOLDER: &str = "KEEPALIVED_RS_PEERS";
+
+/// A program and where its libraries are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The program.
+    pub path: PathBuf,
+    /// Folders of its own libraries; none for a program that is installed.
+    pub libraries: Vec<PathBuf>,
+}
+
+impl Peer {
+    /// To be started in a [`Host`](crate::Host).
+    pub fn program(&self) -> Program {
+        let program = Program::new(&self.path);
+        match env::join_paths(&self.libraries) {
+            Ok(path) if !path.is_empty() => program.env("LD_LIBRARY_PATH", path),
+            _ => program,
+        }
+    }
+}
+
+/// C keepalived, as Debian builds it. Only the unpacked one counts: an installed program of that name may be another version, or ours.
+///
+/// # Errors
+/// [`Skip`] if it was not fetched.
+pub fn keepalived() -> Result<Peer, Skip> {
+    unpacked("keepalived", "usr/sbin/keepalived")
+}
+
+/// tshark, installed or unpacked.
+///
+/// # Errors
+/// [`Skip`] if there is none.
+pub fn tshark() -> Result<Peer, Skip> {
+    installed("tshark").map_or_else(|| unpacked("tshark", "usr/bin/tshark"), Ok)
+}
+
+/// A program of a package that was fetched by `peers.sh`: `path` is relative to the root.
+///
+/// # Errors
+/// [`Skip`] if it was not.
+pub fn unpacked(package: &str, path: &str) -> Result<Peer, Skip> {
+    let tree = folder()
+        .map(|folder| folder.join(package))
+        .unwrap_or_default();
+    let path = tree.join(path);
+    if !path.is_file() {
+        return Err(Skip(format!(
+            "no {package} to test against; crates/netlab/peers.sh {package} fetches it"
+        )));
+    }
+    Ok(Peer {
+        path,
+        libraries: ["usr/lib", "lib"]
+            .iter()
+            .flat_map(|folder| libraries(&tree.join(folder)))
+            .collect(),
+    })
+}
+
+fn folder() -> Option<PathBuf> {
+    let set = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set(FOLDER).or_else(|| {
+        let cache =
+            set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
+        Some(cache.join("keepalived-rs/peers"))
+    })
+}
+
+/// Debian keeps libraries in a folder per architecture, for instance x86_64-linux-gnu.
+fn libraries(folder: &Path) -> Vec<PathBuf> {
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().contains("-linux-gnu") && path.is_dir())
+        .collect()
+}
+
+fn installed(program: &str) -> Option<Peer> {
+    let path = env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())?;
+    Some(Peer {
+        path,
+        libraries: Vec::new(),
+    })
+}
