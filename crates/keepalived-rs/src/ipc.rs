@@ -68,8 +68,6 @@ pub(crate) struct Common {
     pub(crate) build: String,
     /// How to log.
     pub(crate) log: crate::log::Options,
-    /// `-X`: also flush addresses that the program does not believe it has set.
-    pub(crate) release_vips: bool,
     /// `-V`: leave addresses in place at stop and send no priority 0.
     pub(crate) dont_release_vrrp: bool,
     /// `-I`: leave the IPVS configuration in place at stop.
@@ -193,7 +191,7 @@ pub(crate) enum NotifyEvent {
 }
 
 /// The states that `notify` scripts are told of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum NotifyState {
     /// `MASTER`
     Active,
@@ -309,6 +307,24 @@ impl Channel {
             .collect();
         let bytes = buffer.get(..got.bytes).unwrap_or_default();
         Ok(Some((decode(bytes)?, fds)))
+    }
+
+    /// As [`receive`](Self::receive), but waits for a message.
+    ///
+    /// # Errors
+    /// `InvalidData` when it is not an `M`; the socket's.
+    pub(crate) fn wait<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        loop {
+            let mut fds = [rustix::event::PollFd::new(&self.fd, rustix::event::PollFlags::IN)];
+            match rustix::event::poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match self.receive() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
     }
 }
 

@@ -1,10 +1,255 @@
 //! keepalived in Rust: VRRP failover and IPVS load balancing from unmodified `keepalived.conf`.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tracing::{debug, error, info, warn};
+
+use cli::{Cli, Command};
+use ipc::{Channel, Common, Order, Role};
+
+mod cli;
+mod compat;
 mod config;
 mod ipc;
 mod log;
+mod pid_file;
 mod privileges;
 mod reader;
+mod supervisor;
+mod systemd;
 mod workers;
 
-fn main() {}
+/// The first argument of a process that the supervisor started; its role follows.
+const CHILD_ARGUMENT: &str = "--child";
+
+/// Exit status of a fatal failure (`behaviour.md` §1.2).
+const EXIT_FATAL: u8 = 1;
+
+/// Exit status of an internal error: a worker that ends with it is restarted.
+const EXIT_INTERNAL: u8 = 70;
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let first = arguments.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let status = match first {
+        CHILD_ARGUMENT => child(arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default()),
+        _ => {
+            let (command, remarks) = cli::parse(arguments.drain(..));
+            for remark in remarks {
+                eprintln!("{remark}");
+            }
+            match command {
+                Command::Print(text) => {
+                    print!("{text}");
+                    0
+                }
+                Command::Complain(text, status) => {
+                    eprint!("{text}");
+                    status
+                }
+                Command::Daemon(cli) => daemon(&cli).unwrap_or_else(|error| {
+                    eprintln!("keepalived-rs: {error:#}");
+                    EXIT_FATAL
+                }),
+            }
+        }
+    };
+    ExitCode::from(status)
+}
+
+/// Tests the configuration, or runs the daemon.
+fn daemon(cli: &Cli) -> anyhow::Result<u8> {
+    if let Some(mode) = cli.umask {
+        rustix::process::umask(rustix::fs::Mode::from_bits_truncate(mode));
+    }
+    let source = source(cli)?;
+    match &cli.config_test {
+        Some(output) => config_test(&source, output.as_deref()),
+        None => run(cli, source),
+    }
+}
+
+fn source(cli: &Cli) -> anyhow::Result<reader::Source> {
+    let workers = match (cli.vrrp_only, cli.checker_only) {
+        (true, _) => BTreeSet::from([Role::Vrrp]),
+        (false, true) => BTreeSet::from([Role::Checker]),
+        (false, false) => BTreeSet::from([Role::Vrrp, Role::Checker]),
+    };
+    Ok(reader::Source {
+        // A daemon changes to `/`, and a reload comes later.
+        file: std::path::absolute(&cli.file).with_context(|| format!("finding {}", cli.file.display()))?,
+        config_id: cli.config_id.clone().unwrap_or_else(host_name),
+        workers,
+        allow_unsupported: cli.allow_unsupported,
+        all: cli.all,
+    })
+}
+
+/// The node name up to its first dot.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// `-t`: every finding, and the status of the worst.
+fn config_test(source: &reader::Source, output: Option<&Path>) -> anyhow::Result<u8> {
+    let checked = reader::check(source);
+    let colour = output.is_none() && std::io::stderr().is_terminal();
+    let text = checked.render(colour);
+    match output {
+        None => std::io::stderr().write_all(text.as_bytes())?,
+        Some(path) => append(path, &text).with_context(|| format!("writing to {}", path.display()))?,
+    }
+    Ok(checked.config_test_status())
+}
+
+fn append(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o644)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)?
+        .write_all(text.as_bytes())
+}
+
+fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
+    let mut pid_file = match pid_file::PidFile::take(&cli.pid_file) {
+        Ok(file) => file,
+        Err(pid_file::PidFileError::AlreadyRunning) => {
+            eprintln!("daemon is already running");
+            return Ok(0);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let settings = settings(cli, source);
+    // Before the process goes into the background and before it has a second thread: a refused file is the caller's
+    // to see.
+    let first = supervisor::read_first(&settings)?;
+    if !settings.common.log.console {
+        first.complain();
+    }
+    rustix::thread::set_name(c"keepalived").context("setting the process name")?;
+    if !cli.dont_fork {
+        nix::unistd::daemon(false, false).context("going into the background")?;
+    }
+    pid_file.write(std::process::id())?;
+    let log = log::start(log::ident(None), &settings.common.log);
+    say_hello(cli);
+    let result = match first.report() {
+        Some(refused) => {
+            error!("The configuration is refused; nothing was started");
+            systemd::notify(&systemd::State::Failed { errno: 22 });
+            Ok(refused)
+        }
+        None => supervisor::run(settings, first),
+    };
+    if let Err(error) = &result {
+        error!("{error:#}");
+    }
+    info!("Stopped Keepalived v{} (keepalived-rs)", env!("CARGO_PKG_VERSION"));
+    log.finish();
+    result.or(Ok(EXIT_FATAL))
+}
+
+fn settings(cli: &Cli, source: reader::Source) -> supervisor::Settings {
+    let common = Common {
+        build: ipc::BUILD_ID.to_owned(),
+        log: log::Options {
+            console: cli.log_console && cli.dont_fork,
+            syslog: !cli.no_syslog,
+            facility: cli.facility,
+            detail: cli.detail,
+            suffix: String::new(),
+        },
+        dont_release_vrrp: cli.dont_release_vrrp,
+        dont_release_ipvs: cli.dont_release_ipvs,
+    };
+    supervisor::Settings {
+        common,
+        source,
+        respawn: !cli.dont_respawn,
+        ignore_sigint: cli.ignore_sigint,
+        pid_files: BTreeMap::from([
+            (Role::Vrrp, cli.vrrp_pid_file.clone()),
+            (Role::Checker, cli.checker_pid_file.clone()),
+        ]),
+    }
+}
+
+/// The first lines of keepalived's log (`behaviour.md` §1.5).
+fn say_hello(cli: &Cli) {
+    info!("Starting Keepalived v{} (keepalived-rs)", env!("CARGO_PKG_VERSION"));
+    let kernel = rustix::system::uname();
+    info!("Running on Linux {} {}", kernel.release().to_string_lossy(), kernel.version().to_string_lossy());
+    let words: Vec<_> = std::env::args().map(|word| format!("'{word}'")).collect();
+    info!("Command line: {}", words.join(" "));
+    debug!("Opening file '{}'.", cli.file.display());
+    info!("Configuration file {}", cli.file.display());
+    for option in &cli.not_yet {
+        warn!("Option {option} is accepted but does nothing yet");
+    }
+    if cli.core_dump {
+        let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+        if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, unlimited) {
+            warn!("Core dumps stay limited: {error}");
+        }
+    }
+}
+
+/// A process that the supervisor started.
+fn child(word: &str) -> u8 {
+    let Some(role) = Role::from_word(word) else {
+        eprintln!("{CHILD_ARGUMENT} is for the supervisor's own use");
+        return EXIT_FATAL;
+    };
+    match start_child(role) {
+        Ok(status) => status,
+        Err(error) => {
+            error!("{error:#}");
+            eprintln!("keepalived-rs {word}: {error:#}");
+            EXIT_INTERNAL
+        }
+    }
+}
+
+fn start_child(role: Role) -> anyhow::Result<u8> {
+    let channel = Channel::inherited().context("standard input is not the supervisor's socket")?;
+    let Some((Order::Hello(common), _)) = channel.wait::<Order>()? else {
+        anyhow::bail!("the supervisor did not say hello");
+    };
+    anyhow::ensure!(common.build == ipc::BUILD_ID, "the supervisor is of build {}", common.build);
+    privileges::drop_to(role).context("giving up privileges")?;
+    rustix::thread::set_name(c"keepalived").context("setting the process name")?;
+    if role == Role::Reader {
+        return reader::run(&channel);
+    }
+    let log = log::start(log::ident(Some(role)), &common.log);
+    let status = match role {
+        Role::Vrrp => workers::vrrp::run(channel, &common),
+        Role::Checker => workers::checker::run(channel, &common),
+        Role::Runner => workers::runner::run(channel, &common),
+        Role::Cleanup => cleanup(&channel),
+        Role::Reader => Ok(0),
+    };
+    if let Err(error) = &status {
+        error!("{error:#}");
+    }
+    log.finish();
+    Ok(status.unwrap_or(EXIT_INTERNAL))
+}
+
+/// Withdraws what a VRRP worker that may not be restarted in time left behind.
+fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
+    let Some((Order::Prepare { .. }, fds)) = channel.wait::<Order>()? else {
+        anyhow::bail!("the supervisor did not say what to clean up");
+    };
+    let part = fds.first().context("no configuration was attached")?;
+    workers::vrrp::cleanup(&ipc::unseal(part)?)?;
+    Ok(0)
+}

@@ -1,11 +1,34 @@
 //! The reader: a short-lived process that reads the files, checks them against this host and hands each worker its
 //! part. Whatever a file does to it, the running daemon is untouched.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use anyhow::Context;
+use conf_parser::{Class, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
 use serde::{Deserialize, Serialize};
 
-use crate::ipc::Role;
+use crate::config::checker::CheckerPart;
+use crate::config::runner::RunnerPart;
+use crate::config::vrrp::VrrpPart;
+use crate::ipc::{self, Channel, Order, Report, Role};
+
+/// The largest configuration file that is read.
+const MAX_FILE: u64 = 64 << 20;
+
+/// The address space of a reader; a file that needs more is refused.
+const MAX_MEMORY: u64 = 4 << 30;
+
+/// Exit status when the main file cannot be read (`behaviour.md` §1.2).
+const EXIT_NO_CONFIG: u8 = 6;
+
+/// Exit status when the configuration is refused.
+const EXIT_CONFIG: u8 = 2;
 
 /// What to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,32 +37,224 @@ pub(crate) struct Source {
     pub(crate) file: PathBuf,
     /// Identity for `@id` lines.
     pub(crate) config_id: String,
-    /// `-P`, `-C`: which workers are wanted at all.
-    pub(crate) only: Vec<Role>,
+    /// Which workers may run at all: both, or one with `-P` or `-C`.
+    pub(crate) workers: BTreeSet<Role>,
     /// `--allow-unsupported`: start although a keyword that can change traffic is not acted on yet.
     pub(crate) allow_unsupported: bool,
     /// `--all`: start every worker even without configuration for it.
     pub(crate) all: bool,
 }
 
-/// What came of it.
+/// What came of it. The findings travel beside it as a sealed memfd, before the parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reading {
-    /// Rendered findings, in the order of the file.
-    pub(crate) findings: Vec<Finding>,
     /// The exit status of a refused start; `None` when the configuration can run.
     pub(crate) refused: Option<u8>,
     /// The workers that this configuration needs; their parts are attached in this order.
     pub(crate) parts: Vec<Role>,
-    /// `child_wait_time`, seconds.
-    pub(crate) child_wait_seconds: u32,
+    /// `child_wait_time`.
+    pub(crate) child_wait: Duration,
 }
 
 /// One line for the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
+    /// It alone refuses the start.
+    pub(crate) refuses: bool,
     /// Worth `ERROR` rather than `INFO`.
     pub(crate) error: bool,
-    /// The text.
+    /// `FILE:LINE:COLUMN: text`, as far as there is a place.
     pub(crate) text: String,
+}
+
+/// A file that was read and checked against this host.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    parsed: Parsed,
+    /// Known keywords that are not acted on yet and can change traffic refuse the start.
+    allow_unsupported: bool,
+}
+
+/// Reads and checks `source`.
+pub(crate) fn check(source: &Source) -> Checked {
+    let options = conf_parser::Options {
+        config_id: source.config_id.clone(),
+        random_seed: u64::from(std::process::id()),
+        ..conf_parser::Options::default()
+    };
+    let mut parsed = conf_parser::parse(&FileLoader, &source.file, &options);
+    let interfaces = conf_parser::check_interfaces(&parsed.config, |name| nix::net::if_::if_nametoindex(name).is_ok());
+    parsed.diagnostics.extend(interfaces);
+    parsed.diagnostics.sort_by_key(|finding| finding.span);
+    Checked { parsed, allow_unsupported: source.allow_unsupported }
+}
+
+impl Checked {
+    /// The exit status of a refused start.
+    fn refused(&self) -> Option<u8> {
+        if !self.parsed.main_file_read() || self.parsed.diagnostics.iter().any(missing_file) {
+            Some(EXIT_NO_CONFIG)
+        } else if self.parsed.refuses_start() || self.traffic_unsupported().next().is_some() {
+            Some(EXIT_CONFIG)
+        } else {
+            None
+        }
+    }
+
+    fn traffic_unsupported(&self) -> impl Iterator<Item = &conf_parser::Unsupported> {
+        let refuses = !self.allow_unsupported;
+        self.parsed.unsupported.iter().filter(move |usage| refuses && usage.effect == Effect::Traffic)
+    }
+
+    /// Every finding as a line, in the order of the file.
+    fn findings(&self) -> Vec<Finding> {
+        let parsed = &self.parsed;
+        let mut lines: Vec<_> = parsed
+            .diagnostics
+            .iter()
+            .map(|finding| (finding.span, line_of(finding, parsed)))
+            .chain(parsed.unsupported.iter().map(|usage| (Some(usage.span), self.unsupported_line(usage))))
+            .collect();
+        lines.sort_by_key(|(span, _)| *span);
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    fn unsupported_line(&self, usage: &conf_parser::Unsupported) -> Finding {
+        let place = self.parsed.sources.location(usage.span).map(|place| format!("{place}: ")).unwrap_or_default();
+        let block = if usage.block.is_empty() { "the top level" } else { &usage.block };
+        let keyword = &usage.keyword;
+        match usage.effect {
+            Effect::None => Finding {
+                refuses: false,
+                error: false,
+                text: format!("{place}'{keyword}' in {block} is known, not acted on yet"),
+            },
+            Effect::Traffic => {
+                let refuses = !self.allow_unsupported;
+                let end = if refuses { "start with --allow-unsupported to run without it" } else { "running without it" };
+                Finding {
+                    refuses,
+                    error: true,
+                    text: format!("{place}'{keyword}' in {block} is not acted on yet and can change traffic; {end}"),
+                }
+            }
+        }
+    }
+
+    /// The exit status of `--config-test`. What C keepalived would run without remark is no finding here either.
+    pub(crate) fn config_test_status(&self) -> u8 {
+        conf_parser::config_test_exit_code(&self.parsed.diagnostics)
+    }
+
+    /// Every finding with its source, for a person.
+    pub(crate) fn render(&self, colour: bool) -> String {
+        let mut text = crate::compat::render(&self.parsed, colour);
+        for usage in &self.parsed.unsupported {
+            text.push_str(&format!("note: {}\n", self.unsupported_line(usage).text));
+        }
+        text
+    }
+}
+
+/// A required file that is not there ends the start with its own status.
+fn missing_file(finding: &Diagnostic) -> bool {
+    finding.refuses_start && finding.class == Class::FileNotFound
+}
+
+fn line_of(finding: &Diagnostic, parsed: &Parsed) -> Finding {
+    let place = finding.span.and_then(|span| parsed.sources.location(span));
+    let mut text = place.map(|place| format!("{place}: ")).unwrap_or_default();
+    text.push_str(&finding.message);
+    for more in [&finding.label, &finding.help].into_iter().flatten() {
+        text.push_str("; ");
+        text.push_str(more);
+    }
+    Finding { refuses: finding.refuses_start, error: finding.severity == Severity::Error, text }
+}
+
+/// The reader process: one order in, one report out.
+pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
+    limit_memory()?;
+    let Some((Order::Read(source), _)) = channel.wait::<Order>()? else {
+        anyhow::bail!("the supervisor did not say what to read");
+    };
+    let checked = check(&source);
+    let (reading, parts) = split(&checked, &source)?;
+    let findings = ipc::seal(&checked.findings())?;
+    let fds: Vec<_> = std::iter::once(findings.as_fd()).chain(parts.iter().map(AsFd::as_fd)).collect();
+    channel.send(&Report::Reading(reading), &fds)?;
+    Ok(0)
+}
+
+/// Each worker's part, and who is needed.
+fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
+    let config = &checked.parsed.config;
+    let mut reading =
+        Reading { refused: checked.refused(), parts: Vec::new(), child_wait: config.global.child_wait_time };
+    let mut parts = Vec::new();
+    if reading.refused.is_some() {
+        return Ok((reading, parts));
+    }
+    let mut add = |role, part: std::io::Result<OwnedFd>| -> anyhow::Result<()> {
+        parts.push(part.context("handing over a configuration")?);
+        reading.parts.push(role);
+        Ok(())
+    };
+    let runs = |role, has_work| source.workers.contains(&role) && (has_work || source.all);
+    let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty());
+    let checker = runs(Role::Checker, !config.virtual_servers.is_empty());
+    let scripts = RunnerPart::from_config(config);
+    if (vrrp || checker) && !scripts.scripts.is_empty() {
+        add(Role::Runner, ipc::seal(&scripts))?;
+    }
+    if checker {
+        add(Role::Checker, ipc::seal(&CheckerPart::from_config(config)))?;
+    }
+    if vrrp {
+        add(Role::Vrrp, ipc::seal(&VrrpPart::from_config(config)))?;
+    }
+    Ok((reading, parts))
+}
+
+fn limit_memory() -> anyhow::Result<()> {
+    let limit = rustix::process::Rlimit { current: Some(MAX_MEMORY), maximum: Some(MAX_MEMORY) };
+    rustix::process::setrlimit(rustix::process::Resource::As, limit).context("limiting the reader's memory")
+}
+
+/// Reads from the file system.
+struct FileLoader;
+
+impl Loader for FileLoader {
+    fn load(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
+        let metadata = std::fs::metadata(path).map_err(|error| load_error(&error))?;
+        if !metadata.is_file() {
+            return Err(LoadError::NotRegular);
+        }
+        if metadata.size() > MAX_FILE {
+            return Err(LoadError::TooLarge);
+        }
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
+            .map_err(|error| load_error(&error))?;
+        Ok(bytes)
+    }
+
+    fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, LoadError> {
+        let paths = glob::glob(pattern).map_err(|error| LoadError::Other(error.to_string()))?;
+        paths.map(|path| path.map_err(|error| load_error(error.error()))).collect()
+    }
+
+    fn environment(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+fn load_error(error: &std::io::Error) -> LoadError {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => LoadError::NotFound,
+        std::io::ErrorKind::PermissionDenied => LoadError::PermissionDenied,
+        std::io::ErrorKind::IsADirectory => LoadError::NotRegular,
+        _ => LoadError::Other(error.to_string()),
+    }
 }

@@ -1,7 +1,204 @@
 //! The runner worker's part of a configuration.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use conf_parser::Spanned;
+use conf_parser::config::{Config, Notify, Script, ScriptUser, VirtualServer};
 use serde::{Deserialize, Serialize};
 
+use crate::config::checker;
+use crate::ipc::{NotifyEvent, NotifyState};
+
 /// Everything the runner worker is told by a configuration.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct RunnerPart {}
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct RunnerPart {
+    /// `script_user`: whom scripts run as that name nobody.
+    pub(crate) script_user: Option<ScriptUser>,
+    /// `enable_script_security`: scripts of root that others may change are refused.
+    pub(crate) script_security: bool,
+    /// What the configuration holds, with or without scripts.
+    pub(crate) objects: BTreeSet<Object>,
+    /// What runs when.
+    pub(crate) scripts: BTreeMap<Occasion, Script>,
+}
+
+/// What events tell of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Object {
+    /// A VRRP instance.
+    Instance(String),
+    /// A virtual server as in the log.
+    VirtualServer(String),
+    /// A real server as in the log, behind its virtual server.
+    RealServer(String, String),
+}
+
+impl Object {
+    /// What `event` tells of.
+    pub(crate) fn of(event: &NotifyEvent) -> Self {
+        match event {
+            NotifyEvent::Instance { name, .. } => Self::Instance(name.clone()),
+            NotifyEvent::Quorum { virtual_server, .. } => Self::VirtualServer(virtual_server.clone()),
+            NotifyEvent::RealServer { virtual_server, real_server, .. } => {
+                Self::RealServer(real_server.clone(), virtual_server.clone())
+            }
+        }
+    }
+}
+
+/// When a script runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Occasion {
+    /// A VRRP instance enters this state: `notify_master` and its siblings.
+    Enter {
+        /// The instance.
+        instance: String,
+        /// The state.
+        state: NotifyState,
+    },
+    /// A VRRP instance enters any state: `notify`.
+    Change {
+        /// The instance.
+        instance: String,
+    },
+    /// `quorum_up`, `quorum_down`.
+    Quorum {
+        /// The virtual server as in the log.
+        virtual_server: String,
+        /// Gained.
+        up: bool,
+    },
+    /// `notify_up`, `notify_down`.
+    RealServer {
+        /// The virtual server as in the log.
+        virtual_server: String,
+        /// The real server as in the log.
+        real_server: String,
+        /// Came.
+        up: bool,
+    },
+}
+
+impl RunnerPart {
+    /// What `config` says about scripts.
+    pub(crate) fn from_config(config: &Config) -> Self {
+        let mut part = Self {
+            script_user: config.global.script_user.as_ref().map(|user| user.value.clone()),
+            script_security: config.global.enable_script_security,
+            ..Self::default()
+        };
+        for instance in &config.vrrp_instances {
+            part.objects.insert(Object::Instance(instance.name.value.clone()));
+            part.scripts.extend(of_instance(&instance.name, &instance.notify));
+        }
+        for server in &config.virtual_servers {
+            part.add_virtual_server(server);
+        }
+        part
+    }
+
+    fn add_virtual_server(&mut self, server: &VirtualServer) {
+        let name = server.service.to_string();
+        self.objects.insert(Object::VirtualServer(name.clone()));
+        for (up, script) in [(true, &server.quorum_up), (false, &server.quorum_down)] {
+            let occasion = Occasion::Quorum { virtual_server: name.clone(), up };
+            self.scripts.extend(taken(occasion, script));
+        }
+        for real in &server.real_servers {
+            let real_server = checker::real_server_name(&server.service, real.address.value, real.port);
+            self.objects.insert(Object::RealServer(real_server.clone(), name.clone()));
+            for (up, script) in [(true, &real.notify_up), (false, &real.notify_down)] {
+                let (virtual_server, real_server) = (name.clone(), real_server.clone());
+                self.scripts.extend(taken(Occasion::RealServer { virtual_server, real_server, up }, script));
+            }
+        }
+    }
+}
+
+fn of_instance(instance: &str, notify: &Notify) -> impl Iterator<Item = (Occasion, Script)> {
+    let enter = |state| Occasion::Enter { instance: instance.to_owned(), state };
+    [
+        taken(enter(NotifyState::Active), &notify.master),
+        taken(enter(NotifyState::Backup), &notify.backup),
+        taken(enter(NotifyState::Fault), &notify.fault),
+        taken(enter(NotifyState::Stop), &notify.stop),
+        taken(Occasion::Change { instance: instance.to_owned() }, &notify.any),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+fn taken(occasion: Occasion, script: &Option<Spanned<Script>>) -> Option<(Occasion, Script)> {
+    Some((occasion, script.as_ref()?.value.clone()))
+}
+
+/// What one event sets off, in order: the specific script, then the general one (`behaviour.md` §4.1).
+pub(crate) fn occasions(event: &NotifyEvent) -> Vec<(Occasion, Vec<String>)> {
+    match event {
+        NotifyEvent::Instance { name, state, priority } => {
+            // An instance that a reload removed reports FAULT.
+            let state = if *state == NotifyState::Deleted { NotifyState::Fault } else { *state };
+            let specific = (Occasion::Enter { instance: name.clone(), state }, Vec::new());
+            let Some(word) = word(state) else { return vec![specific] };
+            let arguments = ["INSTANCE", name, word, &priority.to_string()].map(str::to_owned).to_vec();
+            vec![specific, (Occasion::Change { instance: name.clone() }, arguments)]
+        }
+        NotifyEvent::Quorum { virtual_server, up } => {
+            vec![(Occasion::Quorum { virtual_server: virtual_server.clone(), up: *up }, Vec::new())]
+        }
+        NotifyEvent::RealServer { virtual_server, real_server, up } => {
+            let occasion = Occasion::RealServer {
+                virtual_server: virtual_server.clone(),
+                real_server: real_server.clone(),
+                up: *up,
+            };
+            vec![(occasion, Vec::new())]
+        }
+    }
+}
+
+/// The word that `notify` is given for a state; `None` for what it does not hear of.
+fn word(state: NotifyState) -> Option<&'static str> {
+    match state {
+        NotifyState::Active => Some("MASTER"),
+        NotifyState::Backup => Some("BACKUP"),
+        NotifyState::Fault => Some("FAULT"),
+        NotifyState::Stop => Some("STOP"),
+        NotifyState::Deleted => Some("DELETED"),
+        NotifyState::ActiveReceivedLowerPriority => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_runs_its_own_script_and_then_the_general_one_with_four_words() {
+        let event =
+            NotifyEvent::Instance { name: "VI_1".into(), state: NotifyState::Active, priority: 150 };
+        let expected = [
+            (Occasion::Enter { instance: "VI_1".into(), state: NotifyState::Active }, vec![]),
+            (
+                Occasion::Change { instance: "VI_1".into() },
+                ["INSTANCE", "VI_1", "MASTER", "150"].map(str::to_owned).to_vec(),
+            ),
+        ];
+        assert_eq!(occasions(&event), expected);
+    }
+
+    #[test]
+    fn notify_does_not_hear_of_adverts_of_lower_priority() {
+        let state = NotifyState::ActiveReceivedLowerPriority;
+        let event = NotifyEvent::Instance { name: "VI_1".into(), state, priority: 1 };
+        assert_eq!(occasions(&event), [(Occasion::Enter { instance: "VI_1".into(), state }, vec![])]);
+    }
+
+    #[test]
+    fn a_removed_instance_reports_fault() {
+        let event =
+            NotifyEvent::Instance { name: "VI_1".into(), state: NotifyState::Deleted, priority: 1 };
+        let words: Vec<_> = occasions(&event).into_iter().flat_map(|(_, words)| words).collect();
+        assert_eq!(words, ["INSTANCE", "VI_1", "FAULT", "1"]);
+    }
+}

@@ -1,7 +1,237 @@
 //! The vrrp worker's part of a configuration.
 
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use conf_parser::config::{self as file, Config};
 use serde::{Deserialize, Serialize};
+use vrrp_proto::{
+    AdvertisementInterval, AnnounceConfig, Family, LinkId, Priority, RouterConfig, TrackedLink, Version,
+    Vrid,
+};
 
 /// Everything the vrrp worker is told by a configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct VrrpPart {}
+pub(crate) struct VrrpPart {
+    /// `vrrp_garp_interval`: between two gratuitous ARP frames on one link; zero leaves it to the worker.
+    pub(crate) garp_interval: Duration,
+    /// `vrrp_gna_interval`: the same for unsolicited neighbour advertisements.
+    pub(crate) gna_interval: Duration,
+    /// The `vrrp_instance` blocks, in the order of the file.
+    pub(crate) instances: Vec<Instance>,
+}
+
+/// One `vrrp_instance`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Instance {
+    /// Its name in the file.
+    pub(crate) name: String,
+    /// What makes it the same instance over a reload and a restart: family, VRID, interface, and the group or the
+    /// unicast source.
+    pub(crate) key: String,
+    /// The interface that it runs on; `None` for a unicast instance that is bound to none.
+    pub(crate) interface: Option<String>,
+    /// Interfaces whose failure is its own (`track_interface` without weight).
+    pub(crate) tracked: Vec<String>,
+    /// Where its adverts go.
+    pub(crate) transport: Transport,
+    /// How it behaves; its links are left open, see [`router_config`](Self::router_config).
+    router: RouterConfig,
+    /// `virtual_ipaddress`, then `virtual_ipaddress_excluded`.
+    pub(crate) addresses: Vec<VirtualAddress>,
+}
+
+/// Where adverts go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Transport {
+    /// To everyone on the link.
+    Multicast {
+        /// The group.
+        group: IpAddr,
+    },
+    /// To each peer alone.
+    Unicast {
+        /// In the order of the file.
+        peers: Vec<IpAddr>,
+    },
+}
+
+/// An address that the Active Router puts on an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VirtualAddress {
+    /// The address.
+    pub(crate) ip: IpAddr,
+    /// Length of its prefix in bits.
+    pub(crate) prefix_len: u8,
+    /// The interface that it goes to.
+    pub(crate) device: String,
+    /// IPv4 broadcast address.
+    pub(crate) broadcast: Option<Ipv4Addr>,
+    /// `RT_SCOPE_*`.
+    pub(crate) scope: u8,
+    /// IPv4 label.
+    pub(crate) label: Option<String>,
+}
+
+/// Where addresses go whose line and instance name no interface (`default_interface`).
+const DEFAULT_INTERFACE: &str = "eth0";
+
+impl VrrpPart {
+    /// What the worker needs of `config`.
+    pub(crate) fn from_config(config: &Config) -> Self {
+        Self {
+            garp_interval: config.global.vrrp_garp_interval,
+            gna_interval: config.global.vrrp_gna_interval,
+            instances: config
+                .vrrp_instances
+                .iter()
+                .map(|instance| Instance::from_config(instance, &config.global))
+                .collect(),
+        }
+    }
+
+    /// Every interface that must exist, each once.
+    pub(crate) fn interfaces(&self) -> BTreeSet<&str> {
+        self.instances.iter().flat_map(Instance::interfaces).collect()
+    }
+}
+
+impl Instance {
+    fn from_config(instance: &file::VrrpInstance, global: &file::GlobalDefs) -> Self {
+        let family = match instance.family {
+            file::Family::Ipv4 => Family::Ipv4,
+            file::Family::Ipv6 => Family::Ipv6,
+        };
+        let interface = instance.interface.as_ref().map(|name| name.value.clone());
+        let transport = transport(instance, global);
+        let device = interface.as_deref().unwrap_or(DEFAULT_INTERFACE);
+        let addresses: Vec<VirtualAddress> = instance
+            .virtual_addresses
+            .iter()
+            .chain(&instance.excluded_addresses)
+            .map(|address| VirtualAddress::from_config(address, device))
+            .collect();
+        Self {
+            name: instance.name.value.clone(),
+            key: key(instance, &transport),
+            tracked: instance.track_interfaces.iter().map(|name| name.value.clone()).collect(),
+            router: router(instance, family, &addresses),
+            interface,
+            transport,
+            addresses,
+        }
+    }
+
+    /// How the instance behaves, with `link` numbering the interfaces.
+    pub(crate) fn router_config(&self, mut link: impl FnMut(&str) -> LinkId) -> RouterConfig {
+        let mut router = self.router.clone();
+        router.link = self.interface.as_deref().map(&mut link);
+        router.tracked_links = self
+            .tracked
+            .iter()
+            .map(|name| TrackedLink { link: link(name), weight: 0, reverse: false })
+            .collect();
+        router
+    }
+
+    /// The number of the instance on the wire.
+    pub(crate) fn vrid(&self) -> Vrid {
+        self.router.vrid
+    }
+
+    /// The family of its adverts.
+    pub(crate) fn family(&self) -> Family {
+        self.router.family
+    }
+
+    /// The configured source address.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.router.source
+    }
+
+    /// Every interface that it names; some more than once.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &str> {
+        let devices = self.addresses.iter().map(|address| address.device.as_str());
+        self.interface.as_deref().into_iter().chain(self.tracked.iter().map(String::as_str)).chain(devices)
+    }
+}
+
+impl VirtualAddress {
+    fn from_config(address: &file::VirtualAddress, device: &str) -> Self {
+        Self {
+            ip: address.address.value,
+            prefix_len: address.prefix_len,
+            device: address.dev.as_ref().map_or(device, |dev| dev.value.as_str()).to_owned(),
+            broadcast: address.broadcast,
+            scope: address.scope,
+            label: address.label.clone(),
+        }
+    }
+}
+
+fn transport(instance: &file::VrrpInstance, global: &file::GlobalDefs) -> Transport {
+    if !instance.unicast_peers.is_empty() {
+        return Transport::Unicast { peers: instance.unicast_peers.iter().map(|peer| peer.value).collect() };
+    }
+    let group = match instance.family {
+        file::Family::Ipv4 => global.vrrp_mcast_group4.into(),
+        file::Family::Ipv6 => global.vrrp_mcast_group6.into(),
+    };
+    Transport::Multicast { group }
+}
+
+fn key(instance: &file::VrrpInstance, transport: &Transport) -> String {
+    let interface = instance.interface.as_ref().map_or("", |name| name.value.as_str());
+    let path = match transport {
+        Transport::Multicast { group } => group.to_string(),
+        Transport::Unicast { .. } => {
+            let source = instance.source_address.as_ref().map(|source| source.value.to_string());
+            format!("unicast {}", source.unwrap_or_default())
+        }
+    };
+    format!("{} {} {interface} {path}", instance.family, instance.virtual_router_id.value.0)
+}
+
+fn router(instance: &file::VrrpInstance, family: Family, addresses: &[VirtualAddress]) -> RouterConfig {
+    let version = match instance.version {
+        file::VrrpVersion::V2 => Version::V2,
+        file::VrrpVersion::V3 => Version::V3,
+    };
+    let mut router = RouterConfig::new(Vrid::from(instance.virtual_router_id.value.0), family);
+    router.version = version;
+    router.priority = Priority(instance.priority.0.get());
+    router.advertisement_interval = AdvertisementInterval::nearest(version, instance.advertisement_interval);
+    router.addresses = instance.virtual_addresses.iter().map(|address| address.address.value).collect();
+    router.resources_revision = revision(addresses);
+    router.track_link = instance.track_primary;
+    router.source = instance.source_address.as_ref().map(|source| source.value);
+    router.preempt_mode = instance.preempt;
+    router.preempt_delay = instance.preempt_delay;
+    router.down_timer_adverts = instance.down_timer_adverts;
+    router.lower_prio_no_advert = instance.lower_prio_no_advert;
+    router.higher_prio_send_advert = instance.higher_prio_send_advert;
+    router.announcements = announcements(&instance.garp);
+    router
+}
+
+fn announcements(garp: &file::Garp) -> AnnounceConfig {
+    let sends = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
+    AnnounceConfig {
+        repeat: sends(garp.repeat),
+        delay: garp.delay,
+        refresh: garp.refresh,
+        refresh_repeat: sends(garp.refresh_repeat),
+        lower_prio_repeat: sends(garp.lower_prio_repeat),
+        lower_prio_delay: garp.lower_prio_delay,
+    }
+}
+
+/// A number that changes with anything about the addresses: FNV-1a of their wire form, the same in every process.
+fn revision(addresses: &[VirtualAddress]) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    crate::ipc::encode(&addresses)
+        .into_iter()
+        .fold(BASIS, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(PRIME))
+}

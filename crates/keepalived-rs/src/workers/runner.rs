@@ -1,8 +1,376 @@
-//! The runner worker.
+//! The runner worker: runs scripts for the others, who thereby neither fork nor hold root's rights.
+//!
+//! It takes no input from the network. Scripts get a process group of their own, `/dev/null` for their standard
+//! descriptors and their user without supplementary groups. Those that still run when the runner stops are killed with
+//! their groups. When the runner itself is killed they go on: the parent-death signal can be set only between fork and
+//! exec, which would need code that the compiler cannot check.
 
-use crate::ipc::{Channel, Common};
+mod host;
+mod queue;
+mod security;
+mod sender;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+use self::host::ThisHost;
+use self::queue::Queues;
+use self::security::{Command, Commands, Note};
+use self::sender::{Sender, Ticket};
+use super::port::Port;
+use super::signals;
+use crate::config::runner::{Object, RunnerPart, occasions};
+use crate::ipc::{self, Channel, Common, Notification, NotifyAck, Order, Outbox, Report, Role};
+
+/// How long a stop waits for scripts after the last one was started.
+const STOP_WAIT: Duration = Duration::from_secs(1);
+
+/// What no script may inherit: the way words are split, libraries put in between, the right to speak to systemd.
+const DROPPED_ENVIRONMENT: [&str; 4] = ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "NOTIFY_SOCKET"];
+
+/// Who sends notifications.
+const SENDERS: [Role; 2] = [Role::Vrrp, Role::Checker];
 
 /// Runs until the supervisor says stop or is gone; returns the exit status.
-pub(crate) fn run(_channel: Channel, _common: &Common) -> anyhow::Result<u8> {
+pub(crate) fn run(channel: Channel, _common: &Common) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        signals::leave_to_supervisor()?;
+        serve(channel).await
+    })
+}
+
+/// Everything but the process's signals.
+async fn serve(channel: Channel) -> anyhow::Result<u8> {
+    signals::unblock()?;
+    let mut runner = Runner::new(Port::new(channel)?);
+    runner.work().await?;
+    runner.farewell().await;
     Ok(0)
 }
+
+/// What the configuration in force says.
+#[derive(Debug, Default)]
+struct Table {
+    objects: BTreeSet<Object>,
+    commands: Commands,
+}
+
+/// An event whose scripts have not been started.
+#[derive(Debug)]
+struct Waiting {
+    from: Role,
+    ticket: Ticket,
+    scripts: Vec<(Command, Vec<String>)>,
+}
+
+/// A notification's sender and the pair that leads to it.
+#[derive(Debug, Default)]
+struct Peer {
+    port: Option<Port>,
+    sender: Sender,
+    /// The socket took no more acknowledgements.
+    full: bool,
+}
+
+struct Runner {
+    supervisor: Port,
+    outbox: Outbox,
+    peers: BTreeMap<Role, Peer>,
+    prepared: Option<(u64, Table)>,
+    table: Table,
+    /// The configuration before: what a reload removed is notified of by its scripts.
+    former: Table,
+    queues: Queues<Object, Waiting>,
+    running: JoinSet<(Object, Pid, io::Result<ExitStatus>)>,
+    groups: Groups,
+    /// When the stop was ordered, or the last script started since.
+    stopping: Option<Instant>,
+}
+
+/// What the runner waits for.
+enum Wake {
+    Order(io::Result<Option<(Order, Vec<OwnedFd>)>>),
+    Notification(Role, io::Result<Option<(Notification, Vec<OwnedFd>)>>),
+    Room(Role),
+    Ended(Object, Pid, io::Result<ExitStatus>),
+    Again,
+}
+
+impl Runner {
+    fn new(supervisor: Port) -> Self {
+        Self {
+            supervisor,
+            outbox: Outbox::default(),
+            peers: SENDERS.map(|role| (role, Peer::default())).into(),
+            prepared: None,
+            table: Table::default(),
+            former: Table::default(),
+            queues: Queues::new(),
+            running: JoinSet::new(),
+            groups: Groups::default(),
+            stopping: None,
+        }
+    }
+
+    /// Until the stop is done.
+    async fn work(&mut self) -> anyhow::Result<()> {
+        loop {
+            let now = Instant::now();
+            self.start_due(now);
+            self.acknowledge();
+            // A supervisor that is gone shows as the end of its orders.
+            let flushed = self.supervisor.flush(&mut self.outbox).unwrap_or(true);
+            if self.is_done(now) {
+                return Ok(());
+            }
+            match self.wake(flushed).await {
+                Wake::Order(Ok(Some((order, fds)))) => self.obey(order, fds)?,
+                Wake::Order(Ok(None)) => self.stop(),
+                Wake::Order(Err(error)) => return Err(error.into()),
+                Wake::Notification(role, Ok(Some((notification, _)))) => self.take(role, notification),
+                Wake::Notification(role, Ok(None)) => self.disconnect(role),
+                Wake::Notification(role, Err(error)) => {
+                    error!("runner: cannot read what the {} process says: {error}", role.word());
+                    self.disconnect(role);
+                }
+                Wake::Room(role) => self.peer(role).full = false,
+                Wake::Ended(object, pid, status) => self.ended(&object, pid, &status),
+                Wake::Again => {}
+            }
+        }
+    }
+
+    async fn wake(&mut self, flushed: bool) -> Wake {
+        let due = self.next_deadline();
+        let (vrrp, checker) = (self.peers.get(&Role::Vrrp), self.peers.get(&Role::Checker));
+        tokio::select! {
+            order = self.supervisor.receive(), if self.stopping.is_none() => Wake::Order(order),
+            _ = self.supervisor.writable(), if !flushed => Wake::Again,
+            wake = listen(Role::Vrrp, vrrp) => wake,
+            wake = listen(Role::Checker, checker) => wake,
+            Some(ended) = self.running.join_next() => match ended {
+                Ok((object, pid, status)) => Wake::Ended(object, pid, status),
+                Err(_) => Wake::Again,
+            },
+            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => Wake::Again,
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let stop = self.stopping.filter(|_| !self.queues.is_waiting()).map(|since| since + STOP_WAIT);
+        self.queues.poll_timeout().into_iter().chain(stop).min()
+    }
+
+    fn is_done(&self, now: Instant) -> bool {
+        let Some(since) = self.stopping else { return false };
+        self.queues.is_idle() || (!self.queues.is_waiting() && now >= since + STOP_WAIT)
+    }
+
+    fn peer(&mut self, role: Role) -> &mut Peer {
+        self.peers.entry(role).or_default()
+    }
+
+    fn obey(&mut self, order: Order, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
+        match order {
+            Order::Prepare { generation } => self.prepare(generation, fds),
+            Order::Commit { generation } => {
+                if let Some((_, table)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) {
+                    self.former = std::mem::replace(&mut self.table, table);
+                    self.outbox.push(Report::Committed { generation });
+                }
+            }
+            Order::Abandon { generation } => {
+                self.prepared.take_if(|(prepared, _)| *prepared == generation);
+            }
+            Order::Connect { peer } => {
+                let fd = fds.into_iter().next().ok_or_else(|| anyhow::anyhow!("a connection without a socket"))?;
+                let peer = self.peer(peer);
+                peer.port = Some(Port::new(fd.into())?);
+                peer.sender.connected();
+                peer.full = false;
+            }
+            Order::Stop => self.stop(),
+            Order::Hello(_) | Order::Read(_) | Order::Resume => {}
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, generation: u64, fds: Vec<OwnedFd>) {
+        let part = fds.first().ok_or_else(|| io::ErrorKind::InvalidData.into()).and_then(ipc::unseal::<RunnerPart>);
+        match part {
+            Ok(part) => {
+                self.prepared = Some((generation, checked(part)));
+                self.outbox.push(Report::Prepared { generation, beat_limit: None });
+            }
+            Err(error) => {
+                let why = format!("the runner cannot read its part of the configuration: {error}");
+                self.outbox.push(Report::Rejected { generation, exit: 70, why });
+            }
+        }
+    }
+
+    fn take(&mut self, role: Role, notification: Notification) {
+        let Some(ticket) = self.peer(role).sender.take(notification.number) else { return };
+        let object = Object::of(&notification.event);
+        let removed = !self.table.objects.contains(&object);
+        let commands = if removed { &self.former.commands } else { &self.table.commands };
+        let scripts = occasions(&notification.event)
+            .into_iter()
+            .filter_map(|(occasion, arguments)| Some((commands.get(&occasion)?.clone(), arguments)))
+            .collect();
+        self.queues.push(object, Instant::now(), Waiting { from: role, ticket, scripts });
+    }
+
+    fn disconnect(&mut self, role: Role) {
+        self.peer(role).port = None;
+    }
+
+    fn acknowledge(&mut self) {
+        for peer in self.peers.values_mut() {
+            if let (Some(port), Some(number), false) = (&peer.port, peer.sender.poll_acknowledge(), peer.full) {
+                match port.try_send(&NotifyAck { number }) {
+                    Ok(true) => peer.sender.acknowledged(number),
+                    Ok(false) => peer.full = true,
+                    // A peer that is gone shows as the end of its notifications.
+                    Err(_) => peer.sender.acknowledged(number),
+                }
+            }
+        }
+    }
+
+    fn start_due(&mut self, now: Instant) {
+        while let Some((object, waiting)) = self.queues.pop_due(now) {
+            for (command, arguments) in &waiting.scripts {
+                self.start(&object, command, arguments);
+            }
+            self.peer(waiting.from).sender.started(waiting.ticket);
+        }
+    }
+
+    fn start(&mut self, object: &Object, command: &Command, arguments: &[String]) {
+        let Some(mut process) = process(command, arguments) else { return };
+        let child = match process.spawn() {
+            Ok(child) => child,
+            Err(error) => return error!("Script {} cannot be started - {error}", shown(command)),
+        };
+        let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) else { return };
+        debug!("Started script {} with pid {}", shown(command), pid.as_raw_nonzero());
+        self.groups.0.insert(pid);
+        self.queues.started(object.clone());
+        let object = object.clone();
+        let mut child = child;
+        self.running.spawn(async move { (object, pid, child.wait().await) });
+        if let Some(since) = &mut self.stopping {
+            *since = Instant::now();
+        }
+    }
+
+    fn ended(&mut self, object: &Object, pid: Pid, status: &io::Result<ExitStatus>) {
+        self.groups.0.remove(&pid);
+        self.queues.ended(object);
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(status) => info!("Script with pid {} ended with {status}", pid.as_raw_nonzero()),
+            Err(error) => error!("Script with pid {} is lost: {error}", pid.as_raw_nonzero()),
+        }
+    }
+
+    /// What was sent before the order is still taken.
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        for role in SENDERS {
+            while let Some(Ok(Some((notification, _)))) = self.peer(role).port.as_ref().map(Port::try_receive) {
+                self.take(role, notification);
+            }
+        }
+        self.stopping = Some(Instant::now());
+    }
+
+    /// Says that the stop is done, unless nobody listens.
+    async fn farewell(&mut self) {
+        self.groups.kill();
+        self.outbox.push(Report::Stopped);
+        let said = async {
+            while let Ok(false) = self.supervisor.flush(&mut self.outbox) {
+                if self.supervisor.writable().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // A supervisor that does not listen learns it from the exit.
+        let _ = timeout(STOP_WAIT, said).await;
+    }
+}
+
+/// The next sign from a peer; never, without one.
+async fn listen(role: Role, peer: Option<&Peer>) -> Wake {
+    let Some(Peer { port: Some(port), full, .. }) = peer else { return std::future::pending().await };
+    tokio::select! {
+        notification = port.receive() => Wake::Notification(role, notification),
+        _ = port.writable(), if *full => Wake::Room(role),
+    }
+}
+
+fn checked(part: RunnerPart) -> Table {
+    let (commands, notes) = security::check(&part, &ThisHost);
+    for note in notes {
+        match note {
+            Note::Error(text) => error!("{text}"),
+            Note::Warning(text) => warn!("{text}"),
+        }
+    }
+    Table { objects: part.objects, commands }
+}
+
+/// The process that a script becomes.
+fn process(command: &Command, arguments: &[String]) -> Option<tokio::process::Command> {
+    let (program, words) = command.words.split_first()?;
+    let mut process = tokio::process::Command::new(program);
+    process.args(words).args(arguments);
+    process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // With these the supplementary groups go too.
+    process.uid(command.identity.uid).gid(command.identity.gid).process_group(0);
+    for name in DROPPED_ENVIRONMENT {
+        process.env_remove(name);
+    }
+    Some(process)
+}
+
+fn shown(command: &Command) -> String {
+    let words: Vec<_> = command.words.iter().map(|word| format!("'{}'", word.display())).collect();
+    words.join(" ")
+}
+
+/// The process groups of the scripts that have not ended; killed when the runner ends, however it does.
+#[derive(Debug, Default)]
+struct Groups(BTreeSet<Pid>);
+
+impl Groups {
+    fn kill(&mut self) {
+        for pid in std::mem::take(&mut self.0) {
+            warn!("Script with pid {} still runs at the stop - killing it", pid.as_raw_nonzero());
+            // It may have ended just now.
+            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! The words and log lines that users' scripts, monitors and habits depend on, byte for byte
+//! (`behaviour.md` §3.5, §4.1, §8.6). MASTER and FAULT exist here and in configuration files only.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vrrp_proto::{AdvertisementInterval, Event, Family, FaultReason, LinkId, Ownership};
+
+use crate::ipc::NotifyState;
+
+impl NotifyState {
+    /// The word that scripts and FIFOs get.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Active => "MASTER",
+            Self::Backup => "BACKUP",
+            Self::Fault => "FAULT",
+            Self::Stop => "STOP",
+            Self::Deleted => "DELETED",
+            Self::ActiveReceivedLowerPriority => "MASTER_RX_LOWER_PRI",
+        }
+    }
+}
+
+/// How much a line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Shown with `-D` only.
+    Detail,
+    /// Always shown.
+    Info,
+    /// Something to look at.
+    Warning,
+    /// Something to mend.
+    Error,
+}
+
+/// One line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// How much it matters.
+    pub(crate) level: Level,
+    /// The text.
+    pub(crate) text: String,
+}
+
+impl Line {
+    /// Hands the line to the log.
+    pub(crate) fn write(&self) {
+        let text = &self.text;
+        match self.level {
+            Level::Detail => tracing::debug!("{text}"),
+            Level::Info => tracing::info!("{text}"),
+            Level::Warning => tracing::warn!("{text}"),
+            Level::Error => tracing::error!("{text}"),
+        }
+    }
+}
+
+/// A VRRP instance as its lines name it.
+#[derive(Clone, Copy)]
+pub(crate) struct Instance<'a> {
+    /// Its name in the file.
+    pub(crate) name: &'a str,
+    /// The family of its adverts.
+    pub(crate) family: Family,
+    /// The names of links.
+    pub(crate) links: &'a dyn Fn(LinkId) -> String,
+}
+
+impl Instance<'_> {
+    /// What keepalived writes when `event` happens.
+    pub(crate) fn line(&self, event: &Event) -> Line {
+        let (level, text) = self.words(event);
+        Line { level, text: format!("({}) {text}", self.name) }
+    }
+
+    fn words(&self, event: &Event) -> (Level, String) {
+        let state = |word: &str, initial: &bool| {
+            (Level::Info, format!("Entering {word} STATE{}", if *initial { " (init)" } else { "" }))
+        };
+        match event {
+            Event::ReceiveAdvertisementTimeout => (Level::Detail, "Receive advertisement timeout".into()),
+            Event::EnteringActive => state("MASTER", &false),
+            Event::EnteringBackup { initial } => state("BACKUP", initial),
+            Event::EnteringFault { initial } => state("FAULT", initial),
+            Event::ResumedActive => {
+                (Level::Info, "continuing as MASTER after a restart of the VRRP process".into())
+            }
+            Event::FaultRaised(reason) => {
+                (Level::Info, format!("entering FAULT state ({})", self.fault(*reason)))
+            }
+            Event::FaultCleared(reason) => {
+                (Level::Detail, format!("no longer in FAULT for this reason: {}", self.fault(*reason)))
+            }
+            Event::TwoOwners { source, .. } => two_owners(*source),
+            Event::PriorityChanged { from, to } => {
+                (Level::Info, format!("Changing effective priority from {} to {}", from.0, to.0))
+            }
+            Event::AddressLost { restored: true } => {
+                (Level::Warning, "putting back an address that was removed from outside".into())
+            }
+            Event::AddressLost { restored: false } => {
+                (Level::Warning, "an address was removed from outside; giving up the others too".into())
+            }
+            Event::Refused { ownership } => (Level::Warning, refused(*ownership).into()),
+            heard => heard_words(heard),
+        }
+    }
+
+    fn fault(&self, reason: FaultReason) -> String {
+        let name = self.links;
+        match reason {
+            FaultReason::LinkMissing(link) => format!("interface {} missing", name(link)),
+            FaultReason::LinkDown(link) | FaultReason::TrackedLink(link) => {
+                format!("interface {} down", name(link))
+            }
+            FaultReason::NoSourceAddress => format!("no {} address for interface", family_word(self.family)),
+            FaultReason::NotApplied => "its addresses could not be put in place in time".into(),
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+/// What the adverts of others and our own lead to.
+fn heard_words(event: &Event) -> (Level, String) {
+    match event {
+        Event::HigherPriorityAdvert { source, theirs, ours } => (
+            Level::Info,
+            format!(
+                "Master received advert from {source} with higher priority {}, ours {}",
+                theirs.0, ours.0
+            ),
+        ),
+        Event::HigherAddressAdvert { source, priority } => (
+            Level::Info,
+            format!(
+                "Master received advert from {source} with same priority {} but higher IP address than ours",
+                priority.0
+            ),
+        ),
+        Event::LowerPriorityAdvert { source, theirs, ours, answered } => (
+            Level::Info,
+            format!(
+                "Received advert from {source} with lower priority {}, ours {}{}",
+                theirs.0,
+                ours.0,
+                if *answered { ", forcing new election" } else { "" }
+            ),
+        ),
+        Event::LowerPriorityDiscarded { source, theirs } => (
+            Level::Info,
+            format!("received lower priority ({}) advert from {source} - discarding", theirs.0),
+        ),
+        Event::OwnAddressAdvert { .. } => (
+            Level::Warning,
+            "WARNING - equal priority advert received from remote host with our IP address.".into(),
+        ),
+        Event::BackupReceivedPriorityZero { .. } => {
+            (Level::Detail, "Backup received priority 0 advertisement".into())
+        }
+        Event::ActiveReceivedPriorityZero { .. } => {
+            (Level::Detail, "Master received priority 0 message".into())
+        }
+        Event::SentPriorityZero => (Level::Detail, "sent 0 priority".into()),
+        Event::PreemptDelayStarted { delay } => {
+            (Level::Info, format!("start preempt delay ({})", seconds(*delay)))
+        }
+        Event::PreemptDelayStopped => (Level::Info, "stop preempt delay".into()),
+        Event::ActiveSetTo { address } => (Level::Detail, format!("master set to {address}")),
+        Event::ActiveChanged { from, to } => {
+            (Level::Detail, format!("master changed from {from} to {to}"))
+        }
+        Event::IntervalLearned { from, to } => (
+            Level::Detail,
+            format!(
+                "advertisement interval updated from {}ms to {}ms by master",
+                millis(*from),
+                millis(*to)
+            ),
+        ),
+        other => (Level::Detail, format!("{other:?}")),
+    }
+}
+
+fn two_owners(source: IpAddr) -> (Level, String) {
+    let text = format!(
+        "CONFIGURATION ERROR: local instance and {source} are both configured as address owner, please resolve"
+    );
+    (Level::Error, text)
+}
+
+fn refused(ownership: Ownership) -> &'static str {
+    match ownership {
+        Ownership::Held => "not every address could be put in place; trying again",
+        Ownership::Released => "not every address could be removed; trying again",
+    }
+}
+
+fn family_word(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "IPv4",
+        Family::Ipv6 => "IPv6",
+    }
+}
+
+fn millis(interval: AdvertisementInterval) -> u128 {
+    interval.duration().as_millis()
+}
+
+/// Seconds with six decimals, as the C library's `struct timeval` is printed.
+pub(crate) fn seconds(duration: Duration) -> impl fmt::Display {
+    format!("{}.{:06}", duration.as_secs(), duration.subsec_micros())
+}

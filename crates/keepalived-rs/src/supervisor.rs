@@ -1,0 +1,509 @@
+//! The process that users signal: starts, watches and replaces the others. Its decisions are
+//! [`machine`]; here are the processes, the signals, the pid files and the snapshot.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracing::{error, info, warn};
+
+use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
+use crate::pid_file::PidFile;
+use crate::reader::{Finding, Reading, Source};
+use machine::{Action, Ended, Machine, Notify, ReadOutcome, Severity};
+
+mod machine;
+
+/// Signals that mean something, or that must at least not kill: scripts send the real-time ones.
+const SIGNALS: [i32; 9] = [
+    libc::SIGTERM,
+    libc::SIGINT,
+    libc::SIGHUP,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGPIPE,
+    /* SIGRTMIN+2 */ 36,
+    /* SIGRTMAX-1 */ 63,
+    /* SIGRTMAX */ 64,
+];
+
+/// How the daemon is run.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// What every child is told.
+    pub(crate) common: Common,
+    /// Which configuration.
+    pub(crate) source: Source,
+    /// Off with `-R`.
+    pub(crate) respawn: bool,
+    /// `--ignore-sigint`
+    pub(crate) ignore_sigint: bool,
+    /// The pid file of each worker.
+    pub(crate) pid_files: BTreeMap<Role, PathBuf>,
+}
+
+/// A process and the way to talk to it.
+struct Process {
+    channel: Channel,
+    child: std::process::Child,
+    pid_fd: OwnedFd,
+    /// Orders that found the socket full, with their descriptors.
+    waiting: Vec<(Order, Vec<OwnedFd>)>,
+}
+
+/// What one reading gave: the verdict and each worker's part.
+pub(crate) struct ReadResult {
+    reading: Reading,
+    findings: Vec<Finding>,
+    parts: BTreeMap<Role, OwnedFd>,
+}
+
+/// Which descriptor woke the loop.
+#[derive(Debug, Clone, Copy)]
+enum Wake {
+    Signal(i32),
+    Channel(Role),
+    Exit(Role),
+}
+
+/// Reads the configuration in a child and waits for it: before the daemon exists there is nothing else to do.
+///
+/// # Errors
+/// When the reader cannot be started, dies or hangs.
+pub(crate) fn read_first(settings: &Settings) -> anyhow::Result<ReadResult> {
+    let mut process = Process::start(Role::Reader, settings)?;
+    process.send(Order::Read(settings.source.clone()), Vec::new())?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            process.kill();
+            anyhow::bail!("reading {} took longer than 30 s", settings.source.file.display());
+        }
+        let mut fds = [PollFd::new(process.channel.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, timeout(left)).or_else(interrupted)?;
+        match process.channel.receive::<Report>() {
+            Ok(Some((Report::Reading(reading), fds))) => {
+                process.child.wait()?;
+                return ReadResult::new(reading, fds);
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let status = process.child.wait()?;
+                anyhow::bail!("the process that reads {} ended: {status}", settings.source.file.display());
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl ReadResult {
+    /// Takes what the reader sent: the findings first, then the parts.
+    fn new(reading: Reading, fds: Vec<OwnedFd>) -> anyhow::Result<Self> {
+        let mut fds = fds.into_iter();
+        let findings = fds.next().context("the reader sent no findings")?;
+        let parts = reading.parts.iter().copied().zip(fds).collect();
+        Ok(Self { findings: ipc::unseal(&findings)?, reading, parts })
+    }
+
+    /// Logs what was found; the status of a refused start, or `None`.
+    pub(crate) fn report(&self) -> Option<u8> {
+        for finding in &self.findings {
+            if finding.error {
+                error!("{}", finding.text);
+            } else {
+                info!("{}", finding.text);
+            }
+        }
+        self.reading.refused
+    }
+
+    /// Prints what refuses the start to standard error, where the caller of a daemon still looks.
+    pub(crate) fn complain(&self) {
+        if self.reading.refused.is_some() {
+            for finding in self.findings.iter().filter(|finding| finding.refuses) {
+                eprintln!("{}", finding.text);
+            }
+        }
+    }
+
+    fn outcome(&self) -> ReadOutcome {
+        match self.reading.refused {
+            None => ReadOutcome::Usable {
+                needed: self.reading.parts.iter().copied().collect(),
+                child_wait: self.reading.child_wait,
+            },
+            Some(exit) => {
+                let first = self.findings.iter().find(|finding| finding.refuses);
+                let why = first.map_or("the configuration cannot run", |finding| finding.text.as_str());
+                ReadOutcome::Refused { exit, why: why.to_owned() }
+            }
+        }
+    }
+}
+
+/// Runs the daemon on its first, accepted configuration until it is told to stop; returns the exit status.
+///
+/// # Errors
+/// When the supervisor itself cannot work: signals, sockets, processes.
+pub(crate) fn run(settings: Settings, first: ReadResult) -> anyhow::Result<u8> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("becoming a subreaper")?;
+    let ReadOutcome::Usable { needed, child_wait } = first.outcome() else {
+        anyhow::bail!("a refused configuration cannot be run");
+    };
+    let machine = Machine::start(Instant::now(), settings.respawn, needed, child_wait);
+    let mut shell = Shell {
+        signals: signal_pipes()?,
+        settings,
+        processes: BTreeMap::new(),
+        pid_files: BTreeMap::new(),
+        parts: BTreeMap::from([(1, first.parts)]),
+        newest: 1,
+        facts: BTreeMap::new(),
+        exit: None,
+    };
+    shell.run(machine)
+}
+
+/// A pipe per signal that becomes readable when the signal comes.
+fn signal_pipes() -> anyhow::Result<Vec<(i32, UnixStream)>> {
+    SIGNALS
+        .into_iter()
+        .map(|signal| {
+            let (read, write) = UnixStream::pair()?;
+            read.set_nonblocking(true)?;
+            signal_hook::low_level::pipe::register(signal, write)
+                .with_context(|| format!("handling signal {signal}"))?;
+            Ok((signal, read))
+        })
+        .collect()
+}
+
+struct Shell {
+    settings: Settings,
+    signals: Vec<(i32, UnixStream)>,
+    processes: BTreeMap<Role, Process>,
+    pid_files: BTreeMap<Role, PidFile>,
+    /// The parts of each generation that may still be needed.
+    parts: BTreeMap<u64, BTreeMap<Role, OwnedFd>>,
+    newest: u64,
+    /// The snapshot: per worker the newest value of each key.
+    facts: BTreeMap<Role, BTreeMap<String, Vec<u8>>>,
+    exit: Option<u8>,
+}
+
+impl Shell {
+    fn run(&mut self, mut machine: Machine) -> anyhow::Result<u8> {
+        loop {
+            while let Some(action) = machine.poll_action() {
+                self.carry_out(action, &mut machine)?;
+            }
+            if let Some(exit) = self.exit {
+                return Ok(exit);
+            }
+            for ready in self.wait(machine.poll_timeout())? {
+                self.handle(ready, &mut machine)?;
+            }
+            machine.handle_timeout(Instant::now());
+        }
+    }
+
+    fn wait(&self, due: Option<Instant>) -> anyhow::Result<Vec<Wake>> {
+        let mut sources = Vec::new();
+        let mut fds = Vec::new();
+        for (signal, pipe) in &self.signals {
+            sources.push(Wake::Signal(*signal));
+            fds.push(PollFd::new(pipe.as_fd(), PollFlags::POLLIN));
+        }
+        for (role, process) in &self.processes {
+            let events =
+                if process.waiting.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLIN | PollFlags::POLLOUT };
+            sources.push(Wake::Channel(*role));
+            fds.push(PollFd::new(process.channel.as_fd(), events));
+            sources.push(Wake::Exit(*role));
+            fds.push(PollFd::new(process.pid_fd.as_fd(), PollFlags::POLLIN));
+        }
+        let left = due.map_or(PollTimeout::NONE, |due| timeout(due.saturating_duration_since(Instant::now())));
+        poll(&mut fds, left).or_else(interrupted)?;
+        let ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        Ok(fds.iter().zip(sources).filter(|(fd, _)| ready(fd)).map(|(_, source)| source).collect())
+    }
+
+    fn handle(&mut self, ready: Wake, machine: &mut Machine) -> anyhow::Result<()> {
+        match ready {
+            Wake::Signal(signal) => self.handle_signal(signal, machine),
+            Wake::Channel(role) => self.handle_channel(role, machine),
+            Wake::Exit(role) => self.handle_exit(role, machine)?,
+        }
+        Ok(())
+    }
+
+    fn handle_signal(&mut self, signal: i32, machine: &mut Machine) {
+        if let Some((_, pipe)) = self.signals.iter_mut().find(|(number, _)| *number == signal) {
+            // Several of the same kind count once.
+            while matches!(pipe.read(&mut [0; 64]), Ok(1..)) {}
+        }
+        let now = Instant::now();
+        match signal {
+            libc::SIGINT if self.settings.ignore_sigint => {}
+            libc::SIGTERM | libc::SIGINT => machine.handle_stop(now),
+            libc::SIGHUP => machine.handle_reload(now),
+            libc::SIGPIPE => {}
+            other => warn!("Signal {other} asks for a dump, which this version does not write yet"),
+        }
+    }
+
+    fn handle_channel(&mut self, role: Role, machine: &mut Machine) {
+        loop {
+            let Some(process) = self.processes.get_mut(&role) else { return };
+            process.flush();
+            match process.channel.receive::<Report>() {
+                Ok(Some((report, fds))) => self.handle_report(role, report, fds, machine),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The exit itself is seen on the pid descriptor; a child that talks nonsense is replaced.
+                Ok(None) => return,
+                Err(error) => {
+                    error!("{} process sent something unreadable ({error})", machine::process_name(role));
+                    process.kill();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn handle_report(&mut self, role: Role, report: Report, fds: Vec<OwnedFd>, machine: &mut Machine) {
+        let now = Instant::now();
+        match report {
+            Report::Reading(reading) => {
+                let outcome = match ReadResult::new(reading, fds) {
+                    Ok(result) => self.keep_parts(result),
+                    Err(error) => ReadOutcome::Refused { exit: 1, why: error.to_string() },
+                };
+                machine.handle_reading(now, outcome);
+            }
+            Report::Prepared { generation, beat_limit } => machine.handle_prepared(now, role, generation, beat_limit),
+            Report::Rejected { generation, exit, why } => machine.handle_rejected(now, role, generation, exit, &why),
+            Report::Committed { generation } => machine.handle_committed(now, role, generation),
+            Report::Beat => machine.handle_beat(now, role),
+            Report::Fact(Fact { key, value }) => {
+                let facts = self.facts.entry(role).or_default();
+                if value.is_empty() {
+                    facts.remove(&key);
+                } else {
+                    facts.insert(key, value);
+                }
+            }
+            // The exit follows and is what counts.
+            Report::Stopped => {}
+        }
+    }
+
+    /// Logs what a reload found, and keeps the parts of an accepted configuration for the machine to hand out.
+    fn keep_parts(&mut self, result: ReadResult) -> ReadOutcome {
+        result.report();
+        let outcome = result.outcome();
+        if matches!(outcome, ReadOutcome::Usable { .. }) {
+            self.newest += 1;
+            self.parts.insert(self.newest, result.parts);
+        }
+        outcome
+    }
+
+    fn handle_exit(&mut self, role: Role, machine: &mut Machine) -> anyhow::Result<()> {
+        // What it said before it ended still counts.
+        self.handle_channel(role, machine);
+        let Some(process) = self.processes.get_mut(&role) else { return Ok(()) };
+        let Some(status) = process.child.try_wait()? else { return Ok(()) };
+        self.processes.remove(&role);
+        let now = Instant::now();
+        match role {
+            Role::Reader => {
+                let why = format!("the process that reads the configuration ended: {status}");
+                machine.handle_reading(now, ReadOutcome::Refused { exit: 1, why });
+            }
+            Role::Cleanup => {}
+            worker => machine.handle_exit(now, worker, ended(status)),
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, action: Action, machine: &mut Machine) -> anyhow::Result<()> {
+        match action {
+            Action::Read => {
+                let mut reader = Process::start(Role::Reader, &self.settings)?;
+                reader.send(Order::Read(self.settings.source.clone()), Vec::new())?;
+                self.processes.insert(Role::Reader, reader);
+            }
+            Action::KillReader => self.kill(Role::Reader),
+            Action::Spawn(Role::Cleanup) => self.start_cleanup()?,
+            Action::Spawn(role) => {
+                let pid = self.start_worker(role)?;
+                machine.handle_spawned(role, pid);
+            }
+            Action::Connect(a, b) => self.connect(a, b)?,
+            Action::Prepare(role, generation) => {
+                let part = self.part(role, generation)?;
+                self.order(role, Order::Prepare { generation }, part.into_iter().collect());
+            }
+            Action::Commit(role, generation) => self.order(role, Order::Commit { generation }, Vec::new()),
+            Action::Abandon(role, generation) => self.order(role, Order::Abandon { generation }, Vec::new()),
+            Action::Forget(generation) => {
+                self.parts.remove(&generation);
+            }
+            Action::Stop(role) => self.order(role, Order::Stop, Vec::new()),
+            Action::Kill(role) => self.kill(role),
+            Action::Retire(role) => {
+                self.pid_files.remove(&role);
+                self.facts.remove(&role);
+            }
+            Action::Log(Severity::Error, text) => error!("{text}"),
+            Action::Log(Severity::Warning, text) => warn!("{text}"),
+            Action::Log(Severity::Info, text) => info!("{text}"),
+            Action::Notify(notify) => crate::systemd::notify(&match notify {
+                Notify::Ready(status) => crate::systemd::State::Ready { status },
+                Notify::Reloading => crate::systemd::State::Reloading,
+                Notify::Stopping => crate::systemd::State::Stopping,
+            }),
+            Action::Exit(status) => self.exit = Some(status),
+        }
+        Ok(())
+    }
+
+    /// Starts a worker and tells it what its predecessor knew.
+    fn start_worker(&mut self, role: Role) -> anyhow::Result<u32> {
+        let mut process = Process::start(role, &self.settings)?;
+        if let Some(facts) = self.facts.get(&role).filter(|facts| !facts.is_empty()) {
+            let facts: Vec<Fact> =
+                facts.iter().map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
+            process.send(Order::Resume, vec![ipc::seal(&facts)?])?;
+        }
+        let pid = process.child.id();
+        self.processes.insert(role, process);
+        self.write_pid(role, pid);
+        Ok(pid)
+    }
+
+    fn start_cleanup(&mut self) -> anyhow::Result<()> {
+        let running = self.parts.values().next_back().and_then(|parts| parts.get(&Role::Vrrp));
+        let Some(part) = running.map(OwnedFd::try_clone).transpose()? else { return Ok(()) };
+        let mut process = Process::start(Role::Cleanup, &self.settings)?;
+        process.send(Order::Prepare { generation: 0 }, vec![part])?;
+        self.processes.insert(Role::Cleanup, process);
+        self.facts.remove(&Role::Vrrp);
+        Ok(())
+    }
+
+    fn part(&self, role: Role, generation: u64) -> anyhow::Result<Option<OwnedFd>> {
+        let part = self.parts.get(&generation).and_then(|parts| parts.get(&role));
+        Ok(part.map(OwnedFd::try_clone).transpose()?)
+    }
+
+    fn connect(&mut self, a: Role, b: Role) -> anyhow::Result<()> {
+        let (left, right) = Channel::pair()?;
+        self.order(a, Order::Connect { peer: b }, vec![left.into()]);
+        self.order(b, Order::Connect { peer: a }, vec![right.into()]);
+        Ok(())
+    }
+
+    fn order(&mut self, role: Role, order: Order, fds: Vec<OwnedFd>) {
+        if let Some(process) = self.processes.get_mut(&role) {
+            // A child whose socket is gone is about to be seen dead.
+            let _ = process.send(order, fds);
+        }
+    }
+
+    fn kill(&mut self, role: Role) {
+        if let Some(process) = self.processes.get_mut(&role) {
+            process.kill();
+        }
+    }
+
+    fn write_pid(&mut self, role: Role, pid: u32) {
+        let Some(path) = self.settings.pid_files.get(&role) else { return };
+        if !self.pid_files.contains_key(&role) {
+            match PidFile::take(path) {
+                Ok(file) => {
+                    self.pid_files.insert(role, file);
+                }
+                Err(error) => warn!("{} process runs without a pid file: {error}", machine::process_name(role)),
+            }
+        }
+        if let Some(Err(error)) = self.pid_files.get_mut(&role).map(|file| file.write(pid)) {
+            warn!("{error}");
+        }
+    }
+}
+
+impl Process {
+    /// Starts a child from the supervisor's own image, so that an upgrade on disk mixes nothing, and says hello.
+    fn start(role: Role, settings: &Settings) -> anyhow::Result<Self> {
+        let (ours, theirs) = Channel::pair().context("making a socket pair")?;
+        let name = std::env::args_os().next().unwrap_or_else(|| "keepalived".into());
+        let child = Command::new("/proc/self/exe")
+            .arg0(name)
+            .arg(crate::CHILD_ARGUMENT)
+            .arg(role.word())
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .with_context(|| format!("starting the {} process from /proc/self/exe", machine::process_name(role)))?;
+        let pid = rustix::process::Pid::from_child(&child);
+        let pid_fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            .context("opening a descriptor for a child")?;
+        let mut process = Self { channel: ours, child, pid_fd, waiting: Vec::new() };
+        process.send(Order::Hello(settings.common.clone()), Vec::new())?;
+        Ok(process)
+    }
+
+    /// Sends, or keeps for when there is room.
+    fn send(&mut self, order: Order, fds: Vec<OwnedFd>) -> io::Result<()> {
+        self.waiting.push((order, fds));
+        self.flush();
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        while let Some((order, fds)) = self.waiting.first() {
+            let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+            match self.channel.send(order, &borrowed) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Gone: its exit is about to be seen.
+                Ok(()) | Err(_) => {
+                    self.waiting.remove(0);
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+    }
+}
+
+fn ended(status: ExitStatus) -> Ended {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Status(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, signal) => Ended::Signal(signal.unwrap_or_default()),
+    }
+}
+
+/// Rounded up, so that what is due is due when the loop wakes.
+fn timeout(left: Duration) -> PollTimeout {
+    let millis = left.as_millis() + u128::from(left.subsec_nanos() % 1_000_000 != 0);
+    PollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::MAX)
+}
+
+/// A signal is no error: its pipe says which one.
+fn interrupted(error: nix::errno::Errno) -> nix::Result<i32> {
+    if error == nix::errno::Errno::EINTR { Ok(0) } else { Err(error) }
+}

@@ -1,0 +1,592 @@
+//! Which process runs, with which configuration, and what happens when one dies: decisions only. Time and events come
+//! in, [`Action`]s come out; the shell in `supervisor.rs` owns the processes.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::ipc::Role;
+
+/// A child that dies within this time of its start makes the next restart wait longer (`behaviour.md` §1.5).
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// The longest wait before a restart.
+const MAX_RESTART_DELAY: u64 = 60;
+
+/// A reader that takes longer has failed.
+const READING_LIMIT: Duration = Duration::from_secs(30);
+
+/// What scripts may still take at stop, beyond what the runner itself grants them.
+const RUNNER_STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// In this order workers are started: scripts must have somebody to run them.
+const START_ORDER: [Role; 3] = [Role::Runner, Role::Checker, Role::Vrrp];
+
+/// What the shell does next, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Start the reader.
+    Read,
+    /// End the reader, whatever it is doing.
+    KillReader,
+    /// Start this worker; say hello; hand it the facts of its predecessor.
+    Spawn(Role),
+    /// Give the two processes a socket pair.
+    Connect(Role, Role),
+    /// Hand over the part of this generation.
+    Prepare(Role, u64),
+    /// Make it the running one.
+    Commit(Role, u64),
+    /// Forget it.
+    Abandon(Role, u64),
+    /// The generation is refused or replaced: its parts can go.
+    Forget(u64),
+    /// Ask for a clean end.
+    Stop(Role),
+    /// SIGKILL.
+    Kill(Role),
+    /// The pid file of a role that is no longer needed can go.
+    Retire(Role),
+    /// A line for the log.
+    Log(Severity, String),
+    /// What systemd is told.
+    Notify(Notify),
+    /// Leave with this status; every child is gone.
+    Exit(u8),
+}
+
+/// How serious a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// Something failed.
+    Error,
+    /// Worth a look.
+    Warning,
+    /// What happened.
+    Info,
+}
+
+/// States that systemd knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notify {
+    /// Started, or reloaded; with the status line.
+    Ready(String),
+    /// A reload begins.
+    Reloading,
+    /// A stop begins.
+    Stopping,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With this status.
+    Status(u8),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// What the reader found, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReadOutcome {
+    /// These workers are needed.
+    Usable {
+        /// Those with something to do.
+        needed: BTreeSet<Role>,
+        /// How long a child may take to stop.
+        child_wait: Duration,
+    },
+    /// It cannot run; the first sentence says why.
+    Refused {
+        /// Status for a start.
+        exit: u8,
+        /// For the log and the status line.
+        why: String,
+    },
+}
+
+#[derive(Debug)]
+struct Child {
+    pid: u32,
+    started: Instant,
+    quick_deaths: u32,
+    prepared: u64,
+    committed: u64,
+    /// The limit without a beat, and the last one.
+    beat: Option<(Duration, Instant)>,
+    life: Life,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// Dead; starts again then.
+    Waiting(Instant),
+    /// Told to stop; killed then.
+    Stopping(Instant),
+    /// Killed for a missing beat or a refusal; its exit is awaited.
+    Killed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The first configuration is being prepared.
+    Starting,
+    Running,
+    /// Waiting for the workers, then for the runner.
+    Stopping { exit: u8 },
+    Done,
+}
+
+/// The supervisor's decisions. Call one `handle_*`, drain [`poll_action`](Self::poll_action), sleep until
+/// [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub(crate) struct Machine {
+    respawn: bool,
+    phase: Phase,
+    needed: BTreeSet<Role>,
+    children: BTreeMap<Role, Child>,
+    child_wait: Duration,
+    /// The running generation; 0 before the first.
+    running: u64,
+    /// The generation being prepared or committed.
+    target: Option<Target>,
+    newest: u64,
+    reading: Option<Instant>,
+    reload_queued: bool,
+    actions: VecDeque<Action>,
+}
+
+#[derive(Debug)]
+struct Target {
+    generation: u64,
+    needed: BTreeSet<Role>,
+    child_wait: Duration,
+    committing: bool,
+}
+
+impl Machine {
+    /// A supervisor that has read its first configuration. `respawn` is off with `-R`.
+    pub(crate) fn start(now: Instant, respawn: bool, needed: BTreeSet<Role>, child_wait: Duration) -> Self {
+        let mut machine = Self {
+            respawn,
+            phase: Phase::Starting,
+            needed: BTreeSet::new(),
+            children: BTreeMap::new(),
+            child_wait,
+            running: 0,
+            target: None,
+            newest: 0,
+            reading: None,
+            reload_queued: false,
+            actions: VecDeque::new(),
+        };
+        machine.prepare(now, needed, child_wait);
+        machine
+    }
+
+    /// The next thing to do, or `None` when drained.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let children = self.children.values().filter_map(|child| match child.life {
+            Life::Waiting(due) | Life::Stopping(due) => Some(due),
+            Life::Running => child.beat.map(|(limit, last)| last + limit),
+            Life::Killed => None,
+        });
+        children.chain(self.reading.map(|since| since + READING_LIMIT)).min()
+    }
+
+    /// The process of `role` was started as `pid`.
+    pub(crate) fn handle_spawned(&mut self, role: Role, pid: u32) {
+        if let Some(child) = self.children.get_mut(&role) {
+            child.pid = pid;
+        }
+        self.log(Severity::Info, format!("Starting {} child process, pid={pid}", child_name(role)));
+    }
+
+    /// SIGHUP.
+    pub(crate) fn handle_reload(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Starting => {
+                self.log(Severity::Warning, "Reload ignored: the start-up is not complete yet".into());
+            }
+            Phase::Running if self.reading.is_some() || self.target.is_some() => self.reload_queued = true,
+            Phase::Running => {
+                self.log(Severity::Info, "Reloading ...".into());
+                self.actions.push_back(Action::Notify(Notify::Reloading));
+                self.actions.push_back(Action::Read);
+                self.reading = Some(now);
+            }
+            Phase::Stopping { .. } | Phase::Done => {}
+        }
+    }
+
+    /// What the reader of a reload found.
+    pub(crate) fn handle_reading(&mut self, now: Instant, outcome: ReadOutcome) {
+        if self.reading.take().is_none() || self.phase != Phase::Running {
+            return;
+        }
+        match outcome {
+            ReadOutcome::Usable { needed, child_wait } => self.prepare(now, needed, child_wait),
+            ReadOutcome::Refused { why, .. } => self.refuse_reload(now, &why),
+        }
+    }
+
+    /// A worker can commit `generation`.
+    pub(crate) fn handle_prepared(&mut self, now: Instant, role: Role, generation: u64, limit: Option<Duration>) {
+        let Some(child) = self.children.get_mut(&role) else { return };
+        child.prepared = generation;
+        child.beat = limit.map(|limit| (limit, now));
+        let committing = self.target.as_ref().is_some_and(|target| target.committing && target.generation == generation);
+        if generation == self.running || committing {
+            self.actions.push_back(Action::Commit(role, generation));
+            return;
+        }
+        self.commit_if_prepared();
+    }
+
+    /// A worker refuses its part of `generation`.
+    pub(crate) fn handle_rejected(&mut self, now: Instant, role: Role, generation: u64, exit: u8, why: &str) {
+        if self.target.as_ref().is_none_or(|target| target.generation != generation) {
+            self.log(Severity::Error, format!("{} process cannot run its configuration: {why}", process_name(role)));
+            self.kill(role);
+            return;
+        }
+        if self.phase == Phase::Starting {
+            self.log(Severity::Error, why.to_owned());
+            self.target = None;
+            self.begin_stop(now, exit);
+        } else {
+            self.abandon();
+            self.refuse_reload(now, why);
+        }
+    }
+
+    /// A worker runs `generation`.
+    pub(crate) fn handle_committed(&mut self, now: Instant, role: Role, generation: u64) {
+        if let Some(child) = self.children.get_mut(&role) {
+            child.committed = generation;
+        }
+        let Some(target) = self.target.as_ref().filter(|target| target.committing) else { return };
+        if role == Role::Runner && generation == target.generation {
+            self.commit_workers();
+        }
+        self.finish_if_committed(now);
+    }
+
+    /// A worker is alive.
+    pub(crate) fn handle_beat(&mut self, now: Instant, role: Role) {
+        if let Some((_, last)) = self.children.get_mut(&role).and_then(|child| child.beat.as_mut()) {
+            *last = now;
+        }
+    }
+
+    /// A child is gone.
+    pub(crate) fn handle_exit(&mut self, now: Instant, role: Role, ended: Ended) {
+        let Some(child) = self.children.get_mut(&role) else { return };
+        child.beat = None;
+        let (pid, life) = (child.pid, child.life);
+        let stopping = matches!(self.phase, Phase::Stopping { .. });
+        if stopping || matches!(life, Life::Stopping(_)) {
+            self.children.remove(&role);
+            self.actions.push_back(Action::Retire(role));
+            if stopping {
+                self.continue_stop(now);
+            }
+            return;
+        }
+        if let Ended::Status(status @ (1 | 2 | 4)) = ended {
+            let word = match status {
+                2 => "CONFIG",
+                4 => "NO PERMISSION",
+                _ => "FATAL",
+            };
+            self.log(Severity::Error, format!("pid {pid} exited with permanent error {word}. Terminating"));
+            self.children.remove(&role);
+            self.begin_stop(now, status);
+            return;
+        }
+        if !self.respawn {
+            self.log(Severity::Error, format!("{} child process({pid}) died: Exiting", process_name(role)));
+            self.children.remove(&role);
+            self.begin_stop(now, 1);
+            return;
+        }
+        self.log(Severity::Error, format!("{} child process({pid}) died: Respawning", process_name(role)));
+        self.schedule_restart(now, role);
+    }
+
+    /// SIGTERM or SIGINT.
+    pub(crate) fn handle_stop(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Starting | Phase::Running) {
+            self.log(Severity::Info, "Stopping".into());
+            self.begin_stop(now, 0);
+        }
+    }
+
+    /// Fires what is due at `now`.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.reading.is_some_and(|since| since + READING_LIMIT <= now) {
+            self.actions.push_back(Action::KillReader);
+            self.reading = None;
+            self.refuse_reload(now, "reading the configuration took longer than 30 s");
+        }
+        let due: Vec<(Role, Life)> = self
+            .children
+            .iter()
+            .filter(|(_, child)| match child.life {
+                Life::Waiting(due) | Life::Stopping(due) => due <= now,
+                Life::Running => child.beat.is_some_and(|(limit, last)| last + limit <= now),
+                Life::Killed => false,
+            })
+            .map(|(role, child)| (*role, child.life))
+            .collect();
+        for (role, life) in due {
+            match life {
+                Life::Waiting(_) => self.spawn(now, role),
+                Life::Stopping(_) => {
+                    let name = process_name(role);
+                    self.log(Severity::Error, format!("{name} process failed to die - forcing termination"));
+                    self.kill(role);
+                }
+                Life::Running => {
+                    let name = process_name(role);
+                    self.log(Severity::Error, format!("{name} process gave no sign of life in time - replacing it"));
+                    self.kill(role);
+                }
+                Life::Killed => {}
+            }
+        }
+    }
+
+    /// Starts what is missing and hands every worker its part.
+    fn prepare(&mut self, now: Instant, needed: BTreeSet<Role>, child_wait: Duration) {
+        self.newest += 1;
+        let generation = self.newest;
+        self.target = Some(Target { generation, needed: needed.clone(), child_wait, committing: false });
+        if needed.is_empty() {
+            self.log(Severity::Warning, "Warning - keepalived has no configuration to run".into());
+        }
+        for role in START_ORDER.into_iter().filter(|role| needed.contains(role)) {
+            if self.children.get(&role).is_some_and(|child| child.life == Life::Running) {
+                self.actions.push_back(Action::Prepare(role, generation));
+            } else {
+                self.spawn(now, role);
+            }
+        }
+        self.commit_if_prepared();
+        self.finish_if_committed(now);
+    }
+
+    fn spawn(&mut self, now: Instant, role: Role) {
+        let quick_deaths = self.children.get(&role).map_or(0, |child| child.quick_deaths);
+        let child = Child {
+            pid: 0,
+            started: now,
+            quick_deaths,
+            prepared: 0,
+            committed: 0,
+            beat: None,
+            life: Life::Running,
+        };
+        self.children.insert(role, child);
+        self.actions.push_back(Action::Spawn(role));
+        for other in [Role::Checker, Role::Vrrp] {
+            let pair = if role == Role::Runner { other } else { role };
+            if pair == other && self.is_running(other) && self.is_running(Role::Runner) {
+                self.actions.push_back(Action::Connect(other, Role::Runner));
+            }
+        }
+        let generation = match &self.target {
+            Some(target) if target.needed.contains(&role) => target.generation,
+            _ => self.running,
+        };
+        self.actions.push_back(Action::Prepare(role, generation));
+    }
+
+    fn is_running(&self, role: Role) -> bool {
+        self.children.get(&role).is_some_and(|child| child.life == Life::Running)
+    }
+
+    /// Once every worker is prepared, the runner commits first: the others' notifications need the new scripts.
+    fn commit_if_prepared(&mut self) {
+        let Some(target) = self.target.as_mut().filter(|target| !target.committing) else { return };
+        let generation = target.generation;
+        let children = &self.children;
+        if !target.needed.iter().all(|role| children.get(role).is_some_and(|child| child.prepared == generation)) {
+            return;
+        }
+        target.committing = true;
+        if target.needed.contains(&Role::Runner) {
+            self.actions.push_back(Action::Commit(Role::Runner, generation));
+        } else {
+            self.commit_workers();
+        }
+    }
+
+    fn commit_workers(&mut self) {
+        let Some(target) = &self.target else { return };
+        let workers = target.needed.iter().filter(|role| **role != Role::Runner);
+        self.actions.extend(workers.map(|role| Action::Commit(*role, target.generation)));
+    }
+
+    fn finish_if_committed(&mut self, now: Instant) {
+        let Some(target) = self.target.take_if(|target| {
+            let children = &self.children;
+            target.committing
+                && target
+                    .needed
+                    .iter()
+                    .all(|role| children.get(role).is_some_and(|child| child.committed == target.generation))
+        }) else {
+            return;
+        };
+        let first = self.phase == Phase::Starting;
+        let previous = std::mem::replace(&mut self.running, target.generation);
+        self.needed = target.needed;
+        self.child_wait = target.child_wait;
+        self.phase = Phase::Running;
+        self.actions.push_back(Action::Forget(previous));
+        let unneeded: Vec<Role> =
+            self.children.keys().copied().filter(|role| !self.needed.contains(role)).collect();
+        for role in unneeded {
+            self.stop(now, role);
+        }
+        let done = if first { "Startup complete" } else { "Reload complete" };
+        self.log(Severity::Info, done.into());
+        self.actions.push_back(Action::Notify(Notify::Ready(done.into())));
+        self.start_queued_reload(now);
+    }
+
+    fn start_queued_reload(&mut self, now: Instant) {
+        if std::mem::take(&mut self.reload_queued) {
+            self.handle_reload(now);
+        }
+    }
+
+    fn refuse_reload(&mut self, now: Instant, why: &str) {
+        self.log(Severity::Error, format!("Reload refused, the running configuration stays: {why}"));
+        let status = format!("Running; the last reload was refused: {why}");
+        self.actions.push_back(Action::Notify(Notify::Ready(status)));
+        self.start_queued_reload(now);
+    }
+
+    /// Takes the pending generation back from everybody who may have it; those started for it alone are stopped.
+    fn abandon(&mut self) {
+        let Some(target) = self.target.take() else { return };
+        let running: Vec<Role> = target.needed.iter().copied().filter(|role| self.is_running(*role)).collect();
+        for role in running {
+            if self.needed.contains(&role) {
+                self.actions.push_back(Action::Abandon(role, target.generation));
+            } else {
+                self.children.remove(&role);
+                self.actions.push_back(Action::Kill(role));
+                self.actions.push_back(Action::Retire(role));
+            }
+        }
+        self.actions.push_back(Action::Forget(target.generation));
+    }
+
+    fn schedule_restart(&mut self, now: Instant, role: Role) {
+        if self.phase == Phase::Running && self.target.as_ref().is_some_and(|target| !target.committing) {
+            self.abandon();
+            let why = format!("the {} process died meanwhile", process_name(role));
+            self.refuse_reload(now, &why);
+        }
+        let Some(child) = self.children.get_mut(&role) else { return };
+        if now.duration_since(child.started) >= SETTLED {
+            child.quick_deaths = 0;
+        }
+        let delay = match child.quick_deaths {
+            0 => 0,
+            deaths => (1 << (deaths - 1).min(6)).min(MAX_RESTART_DELAY),
+        };
+        child.quick_deaths += 1;
+        child.life = Life::Waiting(now + Duration::from_secs(delay));
+        let name = process_name(role);
+        self.log(
+            Severity::Info,
+            format!("Restart of {name} process delayed {delay} seconds to limit respawn rate"),
+        );
+        if delay == 0 {
+            self.spawn(now, role);
+        } else if role == Role::Vrrp {
+            self.actions.push_back(Action::Spawn(Role::Cleanup));
+        }
+    }
+
+    fn stop(&mut self, now: Instant, role: Role) {
+        let limit = if role == Role::Runner { RUNNER_STOP_LIMIT } else { self.child_wait };
+        let Some(child) = self.children.get_mut(&role) else { return };
+        if let Life::Waiting(_) = child.life {
+            self.children.remove(&role);
+            self.actions.push_back(Action::Retire(role));
+            return;
+        }
+        if child.life == Life::Running {
+            child.life = Life::Stopping(now + limit);
+            self.actions.push_back(Action::Stop(role));
+        }
+    }
+
+    fn kill(&mut self, role: Role) {
+        if let Some(child) = self.children.get_mut(&role) {
+            child.life = Life::Killed;
+            self.actions.push_back(Action::Kill(role));
+        }
+    }
+
+    fn begin_stop(&mut self, now: Instant, exit: u8) {
+        if self.reading.take().is_some() {
+            self.actions.push_back(Action::KillReader);
+        }
+        self.target = None;
+        self.phase = Phase::Stopping { exit };
+        self.actions.push_back(Action::Notify(Notify::Stopping));
+        self.continue_stop(now);
+    }
+
+    /// Workers first; the runner stays until their last notifications are with it.
+    fn continue_stop(&mut self, now: Instant) {
+        let Phase::Stopping { exit } = self.phase else { return };
+        for role in [Role::Checker, Role::Vrrp] {
+            self.stop(now, role);
+        }
+        if !self.children.keys().any(|role| *role != Role::Runner) {
+            self.stop(now, Role::Runner);
+        }
+        if self.children.is_empty() {
+            self.phase = Phase::Done;
+            self.actions.push_back(Action::Exit(exit));
+        }
+    }
+
+    fn log(&mut self, severity: Severity, text: String) {
+        self.actions.push_back(Action::Log(severity, text));
+    }
+}
+
+/// The name in `Starting … child process`.
+fn child_name(role: Role) -> &'static str {
+    match role {
+        Role::Checker => "Healthcheck",
+        other => process_name(other),
+    }
+}
+
+/// The name in `… process died`.
+pub(crate) fn process_name(role: Role) -> &'static str {
+    match role {
+        Role::Vrrp => "VRRP",
+        Role::Checker => "Healthcheck",
+        Role::Runner => "Runner",
+        Role::Reader => "Reader",
+        Role::Cleanup => "Cleanup",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+use super::*;
+
+fn roles(list: &[Role]) -> BTreeSet<Role> {
+    list.iter().copied().collect()
+}
+
+fn drain(machine: &mut Machine) -> Vec<Action> {
+    std::iter::from_fn(|| machine.poll_action()).collect()
+}
+
+/// Only what changes processes: no log lines, nothing for systemd.
+fn effects(machine: &mut Machine) -> Vec<Action> {
+    drain(machine)
+        .into_iter()
+        .filter(|action| !matches!(action, Action::Log(..) | Action::Notify(_) | Action::Forget(_)))
+        .collect()
+}
+
+fn logs(actions: &[Action]) -> Vec<&str> {
+    actions.iter().filter_map(|action| if let Action::Log(_, text) = action { Some(text.as_str()) } else { None }).collect()
+}
+
+const WAIT: Duration = Duration::from_secs(5);
+
+fn start(now: Instant, list: &[Role]) -> Machine {
+    Machine::start(now, true, roles(list), WAIT)
+}
+
+/// A supervisor whose runner and VRRP worker run generation 1.
+fn running(now: Instant) -> Machine {
+    let mut machine = start(now, &[Role::Runner, Role::Vrrp]);
+    machine.handle_spawned(Role::Runner, 10);
+    machine.handle_spawned(Role::Vrrp, 11);
+    machine.handle_prepared(now, Role::Runner, 1, None);
+    machine.handle_prepared(now, Role::Vrrp, 1, Some(Duration::from_secs(1)));
+    machine.handle_committed(now, Role::Runner, 1);
+    machine.handle_committed(now, Role::Vrrp, 1);
+    drain(&mut machine);
+    machine
+}
+
+#[test]
+fn a_start_prepares_everybody_before_anybody_commits() {
+    let now = Instant::now();
+    let mut machine = start(now, &[Role::Runner, Role::Vrrp]);
+    assert_eq!(
+        effects(&mut machine),
+        [
+            Action::Spawn(Role::Runner),
+            Action::Prepare(Role::Runner, 1),
+            Action::Spawn(Role::Vrrp),
+            Action::Connect(Role::Vrrp, Role::Runner),
+            Action::Prepare(Role::Vrrp, 1),
+        ]
+    );
+    machine.handle_prepared(now, Role::Vrrp, 1, None);
+    assert_eq!(effects(&mut machine), []);
+    machine.handle_prepared(now, Role::Runner, 1, None);
+    assert_eq!(effects(&mut machine), [Action::Commit(Role::Runner, 1)]);
+    machine.handle_committed(now, Role::Runner, 1);
+    assert_eq!(effects(&mut machine), [Action::Commit(Role::Vrrp, 1)]);
+    machine.handle_committed(now, Role::Vrrp, 1);
+    let actions = drain(&mut machine);
+    assert_eq!(logs(&actions), ["Startup complete"]);
+    assert!(actions.contains(&Action::Notify(Notify::Ready("Startup complete".into()))));
+}
+
+#[test]
+fn nothing_to_run_is_said_and_is_ready() {
+    let mut machine = start(Instant::now(), &[]);
+    let actions = drain(&mut machine);
+    assert_eq!(logs(&actions), ["Warning - keepalived has no configuration to run", "Startup complete"]);
+}
+
+#[test]
+fn a_part_that_is_refused_at_start_stops_everything_with_its_status() {
+    let now = Instant::now();
+    let mut machine = start(now, &[Role::Vrrp]);
+    drain(&mut machine);
+    machine.handle_rejected(now, Role::Vrrp, 1, 2, "no such interface eth9");
+    assert_eq!(effects(&mut machine), [Action::Stop(Role::Vrrp)]);
+    machine.handle_exit(now, Role::Vrrp, Ended::Status(0));
+    assert_eq!(effects(&mut machine), [Action::Retire(Role::Vrrp), Action::Exit(2)]);
+}
+
+#[test]
+fn a_dead_worker_is_replaced_at_once_and_gets_the_running_generation() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+    let actions = drain(&mut machine);
+    assert_eq!(
+        logs(&actions),
+        [
+            "VRRP child process(11) died: Respawning",
+            "Restart of VRRP process delayed 0 seconds to limit respawn rate"
+        ]
+    );
+    assert!(actions.contains(&Action::Spawn(Role::Vrrp)));
+    assert!(actions.contains(&Action::Connect(Role::Vrrp, Role::Runner)));
+    assert!(actions.contains(&Action::Prepare(Role::Vrrp, 1)));
+    machine.handle_prepared(now, Role::Vrrp, 1, None);
+    assert_eq!(effects(&mut machine), [Action::Commit(Role::Vrrp, 1)]);
+}
+
+#[test]
+fn quick_deaths_wait_0_1_2_4_seconds_and_the_addresses_are_cleaned_up_meanwhile() {
+    let mut now = Instant::now();
+    let mut machine = running(now);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+        let actions = drain(&mut machine);
+        let wait = machine.children[&Role::Vrrp].life;
+        if let Life::Waiting(due) = wait {
+            assert!(actions.contains(&Action::Spawn(Role::Cleanup)));
+            waits.push(due.duration_since(now).as_secs());
+            now = due;
+            machine.handle_timeout(now);
+            assert!(drain(&mut machine).contains(&Action::Spawn(Role::Vrrp)));
+        } else {
+            assert!(!actions.contains(&Action::Spawn(Role::Cleanup)));
+            waits.push(0);
+        }
+    }
+    assert_eq!(waits, [0, 1, 2, 4]);
+}
+
+#[test]
+fn a_child_that_ran_a_minute_is_forgiven() {
+    let mut now = Instant::now();
+    let mut machine = running(now);
+    for _ in 0..3 {
+        now += Duration::from_secs(61);
+        machine.handle_exit(now, Role::Vrrp, Ended::Signal(11));
+        assert!(drain(&mut machine).contains(&Action::Spawn(Role::Vrrp)));
+    }
+}
+
+#[test]
+fn a_worker_without_a_beat_is_killed_and_replaced() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    assert_eq!(machine.poll_timeout(), Some(now + Duration::from_secs(1)));
+    machine.handle_beat(now + Duration::from_millis(500), Role::Vrrp);
+    machine.handle_timeout(now + Duration::from_secs(1));
+    assert_eq!(effects(&mut machine), []);
+    machine.handle_timeout(now + Duration::from_millis(1500));
+    assert_eq!(effects(&mut machine), [Action::Kill(Role::Vrrp)]);
+    machine.handle_exit(now + Duration::from_millis(1501), Role::Vrrp, Ended::Signal(9));
+    assert!(effects(&mut machine).contains(&Action::Spawn(Role::Vrrp)));
+}
+
+#[test]
+fn without_respawn_a_death_stops_everything() {
+    let now = Instant::now();
+    let mut machine = Machine::start(now, false, roles(&[Role::Runner, Role::Vrrp]), WAIT);
+    drain(&mut machine);
+    machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+    assert_eq!(effects(&mut machine), [Action::Stop(Role::Runner)]);
+}
+
+#[test]
+fn a_stop_keeps_the_runner_until_the_workers_are_gone() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_stop(now);
+    assert_eq!(effects(&mut machine), [Action::Stop(Role::Vrrp)]);
+    machine.handle_exit(now, Role::Vrrp, Ended::Status(0));
+    assert_eq!(effects(&mut machine), [Action::Retire(Role::Vrrp), Action::Stop(Role::Runner)]);
+    machine.handle_exit(now, Role::Runner, Ended::Status(0));
+    assert_eq!(effects(&mut machine), [Action::Retire(Role::Runner), Action::Exit(0)]);
+}
+
+#[test]
+fn a_worker_that_does_not_stop_is_killed() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_stop(now);
+    drain(&mut machine);
+    assert_eq!(machine.poll_timeout(), Some(now + WAIT));
+    machine.handle_timeout(now + WAIT);
+    let actions = drain(&mut machine);
+    assert_eq!(logs(&actions), ["VRRP process failed to die - forcing termination"]);
+    assert!(actions.contains(&Action::Kill(Role::Vrrp)));
+    machine.handle_exit(now + WAIT, Role::Vrrp, Ended::Signal(9));
+    assert!(effects(&mut machine).contains(&Action::Stop(Role::Runner)));
+}
+
+#[test]
+fn a_reload_is_prepared_by_all_then_committed() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_reload(now);
+    assert_eq!(effects(&mut machine), [Action::Read]);
+    let needed = roles(&[Role::Runner, Role::Vrrp]);
+    machine.handle_reading(now, ReadOutcome::Usable { needed, child_wait: WAIT });
+    assert_eq!(effects(&mut machine), [Action::Prepare(Role::Runner, 2), Action::Prepare(Role::Vrrp, 2)]);
+    machine.handle_prepared(now, Role::Runner, 2, None);
+    machine.handle_prepared(now, Role::Vrrp, 2, None);
+    machine.handle_committed(now, Role::Runner, 2);
+    machine.handle_committed(now, Role::Vrrp, 2);
+    assert!(logs(&drain(&mut machine)).contains(&"Reload complete"));
+}
+
+#[test]
+fn a_refused_file_changes_nothing_and_stays_visible() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_reload(now);
+    drain(&mut machine);
+    machine.handle_reading(now, ReadOutcome::Refused { exit: 6, why: "no such file".into() });
+    let actions = drain(&mut machine);
+    assert_eq!(logs(&actions), ["Reload refused, the running configuration stays: no such file"]);
+    assert!(matches!(&actions[1], Action::Notify(Notify::Ready(status)) if status.contains("no such file")));
+    assert_eq!(machine.running, 1);
+}
+
+#[test]
+fn a_part_that_is_refused_at_reload_is_taken_back_from_everybody() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_reload(now);
+    let needed = roles(&[Role::Runner, Role::Vrrp, Role::Checker]);
+    machine.handle_reading(now, ReadOutcome::Usable { needed, child_wait: WAIT });
+    drain(&mut machine);
+    machine.handle_rejected(now, Role::Vrrp, 2, 2, "no");
+    assert_eq!(
+        effects(&mut machine),
+        [
+            Action::Abandon(Role::Runner, 2),
+            Action::Kill(Role::Checker),
+            Action::Retire(Role::Checker),
+            Action::Abandon(Role::Vrrp, 2),
+        ]
+    );
+}
+
+#[test]
+fn a_death_during_a_reload_abandons_it_and_restarts_the_running_configuration() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_reload(now);
+    let needed = roles(&[Role::Runner, Role::Vrrp]);
+    machine.handle_reading(now, ReadOutcome::Usable { needed, child_wait: WAIT });
+    drain(&mut machine);
+    machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+    let effects = effects(&mut machine);
+    assert!(effects.contains(&Action::Abandon(Role::Runner, 2)));
+    assert!(effects.contains(&Action::Prepare(Role::Vrrp, 1)), "{effects:?}");
+}
+
+#[test]
+fn reloads_during_a_reload_become_exactly_one() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_reload(now);
+    machine.handle_reload(now);
+    machine.handle_reload(now);
+    drain(&mut machine);
+    machine.handle_reading(now, ReadOutcome::Refused { exit: 6, why: "x".into() });
+    assert_eq!(effects(&mut machine), [Action::Read]);
+    machine.handle_reading(now, ReadOutcome::Refused { exit: 6, why: "x".into() });
+    assert_eq!(effects(&mut machine), []);
+}
+
+#[test]
+fn a_worker_that_is_no_longer_needed_stops_after_the_commit() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_reload(now);
+    machine.handle_reading(now, ReadOutcome::Usable { needed: roles(&[Role::Runner]), child_wait: WAIT });
+    drain(&mut machine);
+    machine.handle_prepared(now, Role::Runner, 2, None);
+    machine.handle_committed(now, Role::Runner, 2);
+    assert!(effects(&mut machine).contains(&Action::Stop(Role::Vrrp)));
+    machine.handle_exit(now, Role::Vrrp, Ended::Status(0));
+    assert_eq!(effects(&mut machine), [Action::Retire(Role::Vrrp)]);
+}
+
+#[test]
+fn a_reader_that_hangs_is_killed_and_the_reload_refused() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_reload(now);
+    drain(&mut machine);
+    for tick in 1..=30 {
+        machine.handle_beat(now + Duration::from_secs(tick), Role::Vrrp);
+    }
+    machine.handle_timeout(now + READING_LIMIT);
+    assert_eq!(effects(&mut machine), [Action::KillReader]);
+}
+
+#[test]
+fn a_child_that_ends_with_a_permanent_status_ends_the_daemon_with_it() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_exit(now, Role::Vrrp, Ended::Status(2));
+    let actions = drain(&mut machine);
+    assert_eq!(logs(&actions), ["pid 11 exited with permanent error CONFIG. Terminating"]);
+    machine.handle_exit(now, Role::Runner, Ended::Status(0));
+    assert!(drain(&mut machine).contains(&Action::Exit(2)));
+}

@@ -1,0 +1,50 @@
+//! The machine that the daemon runs on.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Group, Uid, User};
+
+use super::security::{Host, Identity, Status};
+
+/// Where commands are looked for when the environment does not say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Answers from the files and accounts of this machine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ThisHost;
+
+impl Host for ThisHost {
+    fn user(&self, name: &str) -> Option<Identity> {
+        let by_name = User::from_name(name).ok().flatten();
+        let user = by_name.or_else(|| User::from_uid(Uid::from_raw(name.parse().ok()?)).ok().flatten())?;
+        Some(Identity { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+    }
+
+    fn group(&self, name: &str) -> Option<u32> {
+        let by_name = Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
+        by_name.or_else(|| name.parse().ok())
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn status(&self, path: &Path) -> io::Result<Status> {
+        let found = fs::metadata(path)?;
+        Ok(Status { uid: found.uid(), gid: found.gid(), mode: found.mode() & 0o7777, is_file: found.is_file() })
+    }
+
+    fn head(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut head = Vec::new();
+        fs::File::open(path)?.take(4).read_to_end(&mut head)?;
+        Ok(head)
+    }
+
+    fn search_path(&self) -> Vec<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect()
+    }
+}

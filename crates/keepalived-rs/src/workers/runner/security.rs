@@ -1,0 +1,276 @@
+//! May this script run, and as whom (`behaviour.md` §4.3)? Answers come from a [`Host`], so that the rules can be tested
+//! on any machine by anybody.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use conf_parser::config::{Script, ScriptUser};
+
+use crate::config::runner::{Occasion, RunnerPart};
+
+/// The account of scripts where neither they nor `script_user` name one.
+const DEFAULT_USER: &str = "keepalived_script";
+
+/// The rights that decide: user, group, file mode and kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// The owner.
+    pub(crate) uid: u32,
+    /// The owning group.
+    pub(crate) gid: u32,
+    /// The lower twelve bits of the mode.
+    pub(crate) mode: u32,
+    /// A regular file.
+    pub(crate) is_file: bool,
+}
+
+/// An account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The user.
+    pub(crate) uid: u32,
+    /// Its group.
+    pub(crate) gid: u32,
+}
+
+/// What the rules ask of the machine.
+pub(crate) trait Host {
+    /// The account that a name or number means.
+    fn user(&self, name: &str) -> Option<Identity>;
+    /// The group that a name or number means.
+    fn group(&self, name: &str) -> Option<u32>;
+    /// `path` without links.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
+    /// Who may do what with the file.
+    fn status(&self, path: &Path) -> io::Result<Status>;
+    /// The first four bytes, fewer when the file is shorter.
+    fn head(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Where commands without `/` are looked for.
+    fn search_path(&self) -> Vec<PathBuf>;
+}
+
+/// A script that may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Command {
+    /// The program and its arguments.
+    pub(crate) words: Vec<OsString>,
+    /// Whom it runs as.
+    pub(crate) identity: Identity,
+}
+
+/// What runs when, after the checks.
+pub(crate) type Commands = BTreeMap<Occasion, Command>;
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// A script does not run.
+    Error(String),
+    /// It runs, but something should be mended.
+    Warning(String),
+}
+
+/// Checks every script of `part`.
+pub(crate) fn check(part: &RunnerPart, host: &impl Host) -> (Commands, Vec<Note>) {
+    let mut checker = Checker { part, host, notes: Vec::new() };
+    let default = checker.default_identity();
+    let commands: Commands = part
+        .scripts
+        .iter()
+        .filter_map(|(occasion, script)| Some((occasion.clone(), checker.script(script, default)?)))
+        .collect();
+    if !commands.is_empty() && !part.script_security {
+        checker.warn("SECURITY VIOLATION - scripts are being executed but script_security not enabled.");
+    }
+    let mut notes = checker.notes;
+    let mut seen = Vec::new();
+    notes.retain(|note| {
+        let new = !seen.contains(note);
+        seen.push(note.clone());
+        new
+    });
+    (commands, notes)
+}
+
+struct Checker<'a, H> {
+    part: &'a RunnerPart,
+    host: &'a H,
+    notes: Vec<Note>,
+}
+
+impl<H: Host> Checker<'_, H> {
+    fn error(&mut self, text: impl Into<String>) {
+        self.notes.push(Note::Error(text.into()));
+    }
+
+    fn warn(&mut self, text: impl Into<String>) {
+        self.notes.push(Note::Warning(text.into()));
+    }
+
+    /// Whom scripts run as that name nobody; `None` when they may not run at all.
+    fn default_identity(&mut self) -> Option<Identity> {
+        if self.part.scripts.is_empty() {
+            return None;
+        }
+        if let Some(user) = &self.part.script_user {
+            return self.identity(user);
+        }
+        if let Some(identity) = self.host.user(DEFAULT_USER) {
+            return Some(identity);
+        }
+        self.warn(format!(
+            "WARNING - default user '{DEFAULT_USER}' for script execution does not exist - please create."
+        ));
+        (!self.part.script_security).then_some(Identity { uid: 0, gid: 0 })
+    }
+
+    fn identity(&mut self, wanted: &ScriptUser) -> Option<Identity> {
+        let Some(mut identity) = self.host.user(&wanted.user) else {
+            self.error(format!("Unable to resolve script username '{}' - disabling its scripts", wanted.user));
+            return None;
+        };
+        if let Some(group) = &wanted.group {
+            let Some(gid) = self.host.group(group) else {
+                self.error(format!("Unable to resolve script group name '{group}' - disabling its scripts"));
+                return None;
+            };
+            identity.gid = gid;
+        }
+        Some(identity)
+    }
+
+    fn script(&mut self, script: &Script, default: Option<Identity>) -> Option<Command> {
+        let (name, arguments) = script.command.split_first()?;
+        let identity = match &script.user {
+            Some(user) => self.identity(user)?,
+            None => match default {
+                Some(identity) => identity,
+                None => {
+                    self.error(format!(
+                        "Unable to set default user {} for script {name} - disabling",
+                        self.part.script_user.as_ref().map_or(DEFAULT_USER, |user| &user.user)
+                    ));
+                    return None;
+                }
+            },
+        };
+        let path = self.resolved(name)?;
+        self.executable(name, &path, identity)?;
+        if self.part.script_security && identity.uid == 0 {
+            self.safe(name, &path)?;
+        }
+        let mut words = self.interpreter(name, &path);
+        words.push(path.into());
+        words.extend(arguments.iter().map(OsString::from));
+        Some(Command { words, identity })
+    }
+
+    /// The file that `name` means, without links.
+    fn resolved(&mut self, name: &str) -> Option<PathBuf> {
+        let path = if name.contains('/') { Ok(PathBuf::from(name)) } else { self.searched(name) };
+        match path.and_then(|path| self.host.canonical(&path)) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                self.error(format!("Script {name} cannot be accessed - {}", reason(&error)));
+                None
+            }
+        }
+    }
+
+    fn searched(&mut self, name: &str) -> io::Result<PathBuf> {
+        let found = self.host.search_path().into_iter().map(|directory| directory.join(name)).find(|path| {
+            self.host.status(path).is_ok_and(|status| status.is_file && status.mode & 0o111 != 0)
+        });
+        let path = found.ok_or(io::ErrorKind::NotFound)?;
+        self.warn(format!(
+            "WARNING - script `{name}` resolved by path search to `{}`. Please specify full path.",
+            path.display()
+        ));
+        Ok(path)
+    }
+
+    fn executable(&mut self, name: &str, path: &Path, identity: Identity) -> Option<()> {
+        let status = match self.host.status(path) {
+            Ok(status) => status,
+            Err(error) => {
+                self.error(format!("Script {name} cannot be accessed - {}", reason(&error)));
+                return None;
+            }
+        };
+        if status.is_file && may_execute(status, identity) {
+            return Some(());
+        }
+        let Identity { uid, gid } = identity;
+        self.error(format!("WARNING - script '{name}' is not executable for {uid}:{gid} - disabling"));
+        None
+    }
+
+    /// Nobody but root may change the script or put another one in its place.
+    fn safe(&mut self, name: &str, path: &Path) -> Option<()> {
+        for component in path.ancestors() {
+            let status = match self.host.status(component) {
+                Ok(status) => status,
+                Err(error) => {
+                    self.error(format!("Script {name} cannot be accessed - {}", reason(&error)));
+                    return None;
+                }
+            };
+            if let Some(fault) = fault(status) {
+                let component = component.display();
+                self.error(format!("Unsafe permissions found for script '{name}' - disabling: {component} {fault}"));
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// What has to run the file: nothing for programs and scripts with a `#!` line, else the shell.
+    fn interpreter(&mut self, name: &str, path: &Path) -> Vec<OsString> {
+        let head = self.host.head(path).unwrap_or_default();
+        if head.starts_with(b"#!") || head.starts_with(b"\x7fELF") {
+            return Vec::new();
+        }
+        self.warn(format!("Script '{name}' is run by /bin/sh - please add a #! line that names its interpreter"));
+        vec!["/bin/sh".into()]
+    }
+}
+
+/// The kernel's sentence without Rust's "(os error N)".
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None if error.kind() == io::ErrorKind::NotFound => "No such file or directory".to_owned(),
+        None => error.to_string(),
+    }
+}
+
+fn may_execute(status: Status, identity: Identity) -> bool {
+    let bit = match identity {
+        Identity { uid: 0, .. } => 0o111,
+        Identity { uid, .. } if uid == status.uid => 0o100,
+        Identity { gid, .. } if gid == status.gid => 0o010,
+        Identity { .. } => 0o001,
+    };
+    status.mode & bit != 0
+}
+
+/// How others than root could change this file or directory. A sticky directory protects what is in it.
+fn fault(status: Status) -> Option<String> {
+    let Status { uid, gid, mode, is_file } = status;
+    let sticky_directory = !is_file && mode & 0o1000 != 0;
+    if uid != 0 {
+        return Some(format!("is owned by user {uid}, not by root"));
+    }
+    if sticky_directory {
+        return None;
+    }
+    if mode & 0o002 != 0 {
+        return Some(format!("is writable by others (mode {mode:04o})"));
+    }
+    (mode & 0o020 != 0 && gid != 0).then(|| format!("is writable by group {gid} (mode {mode:04o})"))
+}
+
+#[cfg(test)]
+mod tests;

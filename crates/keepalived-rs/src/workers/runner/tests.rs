@@ -1,0 +1,271 @@
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use conf_parser::config::{Script, ScriptUser};
+use nix::sys::signal::{SigSet, Signal as NixSignal};
+
+use super::*;
+use crate::config::runner::Occasion;
+use crate::ipc::{NotifyEvent, NotifyState};
+
+/// A runner in a thread, driven as the supervisor and a vrrp worker do.
+struct Lab {
+    orders: Channel,
+    vrrp: Channel,
+    directory: tempfile::TempDir,
+    runner: Option<JoinHandle<u8>>,
+    number: u64,
+    generation: u64,
+}
+
+/// Waits for `value`, ten seconds at most.
+fn until<T>(what: &str, mut value: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(value) = value() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "no {what} within ten seconds");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn next<M: serde::de::DeserializeOwned>(channel: &Channel) -> M {
+    until("message", || channel.receive::<M>().ok()).expect("the runner is there").0
+}
+
+fn notify(name: &str, state: NotifyState) -> NotifyEvent {
+    NotifyEvent::Instance { name: name.into(), state, priority: 150 }
+}
+
+impl Lab {
+    fn new() -> Self {
+        let (orders, theirs) = Channel::pair().unwrap();
+        let runner = std::thread::spawn(|| {
+            let mut blocked = SigSet::empty();
+            blocked.add(NixSignal::SIGTERM);
+            blocked.thread_block().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(theirs)).unwrap()
+        });
+        let (vrrp, theirs) = Channel::pair().unwrap();
+        orders.send(&Order::Connect { peer: Role::Vrrp }, &[theirs.as_fd()]).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { orders, vrrp, directory, runner: Some(runner), number: 0, generation: 0 }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A script of this name; `$out` is a file of the same name with `.out`.
+    fn script(&self, name: &str, body: &str) -> Script {
+        let path = self.path(name);
+        let text = format!("#!/bin/sh\nout={}\n{body}\n", self.path(&format!("{name}.out")).display());
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Script { command: vec![path.to_str().unwrap().to_owned()], user: None }
+    }
+
+    /// Makes these scripts the configuration.
+    fn configure(&mut self, scripts: impl IntoIterator<Item = (Occasion, Script)>) {
+        let me = nix::unistd::getuid().to_string();
+        let scripts: BTreeMap<_, _> = scripts.into_iter().collect();
+        let objects = scripts.keys().filter_map(|occasion| match occasion {
+            Occasion::Enter { instance, .. } | Occasion::Change { instance } => Some(Object::Instance(instance.clone())),
+            _ => None,
+        });
+        let part = RunnerPart {
+            script_user: Some(ScriptUser { user: me, group: None }),
+            script_security: false,
+            objects: objects.collect(),
+            scripts,
+        };
+        self.generation += 1;
+        let generation = self.generation;
+        let fd = ipc::seal(&part).unwrap();
+        self.orders.send(&Order::Prepare { generation }, &[fd.as_fd()]).unwrap();
+        assert_eq!(next::<Report>(&self.orders), Report::Prepared { generation, beat_limit: None });
+        self.orders.send(&Order::Commit { generation }, &[]).unwrap();
+        assert_eq!(next::<Report>(&self.orders), Report::Committed { generation });
+    }
+
+    fn tell(&mut self, event: NotifyEvent) {
+        self.number += 1;
+        self.vrrp.send(&Notification { number: self.number, event }, &[]).unwrap();
+    }
+
+    fn acknowledged(&self, number: u64) {
+        while next::<NotifyAck>(&self.vrrp).number < number {}
+    }
+
+    /// The lines of a script's output once there are `count`.
+    fn lines(&self, name: &str, count: usize) -> Vec<String> {
+        until(&format!("output of {name}"), || {
+            let text = fs::read_to_string(self.path(&format!("{name}.out"))).ok()?;
+            let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            (lines.len() >= count && text.ends_with('\n')).then_some(lines)
+        })
+    }
+
+    fn stop(&mut self) -> u8 {
+        self.orders.send(&Order::Stop, &[]).unwrap();
+        assert_eq!(next::<Report>(&self.orders), Report::Stopped);
+        self.runner.take().unwrap().join().unwrap()
+    }
+}
+
+fn enter(state: NotifyState) -> Occasion {
+    Occasion::Enter { instance: "VI_1".into(), state }
+}
+
+fn change() -> Occasion {
+    Occasion::Change { instance: "VI_1".into() }
+}
+
+#[test]
+fn a_state_runs_both_scripts_with_keepaliveds_words_and_is_acknowledged() {
+    let mut lab = Lab::new();
+    let mut master = lab.script("master", "echo \"master $*\" >$out");
+    master.command.push("of my own".into());
+    let any = lab.script("any", "echo \"$*\" >$out");
+    lab.configure([(enter(NotifyState::Active), master), (change(), any)]);
+    lab.tell(notify("VI_1", NotifyState::Active));
+    assert_eq!(lab.lines("master", 1), ["master of my own"]);
+    assert_eq!(lab.lines("any", 1), ["INSTANCE VI_1 MASTER 150"]);
+    lab.acknowledged(1);
+    assert_eq!(lab.stop(), 0);
+}
+
+#[test]
+fn a_script_gets_a_clean_environment() {
+    let mut lab = Lab::new();
+    let body = "{ grep -E '^Sig(Blk|Ign)' /proc/self/status; readlink /proc/$$/fd/0 /proc/$$/fd/2; \
+                ps -o pgid= -p $$ | grep -qx \" *$$\" && echo leader; env | grep -c NOTIFY_SOCKET; } >$out.new; mv $out.new $out";
+    let script = lab.script("environment", body);
+    lab.configure([(change(), script)]);
+    lab.tell(notify("VI_1", NotifyState::Backup));
+    let expected = [
+        "SigBlk:\t0000000000000000",
+        "SigIgn:\t0000000000000000",
+        "/dev/null",
+        "/dev/null",
+        "leader",
+        "0",
+    ];
+    assert_eq!(lab.lines("environment", expected.len()), expected);
+    lab.stop();
+}
+
+#[test]
+fn a_state_waits_for_the_scripts_of_the_one_before() {
+    let mut lab = Lab::new();
+    let gate = lab.path("gate");
+    let body = format!("echo \"begin $3\" >>$out; while [ ! -e {} ]; do sleep 0.01; done; echo \"end $3\" >>$out", gate.display());
+    let script = lab.script("slow", &body);
+    lab.configure([(change(), script)]);
+    lab.tell(notify("VI_1", NotifyState::Backup));
+    lab.tell(notify("VI_1", NotifyState::Active));
+    assert_eq!(lab.lines("slow", 1), ["begin BACKUP"]);
+    fs::write(&gate, "").unwrap();
+    assert_eq!(lab.lines("slow", 4), ["begin BACKUP", "end BACKUP", "begin MASTER", "end MASTER"]);
+    lab.stop();
+}
+
+#[test]
+fn a_state_does_not_wait_longer_than_a_second() {
+    let mut lab = Lab::new();
+    let script = lab.script("hung", "echo \"begin $3\" >>$out; exec sleep 1000");
+    lab.configure([(change(), script)]);
+    let before = Instant::now();
+    lab.tell(notify("VI_1", NotifyState::Backup));
+    lab.tell(notify("VI_1", NotifyState::Active));
+    assert_eq!(lab.lines("hung", 2), ["begin BACKUP", "begin MASTER"]);
+    let waited = before.elapsed();
+    assert!(waited >= queue::WAIT, "{waited:?}");
+    lab.acknowledged(2);
+    lab.stop();
+}
+
+#[test]
+fn a_repeated_notification_runs_nothing() {
+    let mut lab = Lab::new();
+    let script = lab.script("once", "echo $3 >>$out");
+    lab.configure([(change(), script)]);
+    lab.tell(notify("VI_1", NotifyState::Backup));
+    lab.number = 0;
+    lab.tell(notify("VI_1", NotifyState::Backup));
+    lab.tell(notify("VI_1", NotifyState::Active));
+    lab.acknowledged(2);
+    assert_eq!(lab.lines("once", 2), ["BACKUP", "MASTER"]);
+    lab.stop();
+}
+
+#[test]
+fn what_a_reload_removed_is_notified_by_its_old_scripts() {
+    let mut lab = Lab::new();
+    let fault = lab.script("fault", "echo fault >$out");
+    lab.configure([(enter(NotifyState::Fault), fault)]);
+    lab.configure([]);
+    lab.tell(notify("VI_1", NotifyState::Deleted));
+    assert_eq!(lab.lines("fault", 1), ["fault"]);
+    lab.stop();
+}
+
+#[test]
+fn an_abandoned_configuration_changes_nothing() {
+    let mut lab = Lab::new();
+    let script = lab.script("kept", "echo kept >$out");
+    lab.configure([(change(), script)]);
+    let fd = ipc::seal(&RunnerPart::default()).unwrap();
+    lab.orders.send(&Order::Prepare { generation: 9 }, &[fd.as_fd()]).unwrap();
+    assert!(matches!(next::<Report>(&lab.orders), Report::Prepared { generation: 9, .. }));
+    lab.orders.send(&Order::Abandon { generation: 9 }, &[]).unwrap();
+    lab.tell(notify("VI_1", NotifyState::Backup));
+    assert_eq!(lab.lines("kept", 1), ["kept"]);
+    lab.stop();
+}
+
+#[test]
+fn a_part_that_cannot_be_read_is_rejected() {
+    let lab = Lab::new();
+    let fd = ipc::seal(&1u8).unwrap();
+    lab.orders.send(&Order::Prepare { generation: 1 }, &[fd.as_fd()]).unwrap();
+    assert!(matches!(next::<Report>(&lab.orders), Report::Rejected { generation: 1, .. }));
+}
+
+#[test]
+fn a_stop_runs_what_was_sent_before_it_and_kills_what_hangs() {
+    let mut lab = Lab::new();
+    let script = lab.script("stop", "echo \"$3 $$\" >>$out; [ $3 = STOP ] || exec sleep 1000");
+    lab.configure([(change(), script)]);
+    lab.tell(notify("VI_1", NotifyState::Backup));
+    lab.tell(notify("VI_1", NotifyState::Stop));
+    assert_eq!(lab.stop(), 0);
+    let lines = lab.lines("stop", 2);
+    let words: Vec<Vec<&str>> = lines.iter().map(|line| line.split(' ').collect()).collect();
+    assert_eq!((words[0][0], words[1][0]), ("BACKUP", "STOP"));
+    until("end of the script that hung", || (!is_alive(words[0][1])).then_some(()));
+}
+
+#[test]
+fn a_supervisor_that_is_gone_is_a_stop() {
+    let mut lab = Lab::new();
+    let script = lab.script("last", "echo $3 >>$out");
+    lab.configure([(change(), script)]);
+    lab.tell(notify("VI_1", NotifyState::Stop));
+    let (unconnected, _) = Channel::pair().unwrap();
+    drop(std::mem::replace(&mut lab.orders, unconnected));
+    assert_eq!(lab.runner.take().unwrap().join().unwrap(), 0);
+    assert_eq!(lab.lines("last", 1), ["STOP"]);
+}
+
+/// Whether the process is there and no zombie.
+fn is_alive(pid: &str) -> bool {
+    fs::read_to_string(Path::new("/proc").join(pid).join("stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.starts_with(" Z")))
+}

@@ -1,0 +1,217 @@
+//! Which announcement goes out when. Pure.
+//!
+//! Every address is announced once before any is announced again, and no link carries more than its pace allows:
+//! switches and hosts drop what comes faster, and then a client keeps the stale entry.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vip_netlink::{Announcement, LinkIndex};
+use vrrp_proto::{Family, Instant, RouterId};
+
+/// Between two frames on one link where the configuration says nothing.
+const DEFAULT_GAP: Duration = Duration::from_millis(1);
+
+/// So many frames may follow each other at once where the configuration says nothing.
+const BURST: u32 = 10;
+
+/// The least time between two frames on one link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Gaps {
+    /// Gratuitous ARP; zero for the default pace.
+    pub(crate) garp: Duration,
+    /// Unsolicited neighbour advertisements; zero for the default pace.
+    pub(crate) gna: Duration,
+}
+
+/// The frames that wait, by link and family.
+#[derive(Debug, Default)]
+pub(crate) struct Announcer {
+    gaps: Gaps,
+    lanes: BTreeMap<(LinkIndex, Family), Lane>,
+}
+
+/// What waits for one link: the first frame of every address, the second, and so on.
+#[derive(Debug, Default)]
+struct Lane {
+    rounds: Vec<VecDeque<(RouterId, Announcement)>>,
+    next: Instant,
+}
+
+impl Announcer {
+    /// Another pace, from the next frame on.
+    pub(crate) fn set_gaps(&mut self, gaps: Gaps) {
+        self.gaps = gaps;
+    }
+
+    /// Announces each of `addresses` `repeat` times, instead of what still waits for `router`.
+    pub(crate) fn queue(&mut self, router: RouterId, addresses: &[Announcement], repeat: u8) {
+        self.forget(router);
+        for announcement in addresses {
+            let lane = self.lanes.entry((announcement.link, family(announcement.ip))).or_default();
+            let repeat = usize::from(repeat);
+            if lane.rounds.len() < repeat {
+                lane.rounds.resize_with(repeat, VecDeque::new);
+            }
+            for round in lane.rounds.iter_mut().take(repeat) {
+                round.push_back((router, *announcement));
+            }
+        }
+    }
+
+    /// Drops what waits for `router`: it no longer has the addresses.
+    pub(crate) fn forget(&mut self, router: RouterId) {
+        for lane in self.lanes.values_mut() {
+            for round in &mut lane.rounds {
+                round.retain(|(owner, _)| *owner != router);
+            }
+        }
+    }
+
+    /// What is to be sent at `now`, in order.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<Announcement> {
+        let mut due = Vec::new();
+        for (&(_, family), lane) in &mut self.lanes {
+            let pace = Pace::new(family, self.gaps);
+            while lane.next <= now {
+                let Some(announcement) = lane.pop() else { break };
+                lane.next = lane.next.max(now.saturating_sub(pace.burst)) + pace.gap;
+                due.push(announcement);
+            }
+        }
+        self.lanes.retain(|_, lane| !lane.is_empty() || lane.next > now);
+        due
+    }
+
+    /// When something is to be sent next; `None` while nothing waits.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.lanes.values().filter(|lane| !lane.is_empty()).map(|lane| lane.next).min()
+    }
+}
+
+impl Lane {
+    fn pop(&mut self) -> Option<Announcement> {
+        self.rounds.iter_mut().find_map(VecDeque::pop_front).map(|(_, announcement)| announcement)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rounds.iter().all(VecDeque::is_empty)
+    }
+}
+
+struct Pace {
+    gap: Duration,
+    burst: Duration,
+}
+
+impl Pace {
+    fn new(family: Family, gaps: Gaps) -> Self {
+        let configured = match family {
+            Family::Ipv4 => gaps.garp,
+            Family::Ipv6 => gaps.gna,
+        };
+        if configured.is_zero() {
+            Self { gap: DEFAULT_GAP, burst: DEFAULT_GAP * (BURST - 1) }
+        } else {
+            Self { gap: configured, burst: Duration::ZERO }
+        }
+    }
+}
+
+fn family(ip: IpAddr) -> Family {
+    Family::of(&ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use vip_netlink::MacAddr;
+
+    use super::*;
+
+    const ROUTER: RouterId = RouterId(1);
+
+    fn addresses(count: u8) -> Vec<Announcement> {
+        let link = LinkIndex::new(2).unwrap();
+        let ip = |last| IpAddr::from([192, 0, 2, last]);
+        (1..=count)
+            .map(|last| Announcement { link, mac: MacAddr([2, 0, 0, 0, 0, 1]), ip: ip(last), router: false })
+            .collect()
+    }
+
+    fn last_octets(frames: &[Announcement]) -> Vec<u8> {
+        let octet = |frame: &Announcement| match frame.ip {
+            IpAddr::V4(ip) => ip.octets()[3],
+            IpAddr::V6(ip) => ip.octets()[15],
+        };
+        frames.iter().map(octet).collect()
+    }
+
+    /// Runs until nothing waits; when each frame left, counted from the start.
+    fn drain(announcer: &mut Announcer, start: Instant) -> Vec<(Duration, Announcement)> {
+        let mut sent = Vec::new();
+        let mut now = start;
+        while let Some(next) = announcer.next() {
+            now = now.max(next);
+            let since = now.saturating_duration_since(start);
+            sent.extend(announcer.due(now).into_iter().map(|frame| (since, frame)));
+        }
+        sent
+    }
+
+    #[test]
+    fn every_address_once_before_any_again() {
+        let mut announcer = Announcer::default();
+        announcer.queue(ROUTER, &addresses(3), 2);
+        assert_eq!(last_octets(&announcer.due(Instant::from_nanos(1 << 40))), [1, 2, 3, 1, 2, 3]);
+        assert_eq!(announcer.next(), None);
+    }
+
+    #[test]
+    fn a_second_router_comes_before_the_repeats_of_the_first() {
+        let mut announcer = Announcer::default();
+        announcer.queue(ROUTER, &addresses(2), 2);
+        let mut other = addresses(3);
+        other.drain(..2);
+        announcer.queue(RouterId(2), &other, 2);
+        assert_eq!(last_octets(&announcer.due(Instant::from_nanos(1 << 40))), [1, 2, 3, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_default_pace_is_a_thousand_a_second_after_a_short_burst() {
+        let mut announcer = Announcer::default();
+        announcer.queue(ROUTER, &addresses(200), 5);
+        let sent = drain(&mut announcer, Instant::from_nanos(1 << 40));
+        assert_eq!(sent.len(), 1000);
+        assert_eq!(sent.iter().filter(|(at, _)| at.is_zero()).count(), 10);
+        assert_eq!(sent.last().unwrap().0, Duration::from_millis(990));
+    }
+
+    #[test]
+    fn a_configured_gap_is_kept_between_any_two_frames() {
+        let mut announcer = Announcer::default();
+        announcer.set_gaps(Gaps { garp: Duration::from_millis(20), gna: Duration::ZERO });
+        announcer.queue(ROUTER, &addresses(2), 2);
+        let sent = drain(&mut announcer, Instant::from_nanos(1 << 40));
+        let times: Vec<_> = sent.iter().map(|(at, _)| at.as_millis()).collect();
+        assert_eq!(times, [0, 20, 40, 60]);
+    }
+
+    #[test]
+    fn nothing_is_sent_for_a_router_that_gave_its_addresses_up() {
+        let mut announcer = Announcer::default();
+        announcer.queue(ROUTER, &addresses(2), 5);
+        announcer.forget(ROUTER);
+        assert!(announcer.due(Instant::from_nanos(1 << 40)).is_empty());
+        assert_eq!(announcer.next(), None);
+    }
+
+    #[test]
+    fn a_new_block_replaces_what_is_left_of_the_one_before() {
+        let mut announcer = Announcer::default();
+        announcer.queue(ROUTER, &addresses(200), 5);
+        announcer.due(Instant::from_nanos(1 << 40));
+        announcer.queue(ROUTER, &addresses(200), 1);
+        assert_eq!(drain(&mut announcer, Instant::from_nanos(1 << 41)).len(), 200);
+    }
+}

@@ -1,0 +1,139 @@
+//! What the kernel has, as far as it told: links and addresses. Pure; dumps and events come in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use vip_netlink::{Address, AddressFlags, AddressKey, Event, Link, LinkIndex};
+use vrrp_proto::Family;
+
+/// Links and addresses of this network namespace.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    links: BTreeMap<LinkIndex, Link>,
+    addresses: BTreeMap<AddressKey, Seen>,
+    count: u64,
+}
+
+/// An address and its place in the order in which addresses came.
+#[derive(Debug)]
+struct Seen {
+    order: u64,
+    address: Address,
+}
+
+impl View {
+    /// What two dumps say.
+    pub(crate) fn new(links: Vec<Link>, addresses: Vec<Address>) -> Self {
+        let mut view = Self::default();
+        view.links = links.into_iter().map(|link| (link.index, link)).collect();
+        for address in addresses {
+            view.see(address);
+        }
+        view
+    }
+
+    /// What changed since. An overflow says nothing about what: dump again.
+    pub(crate) fn update(&mut self, event: Event) {
+        match event {
+            Event::Link(link) => {
+                self.links.insert(link.index, link);
+            }
+            Event::LinkRemoved(link) => {
+                self.links.remove(&link.index);
+                self.addresses.retain(|key, _| key.link != link.index);
+            }
+            Event::Address(address) => self.see(address),
+            Event::AddressRemoved(address) => {
+                self.addresses.remove(&address.key());
+            }
+            _ => {}
+        }
+    }
+
+    fn see(&mut self, address: Address) {
+        let order = self.count;
+        self.count += 1;
+        let seen = self.addresses.entry(address.key()).or_insert(Seen { order, address });
+        seen.address = address;
+    }
+
+    /// The link of that name.
+    pub(crate) fn link(&self, name: &str) -> Option<&Link> {
+        self.links.values().find(|link| link.name == *name)
+    }
+
+    /// The link with that number.
+    pub(crate) fn link_by_index(&self, index: LinkIndex) -> Option<&Link> {
+        self.links.get(&index)
+    }
+
+    /// Whether the address is there.
+    pub(crate) fn has(&self, key: &AddressKey) -> bool {
+        self.addresses.contains_key(key)
+    }
+
+    /// The addresses of `family` on a link that adverts may come from, the primary one first: for IPv4 all but virtual
+    /// ones, for IPv6 the link-local ones (`behaviour.md` §3.2).
+    pub(crate) fn sources(&self, link: LinkIndex, family: Family, virtual_ones: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
+        let mut found: Vec<&Seen> = self
+            .addresses
+            .values()
+            .filter(|seen| seen.address.link == link && usable(&seen.address, family))
+            .filter(|seen| !virtual_ones.contains(&seen.address.ip))
+            .collect();
+        found.sort_by_key(|seen| (seen.address.flags.contains(AddressFlags::SECONDARY), seen.order));
+        found.into_iter().map(|seen| seen.address.ip).collect()
+    }
+}
+
+fn usable(address: &Address, family: Family) -> bool {
+    match (address.ip, family) {
+        (IpAddr::V4(_), Family::Ipv4) => true,
+        (IpAddr::V6(ip), Family::Ipv6) => {
+            ip.is_unicast_link_local() && !address.flags.contains(AddressFlags::DADFAILED)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index() -> LinkIndex {
+        LinkIndex::new(2).unwrap()
+    }
+
+    fn address(text: &str) -> Address {
+        Address::new(index(), text.parse().unwrap(), 24)
+    }
+
+    fn sources(view: &View, family: Family, virtual_ones: &[&str]) -> Vec<String> {
+        let virtual_ones = virtual_ones.iter().map(|text| text.parse().unwrap()).collect();
+        view.sources(index(), family, &virtual_ones).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_first_own_address_is_the_source() {
+        let secondary = Address { flags: AddressFlags::SECONDARY, ..address("192.0.2.9") };
+        let view = View::new(vec![], vec![secondary, address("192.0.2.200"), address("192.0.2.7"), address("fe80::1")]);
+        assert_eq!(sources(&view, Family::Ipv4, &["192.0.2.200"]), ["192.0.2.7", "192.0.2.9"]);
+    }
+
+    #[test]
+    fn ipv6_adverts_come_from_link_local_addresses() {
+        let view = View::new(vec![], vec![address("2001:db8::1"), address("fe80::2"), address("fe80::1")]);
+        assert_eq!(sources(&view, Family::Ipv6, &["fe80::2"]), ["fe80::1"]);
+    }
+
+    #[test]
+    fn an_address_that_changes_keeps_its_place() {
+        let mut view = View::new(vec![], vec![address("192.0.2.1"), address("192.0.2.2")]);
+        view.update(Event::Address(address("192.0.2.1")));
+        assert_eq!(sources(&view, Family::Ipv4, &[]), ["192.0.2.1", "192.0.2.2"]);
+        view.update(Event::AddressRemoved(address("192.0.2.1")));
+        view.update(Event::Address(address("192.0.2.1")));
+        assert_eq!(sources(&view, Family::Ipv4, &[]), ["192.0.2.2", "192.0.2.1"]);
+        assert!(view.has(&address("192.0.2.1").key()));
+    }
+}
