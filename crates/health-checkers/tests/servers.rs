@@ -1,5 +1,7 @@
 //! The probes against real servers on the loopback interface, well-behaved and not.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr},
