@@ -1,1 +1,47 @@
 //! Virtual IP addresses on Linux: rtnetlink plans, gratuitous ARP and unsolicited neighbour advertisements.
+//!
+//! Addresses are reconciled, not scripted: say what you want, [dump](RouteSocket::addresses) what is there,
+//! [`plan`] the difference and [`apply`](RouteSocket::apply) it, many requests in one send. Then tell the neighbours
+//! with [`Announcement`]s. A [`Monitor`] reports what others change meanwhile.
+//!
+//! [`types`], [`message`], [`announce`], [`mod@plan`] and [`pace`] are pure; [`socket`] is the only I/O. Left to the
+//! caller: when to do all this, sysctls, and who owns what. A plan removes only what it is told to.
+//!
+//! ```no_run
+//! use vip_netlink::{Address, Announcement, AnnounceSocket, Change, RouteSocket};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut route = RouteSocket::open()?;
+//! let eth0 = route.link("eth0".parse()?)?.ok_or("no eth0 here")?;
+//! let vip = Address::virtual_address(eth0.index, [192, 0, 2, 1].into(), 24);
+//!
+//! for refusal in route.apply(&[Change::AddAddress(vip)]).refused {
+//!     eprintln!("{}", refusal.error); // adding 192.0.2.1/24 to eth0: Operation not permitted (os error 1)
+//! }
+//! let mac = eth0.mac.ok_or("not an Ethernet")?;
+//! AnnounceSocket::open()?.send(&[Announcement { link: eth0.index, mac, ip: vip.ip, router: false }]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Sockets belong to the network namespace of the thread that opens them, wherever they are used later.
+//!
+//! The feature `serde` gives the values of [`types`] `Serialize` and `Deserialize`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
+
+pub mod announce;
+pub mod message;
+pub mod pace;
+pub mod plan;
+pub mod socket;
+pub mod types;
+
+pub use announce::Announcement;
+pub use message::event::Event;
+pub use plan::{Change, Wanted, plan};
+pub use socket::{AnnounceSocket, Applied, Error, Monitor, Refusal, RouteSocket};
+pub use types::{
+    Address, AddressFlags, AddressKey, AddressProtocol, InvalidName, Lifetime, Link, LinkFlags,
+    LinkIndex, LinkName, LinkRef, MacAddr, Scope,
+};

@@ -1,0 +1,257 @@
+//! Netlink messages as values. No octets make it panic, whoever sent them.
+//!
+//! Requests are built with neli; what comes back is taken apart here, every length proved first.
+
+use std::io::Cursor;
+
+use neli::{
+    Size, ToBytes,
+    consts::{
+        nl::NlmF,
+        rtnl::{RtaType, Rtm},
+    },
+    nl::{NlPayload, NlmsghdrBuilder},
+    rtnl::RtattrBuilder,
+    types::{Buffer, RtBuffer},
+};
+use thiserror::Error;
+
+pub mod address;
+pub mod change;
+pub mod event;
+pub mod link;
+pub mod reply;
+
+/// Why octets are no message of the kind that was expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// The octets end too early.
+    #[error("truncated: {needed} octets needed, {got} there")]
+    Truncated {
+        /// Octets needed.
+        needed: usize,
+        /// Octets there.
+        got: usize,
+    },
+    /// A length field counts less than its own header.
+    #[error("a length of {0} octets is less than the header")]
+    Length(usize),
+    /// A value has not the size of its kind.
+    #[error("attribute {kind} cannot have {len} octets")]
+    Attribute {
+        /// Type of the attribute.
+        kind: u16,
+        /// Octets of its value.
+        len: usize,
+    },
+    /// An attribute that has to be there is not.
+    #[error("attribute {0} is missing")]
+    Missing(u16),
+    /// The message is about no link.
+    #[error("the link index is not positive")]
+    LinkIndex,
+    /// Neither IPv4 nor IPv6.
+    #[error("address family {0} is neither IPv4 nor IPv6")]
+    Family(u8),
+    /// A prefix longer than the address.
+    #[error("a prefix of {0} bits is longer than the address")]
+    PrefixLen(u8),
+}
+
+/// One netlink message (`struct nlmsghdr` and what follows it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// `nlmsg_type`: `RTM_NEWADDR`, `NLMSG_ERROR`, ….
+    pub kind: u16,
+    /// `nlmsg_flags`: `NLM_F_MULTI`, ….
+    pub flags: u16,
+    /// `nlmsg_seq`: in an answer, that of the request.
+    pub sequence: u32,
+    /// The octets after the header.
+    pub payload: &'a [u8],
+}
+
+/// The messages in one datagram, up to and with the first that is malformed.
+pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<Message<'_>, ParseError>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        match split_message(rest) {
+            Ok((message, after)) => {
+                rest = after;
+                Some(Ok(message))
+            }
+            Err(error) => {
+                rest = &[];
+                Some(Err(error))
+            }
+        }
+    })
+}
+
+fn split_message(octets: &[u8]) -> Result<(Message<'_>, &[u8]), ParseError> {
+    const HEADER: usize = 16;
+    let truncated = |needed| ParseError::Truncated {
+        needed,
+        got: octets.len(),
+    };
+    let (header, _) = octets
+        .split_first_chunk::<HEADER>()
+        .ok_or(truncated(HEADER))?;
+    let &[l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, _, _, _, _] = header;
+    let len = u32::from_ne_bytes([l0, l1, l2, l3]);
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let whole = octets.get(..len).ok_or(truncated(len))?;
+    let message = Message {
+        kind: u16::from_ne_bytes([k0, k1]),
+        flags: u16::from_ne_bytes([f0, f1]),
+        sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+        payload: whole.get(HEADER..).ok_or(ParseError::Length(len))?,
+    };
+    Ok((message, octets.get(aligned(len)..).unwrap_or_default()))
+}
+
+/// The attributes (`struct rtattr`) in `octets`, up to and with the first that is malformed. Types are without the
+/// nested and byte-order bits.
+pub(crate) fn attributes(octets: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), ParseError>> {
+    let mut rest = octets;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        match split_attribute(rest) {
+            Ok((attribute, after)) => {
+                rest = after;
+                Some(Ok(attribute))
+            }
+            Err(error) => {
+                rest = &[];
+                Some(Err(error))
+            }
+        }
+    })
+}
+
+type Attribute<'a> = (u16, &'a [u8]);
+
+fn split_attribute(octets: &[u8]) -> Result<(Attribute<'_>, &[u8]), ParseError> {
+    const HEADER: usize = 4;
+    const TYPE_MASK: u16 = 0x3fff;
+    let truncated = |needed| ParseError::Truncated {
+        needed,
+        got: octets.len(),
+    };
+    let (&[l0, l1, k0, k1], _) = octets
+        .split_first_chunk::<HEADER>()
+        .ok_or(truncated(HEADER))?;
+    let len = usize::from(u16::from_ne_bytes([l0, l1]));
+    let whole = octets.get(..len).ok_or(truncated(len))?;
+    let value = whole.get(HEADER..).ok_or(ParseError::Length(len))?;
+    Ok((
+        (u16::from_ne_bytes([k0, k1]) & TYPE_MASK, value),
+        octets.get(aligned(len)..).unwrap_or_default(),
+    ))
+}
+
+/// Messages and attributes begin at multiples of four octets.
+const fn aligned(len: usize) -> usize {
+    len.saturating_add(3) & !3
+}
+
+/// A value of a fixed size.
+pub(crate) fn fixed<const N: usize>(kind: u16, value: &[u8]) -> Result<[u8; N], ParseError> {
+    value.try_into().map_err(|_| ParseError::Attribute {
+        kind,
+        len: value.len(),
+    })
+}
+
+pub(crate) fn number(kind: u16, value: &[u8]) -> Result<u32, ParseError> {
+    fixed(kind, value).map(u32::from_ne_bytes)
+}
+
+/// A text, up to its first NUL if it has one.
+pub(crate) fn text(value: &[u8]) -> &[u8] {
+    value.split(|&octet| octet == 0).next().unwrap_or_default()
+}
+
+/// Appends a request to `out`, whose length stays a multiple of four.
+pub(crate) fn request<P: Size + ToBytes>(
+    kind: Rtm,
+    flags: NlmF,
+    sequence: u32,
+    payload: P,
+    out: &mut Vec<u8>,
+) {
+    let message = NlmsghdrBuilder::default()
+        .nl_type(kind)
+        .nl_flags(NlmF::REQUEST | flags)
+        .nl_seq(sequence)
+        .nl_payload(NlPayload::Payload(payload))
+        .build()
+        .expect("type, flags and payload are given");
+    let end = out.len() as u64;
+    let mut cursor = Cursor::new(std::mem::take(out));
+    cursor.set_position(end);
+    message
+        .to_bytes(&mut cursor)
+        .expect("a vector takes all that is written to it");
+    *out = cursor.into_inner();
+}
+
+/// Adds an attribute. Values are far below the 65,531 octets that fit: numbers, addresses, names.
+pub(crate) fn push<T: RtaType, P: Size + ToBytes>(
+    attributes: &mut RtBuffer<T, Buffer>,
+    kind: T,
+    value: P,
+) {
+    let attribute = RtattrBuilder::default()
+        .rta_type(kind)
+        .rta_payload(value)
+        .build();
+    attributes.push(attribute.expect("type and value are given"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_lie_end_the_iteration() {
+        let short = [1, 2, 3];
+        assert_eq!(
+            messages(&short).collect::<Vec<_>>(),
+            [Err(ParseError::Truncated { needed: 16, got: 3 })]
+        );
+        let mut header = [0; 16];
+        header[..4].copy_from_slice(&15_u32.to_ne_bytes());
+        assert_eq!(
+            messages(&header).collect::<Vec<_>>(),
+            [Err(ParseError::Length(15))]
+        );
+        header[..4].copy_from_slice(&u32::MAX.to_ne_bytes());
+        assert!(matches!(
+            messages(&header).next(),
+            Some(Err(ParseError::Truncated { .. }))
+        ));
+    }
+
+    #[test]
+    fn attributes_are_four_octets_apart_and_lose_their_nested_bit() {
+        let mut octets = Vec::new();
+        for (kind, value) in [(0x8003_u16, "abc"), (7, "defg")] {
+            octets.extend(u16::try_from(4 + value.len()).unwrap().to_ne_bytes());
+            octets.extend(kind.to_ne_bytes());
+            octets.extend(value.as_bytes());
+            octets.resize(aligned(octets.len()), 0);
+        }
+        let attributes: Vec<_> = attributes(&octets).map(Result::unwrap).collect();
+        assert_eq!(
+            attributes,
+            [(3, b"abc".as_slice()), (7, b"defg".as_slice())]
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! From what is wanted and what is present to an ordered list of changes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    os::fd::RawFd,
+};
+
+use crate::types::{Address, AddressFlags, AddressKey, LinkIndex, LinkName, LinkRef};
+
+/// One request to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Change {
+    /// Adds an address; one that is there already is adopted as it is.
+    AddAddress(Address),
+    /// Gives an address other lifetimes or flags, and adds it if it is not there.
+    EditAddress(Address),
+    /// Removes an address; one that is not there is no error. Without `promote_secondaries` the kernel removes the
+    /// secondary addresses of its subnet with an IPv4 address; [`plan`] puts them back.
+    RemoveAddress(Address),
+    /// Makes a pair of virtual Ethernet links, both down.
+    AddVeth {
+        /// Name of the first end.
+        name: LinkName,
+        /// Name of the other end.
+        peer: LinkName,
+    },
+    /// Makes an Ethernet bridge, down and without spanning tree.
+    AddBridge {
+        /// Its name.
+        name: LinkName,
+    },
+    /// Sets a link up.
+    SetLinkUp(LinkRef),
+    /// Sets a link down.
+    SetLinkDown(LinkRef),
+    /// Makes a link a port of a bridge, bond or VRF, or takes it out (`None`).
+    SetMaster {
+        /// The port.
+        link: LinkRef,
+        /// The bridge, bond or VRF.
+        master: Option<LinkIndex>,
+    },
+    /// Moves a link to another network namespace, where it arrives down and without addresses.
+    MoveToNamespace {
+        /// The link.
+        link: LinkRef,
+        /// An open `/proc/PID/ns/net`; the caller keeps it open until the change is applied.
+        namespace: RawFd,
+    },
+    /// Renames a link.
+    Rename {
+        /// The link.
+        link: LinkIndex,
+        /// Its new name.
+        name: LinkName,
+    },
+    /// Removes a link (of a pair: both ends); one that is not there is no error.
+    DelLink(LinkRef),
+}
+
+impl Change {
+    /// What the change does, in words: "adding 192.0.2.1/24 to eth0". `name` finds the name of a link.
+    pub fn describe(&self, name: impl Fn(LinkIndex) -> Option<LinkName>) -> String {
+        let link = |link: LinkRef| match link {
+            LinkRef::Index(index) => {
+                name(index).map_or_else(|| index.to_string(), |name| name.to_string())
+            }
+            LinkRef::Name(name) => name.to_string(),
+        };
+        match *self {
+            Self::AddAddress(address) => {
+                format!("adding {address} to {}", link(address.link.into()))
+            }
+            Self::EditAddress(address) => {
+                format!("changing {address} on {}", link(address.link.into()))
+            }
+            Self::RemoveAddress(address) => {
+                format!("removing {address} from {}", link(address.link.into()))
+            }
+            Self::AddVeth { name, peer } => format!("making the veth pair {name} and {peer}"),
+            Self::AddBridge { name } => format!("making the bridge {name}"),
+            Self::SetLinkUp(target) => format!("setting {} up", link(target)),
+            Self::SetLinkDown(target) => format!("setting {} down", link(target)),
+            Self::SetMaster {
+                link: port,
+                master: Some(master),
+            } => {
+                format!("making {} a port of {}", link(port), link(master.into()))
+            }
+            Self::SetMaster {
+                link: port,
+                master: None,
+            } => format!("taking {} out of its master", link(port)),
+            Self::MoveToNamespace { link: target, .. } => {
+                format!("moving {} to another namespace", link(target))
+            }
+            Self::Rename { link: target, name } => {
+                format!("renaming {} to {name}", link(target.into()))
+            }
+            Self::DelLink(target) => format!("removing {}", link(target)),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe(|_| None))
+    }
+}
+
+/// What is ours: the addresses to hold, and those to give up. Nothing else is ever removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// To be there, with these attributes. The first of two with the same [key](Address::key) counts.
+    pub addresses: Vec<Address>,
+    /// To be removed if present, unless also in `addresses`.
+    pub release: Vec<AddressKey>,
+}
+
+/// The changes that lead from `present` (a whole [dump](crate::RouteSocket::addresses)) to `wanted`: removals, then
+/// edits, then additions. Empty once all is as wanted.
+///
+/// An address that is present as wanted is adopted, whoever put it there. Other lifetimes or flags are edited in place;
+/// another peer, scope, label or broadcast address cannot be and makes a removal and an addition. So does an
+/// IPv6 address that failed duplicate address detection if it is wanted without.
+///
+/// Without `promote_secondaries` the kernel removes the secondary IPv4 addresses of a subnet with its primary one.
+/// Those that were not to go are added again right after it.
+pub fn plan(wanted: &Wanted, present: &[Address]) -> Vec<Change> {
+    let present_by_key: HashMap<_, _> = present
+        .iter()
+        .rev()
+        .map(|address| (address.key(), address))
+        .collect();
+    let mut wanted_keys = HashSet::new();
+    let mut remove: HashSet<AddressKey> = HashSet::new();
+    let (mut edits, mut additions) = (Vec::new(), Vec::new());
+    for address in wanted
+        .addresses
+        .iter()
+        .filter(|address| wanted_keys.insert(address.key()))
+    {
+        match present_by_key
+            .get(&address.key())
+            .map(|there| Difference::between(address, there))
+        {
+            None => additions.push(Change::AddAddress(*address)),
+            Some(Difference::Nothing) => {}
+            Some(Difference::Editable) => edits.push(Change::EditAddress(*address)),
+            Some(Difference::Fixed) => {
+                remove.insert(address.key());
+                additions.push(Change::AddAddress(*address));
+            }
+        }
+    }
+    remove.extend(
+        wanted
+            .release
+            .iter()
+            .filter(|key| !wanted_keys.contains(key)),
+    );
+
+    let (mut removed, kept): (Vec<&Address>, Vec<&Address>) = present
+        .iter()
+        .partition(|address| remove.contains(&address.key()));
+    removed.sort_by_key(|address| is_primary(address)); // secondary ones first: a removal then takes no other along
+    let torn_subnets: HashSet<_> = removed
+        .iter()
+        .filter(|address| is_primary(address))
+        .filter_map(|a| subnet(a))
+        .collect();
+    let restored = kept.into_iter().filter(|a| {
+        !is_primary(a) && subnet(a).is_some_and(|subnet| torn_subnets.contains(&subnet))
+    });
+
+    let mut changes: Vec<_> = removed
+        .iter()
+        .map(|address| Change::RemoveAddress(**address))
+        .collect();
+    changes.extend(restored.map(|address| Change::AddAddress(*address)));
+    changes.append(&mut edits);
+    changes.append(&mut additions);
+    changes
+}
+
+enum Difference {
+    Nothing,
+    Editable,
+    Fixed,
+}
+
+impl Difference {
+    fn between(wanted: &Address, present: &Address) -> Self {
+        let flags = wanted.flags ^ present.flags;
+        let lifetimes = (wanted.preferred, wanted.valid) != (present.preferred, present.valid);
+        let (fixed_flags, editable_flags) = match wanted.ip {
+            IpAddr::V4(_) => (
+                AddressFlags::NOPREFIXROUTE | AddressFlags::MCAUTOJOIN,
+                AddressFlags::empty(),
+            ),
+            IpAddr::V6(_) => (
+                AddressFlags::MCAUTOJOIN,
+                AddressFlags::NOPREFIXROUTE
+                    | AddressFlags::HOMEADDRESS
+                    | AddressFlags::MANAGETEMPADDR,
+            ),
+        };
+        let fixed = wanted.peer != present.peer
+            || flags.intersects(fixed_flags)
+            || wanted.ip.is_ipv4() && differs_in_ipv4(wanted, present)
+            || wanted.flags.contains(AddressFlags::NODAD)
+                && present.flags.contains(AddressFlags::DADFAILED);
+        if fixed {
+            Self::Fixed
+        } else if lifetimes || flags.intersects(editable_flags) {
+            Self::Editable
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
+fn differs_in_ipv4(wanted: &Address, present: &Address) -> bool {
+    wanted.scope != present.scope
+        || wanted.broadcast.is_some() && wanted.broadcast != present.broadcast
+        || wanted.label.is_some() && wanted.label != present.label
+}
+
+fn is_primary(address: &Address) -> bool {
+    !address.flags.contains(AddressFlags::SECONDARY)
+}
+
+/// What the kernel takes for one subnet when it makes an IPv4 address secondary.
+fn subnet(address: &Address) -> Option<(LinkIndex, u8, Ipv4Addr)> {
+    let IpAddr::V4(ip) = address.peer.unwrap_or(address.ip) else {
+        return None;
+    };
+    let mask = u32::MAX
+        .checked_shl(32_u32.saturating_sub(address.prefix_len.into()))
+        .unwrap_or(0);
+    Some((
+        address.link,
+        address.prefix_len,
+        Ipv4Addr::from_bits(ip.to_bits() & mask),
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,719 @@
+//! The only I/O: rtnetlink and packet sockets. Nothing here waits without an end.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{self, ErrorKind, IoSlice},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    time::{Duration, Instant},
+};
+
+use neli::{
+    consts::socket::{Msg, NlFamily},
+    socket::NlSocket,
+    utils::Groups,
+};
+use nix::{
+    libc,
+    sys::socket::{LinkAddr, MsgFlags, MultiHeaders, NetlinkAddr, SockaddrLike, connect, sendmmsg},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{netdevice, sockopt},
+};
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    announce::Announcement,
+    message::{
+        self, Message, address,
+        change::{self, Answer},
+        event::{self, Event},
+        link,
+        reply::{self, Reply},
+    },
+    pace::Pace,
+    plan::{Change, Wanted, plan},
+    types::{Address, Link, LinkIndex, LinkName},
+};
+
+/// Something that the kernel or the host refused.
+///
+/// Its text is whole: "adding 192.0.2.1/24 to eth0: Invalid argument (os error 22): ipv4: Invalid prefix length".
+/// [`source`](std::error::Error::source) is therefore empty.
+#[derive(Debug)]
+pub struct Error {
+    operation: String,
+    source: io::Error,
+    explanation: Option<String>,
+}
+
+impl Error {
+    fn new(operation: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self {
+            operation: operation.into(),
+            source: source.into(),
+            explanation: None,
+        }
+    }
+
+    /// What was tried: "adding 192.0.2.1/24 to eth0".
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
+    /// Why it failed, as a number and its meaning.
+    pub const fn io(&self) -> &io::Error {
+        &self.source
+    }
+
+    /// Why it failed in the kernel's own words, if it has any ("extended acknowledgement").
+    pub fn explanation(&self) -> Option<&str> {
+        self.explanation.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.operation, self.source)?;
+        self.explanation
+            .iter()
+            .try_for_each(|text| write!(f, ": {text}"))
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One of many that was not carried out.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Which one, counted from 0.
+    pub index: usize,
+    /// Why.
+    pub error: Error,
+}
+
+/// What became of a list of changes.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Those that were refused or whose answer never came, in the order of the list. All others are carried out.
+    pub refused: Vec<Refusal>,
+    /// At least one answer was lost or late: whether its change was carried out only a dump can tell.
+    pub lost: bool,
+    /// How many sends it took.
+    pub sends: usize,
+}
+
+/// Sends requests to the kernel's rtnetlink and takes its answers.
+#[derive(Debug)]
+pub struct RouteSocket {
+    kernel: KernelSocket,
+    pace: Pace,
+    timeout: Duration,
+    sequence: u32,
+}
+
+impl RouteSocket {
+    /// How long to wait for one answer unless [`set_timeout`](Self::set_timeout) says otherwise. The kernel answers
+    /// while it takes the request, so this is a fuse, not a pace.
+    pub const TIMEOUT: Duration = Duration::from_secs(2);
+    /// How often a dump that others disturb, or a plan whose answers are lost, is begun again.
+    const ATTEMPTS: usize = 5;
+
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// If the host has no descriptor or memory left.
+    pub fn open() -> Result<Self, Error> {
+        let kernel = KernelSocket::open(&[])?;
+        let pace = Pace::new(kernel.receive_buffer);
+        Ok(Self {
+            kernel,
+            pace,
+            timeout: Self::TIMEOUT,
+            sequence: 0,
+        })
+    }
+
+    /// Sets how long to wait for one answer.
+    pub const fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// All links of the namespace.
+    ///
+    /// # Errors
+    /// If the kernel refuses, does not answer in time, or answers with what cannot be read.
+    pub fn links(&mut self) -> Result<Vec<Link>, Error> {
+        self.dump("listing links", link::emit_dump, |message| {
+            match message.kind {
+                link::RTM_NEWLINK => link::parse(message.payload),
+                _ => Ok(None),
+            }
+        })
+    }
+
+    /// The link of that name; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`links`](Self::links).
+    pub fn link(&mut self, name: LinkName) -> Result<Option<Link>, Error> {
+        Ok(self.links()?.into_iter().find(|link| link.name == name))
+    }
+
+    /// All IPv4 and IPv6 addresses of the namespace.
+    ///
+    /// # Errors
+    /// As [`links`](Self::links).
+    pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
+        self.dump(
+            "listing addresses",
+            address::emit_dump,
+            |message| match message.kind {
+                address::RTM_NEWADDR => address::parse(message.payload).map(Some),
+                _ => Ok(None),
+            },
+        )
+    }
+
+    /// Carries `changes` out in their order, many in one send, and goes on after one that is refused. Adding an
+    /// address that is there and removing one that is not is no error.
+    ///
+    /// The kernel works inside the send: it takes as long as it takes to get the kernel's own locks.
+    pub fn apply(&mut self, changes: &[Change]) -> Applied {
+        let mut applied = Applied::default();
+        let mut first = 0;
+        while let Some(batch) = changes.get(first..).filter(|rest| !rest.is_empty()) {
+            let batch = batch.get(..self.pace.batch()).unwrap_or(batch);
+            let answers = self.apply_batch(batch, &mut applied);
+            for (offset, (change, answer)) in batch.iter().zip(answers).enumerate() {
+                if let Err(failure) = answer {
+                    let error = self.explain(change, failure);
+                    applied.refused.push(Refusal {
+                        index: first + offset,
+                        error,
+                    });
+                }
+            }
+            first += batch.len();
+        }
+        applied
+    }
+
+    /// Dumps the addresses, [plans](plan) and applies. Begins again if answers are lost.
+    ///
+    /// # Errors
+    /// If the addresses cannot be listed. What is refused is in [`Applied`].
+    pub fn reconcile(&mut self, wanted: &Wanted) -> Result<Applied, Error> {
+        let (mut attempt, mut sends) = (0, 0);
+        loop {
+            attempt += 1;
+            let present = self.addresses()?;
+            let applied = self.apply(&plan(wanted, &present));
+            sends += applied.sends;
+            if !applied.lost || attempt == Self::ATTEMPTS {
+                return Ok(Applied { sends, ..applied });
+            }
+        }
+    }
+
+    /// One send and its answers, one for each change of the batch.
+    fn apply_batch(&mut self, batch: &[Change], applied: &mut Applied) -> Vec<Result<(), Failure>> {
+        let first = self.sequence.wrapping_add(1);
+        let mut requests = Vec::new();
+        for (offset, change) in batch.iter().enumerate() {
+            let answer = if offset + 1 == batch.len() {
+                Answer::Always
+            } else {
+                Answer::IfRefused
+            };
+            self.sequence = self.sequence.wrapping_add(1);
+            change::emit(change, answer, self.sequence, &mut requests);
+        }
+        let began = now();
+        applied.sends += 1;
+        if let Err(error) = self.kernel.send(&requests) {
+            let failure = Failure {
+                errno: error.raw_os_error().unwrap_or(libc::EIO),
+                text: None,
+            };
+            return vec![Err(failure); batch.len()];
+        }
+        self.pace
+            .measured(batch.len(), now().saturating_duration_since(began));
+
+        let mut answers = vec![Ok(()); batch.len()];
+        if let Err(error) = self.collect(first, &mut answers, batch) {
+            applied.lost = true;
+            let errno = error.raw_os_error().unwrap_or(libc::ETIMEDOUT);
+            for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                *answer = Err(Failure { errno, text: None });
+            }
+        }
+        answers
+    }
+
+    /// Takes answers until that of the last request.
+    fn collect(
+        &mut self,
+        first: u32,
+        answers: &mut [Result<(), Failure>],
+        batch: &[Change],
+    ) -> io::Result<()> {
+        let deadline = now() + self.timeout;
+        loop {
+            for message in message::messages(self.kernel.receive(deadline)?) {
+                let Ok(message) = message else { break };
+                let Ok(offset) = usize::try_from(message.sequence.wrapping_sub(first)) else {
+                    continue;
+                };
+                let (Some(answer), Some(change)) = (answers.get_mut(offset), batch.get(offset))
+                else {
+                    continue;
+                };
+                match reply::parse(&message) {
+                    Ok(Some(Reply::Refused { errno, text })) if !holds_already(change, errno) => {
+                        *answer = Err(Failure { errno, text });
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => continue,
+                }
+                if offset + 1 == batch.len() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn explain(&self, change: &Change, failure: Failure) -> Error {
+        Error {
+            operation: change.describe(|index| self.kernel.name_of(index)),
+            source: io::Error::from_raw_os_error(failure.errno),
+            explanation: failure.text,
+        }
+    }
+
+    fn dump<T>(
+        &mut self,
+        operation: &str,
+        emit: impl Fn(u32, &mut Vec<u8>),
+        parse: impl Fn(&Message<'_>) -> Result<Option<T>, message::ParseError>,
+    ) -> Result<Vec<T>, Error> {
+        for _ in 0..Self::ATTEMPTS {
+            self.sequence = self.sequence.wrapping_add(1);
+            let mut request = Vec::new();
+            emit(self.sequence, &mut request);
+            let dumped = self
+                .kernel
+                .send(&request)
+                .map_err(|error| Error::new(operation, error));
+            match dumped.and_then(|()| self.collect_dump(operation, &parse))? {
+                Dump::Whole(items) => return Ok(items),
+                Dump::Disturbed => {}
+            }
+        }
+        let error = io::Error::new(
+            ErrorKind::Interrupted,
+            "changed by others each time it was read",
+        );
+        Err(Error::new(operation, error))
+    }
+
+    fn collect_dump<T>(
+        &mut self,
+        operation: &str,
+        parse: impl Fn(&Message<'_>) -> Result<Option<T>, message::ParseError>,
+    ) -> Result<Dump<T>, Error> {
+        const NLM_F_DUMP_INTR: u16 = 0x10;
+        let invalid = |error| Error::new(operation, io::Error::new(ErrorKind::InvalidData, error));
+        let (mut items, mut disturbed) = (Vec::new(), false);
+        loop {
+            let deadline = now() + self.timeout;
+            let datagram = match self.kernel.receive(deadline) {
+                Ok(datagram) => datagram,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    return Ok(Dump::Disturbed);
+                }
+                Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                    return Ok(Dump::Disturbed);
+                }
+                Err(error) => return Err(Error::new(operation, error)),
+            };
+            for message in message::messages(datagram) {
+                let message = message.map_err(invalid)?;
+                if message.sequence != self.sequence {
+                    continue;
+                }
+                disturbed |= message.flags & NLM_F_DUMP_INTR != 0;
+                match reply::parse(&message).map_err(invalid)? {
+                    None => items.extend(parse(&message).map_err(invalid)?),
+                    Some(Reply::Done) if disturbed => return Ok(Dump::Disturbed),
+                    Some(Reply::Done) => return Ok(Dump::Whole(items)),
+                    Some(Reply::Refused {
+                        errno,
+                        text: explanation,
+                    }) => {
+                        let source = io::Error::from_raw_os_error(errno);
+                        return Err(Error {
+                            operation: operation.into(),
+                            source,
+                            explanation,
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for RouteSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kernel.as_fd()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Failure {
+    errno: i32,
+    text: Option<String>,
+}
+
+enum Dump<T> {
+    Whole(Vec<T>),
+    Disturbed,
+}
+
+/// The kernel refuses because what the change is to bring about is so already.
+const fn holds_already(change: &Change, errno: i32) -> bool {
+    match change {
+        Change::AddAddress(_) => errno == libc::EEXIST,
+        Change::RemoveAddress(_) => matches!(errno, libc::EADDRNOTAVAIL | libc::ENODEV),
+        Change::DelLink(_) => errno == libc::ENODEV,
+        _ => false,
+    }
+}
+
+/// Hears of every change to links and addresses in the namespace.
+///
+/// It never waits: ask for its descriptor to become readable, then take the events. Open it *before* the first dump,
+/// so that nothing falls between the two.
+#[derive(Debug)]
+pub struct Monitor {
+    kernel: KernelSocket,
+    waiting: VecDeque<Event>,
+}
+
+impl Monitor {
+    /// Opens a monitor in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// If the host has no descriptor or memory left.
+    pub fn open() -> Result<Self, Error> {
+        const RTNLGRP_LINK: u32 = 1;
+        const RTNLGRP_IPV4_IFADDR: u32 = 5;
+        const RTNLGRP_IPV6_IFADDR: u32 = 9;
+        let kernel = KernelSocket::open(&[RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])?;
+        Ok(Self {
+            kernel,
+            waiting: VecDeque::new(),
+        })
+    }
+
+    /// The next event; `None` if there is none at present. [`Event::Overflow`] stands where events were lost.
+    ///
+    /// # Errors
+    /// If the descriptor cannot be read.
+    pub fn poll_event(&mut self) -> Result<Option<Event>, Error> {
+        while self.waiting.is_empty() {
+            let datagram = match self.kernel.try_receive() {
+                Ok(Some(datagram)) => datagram,
+                Ok(None) => return Ok(None),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    return Ok(Some(Event::Overflow));
+                }
+                Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                    return Ok(Some(Event::Overflow));
+                }
+                Err(error) => {
+                    return Err(Error::new(
+                        "listening for changes of links and addresses",
+                        error,
+                    ));
+                }
+            };
+            for message in message::messages(datagram) {
+                // What cannot be read may have been news: let the caller look for itself.
+                let event = message
+                    .and_then(|message| event::parse(&message))
+                    .unwrap_or(Some(Event::Overflow));
+                self.waiting.extend(event);
+            }
+        }
+        Ok(self.waiting.pop_front())
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.kernel.as_fd()
+    }
+}
+
+/// Sends announcements as Ethernet frames on any link of the namespace. It receives nothing.
+#[derive(Debug)]
+pub struct AnnounceSocket {
+    socket: Socket,
+    timeout: Duration,
+}
+
+impl AnnounceSocket {
+    /// How long to wait for room in a full send buffer.
+    pub const TIMEOUT: Duration = Duration::from_secs(1);
+    /// Most frames in one system call.
+    const BATCH: usize = 256;
+
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// Without `CAP_NET_RAW`, or if the host has no descriptor or memory left.
+    pub fn open() -> Result<Self, Error> {
+        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)
+            .map_err(|error| Error::new("opening a packet socket", error))?;
+        Ok(Self {
+            socket,
+            timeout: Self::TIMEOUT,
+        })
+    }
+
+    /// Sends all announcements in their order, many in one system call, and goes on after one that is refused.
+    /// Returns those that were not sent.
+    pub fn send(&self, announcements: &[Announcement]) -> Vec<Refusal> {
+        let mut refused = Vec::new();
+        let mut first = 0;
+        let mut deadline = now() + self.timeout;
+        while let Some(rest) = announcements.get(first..).filter(|rest| !rest.is_empty()) {
+            let batch = rest.get(..Self::BATCH).unwrap_or(rest);
+            match self.send_batch(batch) {
+                Ok(sent) => {
+                    first += sent;
+                    deadline = now() + self.timeout;
+                }
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::EAGAIN) if wait(&self.socket, PollFlags::OUT, deadline).is_ok() => {
+                }
+                Err(errno) => {
+                    let error = self.explain(announcements.get(first), errno);
+                    refused.push(Refusal {
+                        index: first,
+                        error,
+                    });
+                    first += 1;
+                }
+            }
+        }
+        refused
+    }
+
+    /// How many were sent, at least one; an error is that of the first.
+    fn send_batch(&self, batch: &[Announcement]) -> nix::Result<usize> {
+        let frames: Vec<_> = batch.iter().map(Announcement::frame).collect();
+        let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
+        let to: Vec<_> = batch
+            .iter()
+            .map(|announcement| Some(on_link(announcement.link)))
+            .collect();
+        let mut headers = MultiHeaders::preallocate(batch.len(), None);
+        let sent = sendmmsg(
+            self.socket.as_raw_fd(),
+            &mut headers,
+            &slices,
+            to,
+            [],
+            MsgFlags::MSG_DONTWAIT,
+        )?;
+        match sent.count() {
+            0 => Err(nix::Error::EIO),
+            sent => Ok(sent),
+        }
+    }
+
+    fn explain(&self, announcement: Option<&Announcement>, errno: nix::Error) -> Error {
+        let operation =
+            announcement.map_or_else(String::new, |Announcement { link, ip, .. }| {
+                let name = name_of(&self.socket, *link)
+                    .map_or_else(|| link.to_string(), |name| name.to_string());
+                format!("announcing {ip} on {name}")
+            });
+        Error::new(operation, errno)
+    }
+}
+
+impl AsFd for AnnounceSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "nix makes packet addresses from raw memory only"
+)]
+fn on_link(link: LinkIndex) -> LinkAddr {
+    const AF_PACKET: libc::sa_family_t = 17;
+    let address = libc::sockaddr_ll {
+        sll_family: AF_PACKET,
+        sll_protocol: 0, // the kernel reads it from the frame
+        sll_ifindex: link.get().cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    // SAFETY: points to a whole `sockaddr_ll`, which is copied before this function returns.
+    let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), None) };
+    address.expect("the family is AF_PACKET")
+}
+
+/// A netlink socket that only the kernel can write to.
+struct KernelSocket {
+    socket: NlSocket,
+    receive_buffer: usize,
+    datagram: Vec<u8>,
+}
+
+impl KernelSocket {
+    const RECEIVE_BUFFER: usize = 1 << 20;
+    const DATAGRAM: usize = 1 << 16;
+    const LARGEST_DATAGRAM: usize = 1 << 24;
+
+    fn open(groups: &[u32]) -> Result<Self, Error> {
+        let opened = || -> io::Result<Self> {
+            let socket = NlSocket::connect(NlFamily::Route, None, Groups::new_groups(groups))?;
+            connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+            socket.nonblock()?;
+            socket.enable_ext_ack(true)?;
+            let mut kernel = Self {
+                socket,
+                receive_buffer: 0,
+                datagram: vec![0; Self::DATAGRAM],
+            };
+            // Only a privileged process of the host may pass the system's limit.
+            sockopt::set_socket_recv_buffer_size_force(&kernel, Self::RECEIVE_BUFFER)
+                .or_else(|_| sockopt::set_socket_recv_buffer_size(&kernel, Self::RECEIVE_BUFFER))?;
+            kernel.receive_buffer = sockopt::socket_recv_buffer_size(&kernel)?;
+            Ok(kernel)
+        };
+        opened().map_err(|error| Error::new("opening an rtnetlink socket", error))
+    }
+
+    /// Sends requests after what earlier ones left unread is thrown away.
+    fn send(&mut self, requests: &[u8]) -> io::Result<()> {
+        loop {
+            match self.try_receive() {
+                Ok(None) => break,
+                Ok(Some(_)) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOBUFS)) => {}
+                Err(error) if error.kind() == ErrorKind::FileTooLarge => {}
+                Err(error) => return Err(error),
+            }
+        }
+        loop {
+            match self.socket.send(requests, Msg::DONTWAIT) {
+                Ok(sent) if sent == requests.len() => return Ok(()),
+                Ok(_) => return Err(ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The next datagram before `deadline`.
+    fn receive(&mut self, deadline: Instant) -> io::Result<&[u8]> {
+        loop {
+            // The borrow checker does not yet see that a datagram returned from here ends the loop.
+            if let Some(len) = self.try_receive()?.map(<[u8]>::len) {
+                return self
+                    .datagram
+                    .get(..len)
+                    .ok_or_else(|| ErrorKind::FileTooLarge.into());
+            }
+            wait(self, PollFlags::IN, deadline)?;
+        }
+    }
+
+    /// The next datagram, if one is there. One that is too long for the buffer is lost ([`ErrorKind::FileTooLarge`]);
+    /// the next of its size is not.
+    fn try_receive(&mut self) -> io::Result<Option<&[u8]>> {
+        let len = loop {
+            match self
+                .socket
+                .recv(self.datagram.as_mut_slice(), Msg::DONTWAIT | Msg::TRUNC)
+            {
+                Ok((len, _)) => break len,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        };
+        if len > self.datagram.len() {
+            self.datagram
+                .resize(len.next_power_of_two().min(Self::LARGEST_DATAGRAM), 0);
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        Ok(self.datagram.get(..len))
+    }
+
+    fn name_of(&self, link: LinkIndex) -> Option<LinkName> {
+        name_of(self, link)
+    }
+}
+
+impl AsFd for KernelSocket {
+    #[expect(
+        unsafe_code,
+        reason = "neli's socket gives its descriptor as a number only"
+    )]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open as long as `self.socket` lives, which the result borrows.
+        unsafe { BorrowedFd::borrow_raw(self.socket.as_raw_fd()) }
+    }
+}
+
+impl fmt::Debug for KernelSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KernelSocket")
+            .field("fd", &self.socket.as_raw_fd())
+            .finish_non_exhaustive()
+    }
+}
+
+fn name_of(socket: impl AsFd, link: LinkIndex) -> Option<LinkName> {
+    netdevice::index_to_name(socket, link.get())
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Waits for a descriptor, not longer than until `deadline`.
+fn wait(descriptor: &impl AsFd, for_what: PollFlags, deadline: Instant) -> io::Result<()> {
+    loop {
+        let left = deadline.saturating_duration_since(now());
+        if left.is_zero() {
+            return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+        }
+        let timeout = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
+        match poll(&mut [PollFd::new(descriptor, for_what)], Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the sockets keep their deadlines themselves"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
