@@ -1,1 +1,76 @@
-//! VRRPv2 and VRRPv3 without I/O: codec, receiver checks, virtual router and engine.
+//! VRRPv2 and VRRPv3 (RFC 9568) without I/O, with keepalived's options.
+//!
+//! Four levels, each usable alone:
+//!
+//! | level | in | out |
+//! |---|---|---|
+//! | [`Pdu`], [`checksum()`] | octets | fields, and back |
+//! | [`Receiver`], [`Transmitter`] | packets of a raw socket; a priority | a [`Verified`] advertisement or a [`Discard`]; packets |
+//! | [`VirtualRouter`] | advertisements, timeouts, faults | [`Action`]s |
+//! | [`Engine`] | the same for many routers, and links, reloads, kernel results | [`Action`]s |
+//!
+//! Left to the caller: sockets, the clock, netlink, ARP and Neighbor Advertisement frames, notification scripts, the log.
+//! Time is an argument ([`Instant`], CLOCK_BOOTTIME); secrets are in [`WireConfig`] only, never in a state machine.
+//!
+//! The run loop of every state machine here: make one call, drain `poll_action` to `None`, wait until `poll_timeout` or
+//! the next input.
+//!
+//! ```
+//! use core::time::Duration;
+//! use vrrp_proto::*;
+//!
+//! let vrid = Vrid::new(51).ok_or("VRID 0")?;
+//! let config = RouterConfig::new(vrid, Family::Ipv4);
+//! let mut router = VirtualRouter::new(RouterId(1), config);
+//! let boot = Instant::ZERO;
+//! router.startup(boot);
+//! while let Some(action) = router.poll_action() {
+//!     println!("{action:?}"); // Apply(Released), Record(EnteringBackup), ...
+//! }
+//! // Silence for Active_Down_Interval: three seconds and Skew_Time.
+//! let due = router.poll_timeout().ok_or("no timer")?;
+//! assert_eq!(due, boot + Duration::from_micros(3_609_375));
+//! router.handle_timeout(due);
+//! assert_eq!(router.role(), Role::Active);
+//! # Ok::<(), &str>(())
+//! ```
+//!
+//! # Features
+//!
+//! `serde` (default): `Serialize` and `Deserialize` for every input and output of the engine.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod action;
+mod advertisement;
+mod auth;
+mod checksum;
+mod config;
+mod engine;
+mod receiver;
+mod stats;
+mod transmitter;
+mod types;
+mod virtual_router;
+mod wire;
+
+pub use action::{Action, Event, FaultReason, Notification, Ownership, Role, RouterSnapshot};
+pub use advertisement::{Addresses, Advertisement, ParseError, Pdu, VersionFields};
+pub use auth::{AuthData, Authentication, Password};
+pub use checksum::{PROTOCOL, PseudoHeader, checksum};
+pub use config::{AnnounceConfig, RouterConfig, TrackedLink};
+pub use engine::{Engine, LinkFacts, Plan, Snapshot};
+pub use receiver::{AddressMismatch, Discard, IntervalMismatch, Packet, Receiver, Verified};
+pub use stats::{ReceiverStats, RouterStats};
+pub use transmitter::{TransmitError, Transmitter};
+pub use types::{
+    AdvertisementInterval, Centis, Family, Instant, LinkId, OutOfRange, Priority, RouterId,
+    Seconds, Ticket, Version, VirtualMac, Vrid,
+};
+pub use virtual_router::{Active, ActiveRouter, Backup, Fault, State, VirtualRouter};
+pub use wire::{Cast, GROUP_IPV4, GROUP_IPV6, Peer, WireConfig, default_group};

@@ -1,0 +1,310 @@
+//! What comes out of a virtual router and of the engine.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::types::{AdvertisementInterval, Instant, LinkId, Priority, RouterId, Ticket};
+
+/// What the driver does next. The order of the queue is part of the contract.
+///
+/// Becoming Active: `Record`(timeout), `Fact`, `Advertise`, `Record`(entering), `Apply`; after `handle_applied` then
+/// `Announce`, `Notify`. Leaving it: `Record`s, `Fact`, `Advertise`(0) unless a better router took over, `Record`,
+/// `Apply`, `Notify`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Action {
+    /// Tell whoever restarts this process. Comes before everything that depends on it; the newest per router counts.
+    Fact {
+        /// Of which router.
+        router: RouterId,
+        /// What [`Engine::resume`](crate::Engine::resume) needs.
+        snapshot: RouterSnapshot,
+    },
+    /// Send an advertisement now, to the group or to every peer.
+    Advertise {
+        /// Of which router.
+        router: RouterId,
+        /// 0 resigns.
+        priority: Priority,
+    },
+    /// Make the kernel's addresses, routes and rules those of `ownership`; answer with `handle_applied` or
+    /// `handle_refused`. A newer one for the same router replaces it.
+    Apply {
+        /// Of which router.
+        router: RouterId,
+        /// What is wanted.
+        ownership: Ownership,
+        /// To be given back with the answer.
+        ticket: Ticket,
+    },
+    /// Announce every address by gratuitous ARP or unsolicited Neighbor Advertisement: all addresses once, then again,
+    /// `repeat` times in all.
+    Announce {
+        /// Of which router.
+        router: RouterId,
+        /// Sends per address, at least 1.
+        repeat: u8,
+    },
+    /// Run notification scripts, write FIFOs, send mail.
+    Notify {
+        /// Of which router.
+        router: RouterId,
+        /// What is said.
+        notification: Notification,
+        /// Its effective priority.
+        priority: Priority,
+    },
+    /// Something that a person reading the log wants to know.
+    Record {
+        /// Of which router.
+        router: RouterId,
+        /// What happened.
+        event: Event,
+    },
+}
+
+impl Action {
+    /// The router that the action is about.
+    #[must_use]
+    pub const fn router(&self) -> RouterId {
+        match self {
+            Self::Fact { router, .. }
+            | Self::Advertise { router, .. }
+            | Self::Apply { router, .. }
+            | Self::Announce { router, .. }
+            | Self::Notify { router, .. }
+            | Self::Record { router, .. } => *router,
+        }
+    }
+}
+
+/// Whether the virtual addresses belong to this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Ownership {
+    /// Put everything in place; adopt what is there.
+    Held,
+    /// Take everything away.
+    Released,
+}
+
+/// The part that a router plays, without its timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Role {
+    /// Not started, or shut down ("Initialize", RFC 9568 §6.4.1).
+    Stopped,
+    /// In Initialize because something that it needs is missing; see [`FaultReason`].
+    Fault,
+    /// Listens to the Active Router (RFC 9568 §6.4.2).
+    Backup,
+    /// Holds the addresses (RFC 9568 §6.4.3).
+    Active,
+}
+
+/// What notification scripts are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Notification {
+    /// It became Active and its addresses are in place.
+    Active,
+    /// It became Backup.
+    Backup {
+        /// Whether this is its first state.
+        initial: bool,
+    },
+    /// It went to fault.
+    Fault {
+        /// Whether this is its first state.
+        initial: bool,
+    },
+    /// The daemon stops.
+    Stop,
+    /// It is no longer configured.
+    Deleted,
+    /// As Active it heard a lower priority (`notify_master_rx_lower_pri`).
+    ReceivedLowerPriority,
+}
+
+/// A reason to be in fault. A router is in fault while it has at least one; each comes and goes on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum FaultReason {
+    /// The link does not exist, or nothing is known of it yet.
+    LinkMissing(LinkId),
+    /// The link is down.
+    LinkDown(LinkId),
+    /// A tracked link without weight is down, or up if it is tracked in reverse.
+    TrackedLink(LinkId),
+    /// The link has no address of the router's family to send from, or not the configured one.
+    NoSourceAddress,
+    /// The kernel did not put the addresses in place within one Active_Down_Interval.
+    NotApplied,
+}
+
+/// What the next process needs to go on where this one ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct RouterSnapshot {
+    /// The part it plays; it holds its addresses only as [`Role::Active`].
+    pub role: Role,
+    /// When it last sent an advertisement as Active.
+    pub last_advertisement: Option<Instant>,
+    /// How long peers of equal configuration wait in silence before one takes over.
+    pub active_down_interval: Duration,
+    /// The interval of the Active Router that it follows.
+    pub active_adver_interval: AdvertisementInterval,
+    /// When it last changed its part.
+    pub last_transition: Option<Instant>,
+}
+
+impl RouterSnapshot {
+    /// Whether it held its addresses.
+    #[must_use]
+    pub fn ownership(&self) -> Ownership {
+        match self.role {
+            Role::Active => Ownership::Held,
+            Role::Stopped | Role::Fault | Role::Backup => Ownership::Released,
+        }
+    }
+
+    /// Whether a process that starts at `now` may go on as Active: no peer's Active_Down_Timer can have ended.
+    #[must_use]
+    pub fn resumable(&self, now: Instant) -> bool {
+        self.role == Role::Active
+            && self.last_advertisement.is_some_and(|last| {
+                last <= now && now.saturating_duration_since(last) < self.active_down_interval
+            })
+    }
+}
+
+/// What a log line says. The words are the driver's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Event {
+    /// Active_Down_Timer fired: the router takes over.
+    ReceiveAdvertisementTimeout,
+    /// It becomes Active.
+    EnteringActive,
+    /// It becomes Backup.
+    EnteringBackup {
+        /// Whether this is its first state.
+        initial: bool,
+    },
+    /// It goes to fault.
+    EnteringFault {
+        /// Whether this is its first state.
+        initial: bool,
+    },
+    /// A new process goes on as Active.
+    ResumedActive,
+    /// A reason to be in fault appeared.
+    FaultRaised(FaultReason),
+    /// A reason to be in fault went away; others may remain.
+    FaultCleared(FaultReason),
+    /// As Active: a higher priority was heard; the router yields.
+    HigherPriorityAdvert {
+        /// The sender.
+        source: IpAddr,
+        /// Its priority.
+        theirs: Priority,
+        /// Our effective priority.
+        ours: Priority,
+    },
+    /// As Active: the same priority from a higher address was heard; the router yields.
+    HigherAddressAdvert {
+        /// The sender.
+        source: IpAddr,
+        /// The priority of both.
+        priority: Priority,
+    },
+    /// As Active: a lower priority, or the same from a lower address. Once per advertisement interval.
+    LowerPriorityAdvert {
+        /// The sender.
+        source: IpAddr,
+        /// Its priority.
+        theirs: Priority,
+        /// Our effective priority.
+        ours: Priority,
+        /// Whether it is answered by an advertisement.
+        answered: bool,
+    },
+    /// As Backup: a lower priority, which does not hold the router back.
+    LowerPriorityDiscarded {
+        /// The sender.
+        source: IpAddr,
+        /// Its priority.
+        theirs: Priority,
+    },
+    /// As Active: our own priority from our own address.
+    OwnAddressAdvert {
+        /// The address.
+        source: IpAddr,
+    },
+    /// Another router also says that it owns the addresses (RFC 9568 §8.3.2).
+    TwoOwners {
+        /// The other one.
+        source: IpAddr,
+        /// Whether this router yields to it.
+        yields: bool,
+    },
+    /// As Backup: the Active Router resigned.
+    BackupReceivedPriorityZero {
+        /// The sender.
+        source: IpAddr,
+    },
+    /// As Active: another router resigned.
+    ActiveReceivedPriorityZero {
+        /// The sender.
+        source: IpAddr,
+    },
+    /// An advertisement of priority 0 was sent.
+    SentPriorityZero,
+    /// Preempting a lower priority waits.
+    PreemptDelayStarted {
+        /// For how long.
+        delay: Duration,
+    },
+    /// Preempting is off: an equal or higher priority was heard.
+    PreemptDelayStopped,
+    /// As Backup: an Active Router was heard.
+    ActiveSetTo {
+        /// Its address.
+        address: IpAddr,
+    },
+    /// As Backup: another Active Router than before was heard.
+    ActiveChanged {
+        /// The one before.
+        from: IpAddr,
+        /// The one now.
+        to: IpAddr,
+    },
+    /// As Backup: the Active Router's interval differs from the one followed until now.
+    IntervalLearned {
+        /// The interval before.
+        from: AdvertisementInterval,
+        /// The interval now.
+        to: AdvertisementInterval,
+    },
+    /// Trackers or a reload moved the effective priority.
+    PriorityChanged {
+        /// Before.
+        from: Priority,
+        /// Now.
+        to: Priority,
+    },
+    /// As Active: an address was taken away from outside.
+    AddressLost {
+        /// Whether it is put back; otherwise the router gives up being Active.
+        restored: bool,
+    },
+    /// The kernel refused a change; it is tried again.
+    Refused {
+        /// What was wanted.
+        ownership: Ownership,
+    },
+}

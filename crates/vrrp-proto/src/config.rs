@@ -1,0 +1,164 @@
+//! What a virtual router is told to be.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::types::{AdvertisementInterval, Family, LinkId, Priority, Version, Vrid};
+
+/// One virtual router as the [`Engine`](crate::Engine) sees it. Holds no secret: passwords and keys belong to
+/// [`WireConfig`](crate::WireConfig).
+///
+/// [`RouterConfig::new`] gives keepalived's defaults; the fields are then set one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct RouterConfig {
+    /// Its number on the link.
+    pub vrid: Vrid,
+    /// The protocol version it speaks.
+    pub version: Version,
+    /// The family of its packets and addresses.
+    pub family: Family,
+    /// The configured priority, 1..=255; trackers move the effective one. Default 100.
+    pub priority: Priority,
+    /// The time between its advertisements. Default one second.
+    pub advertisement_interval: AdvertisementInterval,
+    /// The virtual addresses that the advertisements name, in configured order.
+    pub addresses: Vec<IpAddr>,
+    /// Any number that changes whenever something else that `Apply` puts in place changes: prefixes, devices, routes,
+    /// rules, excluded addresses. Another number makes an Active Router apply again.
+    pub resources_revision: u64,
+    /// The link that it runs on; `None` for a unicast router that is bound to none.
+    pub link: Option<LinkId>,
+    /// Whether its own link being down is a fault (off with keepalived's `dont_track_primary`). Default on.
+    pub track_link: bool,
+    /// Other links that it depends on.
+    pub tracked_links: Vec<TrackedLink>,
+    /// The source address of its packets, if one is configured; else that of the link.
+    pub source: Option<IpAddr>,
+    /// Whether a configured `source` must be the link's own address (`track_src_ip`). Default off.
+    pub track_source: bool,
+    /// Whether it takes over from a lower priority ("Preempt_Mode", RFC 9568 §6.1); priority 255 always does.
+    /// Default on.
+    pub preempt_mode: bool,
+    /// How long it lets a router of lower priority be before it preempts, up to 1000 s. Default zero.
+    pub preempt_delay: Duration,
+    /// How many advertisement intervals of silence end in a take-over, 1..=100. Default 3.
+    pub down_timer_adverts: u8,
+    /// Whether an Active Router leaves an advertisement of lower priority unanswered. Default off.
+    pub lower_prio_no_advert: bool,
+    /// Whether an Active Router sends one more advertisement before it yields to a higher priority. Default off.
+    pub higher_prio_send_advert: bool,
+    /// When its addresses are announced.
+    pub announcements: AnnounceConfig,
+}
+
+impl RouterConfig {
+    /// A router with keepalived's defaults: version 2 for IPv4 and 3 for IPv6, priority 100, one second.
+    #[must_use]
+    pub fn new(vrid: Vrid, family: Family) -> Self {
+        let version = match family {
+            Family::Ipv4 => Version::V2,
+            Family::Ipv6 => Version::V3,
+        };
+        Self {
+            vrid,
+            version,
+            family,
+            priority: Priority::DEFAULT,
+            advertisement_interval: AdvertisementInterval::one_second(version),
+            addresses: Vec::new(),
+            resources_revision: 0,
+            link: None,
+            track_link: true,
+            tracked_links: Vec::new(),
+            source: None,
+            track_source: false,
+            preempt_mode: true,
+            preempt_delay: Duration::ZERO,
+            down_timer_adverts: 3,
+            lower_prio_no_advert: false,
+            higher_prio_send_advert: false,
+            announcements: AnnounceConfig::default(),
+        }
+    }
+
+    /// Whether this router owns the addresses (priority 255).
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        self.priority == Priority::OWNER
+    }
+
+    /// Preempt_Mode as it takes effect: the owner always preempts (RFC 9568 §6.1).
+    #[must_use]
+    pub fn preempts(&self) -> bool {
+        self.preempt_mode || self.is_owner()
+    }
+
+    /// Active_Down_Interval for an Active Router that advertises every `interval`, with an effective `priority`:
+    /// `down_timer_adverts` intervals and Skew_Time (RFC 9568 §6.1).
+    #[must_use]
+    pub fn active_down_interval(
+        &self,
+        interval: AdvertisementInterval,
+        priority: Priority,
+    ) -> Duration {
+        interval
+            .duration()
+            .saturating_mul(u32::from(self.down_timer_adverts.max(1)))
+            + interval.skew_time(priority)
+    }
+
+    /// Whether `other` is the same virtual router on the wire, so that one can become the other without a restart.
+    #[must_use]
+    pub(crate) fn same_identity(&self, other: &Self) -> bool {
+        let identity = |it: &Self| (it.vrid, it.version, it.family, it.link);
+        identity(self) == identity(other)
+    }
+}
+
+/// A link whose state moves the priority of a router, or puts it in fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct TrackedLink {
+    /// The link.
+    pub link: LinkId,
+    /// Added to the priority while the link is up, subtracted while it is down, −253..=253; 0 makes a link that is
+    /// down a fault.
+    pub weight: i16,
+    /// Swaps up and down.
+    pub reverse: bool,
+}
+
+/// When the addresses of an Active Router are announced by gratuitous ARP or unsolicited Neighbor Advertisement. A
+/// *block* announces every address `repeat` times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct AnnounceConfig {
+    /// `garp_master_repeat`: sends per address in the block that follows a take-over. Default 5.
+    pub repeat: u8,
+    /// `garp_master_delay`: when a second such block follows; zero for none. Default 5 s.
+    pub delay: Duration,
+    /// `garp_master_refresh`: the period of further blocks; zero for none. Default zero.
+    pub refresh: Duration,
+    /// `garp_master_refresh_repeat`: sends per address in these. Default 1.
+    pub refresh_repeat: u8,
+    /// `garp_lower_prio_repeat`: sends per address in the block after an advertisement of lower priority. Default 5.
+    pub lower_prio_repeat: u8,
+    /// `garp_lower_prio_delay`: when a second such block follows; zero for none. Default 5 s.
+    pub lower_prio_delay: Duration,
+}
+
+impl Default for AnnounceConfig {
+    fn default() -> Self {
+        Self {
+            repeat: 5,
+            delay: Duration::from_secs(5),
+            refresh: Duration::ZERO,
+            refresh_repeat: 1,
+            lower_prio_repeat: 5,
+            lower_prio_delay: Duration::from_secs(5),
+        }
+    }
+}
