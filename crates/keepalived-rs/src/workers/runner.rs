@@ -10,7 +10,7 @@ mod queue;
 mod security;
 mod sender;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
@@ -258,7 +258,7 @@ impl Runner {
 
     fn start(&mut self, object: &Object, command: &Command, arguments: &[String]) {
         let Some(mut process) = process(command, arguments) else { return };
-        let child = match process.spawn() {
+        let mut child = match process.spawn() {
             Ok(child) => child,
             Err(error) => return error!("Script {} cannot be started - {error}", shown(command)),
         };
@@ -267,7 +267,6 @@ impl Runner {
         self.groups.0.insert(pid);
         self.queues.started(object.clone());
         let object = object.clone();
-        let mut child = child;
         self.running.spawn(async move { (object, pid, child.wait().await) });
         if let Some(since) = &mut self.stopping {
             *since = Instant::now();
@@ -354,7 +353,7 @@ fn shown(command: &Command) -> String {
 
 /// The process groups of the scripts that have not ended; killed when the runner ends, however it does.
 #[derive(Debug, Default)]
-struct Groups(BTreeSet<Pid>);
+struct Groups(HashSet<Pid>);
 
 impl Groups {
     fn kill(&mut self) {
