@@ -1,0 +1,713 @@
+//! One virtual server: which of its real servers the kernel shall know, and with which weight.
+//!
+//! Verdicts of health checks go in; [`VirtualServer::wanted`] says what the kernel's table shall hold, and
+//! [`VirtualServer::poll_event`] what happened, in order. No clock, socket or log: call one of `start`,
+//! `handle_*`, `reconfigure` or `shutdown`, drain [`poll_event`](VirtualServer::poll_event), plan and apply
+//! `wanted`.
+//!
+//! ```
+//! use ipvs_control::virtual_server::{CheckerId, Config, RealServer, RealServerId, Verdict, VirtualServer};
+//! use ipvs_control::{ForwardingMethod, Scheduler, Service, ServiceAddress};
+//!
+//! let service = Service::new(ServiceAddress::tcp("192.0.2.1:80".parse().unwrap()), Scheduler::WLC);
+//! let mut config = Config::new(service);
+//! for address in ["10.0.0.1:80", "10.0.0.2:80"] {
+//!     let server = RealServer::new(&config.services[0], address.parse().unwrap(), ForwardingMethod::DirectRoute);
+//!     config.real_servers.push(server.with_checkers(vec![Verdict::Up]));
+//! }
+//! let mut virtual_server = VirtualServer::new(config);
+//! virtual_server.start();
+//! assert_eq!(virtual_server.wanted()[0].destinations.len(), 2);
+//!
+//! virtual_server.handle_verdict(RealServerId(1), CheckerId(0), Verdict::Down);
+//! assert_eq!(virtual_server.wanted()[0].destinations.len(), 1);
+//! let event = virtual_server.poll_event().unwrap();
+//! assert_eq!(event.to_string(), "Removing service [10.0.0.2]:tcp:80 from VS [192.0.2.1]:tcp:80");
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Destination, ForwardingMethod, Pool, Service, ServiceAddress, Weight};
+
+/// What a check says of a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub enum Verdict {
+    /// It can be used.
+    Up,
+    /// It cannot.
+    Down,
+}
+
+/// Whether enough weight is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub enum Quorum {
+    /// Enough.
+    Up,
+    /// Too little; the sorry server, if there is one, takes the connections.
+    Down,
+}
+
+/// Place of a real server in [`Config::real_servers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct RealServerId(pub usize);
+
+/// Place of a checker in [`RealServer::checkers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct CheckerId(pub usize);
+
+/// A real server and how it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RealServer {
+    /// As messages name it: `[10.0.0.1]:tcp:80`.
+    pub name: Arc<str>,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; `None` for the service's. Behind direct routing and tunnels it is the service's in any case.
+    pub port: Option<u16>,
+    /// Its weight, before the checkers contribute to it.
+    pub weight: Weight,
+    /// How packets reach it.
+    pub forwarding: ForwardingMethod,
+    /// Connections from which on it gets no new ones; 0: no limit.
+    pub upper_threshold: u32,
+    /// Connections below which it gets new ones again; 0: three quarters of the upper threshold.
+    pub lower_threshold: u32,
+    /// While it is down it has weight 0 instead of being removed.
+    pub inhibit_on_failure: bool,
+    /// One entry for each checker: what counts until it has said something. `Down` under `alpha`, `Up` else, or the
+    /// last verdict of a checker that goes on after a reload or a restart. Without checkers it is always up.
+    pub checkers: Vec<Verdict>,
+}
+
+impl RealServer {
+    /// A real server of weight 1 without checkers, named after its address and the service's protocol.
+    pub fn new(service: &Service, address: SocketAddr, forwarding: ForwardingMethod) -> Self {
+        Self {
+            name: server_name(service, address),
+            address: address.ip(),
+            port: Some(address.port()),
+            weight: Weight::default(),
+            forwarding,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            inhibit_on_failure: false,
+            checkers: Vec::new(),
+        }
+    }
+
+    /// With checkers that start with these verdicts.
+    #[must_use]
+    pub fn with_checkers(mut self, checkers: Vec<Verdict>) -> Self {
+        self.checkers = checkers;
+        self
+    }
+}
+
+/// Takes the connections while the quorum is down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SorryServer {
+    /// As messages name it.
+    pub name: Arc<str>,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; `None` for the service's. Behind direct routing and tunnels it is the service's in any case.
+    pub port: Option<u16>,
+    /// How packets reach it.
+    pub forwarding: ForwardingMethod,
+    /// While it is not needed it has weight 0 instead of being removed.
+    pub inhibit: bool,
+}
+
+impl SorryServer {
+    /// A sorry server named after its address and the service's protocol.
+    pub fn new(service: &Service, address: SocketAddr, forwarding: ForwardingMethod) -> Self {
+        Self {
+            name: server_name(service, address),
+            address: address.ip(),
+            port: Some(address.port()),
+            forwarding,
+            inhibit: false,
+        }
+    }
+}
+
+fn server_name(service: &Service, address: SocketAddr) -> Arc<str> {
+    let (ip, port) = (address.ip(), address.port());
+    match service.address.protocol() {
+        Some(protocol) => format!("[{ip}]:{protocol}:{port}").into(),
+        None => format!("[{ip}]:{port}").into(),
+    }
+}
+
+/// A virtual server as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// As messages name it: `[192.0.2.1]:tcp:80`, `FWM 3`, `[GROUP]:80`.
+    pub name: Arc<str>,
+    /// The service, or one for each member of a group.
+    pub services: Vec<Service>,
+    /// Its real servers.
+    pub real_servers: Vec<RealServer>,
+    /// Who takes the connections while the quorum is down.
+    pub sorry_server: Option<SorryServer>,
+    /// Live weight that is needed; 1 unless set.
+    pub quorum: u32,
+    /// How much more is needed to gain the quorum, and how much less is tolerated before it is lost; 0 unless set.
+    pub hysteresis: u32,
+    /// The stop is notified as if all real servers went down.
+    pub omega: bool,
+    /// The first result of a real server is notified even if it changes nothing.
+    pub initial_notifications: bool,
+}
+
+impl Config {
+    /// A virtual server of one service, without real servers.
+    pub fn new(service: Service) -> Self {
+        Self {
+            name: service.address.to_string().into(),
+            services: vec![service],
+            real_servers: Vec::new(),
+            sorry_server: None,
+            quorum: 1,
+            hysteresis: 0,
+            omega: false,
+            initial_notifications: false,
+        }
+    }
+
+    /// Quorum and hysteresis as they can be met: the quorum from 1 to the total configured weight, the hysteresis
+    /// below the quorum. Differs from what is configured where a warning is due.
+    pub fn thresholds(&self) -> Thresholds {
+        let total = self.real_servers.iter().map(|server| u64::from(server.weight.0)).sum();
+        let quorum = u64::from(self.quorum).min(total).max(1);
+        Thresholds { quorum, hysteresis: u64::from(self.hysteresis).min(quorum - 1) }
+    }
+}
+
+/// Weights at which the quorum is gained and lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct Thresholds {
+    /// At least 1.
+    pub quorum: u64,
+    /// Less than the quorum.
+    pub hysteresis: u64,
+}
+
+/// What happened, in order. As text: the line for the log, without a line's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Something for the log.
+    Message {
+        /// The virtual server's name.
+        virtual_server: Arc<str>,
+        /// What there is to say.
+        message: Message,
+    },
+    /// A real server went up or down: run its `notify_up` or `notify_down` and the like.
+    RealServer {
+        /// Which one; it may be one that a reload has just removed.
+        real_server: Arc<str>,
+        /// Its place, unless it was removed.
+        id: Option<RealServerId>,
+        /// What it is now.
+        verdict: Verdict,
+        /// Who is told.
+        audience: Audience,
+    },
+    /// The quorum was gained or lost: run `quorum_up` or `quorum_down` and the like.
+    Quorum {
+        /// What it is now.
+        quorum: Quorum,
+        /// Who is told.
+        audience: Audience,
+    },
+}
+
+/// Who is told of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// Scripts, FIFOs, mail and traps.
+    Everyone,
+    /// Traps only: a stop without `omega`.
+    Traps,
+}
+
+/// What there is to say of a virtual server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Message {
+    /// A real server is up and takes part.
+    Adding(Arc<str>),
+    /// A real server is down and is taken out.
+    Removing(Arc<str>),
+    /// A real server is up and gets its weight back.
+    Enabling(Arc<str>),
+    /// A real server is down and gets weight 0.
+    Disabling(Arc<str>),
+    /// A real server is taken out because the virtual server stops.
+    ShuttingDown(Arc<str>),
+    /// A real server's weight is another.
+    ChangingWeight {
+        /// Which one.
+        real_server: Arc<str>,
+        /// The weight before.
+        from: Weight,
+        /// The weight now.
+        to: Weight,
+        /// Whether it is up.
+        verdict: Verdict,
+    },
+    /// There is enough live weight again.
+    GainedQuorum {
+        /// What is needed.
+        thresholds: Thresholds,
+        /// What there is.
+        live_weight: u64,
+    },
+    /// There is too little live weight.
+    LostQuorum {
+        /// What is needed.
+        thresholds: Thresholds,
+        /// What there is.
+        live_weight: u64,
+    },
+    /// There is too little live weight from the start, and the sorry server takes over.
+    StartingWithQuorumDown {
+        /// What is needed.
+        thresholds: Thresholds,
+        /// What there is.
+        live_weight: u64,
+    },
+    /// The sorry server takes over.
+    AddingSorryServer(Arc<str>),
+    /// The sorry server is not needed any more.
+    RemovingSorryServer(Arc<str>),
+    /// The sorry server takes over from weight 0.
+    EnablingSorryServer(Arc<str>),
+    /// The sorry server is not needed any more and gets weight 0.
+    DisablingSorryServer(Arc<str>),
+    /// All real servers that are up take part again.
+    AddingAliveServers,
+    /// All real servers that are up are taken out.
+    RemovingAliveServers,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message { virtual_server, message } => message.write(virtual_server, f),
+            Self::RealServer { real_server, verdict, .. } => write!(f, "{real_server} is {verdict:?}"),
+            Self::Quorum { quorum, .. } => write!(f, "quorum is {quorum:?}"),
+        }
+    }
+}
+
+impl Message {
+    /// In keepalived's words, which people search logs for.
+    fn write(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Adding(server) => write!(f, "Adding service {server} to VS {name}"),
+            Self::Removing(server) => write!(f, "Removing service {server} from VS {name}"),
+            Self::Enabling(server) => write!(f, "Enabling service {server} of VS {name}"),
+            Self::Disabling(server) => write!(f, "Disabling service {server} of VS {name}"),
+            Self::ShuttingDown(server) => write!(f, "Shutting down service {server} from VS {name}"),
+            Self::ChangingWeight { real_server, from, to, verdict } => {
+                let activity = if *verdict == Verdict::Up { "active" } else { "inactive" };
+                write!(f, "Changing weight from {from} to {to} for {activity} service {real_server} of VS {name}")
+            }
+            Self::GainedQuorum { thresholds: Thresholds { quorum, hysteresis }, live_weight } => {
+                let needed = quorum + hysteresis;
+                write!(f, "Gained quorum {quorum}+{hysteresis}={needed} <= {live_weight} for VS {name}")
+            }
+            Self::LostQuorum { thresholds: Thresholds { quorum, hysteresis }, live_weight } => {
+                let needed = quorum.saturating_sub(*hysteresis);
+                write!(f, "Lost quorum {quorum}-{hysteresis}={needed} > {live_weight} for VS {name}")
+            }
+            Self::StartingWithQuorumDown { thresholds: Thresholds { quorum, hysteresis }, live_weight } => {
+                let needed = quorum.saturating_sub(*hysteresis);
+                write!(f, "Starting with quorum down {quorum}-{hysteresis}={needed} > {live_weight} for VS {name}")
+            }
+            Self::AddingSorryServer(server) => write!(f, "Adding sorry server {server} to VS {name}"),
+            Self::RemovingSorryServer(server) => write!(f, "Removing sorry server {server} from VS {name}"),
+            Self::EnablingSorryServer(server) => write!(f, "Enabling sorry server {server} of VS {name}"),
+            Self::DisablingSorryServer(server) => write!(f, "Disabling sorry server {server} of VS {name}"),
+            Self::AddingAliveServers => write!(f, "Adding alive servers to the pool for VS {name}"),
+            Self::RemovingAliveServers => write!(f, "Removing alive servers from the pool for VS {name}"),
+        }
+    }
+}
+
+/// One virtual server (module documentation).
+#[derive(Debug, Clone)]
+pub struct VirtualServer {
+    config: Config,
+    thresholds: Thresholds,
+    /// One for each of `config.real_servers`.
+    servers: Vec<ServerState>,
+    phase: Phase,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Stopped,
+    Running(Quorum),
+}
+
+#[derive(Debug, Clone)]
+struct ServerState {
+    checkers: Vec<CheckerState>,
+    /// Whether anybody was told what it is.
+    notified: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct CheckerState {
+    verdict: Verdict,
+    /// What it adds to the weight.
+    contribution: i64,
+    reported: bool,
+}
+
+impl ServerState {
+    fn new(server: &RealServer) -> Self {
+        let checker = |verdict: &Verdict| CheckerState { verdict: *verdict, contribution: 0, reported: false };
+        Self { checkers: server.checkers.iter().map(checker).collect(), notified: false }
+    }
+
+    /// Down if any checker says so.
+    fn verdict(&self) -> Verdict {
+        let up = self.checkers.iter().all(|checker| checker.verdict == Verdict::Up);
+        if up { Verdict::Up } else { Verdict::Down }
+    }
+
+    /// Whether no checker that has not reported yet can change the verdict.
+    fn is_known(&self) -> bool {
+        let failed = |checker: &CheckerState| checker.reported && checker.verdict == Verdict::Down;
+        self.checkers.iter().any(failed) || self.checkers.iter().all(|checker| checker.reported)
+    }
+
+    fn weight(&self, server: &RealServer) -> Weight {
+        let contributions = self.checkers.iter().map(|checker| checker.contribution);
+        Weight::saturating_from(contributions.fold(i64::from(server.weight.0), i64::saturating_add))
+    }
+}
+
+impl VirtualServer {
+    /// A virtual server that has not been started: it wants nothing.
+    pub fn new(config: Config) -> Self {
+        let thresholds = config.thresholds();
+        let servers = config.real_servers.iter().map(ServerState::new).collect();
+        Self { config, thresholds, servers, phase: Phase::Stopped, events: VecDeque::new() }
+    }
+
+    /// Begins to want its services and real servers. The quorum is up if the checkers' first verdicts give it.
+    pub fn start(&mut self) {
+        let live_weight = self.live_weight();
+        if live_weight >= self.thresholds.quorum + self.thresholds.hysteresis {
+            self.phase = Phase::Running(Quorum::Up);
+            return;
+        }
+        self.phase = Phase::Running(Quorum::Down);
+        if self.config.sorry_server.is_some() {
+            let thresholds = self.thresholds;
+            self.say(Message::StartingWithQuorumDown { thresholds, live_weight });
+        }
+    }
+
+    /// Goes on where another process stopped, with the quorum as it was there and the verdicts of
+    /// [`RealServer::checkers`].
+    pub fn resume(&mut self, quorum: Quorum) {
+        self.phase = Phase::Running(quorum);
+        self.evaluate_quorum();
+    }
+
+    /// What a checker found. The real server is down if any of its checkers is, up if none is. A real server or
+    /// checker that does not exist is ignored, as is any verdict after the stop.
+    pub fn handle_verdict(&mut self, real_server: RealServerId, checker: CheckerId, verdict: Verdict) {
+        let Some(server) = self.servers.get_mut(real_server.0) else { return };
+        let before = server.verdict();
+        let Some(state) = server.checkers.get_mut(checker.0) else { return };
+        *state = CheckerState { verdict, reported: true, ..*state };
+        let after = server.verdict();
+        let first = self.config.initial_notifications && !server.notified && server.is_known();
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        if before != after {
+            self.announce_verdict(real_server, after);
+        }
+        if before != after || first {
+            self.notify(real_server, after);
+        }
+        self.evaluate_quorum();
+    }
+
+    /// What a checker adds to the real server's configured weight, negative to take away. The sum over all checkers
+    /// is limited to the range of weights.
+    pub fn handle_weight(&mut self, real_server: RealServerId, checker: CheckerId, contribution: i64) {
+        let before = self.weight(real_server);
+        let server = self.servers.get_mut(real_server.0);
+        let Some(state) = server.and_then(|server| server.checkers.get_mut(checker.0)) else { return };
+        state.contribution = contribution;
+        self.announce_weight(real_server, before);
+        self.evaluate_quorum();
+    }
+
+    /// Takes another configuration. Real servers are told apart by address and port; those that stay keep what
+    /// their checkers added to the weight, and [`RealServer::checkers`] says which verdict each begins with. The
+    /// quorum stays as it is until the live weight says otherwise.
+    pub fn reconfigure(&mut self, config: Config) {
+        let old = std::mem::replace(self, Self::new(config));
+        self.phase = old.phase;
+        self.events = old.events;
+        let mut former: HashMap<_, _> = old.config.real_servers.iter().map(key).zip(0..).collect();
+        for place in 0..self.servers.len() {
+            let id = RealServerId(place);
+            let server = self.config.real_servers.get(place).map(key);
+            match server.and_then(|server| former.remove(&server)) {
+                Some(before) => self.adopt(id, &old.config.real_servers, &old.servers, before),
+                None if self.verdict(id) == Some(Verdict::Up) => self.announce_verdict(id, Verdict::Up),
+                None => {}
+            }
+        }
+        self.name_removed(&old.config.real_servers, &old.servers, former.into_values().collect());
+        self.evaluate_quorum();
+    }
+
+    /// Takes over what was known of a real server that stays, and says what is new of it.
+    fn adopt(&mut self, id: RealServerId, servers: &[RealServer], states: &[ServerState], before: usize) {
+        let (Some(old), Some(old_state)) = (servers.get(before), states.get(before)) else { return };
+        let Some(state) = self.servers.get_mut(id.0) else { return };
+        state.notified = old_state.notified;
+        for (checker, former) in state.checkers.iter_mut().zip(&old_state.checkers) {
+            checker.contribution = former.contribution;
+            checker.reported = former.reported;
+        }
+        let verdict = state.verdict();
+        self.announce_weight(id, Some(old_state.weight(old)));
+        if verdict != old_state.verdict() {
+            self.announce_verdict(id, verdict);
+            self.notify(id, verdict);
+        }
+    }
+
+    /// Says of real servers that are not configured any more that they go.
+    fn name_removed(&mut self, servers: &[RealServer], states: &[ServerState], mut removed: Vec<usize>) {
+        removed.sort_unstable();
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        let audience = self.last_audience();
+        for (server, state) in removed.iter().filter_map(|place| servers.get(*place).zip(states.get(*place))) {
+            let real_server = Arc::clone(&server.name);
+            self.say(Message::Removing(Arc::clone(&real_server)));
+            if state.verdict() == Verdict::Up {
+                self.events.push_back(Event::RealServer { real_server, id: None, verdict: Verdict::Down, audience });
+            }
+        }
+    }
+
+    /// Stops: nothing is wanted any more. With `omega` everybody is told that all went down.
+    pub fn shutdown(&mut self) {
+        let Phase::Running(quorum) = self.phase else { return };
+        self.phase = Phase::Stopped;
+        let audience = self.last_audience();
+        for (place, server) in self.config.real_servers.iter().enumerate() {
+            let real_server = Arc::clone(&server.name);
+            let message = Message::ShuttingDown(Arc::clone(&real_server));
+            self.events.push_back(Event::Message { virtual_server: Arc::clone(&self.config.name), message });
+            if self.servers.get(place).is_some_and(|state| state.verdict() == Verdict::Up) {
+                let id = Some(RealServerId(place));
+                self.events.push_back(Event::RealServer { real_server, id, verdict: Verdict::Down, audience });
+            }
+        }
+        if quorum == Quorum::Up {
+            self.events.push_back(Event::Quorum { quorum: Quorum::Down, audience });
+        }
+    }
+
+    /// The next thing that happened, or `None` when drained.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What the kernel shall hold: one pool for each service, none while stopped.
+    pub fn wanted(&self) -> Vec<Pool> {
+        let Phase::Running(quorum) = self.phase else { return Vec::new() };
+        let pool = |service: &Service| Pool {
+            service: *service,
+            destinations: self.wanted_destinations(service.address, quorum),
+        };
+        self.config.services.iter().map(pool).collect()
+    }
+
+    fn wanted_destinations(&self, service: ServiceAddress, quorum: Quorum) -> Vec<Destination> {
+        let sorry_server = self.config.sorry_server.as_ref();
+        let replaced = quorum == Quorum::Down && sorry_server.is_some();
+        let servers = self.config.real_servers.iter().zip(&self.servers);
+        let servers = servers.filter_map(|(server, state)| {
+            let weight = match state.verdict() {
+                Verdict::Up if !replaced => state.weight(server),
+                _ if server.inhibit_on_failure => Weight::ZERO,
+                _ => return None,
+            };
+            Some(Destination {
+                address: server.address,
+                port: destination_port(service, server.forwarding, server.port),
+                weight,
+                forwarding: server.forwarding,
+                upper_threshold: server.upper_threshold,
+                lower_threshold: server.lower_threshold,
+            })
+        });
+        let sorry_server = sorry_server.filter(|sorry_server| replaced || sorry_server.inhibit).map(|sorry_server| {
+            let port = destination_port(service, sorry_server.forwarding, sorry_server.port);
+            let weight = if replaced { Weight::default() } else { Weight::ZERO };
+            Destination::new(SocketAddr::new(sorry_server.address, port), sorry_server.forwarding).with_weight(weight)
+        });
+        servers.chain(sorry_server).collect()
+    }
+
+    /// The configuration in force.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether enough weight is alive; `None` while stopped.
+    pub const fn quorum(&self) -> Option<Quorum> {
+        match self.phase {
+            Phase::Stopped => None,
+            Phase::Running(quorum) => Some(quorum),
+        }
+    }
+
+    /// Whether a real server is up; `None` if there is no such server.
+    pub fn verdict(&self, real_server: RealServerId) -> Option<Verdict> {
+        self.servers.get(real_server.0).map(ServerState::verdict)
+    }
+
+    /// What a checker said last, or the verdict it began with; `None` if there is no such checker.
+    pub fn checker_verdict(&self, real_server: RealServerId, checker: CheckerId) -> Option<Verdict> {
+        Some(self.servers.get(real_server.0)?.checkers.get(checker.0)?.verdict)
+    }
+
+    /// A real server's weight with what its checkers contribute; `None` if there is no such server.
+    pub fn weight(&self, real_server: RealServerId) -> Option<Weight> {
+        Some(self.servers.get(real_server.0)?.weight(self.config.real_servers.get(real_server.0)?))
+    }
+
+    /// Sum of the weights of the real servers that are up.
+    pub fn live_weight(&self) -> u64 {
+        let servers = self.config.real_servers.iter().zip(&self.servers);
+        let live = servers.filter(|(_, state)| state.verdict() == Verdict::Up);
+        live.map(|(server, state)| u64::from(state.weight(server).0)).sum()
+    }
+
+    /// Without any live weight the quorum is down, whatever is configured.
+    fn evaluate_quorum(&mut self) {
+        let Thresholds { quorum, hysteresis } = self.thresholds;
+        let live = self.live_weight();
+        match self.phase {
+            Phase::Running(Quorum::Down) if live >= quorum + hysteresis => self.gain_quorum(live),
+            Phase::Running(Quorum::Up) if live == 0 || live < quorum.saturating_sub(hysteresis) => {
+                self.lose_quorum(live);
+            }
+            _ => {}
+        }
+    }
+
+    fn gain_quorum(&mut self, live_weight: u64) {
+        self.phase = Phase::Running(Quorum::Up);
+        self.say(Message::GainedQuorum { thresholds: self.thresholds, live_weight });
+        if let Some(SorryServer { name, inhibit, .. }) = &self.config.sorry_server {
+            let name = Arc::clone(name);
+            let leave = if *inhibit { Message::DisablingSorryServer } else { Message::RemovingSorryServer };
+            self.say(leave(name));
+            self.say(Message::AddingAliveServers);
+        }
+        self.events.push_back(Event::Quorum { quorum: Quorum::Up, audience: Audience::Everyone });
+    }
+
+    fn lose_quorum(&mut self, live_weight: u64) {
+        self.phase = Phase::Running(Quorum::Down);
+        self.say(Message::LostQuorum { thresholds: self.thresholds, live_weight });
+        if let Some(SorryServer { name, inhibit, .. }) = &self.config.sorry_server {
+            let name = Arc::clone(name);
+            let enter = if *inhibit { Message::EnablingSorryServer } else { Message::AddingSorryServer };
+            self.say(enter(name));
+            self.say(Message::RemovingAliveServers);
+        }
+        self.events.push_back(Event::Quorum { quorum: Quorum::Down, audience: Audience::Everyone });
+    }
+
+    fn announce_verdict(&mut self, id: RealServerId, verdict: Verdict) {
+        let Some(server) = self.config.real_servers.get(id.0) else { return };
+        let name = Arc::clone(&server.name);
+        self.say(match (verdict, server.inhibit_on_failure) {
+            (Verdict::Up, false) => Message::Adding(name),
+            (Verdict::Down, false) => Message::Removing(name),
+            (Verdict::Up, true) => Message::Enabling(name),
+            (Verdict::Down, true) => Message::Disabling(name),
+        });
+    }
+
+    fn announce_weight(&mut self, id: RealServerId, before: Option<Weight>) {
+        let (Some(from), Some(to), Some(verdict)) = (before, self.weight(id), self.verdict(id)) else { return };
+        let Some(server) = self.config.real_servers.get(id.0) else { return };
+        if from != to {
+            let real_server = Arc::clone(&server.name);
+            self.say(Message::ChangingWeight { real_server, from, to, verdict });
+        }
+    }
+
+    fn notify(&mut self, id: RealServerId, verdict: Verdict) {
+        let server = self.config.real_servers.get(id.0).zip(self.servers.get_mut(id.0));
+        let Some((server, state)) = server else { return };
+        state.notified = true;
+        let real_server = Arc::clone(&server.name);
+        if self.phase != Phase::Stopped {
+            let audience = Audience::Everyone;
+            self.events.push_back(Event::RealServer { real_server, id: Some(id), verdict, audience });
+        }
+    }
+
+    /// Nothing is said before the start and after the stop.
+    fn say(&mut self, message: Message) {
+        if self.phase != Phase::Stopped {
+            self.events.push_back(Event::Message { virtual_server: Arc::clone(&self.config.name), message });
+        }
+    }
+
+    const fn last_audience(&self) -> Audience {
+        if self.config.omega { Audience::Everyone } else { Audience::Traps }
+    }
+}
+
+/// What tells real servers of one virtual server apart.
+fn key(server: &RealServer) -> (IpAddr, Option<u16>) {
+    (server.address, server.port)
+}
+
+/// Direct routing and tunnels leave the port as it is, so it cannot differ from the service's.
+fn destination_port(service: ServiceAddress, forwarding: ForwardingMethod, port: Option<u16>) -> u16 {
+    match forwarding {
+        ForwardingMethod::DirectRoute | ForwardingMethod::Tunnel(_) => service.port(),
+        _ => port.filter(|port| *port != 0).unwrap_or(service.port()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
