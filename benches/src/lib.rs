@@ -1,1 +1,0 @@
-//! Placeholder-free library target so that the package builds alone.
