@@ -175,9 +175,9 @@ impl RouterSnapshot {
     #[must_use]
     pub fn resumable(&self, now: Instant) -> bool {
         self.role == Role::Active
-            && self.last_advertisement.is_some_and(|last| {
-                last <= now && now.saturating_duration_since(last) < self.active_down_interval
-            })
+            && self
+                .last_advertisement
+                .is_some_and(|last| last <= now && now.saturating_duration_since(last) < self.active_down_interval)
     }
 }
 

@@ -135,9 +135,7 @@ impl<'a> Addresses<'a> {
             List::Ipv4(list) => (list, &[]),
             List::Ipv6(list) => (&[], list),
         };
-        v4.iter()
-            .map(|&octets| IpAddr::from(octets))
-            .chain(v6.iter().map(|&octets| IpAddr::from(octets)))
+        v4.iter().map(|&octets| IpAddr::from(octets)).chain(v6.iter().map(|&octets| IpAddr::from(octets)))
     }
 
     /// Whether `address` is one of them.
@@ -194,26 +192,11 @@ pub(crate) struct Header {
 impl Header {
     /// The header and the octets after it.
     pub(crate) fn split(bytes: &[u8]) -> Result<(Self, &[u8]), ParseError> {
-        let truncated = ParseError::Truncated {
-            needed: HEADER_LENGTH,
-            got: bytes.len(),
-        };
-        let (header, rest) = bytes
-            .split_first_chunk::<HEADER_LENGTH>()
-            .ok_or(truncated)?;
+        let truncated = ParseError::Truncated { needed: HEADER_LENGTH, got: bytes.len() };
+        let (header, rest) = bytes.split_first_chunk::<HEADER_LENGTH>().ok_or(truncated)?;
         let &[version_type, vrid, priority, count, p0, p1, _, _] = header;
         let (version, packet_type) = (version_type >> 4, version_type & 0x0f);
-        Ok((
-            Self {
-                version,
-                packet_type,
-                vrid,
-                priority,
-                count,
-                parameters: [p0, p1],
-            },
-            rest,
-        ))
+        Ok((Self { version, packet_type, vrid, priority, count, parameters: [p0, p1] }, rest))
     }
 
     /// The length of the packet that this header announces.
@@ -232,11 +215,7 @@ impl<'a> Pdu<'a> {
     ///
     /// # Errors
     /// [`ParseError`] names the first field that is wrong. No input panics.
-    pub fn parse(
-        bytes: &'a [u8],
-        family: Family,
-        pseudo: PseudoHeader,
-    ) -> Result<Self, ParseError> {
+    pub fn parse(bytes: &'a [u8], family: Family, pseudo: PseudoHeader) -> Result<Self, ParseError> {
         let pdu = Self::parse_unverified(bytes, family)?;
         let covered = bytes.get(..pdu.wire_length()).unwrap_or(bytes);
         if checksum(pseudo, covered) != 0 {
@@ -251,21 +230,15 @@ impl<'a> Pdu<'a> {
     /// [`ParseError`] names the first field that is wrong. No input panics.
     pub fn parse_unverified(bytes: &'a [u8], family: Family) -> Result<Self, ParseError> {
         let (header, rest) = Header::split(bytes)?;
-        let version =
-            Version::from_number(header.version).ok_or(ParseError::Version(header.version))?;
+        let version = Version::from_number(header.version).ok_or(ParseError::Version(header.version))?;
         if header.packet_type != ADVERTISEMENT {
             return Err(ParseError::PacketType(header.packet_type));
         }
-        let truncated = ParseError::Truncated {
-            needed: header.pdu_length(version, family),
-            got: bytes.len(),
-        };
+        let truncated = ParseError::Truncated { needed: header.pdu_length(version, family), got: bytes.len() };
         let addresses = Addresses::from_octets(family, header.count, rest).ok_or(truncated)?;
         let [auth_type, seconds] = header.parameters;
         let fields = match version {
-            Version::V3 => VersionFields::V3 {
-                max_advertise_interval: Centis::from_wire(header.parameters),
-            },
+            Version::V3 => VersionFields::V3 { max_advertise_interval: Centis::from_wire(header.parameters) },
             Version::V2 => VersionFields::V2 {
                 auth_type,
                 advertisement_interval: Seconds(seconds),
@@ -287,31 +260,14 @@ impl<'a> Pdu<'a> {
     pub fn emit(&self, pseudo: PseudoHeader, out: &mut Vec<u8>) {
         let start = out.len();
         let [p0, p1] = match self.fields {
-            VersionFields::V2 {
-                auth_type,
-                advertisement_interval,
-                ..
-            } => [auth_type, advertisement_interval.0],
-            VersionFields::V3 {
-                max_advertise_interval,
-            } => max_advertise_interval.get().to_be_bytes(),
+            VersionFields::V2 { auth_type, advertisement_interval, .. } => [auth_type, advertisement_interval.0],
+            VersionFields::V3 { max_advertise_interval } => max_advertise_interval.get().to_be_bytes(),
         };
         let version_type = self.version().number() << 4 | ADVERTISEMENT;
         let count = self.addresses.count();
-        out.extend_from_slice(&[
-            version_type,
-            self.vrid.get(),
-            self.priority.0,
-            count,
-            p0,
-            p1,
-            0,
-            0,
-        ]);
+        out.extend_from_slice(&[version_type, self.vrid.get(), self.priority.0, count, p0, p1, 0, 0]);
         out.extend_from_slice(self.addresses.octets());
-        if let (VersionFields::V2 { auth_data, .. }, Family::Ipv4) =
-            (&self.fields, self.addresses.family())
-        {
+        if let (VersionFields::V2 { auth_data, .. }, Family::Ipv4) = (&self.fields, self.addresses.family()) {
             out.extend_from_slice(&auth_data.0);
         }
         let sum = checksum(pseudo, out.get(start..).unwrap_or_default());
@@ -338,10 +294,7 @@ impl<'a> Pdu<'a> {
 }
 
 fn auth_data(rest: &[u8], addresses: Addresses<'_>) -> Option<AuthData> {
-    rest.get(addresses.octets().len()..)?
-        .first_chunk()
-        .copied()
-        .map(AuthData)
+    rest.get(addresses.octets().len()..)?.first_chunk().copied().map(AuthData)
 }
 
 #[cfg(test)]

@@ -86,10 +86,7 @@ mod tests {
     #[test]
     fn passwords_are_cut_and_padded() {
         assert_eq!(Password::new(b"1111"), Password::new(b"1111\0\0\0\0"));
-        assert_eq!(
-            Password::new(b"longer than eight"),
-            Password::new(b"longer t")
-        );
+        assert_eq!(Password::new(b"longer than eight"), Password::new(b"longer t"));
         assert_ne!(Password::new(b"1111"), Password::new(b"1112"));
     }
 

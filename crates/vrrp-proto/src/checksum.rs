@@ -33,14 +33,8 @@ impl PseudoHeader {
     #[must_use]
     pub const fn between(source: IpAddr, destination: IpAddr) -> Option<Self> {
         match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::Ipv4 {
-                source,
-                destination,
-            }),
-            (IpAddr::V6(source), IpAddr::V6(destination)) => Some(Self::Ipv6 {
-                source,
-                destination,
-            }),
+            (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::Ipv4 { source, destination }),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => Some(Self::Ipv6 { source, destination }),
             _ => None,
         }
     }
@@ -50,14 +44,8 @@ impl PseudoHeader {
         let rest = u64::from(PROTOCOL) + u64::try_from(length).unwrap_or(0);
         match self {
             Self::None => 0,
-            Self::Ipv4 {
-                source,
-                destination,
-            } => sum(&source.octets()) + sum(&destination.octets()) + rest,
-            Self::Ipv6 {
-                source,
-                destination,
-            } => sum(&source.octets()) + sum(&destination.octets()) + rest,
+            Self::Ipv4 { source, destination } => sum(&source.octets()) + sum(&destination.octets()) + rest,
+            Self::Ipv6 { source, destination } => sum(&source.octets()) + sum(&destination.octets()) + rest,
         }
     }
 }
@@ -71,14 +59,8 @@ pub fn checksum(pseudo: PseudoHeader, bytes: &[u8]) -> u16 {
 
 fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<2>();
-    let last = rest
-        .first()
-        .map_or(0, |&octet| u16::from_be_bytes([octet, 0]));
-    words
-        .iter()
-        .map(|&word| u64::from(u16::from_be_bytes(word)))
-        .sum::<u64>()
-        + u64::from(last)
+    let last = rest.first().map_or(0, |&octet| u16::from_be_bytes([octet, 0]));
+    words.iter().map(|&word| u64::from(u16::from_be_bytes(word))).sum::<u64>() + u64::from(last)
 }
 
 fn fold(mut sum: u64) -> u16 {

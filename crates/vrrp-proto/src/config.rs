@@ -99,15 +99,8 @@ impl RouterConfig {
     /// Active_Down_Interval for an Active Router that advertises every `interval`, with an effective `priority`:
     /// `down_timer_adverts` intervals and Skew_Time (RFC 9568 §6.1).
     #[must_use]
-    pub fn active_down_interval(
-        &self,
-        interval: AdvertisementInterval,
-        priority: Priority,
-    ) -> Duration {
-        interval
-            .duration()
-            .saturating_mul(u32::from(self.down_timer_adverts.max(1)))
-            + interval.skew_time(priority)
+    pub fn active_down_interval(&self, interval: AdvertisementInterval, priority: Priority) -> Duration {
+        interval.duration().saturating_mul(u32::from(self.down_timer_adverts.max(1))) + interval.skew_time(priority)
     }
 
     /// Whether `other` is the same virtual router on the wire, so that one can become the other without a restart.

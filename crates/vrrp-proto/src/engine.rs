@@ -95,22 +95,13 @@ impl Engine {
     /// notification, an advertisement at once, and its addresses applied again. Tell the links before it.
     #[must_use]
     pub fn resume(snapshot: Snapshot) -> Self {
-        Self {
-            inherited: snapshot.routers,
-            ..Self::default()
-        }
+        Self { inherited: snapshot.routers, ..Self::default() }
     }
 
     /// What the next process would need now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            routers: self
-                .routers
-                .iter()
-                .map(|(&id, slot)| (id, slot.router.snapshot()))
-                .collect(),
-        }
+        Snapshot { routers: self.routers.iter().map(|(&id, slot)| (id, slot.router.snapshot())).collect() }
     }
 
     /// What [`reconfigure`](Self::reconfigure) would do. If an id occurs twice, its last configuration counts.
@@ -118,12 +109,7 @@ impl Engine {
     pub fn plan(&self, wanted: &[(RouterId, RouterConfig)]) -> Plan {
         let wanted: BTreeMap<_, _> = wanted.iter().map(|(id, config)| (*id, config)).collect();
         let mut plan = Plan {
-            stopped: self
-                .routers
-                .keys()
-                .filter(|id| !wanted.contains_key(id))
-                .copied()
-                .collect(),
+            stopped: self.routers.keys().filter(|id| !wanted.contains_key(id)).copied().collect(),
             ..Plan::default()
         };
         for (id, config) in wanted {
@@ -165,9 +151,7 @@ impl Engine {
         source: IpAddr,
         advertisement: &Advertisement,
     ) {
-        self.with(router, |it| {
-            it.handle_advertisement(now, source, advertisement)
-        });
+        self.with(router, |it| it.handle_advertisement(now, source, advertisement));
     }
 
     /// The state of a link; to be told before the routers that use it start, and on every change.
@@ -202,9 +186,7 @@ impl Engine {
     /// Fires what is due at `now`. Early or repeated calls change nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         // Each due router once, so that no deadline can keep the loop going.
-        let later = self
-            .timers
-            .split_off(&(now + core::time::Duration::from_nanos(1), RouterId(0)));
+        let later = self.timers.split_off(&(now + core::time::Duration::from_nanos(1), RouterId(0)));
         let due = core::mem::replace(&mut self.timers, later);
         for (_, id) in due {
             if let Some(slot) = self.routers.get_mut(&id) {
@@ -251,14 +233,7 @@ impl Engine {
 
     fn start(&mut self, now: Instant, id: RouterId, config: &RouterConfig) {
         let router = VirtualRouter::new(id, config.clone());
-        self.routers.insert(
-            id,
-            Slot {
-                router,
-                queued: None,
-                link_faults: BTreeSet::new(),
-            },
-        );
+        self.routers.insert(id, Slot { router, queued: None, link_faults: BTreeSet::new() });
         self.follow_links(now, id);
         let inherited = self.inherited.remove(&id);
         self.with(id, |it| match &inherited {
@@ -281,16 +256,9 @@ impl Engine {
 
     fn link_changed(&mut self, now: Instant, link: LinkId) {
         let uses = |config: &RouterConfig| {
-            config.link == Some(link)
-                || config
-                    .tracked_links
-                    .iter()
-                    .any(|tracked| tracked.link == link)
+            config.link == Some(link) || config.tracked_links.iter().any(|tracked| tracked.link == link)
         };
-        let users = self
-            .routers
-            .iter()
-            .filter(|(_, slot)| uses(slot.router.config()));
+        let users = self.routers.iter().filter(|(_, slot)| uses(slot.router.config()));
         for id in users.map(|(&id, _)| id).collect::<Vec<_>>() {
             self.follow_links(now, id);
         }
@@ -304,10 +272,7 @@ impl Engine {
         };
         let config = slot.router.config();
         let weight = weight_of_links(config, &self.links);
-        let address = config
-            .link
-            .and_then(|link| self.links.get(&link))
-            .and_then(|facts| facts.source(config.family));
+        let address = config.link.and_then(|link| self.links.get(&link)).and_then(|facts| facts.source(config.family));
         let faults = link_faults(config, &self.links);
         let before = core::mem::replace(&mut slot.link_faults, faults.clone());
         self.with(id, |it| {
@@ -362,13 +327,7 @@ fn weight_of_links(config: &RouterConfig, links: &BTreeMap<LinkId, LinkFacts>) -
     config
         .tracked_links
         .iter()
-        .map(|tracked| {
-            if good(tracked, links) {
-                i32::from(tracked.weight)
-            } else {
-                -i32::from(tracked.weight)
-            }
-        })
+        .map(|tracked| if good(tracked, links) { i32::from(tracked.weight) } else { -i32::from(tracked.weight) })
         .sum()
 }
 
@@ -377,10 +336,7 @@ fn good(tracked: &TrackedLink, links: &BTreeMap<LinkId, LinkFacts>) -> bool {
     links.get(&tracked.link).is_some_and(|facts| facts.up) != tracked.reverse
 }
 
-fn link_faults(
-    config: &RouterConfig,
-    links: &BTreeMap<LinkId, LinkFacts>,
-) -> BTreeSet<FaultReason> {
+fn link_faults(config: &RouterConfig, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeSet<FaultReason> {
     let mut faults: BTreeSet<_> = config
         .tracked_links
         .iter()
@@ -407,3 +363,6 @@ fn link_faults(
     }
     faults
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,8 +69,8 @@ pub use receiver::{AddressMismatch, Discard, IntervalMismatch, Packet, Receiver,
 pub use stats::{ReceiverStats, RouterStats};
 pub use transmitter::{TransmitError, Transmitter};
 pub use types::{
-    AdvertisementInterval, Centis, Family, Instant, LinkId, OutOfRange, Priority, RouterId,
-    Seconds, Ticket, Version, VirtualMac, Vrid,
+    AdvertisementInterval, Centis, Family, Instant, LinkId, OutOfRange, Priority, RouterId, Seconds, Ticket, Version,
+    VirtualMac, Vrid,
 };
 pub use virtual_router::{Active, ActiveRouter, Backup, Fault, State, VirtualRouter};
 pub use wire::{Cast, GROUP_IPV4, GROUP_IPV6, Peer, WireConfig, default_group};

@@ -2,9 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::advertisement::{
-    ADVERTISEMENT, Addresses, Advertisement, Header, ParseError, Pdu, VersionFields,
-};
+use crate::advertisement::{ADVERTISEMENT, Addresses, Advertisement, Header, ParseError, Pdu, VersionFields};
 use crate::auth::{AuthData, Authentication};
 use crate::checksum::checksum;
 use crate::stats::ReceiverStats;
@@ -46,48 +44,18 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// [`ParseError::NotIpv4`] or [`ParseError::Truncated`] if the headers are not whole.
     pub fn from_ipv4(datagram: &'a [u8]) -> Result<Self, ParseError> {
-        let truncated = ParseError::Truncated {
-            needed: 20,
-            got: datagram.len(),
-        };
+        let truncated = ParseError::Truncated { needed: 20, got: datagram.len() };
         let fixed = datagram.first_chunk::<20>().ok_or(truncated)?;
-        let &[
-            version_ihl,
-            _,
-            l0,
-            l1,
-            _,
-            _,
-            _,
-            _,
-            hop_limit,
-            protocol,
-            _,
-            _,
-            s0,
-            s1,
-            s2,
-            s3,
-            d0,
-            d1,
-            d2,
-            d3,
-        ] = fixed;
+        let &[version_ihl, _, l0, l1, _, _, _, _, hop_limit, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = fixed;
         let header_length = usize::from(version_ihl & 0x0f) * 4;
         if version_ihl >> 4 != 4 || header_length < fixed.len() {
             return Err(ParseError::NotIpv4);
         }
-        let truncated = ParseError::Truncated {
-            needed: header_length,
-            got: datagram.len(),
-        };
+        let truncated = ParseError::Truncated { needed: header_length, got: datagram.len() };
         let (ip_header, rest) = datagram.split_at_checked(header_length).ok_or(truncated)?;
         let (authentication_header, payload) = match protocol {
             PROTOCOL_AH => {
-                let truncated = ParseError::Truncated {
-                    needed: header_length + AH_LENGTH,
-                    got: datagram.len(),
-                };
+                let truncated = ParseError::Truncated { needed: header_length + AH_LENGTH, got: datagram.len() };
                 let (header, payload) = rest.split_at_checked(AH_LENGTH).ok_or(truncated)?;
                 (Some(header), payload)
             }
@@ -109,12 +77,7 @@ impl<'a> Packet<'a> {
     /// A VRRP packet from a raw IPv6 socket, which delivers it without its header. If `destination` is not known the
     /// configured group stands in for it in the checksum.
     #[must_use]
-    pub fn from_ipv6(
-        source: Ipv6Addr,
-        destination: Option<Ipv6Addr>,
-        hop_limit: u8,
-        payload: &'a [u8],
-    ) -> Self {
+    pub fn from_ipv6(source: Ipv6Addr, destination: Option<Ipv6Addr>, hop_limit: u8, payload: &'a [u8]) -> Self {
         Self {
             source: IpAddr::V6(source),
             destination: destination.map(IpAddr::V6),
@@ -130,9 +93,7 @@ impl<'a> Packet<'a> {
     /// The VRID that it is for, to find its [`Receiver`]; `None` if it is too short to be a VRRP packet.
     #[must_use]
     pub fn vrid(&self) -> Option<u8> {
-        Header::split(self.payload)
-            .ok()
-            .map(|(header, _)| header.vrid)
+        Header::split(self.payload).ok().map(|(header, _)| header.vrid)
     }
 }
 
@@ -390,39 +351,25 @@ impl Receiver {
             return Err(Discard::UnexpectedAuthenticationHeader);
         }
         let got = packet.payload.len();
-        let too_short = |_| Discard::Length {
-            got,
-            expected: crate::advertisement::HEADER_LENGTH,
-        };
+        let too_short = |_| Discard::Length { got, expected: crate::advertisement::HEADER_LENGTH };
         let (header, _) = Header::split(packet.payload).map_err(too_short)?;
         let length = self.check_length(packet, &header)?;
         self.check_hop_limit(packet)?;
         self.check_version(&header)?;
         if header.vrid != self.config.vrid.get() {
-            return Err(Discard::Vrid {
-                got: header.vrid,
-                expected: self.config.vrid.get(),
-            });
+            return Err(Discard::Vrid { got: header.vrid, expected: self.config.vrid.get() });
         }
         if self.config.version == Version::V2 {
             self.check_version2(packet.payload.get(..length).unwrap_or_default(), &header)?;
         }
         if header.packet_type != ADVERTISEMENT {
-            return Err(Discard::PacketType {
-                got: header.packet_type,
-            });
+            return Err(Discard::PacketType { got: header.packet_type });
         }
         if !same_length(packet.declared_length, got, packet.ip_header.len()) {
-            return Err(Discard::TotalLength {
-                declared: packet.declared_length,
-                got,
-            });
+            return Err(Discard::TotalLength { declared: packet.declared_length, got });
         }
         self.check_checksum(packet, length)?;
-        let wrong = |_| Discard::Length {
-            got,
-            expected: length,
-        };
+        let wrong = |_| Discard::Length { got, expected: length };
         let pdu = Pdu::parse_unverified(packet.payload, self.config.family).map_err(wrong)?;
         if header.count == 0 && !self.config.addresses.is_empty() {
             return Err(Discard::NoAddresses);
@@ -451,23 +398,14 @@ impl Receiver {
 
     fn check_hop_limit(&self, packet: &Packet<'_>) -> Result<(), Discard> {
         match self.config.cast {
-            Cast::Multicast { .. } if packet.hop_limit != 255 => Err(Discard::HopLimit {
-                got: packet.hop_limit,
-            }),
+            Cast::Multicast { .. } if packet.hop_limit != 255 => Err(Discard::HopLimit { got: packet.hop_limit }),
             _ => Ok(()),
         }
     }
 
     fn check_version(&self, header: &Header) -> Result<(), Discard> {
         let expected = self.config.version.number();
-        if header.version == expected {
-            Ok(())
-        } else {
-            Err(Discard::Version {
-                got: header.version,
-                expected,
-            })
-        }
+        if header.version == expected { Ok(()) } else { Err(Discard::Version { got: header.version, expected }) }
     }
 
     fn check_version2(&self, pdu: &[u8], header: &Header) -> Result<(), Discard> {
@@ -486,10 +424,9 @@ impl Receiver {
             }
         }
         match self.config.advertisement_interval.seconds() {
-            Some(Seconds(expected)) if expected != seconds => Err(Discard::AdvertisementInterval {
-                got: seconds,
-                expected,
-            }),
+            Some(Seconds(expected)) if expected != seconds => {
+                Err(Discard::AdvertisementInterval { got: seconds, expected })
+            }
             _ => Ok(()),
         }
     }
@@ -503,47 +440,27 @@ impl Receiver {
             (None, Cast::Multicast { group }) => *group,
             (None, Cast::Unicast { .. }) => return Err(Discard::Checksum),
         };
-        let pseudo = self
-            .config
-            .pseudo_header(packet.source, destination)
-            .ok_or(Discard::Checksum)?;
+        let pseudo = self.config.pseudo_header(packet.source, destination).ok_or(Discard::Checksum)?;
         let covered = packet.payload.get(..length).ok_or(Discard::Checksum)?;
-        if checksum(pseudo, covered) == 0 {
-            Ok(())
-        } else {
-            Err(Discard::Checksum)
-        }
+        if checksum(pseudo, covered) == 0 { Ok(()) } else { Err(Discard::Checksum) }
     }
 
     fn check_destination(&self, packet: &Packet<'_>) -> Result<(), Discard> {
         let multicast = matches!(self.config.cast, Cast::Multicast { .. });
         match packet.destination {
-            Some(destination) if destination.is_multicast() != multicast => {
-                Err(Discard::Destination { destination })
-            }
+            Some(destination) if destination.is_multicast() != multicast => Err(Discard::Destination { destination }),
             _ => Ok(()),
         }
     }
 
     fn check_peer(&self, packet: &Packet<'_>) -> Result<(), Discard> {
-        let Cast::Unicast {
-            peers,
-            check_source,
-        } = &self.config.cast
-        else {
+        let Cast::Unicast { peers, check_source } = &self.config.cast else {
             return Ok(());
         };
         match peers.iter().find(|peer| peer.address == packet.source) {
-            None if *check_source => Err(Discard::UnknownPeer {
-                peer: packet.source,
-            }),
-            Some(peer)
-                if !(peer.min_hop_limit..=peer.max_hop_limit).contains(&packet.hop_limit) =>
-            {
-                Err(Discard::PeerHopLimit {
-                    peer: packet.source,
-                    got: packet.hop_limit,
-                })
+            None if *check_source => Err(Discard::UnknownPeer { peer: packet.source }),
+            Some(peer) if !(peer.min_hop_limit..=peer.max_hop_limit).contains(&packet.hop_limit) => {
+                Err(Discard::PeerHopLimit { peer: packet.source, got: packet.hop_limit })
             }
             _ => Ok(()),
         }
@@ -562,9 +479,7 @@ impl Receiver {
         let ours = self.config.advertisement_interval;
         let (interval, mismatch) = match pdu.fields {
             VersionFields::V2 { .. } => (ours, None),
-            VersionFields::V3 {
-                max_advertise_interval: theirs,
-            } => (
+            VersionFields::V3 { max_advertise_interval: theirs } => (
                 AdvertisementInterval::from_centis(theirs).unwrap_or(ours),
                 (ours.centis() != Some(theirs)).then_some(IntervalMismatch { ours, theirs }),
             ),
@@ -576,11 +491,7 @@ impl Receiver {
         count_if(&mut self.stats.interval_differs, mismatch.is_some());
         count_if(&mut self.stats.address_list, addresses.is_some());
         Verified {
-            advertisement: Advertisement {
-                vrid: pdu.vrid,
-                priority: pdu.priority,
-                interval,
-            },
+            advertisement: Advertisement { vrid: pdu.vrid, priority: pdu.priority, interval },
             interval: once(&mut self.reported_interval, mismatch),
             addresses: once(&mut self.reported_addresses, addresses),
         }
@@ -600,10 +511,7 @@ fn address_mismatch(config: &WireConfig, addresses: Addresses<'_>) -> Option<Add
         return Some(AddressMismatch::Count { got, expected });
     }
     let in_order = addresses.iter().eq(config.addresses.iter().copied());
-    let missing = config
-        .addresses
-        .iter()
-        .find(|address| !in_order && !addresses.contains(address));
+    let missing = config.addresses.iter().find(|address| !in_order && !addresses.contains(address));
     missing.copied().map(AddressMismatch::Missing)
 }
 

@@ -54,12 +54,7 @@ impl Transmitter {
         }
         let fields = fields(&config)?;
         let addresses = octets(config.family, &config.addresses)?;
-        Ok(Self {
-            config,
-            fields,
-            addresses,
-            identification: NonZeroU16::MIN,
-        })
+        Ok(Self { config, fields, addresses, identification: NonZeroU16::MIN })
     }
 
     /// Another configuration; the IPv4 identification goes on.
@@ -68,10 +63,7 @@ impl Transmitter {
     /// As [`new`](Self::new); the old configuration then stays.
     pub fn reconfigure(&mut self, config: WireConfig) -> Result<(), TransmitError> {
         let identification = self.identification;
-        *self = Self {
-            identification,
-            ..Self::new(config)?
-        };
+        *self = Self { identification, ..Self::new(config)? };
         Ok(())
     }
 
@@ -89,20 +81,12 @@ impl Transmitter {
         out: &mut Vec<u8>,
     ) -> Result<(), TransmitError> {
         let foreign = |address| Family::of(&address) != self.config.family;
-        if let Some(address) = [source, destination]
-            .into_iter()
-            .find(|&address| foreign(address))
-        {
+        if let Some(address) = [source, destination].into_iter().find(|&address| foreign(address)) {
             return Err(TransmitError::Family(address));
         }
-        let pseudo = self
-            .config
-            .pseudo_header(source, destination)
-            .ok_or(TransmitError::Family(destination))?;
+        let pseudo = self.config.pseudo_header(source, destination).ok_or(TransmitError::Family(destination))?;
         match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                self.emit_ipv4(priority, source, destination, pseudo, out)
-            }
+            (IpAddr::V4(source), IpAddr::V4(destination)) => self.emit_ipv4(priority, source, destination, pseudo, out),
             _ => self.pdu(priority).emit(pseudo, out),
         }
         Ok(())
@@ -120,12 +104,7 @@ impl Transmitter {
             Octets::Ipv6(list) => Addresses::ipv6(list),
         };
         let addresses = addresses.expect("`new` refuses more than 255 addresses");
-        Pdu {
-            vrid: self.config.vrid,
-            priority,
-            fields: self.fields,
-            addresses,
-        }
+        Pdu { vrid: self.config.vrid, priority, fields: self.fields, addresses }
     }
 
     fn emit_ipv4(
@@ -150,28 +129,19 @@ impl Transmitter {
             field.copy_from_slice(&sum.to_be_bytes());
         }
         pdu.emit(pseudo, out);
-        self.identification = self
-            .identification
-            .checked_add(1)
-            .unwrap_or(NonZeroU16::MIN);
+        self.identification = self.identification.checked_add(1).unwrap_or(NonZeroU16::MIN);
     }
 }
 
 fn fields(config: &WireConfig) -> Result<VersionFields, TransmitError> {
     let interval = config.advertisement_interval;
     match config.version {
-        Version::V2 => interval
-            .seconds()
-            .map(|advertisement_interval| VersionFields::V2 {
-                auth_type: config.authentication.auth_type(),
-                advertisement_interval,
-                auth_data: config.authentication.auth_data(),
-            }),
-        Version::V3 => interval
-            .centis()
-            .map(|max_advertise_interval| VersionFields::V3 {
-                max_advertise_interval,
-            }),
+        Version::V2 => interval.seconds().map(|advertisement_interval| VersionFields::V2 {
+            auth_type: config.authentication.auth_type(),
+            advertisement_interval,
+            auth_data: config.authentication.auth_data(),
+        }),
+        Version::V3 => interval.centis().map(|max_advertise_interval| VersionFields::V3 { max_advertise_interval }),
     }
     .ok_or(TransmitError::Interval)
 }
@@ -189,14 +159,8 @@ fn octets(family: Family, addresses: &[IpAddr]) -> Result<Octets, TransmitError>
     })
 }
 
-fn collect<T>(
-    addresses: &[IpAddr],
-    octets: impl Fn(&IpAddr) -> Option<T>,
-) -> Result<Vec<T>, TransmitError> {
-    addresses
-        .iter()
-        .map(|address| octets(address).ok_or(TransmitError::Family(*address)))
-        .collect()
+fn collect<T>(addresses: &[IpAddr], octets: impl Fn(&IpAddr) -> Option<T>) -> Result<Vec<T>, TransmitError> {
+    addresses.iter().map(|address| octets(address).ok_or(TransmitError::Family(*address))).collect()
 }
 
 #[cfg(test)]

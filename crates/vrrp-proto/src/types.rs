@@ -136,11 +136,7 @@ impl Seconds {
 
 /// Centiseconds as VRRPv3 carries them, 0..=4095 ("Max Advertise Interval", RFC 9568 §5.2.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(try_from = "u16", into = "u16")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "u16", into = "u16"))]
 pub struct Centis(u16);
 
 impl Centis {
@@ -150,11 +146,7 @@ impl Centis {
     /// `None` above 4095.
     #[must_use]
     pub const fn new(value: u16) -> Option<Self> {
-        if value <= Self::MAX.0 {
-            Some(Self(value))
-        } else {
-            None
-        }
+        if value <= Self::MAX.0 { Some(Self(value)) } else { None }
     }
 
     /// The twelve low bits of a header's fifth and sixth octet; the four reserved ones are ignored (RFC 9568 §5.2.6).
@@ -215,21 +207,13 @@ impl AdvertisementInterval {
     /// VRRPv2: 1..=255 seconds; `None` for 0.
     #[must_use]
     pub const fn from_seconds(seconds: Seconds) -> Option<Self> {
-        if seconds.0 == 0 {
-            None
-        } else {
-            Some(Self(Interval::Seconds(seconds)))
-        }
+        if seconds.0 == 0 { None } else { Some(Self(Interval::Seconds(seconds))) }
     }
 
     /// VRRPv3: 1..=4095 centiseconds; `None` for 0.
     #[must_use]
     pub const fn from_centis(centis: Centis) -> Option<Self> {
-        if centis.0 == 0 {
-            None
-        } else {
-            Some(Self(Interval::Centis(centis)))
-        }
+        if centis.0 == 0 { None } else { Some(Self(Interval::Centis(centis))) }
     }
 
     /// One second, the default of both versions.
@@ -419,17 +403,13 @@ mod tests {
         assert_eq!(v3.skew_time(Priority(255)), Duration::from_micros(39));
         assert_eq!(v3.skew_time(Priority(1)), Duration::from_micros(9960));
         let slow = AdvertisementInterval::nearest(Version::V2, Duration::from_secs(10));
-        assert_eq!(
-            slow.skew_time(Priority(100)),
-            Duration::from_micros(609_375)
-        );
+        assert_eq!(slow.skew_time(Priority(100)), Duration::from_micros(609_375));
     }
 
     #[test]
     fn intervals_are_rounded_and_clamped() {
-        let nearest = |version, millis| {
-            AdvertisementInterval::nearest(version, Duration::from_millis(millis)).duration()
-        };
+        let nearest =
+            |version, millis| AdvertisementInterval::nearest(version, Duration::from_millis(millis)).duration();
         assert_eq!(nearest(Version::V2, 499), Duration::from_secs(1));
         assert_eq!(nearest(Version::V2, 1500), Duration::from_secs(2));
         assert_eq!(nearest(Version::V2, 900_000), Duration::from_secs(255));
@@ -444,23 +424,14 @@ mod tests {
     fn instants_saturate() {
         let end = Instant::from_nanos(u64::MAX);
         assert_eq!(end + Duration::MAX, end);
-        assert_eq!(
-            Instant::ZERO.saturating_sub(Duration::from_secs(1)),
-            Instant::ZERO
-        );
+        assert_eq!(Instant::ZERO.saturating_sub(Duration::from_secs(1)), Instant::ZERO);
         assert_eq!(Instant::ZERO.saturating_duration_since(end), Duration::ZERO);
     }
 
     #[test]
     fn virtual_macs_end_in_the_vrid() {
         let vrid = Vrid::new(51).unwrap();
-        assert_eq!(
-            VirtualMac::new(Family::Ipv4, vrid).0,
-            [0, 0, 0x5e, 0, 1, 51]
-        );
-        assert_eq!(
-            VirtualMac::new(Family::Ipv6, vrid).0,
-            [0, 0, 0x5e, 0, 2, 51]
-        );
+        assert_eq!(VirtualMac::new(Family::Ipv4, vrid).0, [0, 0, 0x5e, 0, 1, 51]);
+        assert_eq!(VirtualMac::new(Family::Ipv6, vrid).0, [0, 0, 0x5e, 0, 2, 51]);
     }
 }

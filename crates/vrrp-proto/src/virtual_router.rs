@@ -121,10 +121,7 @@ impl AddressLosses {
     /// Whether the loss at `now` is still one to put back.
     fn restorable(&mut self, now: Instant) -> bool {
         if self.count == 0 || now >= self.since + LOSS_WINDOW {
-            *self = Self {
-                since: now,
-                count: 0,
-            };
+            *self = Self { since: now, count: 0 };
         }
         self.count = self.count.saturating_add(1);
         self.count <= LOSSES_RESTORED
@@ -175,12 +172,7 @@ impl VirtualRouter {
     }
 
     /// An Advertisement for this VRID that passed all checks of the [`Receiver`](crate::Receiver), received at `now`.
-    pub fn handle_advertisement(
-        &mut self,
-        now: Instant,
-        source: IpAddr,
-        advertisement: &Advertisement,
-    ) {
+    pub fn handle_advertisement(&mut self, now: Instant, source: IpAddr, advertisement: &Advertisement) {
         match self.state {
             State::Initialize | State::Fault(_) => {}
             State::Backup(backup) => self.backup_hears(now, source, advertisement, backup),
@@ -230,9 +222,7 @@ impl VirtualRouter {
             return;
         };
         match self.state {
-            State::Active(active) if pending.ownership == Ownership::Held => {
-                self.announce_applied(now, active)
-            }
+            State::Active(active) if pending.ownership == Ownership::Held => self.announce_applied(now, active),
             State::Fault(_) => self.end_not_applied(now),
             _ => {}
         }
@@ -242,11 +232,7 @@ impl VirtualRouter {
     /// an Active Router that holds nothing after one Active_Down_Interval goes to fault.
     pub fn handle_refused(&mut self, now: Instant, ticket: Ticket) {
         let interval = self.config.advertisement_interval.duration();
-        let Some(pending) = self
-            .apply
-            .as_mut()
-            .filter(|pending| pending.ticket == ticket)
-        else {
+        let Some(pending) = self.apply.as_mut().filter(|pending| pending.ticket == ticket) else {
             return;
         };
         pending.retry = Some(now + interval);
@@ -263,9 +249,7 @@ impl VirtualRouter {
         let restored = self.losses.restorable(now);
         self.record(Event::AddressLost { restored });
         if restored {
-            active
-                .apply_deadline
-                .get_or_insert(now + self.own_active_down_interval());
+            active.apply_deadline.get_or_insert(now + self.own_active_down_interval());
             self.state = State::Active(active);
             self.push_apply(Ownership::Held);
         } else {
@@ -294,9 +278,7 @@ impl VirtualRouter {
         match self.state {
             State::Initialize => {}
             State::Fault(_) => self.end_not_applied(now),
-            State::Backup(Backup {
-                active_down_timer, ..
-            }) => {
+            State::Backup(Backup { active_down_timer, .. }) => {
                 if active_down_timer <= now {
                     self.record(Event::ReceiveAdvertisementTimeout);
                     self.become_active(now);
@@ -317,13 +299,7 @@ impl VirtualRouter {
         let retry = self.apply.and_then(|pending| pending.retry);
         let timers = match self.state {
             State::Initialize => [None; 5],
-            State::Fault(fault) => [
-                fault.not_applied_until.filter(|_| self.apply.is_none()),
-                None,
-                None,
-                None,
-                None,
-            ],
+            State::Fault(fault) => [fault.not_applied_until.filter(|_| self.apply.is_none()), None, None, None, None],
             State::Backup(backup) => [Some(backup.active_down_timer), None, None, None, None],
             State::Active(active) => [
                 Some(active.adver_timer),
@@ -377,9 +353,7 @@ impl VirtualRouter {
         if self.config.is_owner() {
             return Priority::OWNER;
         }
-        let sum = i32::from(self.config.priority.0)
-            .saturating_add(self.weight)
-            .clamp(1, 254);
+        let sum = i32::from(self.config.priority.0).saturating_add(self.weight).clamp(1, 254);
         Priority(u8::try_from(sum).unwrap_or(254))
     }
 
@@ -395,10 +369,9 @@ impl VirtualRouter {
         match self.state {
             State::Initialize | State::Fault(_) => None,
             State::Backup(backup) => backup.active_router,
-            State::Active(_) => self.source().map(|address| ActiveRouter {
-                address,
-                priority: self.effective_priority(),
-            }),
+            State::Active(_) => {
+                self.source().map(|address| ActiveRouter { address, priority: self.effective_priority() })
+            }
         }
     }
 
@@ -407,9 +380,7 @@ impl VirtualRouter {
     pub fn active_adver_interval(&self) -> AdvertisementInterval {
         match self.state {
             State::Backup(backup) => backup.active_adver_interval,
-            State::Initialize | State::Fault(_) | State::Active(_) => {
-                self.config.advertisement_interval
-            }
+            State::Initialize | State::Fault(_) | State::Active(_) => self.config.advertisement_interval,
         }
     }
 
@@ -456,21 +427,15 @@ impl VirtualRouter {
             return self.become_active(now);
         }
         self.push_apply(Ownership::Released);
-        let entry = Entry::First {
-            known: snapshot.map(|snapshot| snapshot.role),
-        };
+        let entry = Entry::First { known: snapshot.map(|snapshot| snapshot.role) };
         if !self.faults.is_empty() {
             return self.enter_fault(now, entry);
         }
         let interval = snapshot
             .map(|snapshot| snapshot.active_adver_interval)
-            .filter(|interval| {
-                interval.version() == Version::V3 && self.config.version == Version::V3
-            })
+            .filter(|interval| interval.version() == Version::V3 && self.config.version == Version::V3)
             .unwrap_or(self.config.advertisement_interval);
-        let wait = self
-            .config
-            .active_down_interval(interval, self.effective_priority());
+        let wait = self.config.active_down_interval(interval, self.effective_priority());
         self.enter_backup(now, entry, Resign::No, interval, wait);
     }
 
@@ -494,13 +459,7 @@ impl VirtualRouter {
         self.notify(notification);
     }
 
-    fn backup_hears(
-        &mut self,
-        now: Instant,
-        source: IpAddr,
-        advertisement: &Advertisement,
-        mut backup: Backup,
-    ) {
+    fn backup_hears(&mut self, now: Instant, source: IpAddr, advertisement: &Advertisement, mut backup: Backup) {
         let (theirs, ours) = (advertisement.priority, self.effective_priority());
         if theirs == Priority::RESIGN {
             self.record(Event::BackupReceivedPriorityZero { source });
@@ -519,9 +478,7 @@ impl VirtualRouter {
             return;
         }
         self.follow(&mut backup, source, advertisement);
-        let wait = self
-            .config
-            .active_down_interval(backup.active_adver_interval, ours);
+        let wait = self.config.active_down_interval(backup.active_adver_interval, ours);
         backup.active_down_timer = now + wait;
         let learned = backup.active_adver_interval != self.active_adver_interval();
         self.state = State::Backup(backup);
@@ -553,19 +510,10 @@ impl VirtualRouter {
             Some(from) if from != source => self.record(Event::ActiveChanged { from, to: source }),
             Some(_) => {}
         }
-        backup.active_router = Some(ActiveRouter {
-            address: source,
-            priority: advertisement.priority,
-        });
+        backup.active_router = Some(ActiveRouter { address: source, priority: advertisement.priority });
     }
 
-    fn active_hears(
-        &mut self,
-        now: Instant,
-        source: IpAddr,
-        advertisement: &Advertisement,
-        active: Active,
-    ) {
+    fn active_hears(&mut self, now: Instant, source: IpAddr, advertisement: &Advertisement, active: Active) {
         let (theirs, ours) = (advertisement.priority, self.effective_priority());
         if theirs == Priority::RESIGN {
             self.record(Event::ActiveReceivedPriorityZero { source });
@@ -587,21 +535,11 @@ impl VirtualRouter {
     fn yield_to(&mut self, now: Instant, source: IpAddr, advertisement: &Advertisement) {
         let (theirs, ours) = (advertisement.priority, self.effective_priority());
         self.record(if ours == Priority::OWNER {
-            Event::TwoOwners {
-                source,
-                yields: true,
-            }
+            Event::TwoOwners { source, yields: true }
         } else if theirs == ours {
-            Event::HigherAddressAdvert {
-                source,
-                priority: ours,
-            }
+            Event::HigherAddressAdvert { source, priority: ours }
         } else {
-            Event::HigherPriorityAdvert {
-                source,
-                theirs,
-                ours,
-            }
+            Event::HigherPriorityAdvert { source, theirs, ours }
         });
         if self.config.higher_prio_send_advert {
             self.advertise_now(now);
@@ -613,22 +551,13 @@ impl VirtualRouter {
         let wait = self.config.active_down_interval(interval, ours);
         self.enter_backup(now, Entry::Later, Resign::No, interval, wait);
         if let State::Backup(backup) = &mut self.state {
-            backup.active_router = Some(ActiveRouter {
-                address: source,
-                priority: theirs,
-            });
+            backup.active_router = Some(ActiveRouter { address: source, priority: theirs });
         }
     }
 
     /// Answers a lower priority, at most once per advertisement interval: a storm of them is not amplified, and as the
     /// answer restarts Adver_Timer, every rival hears from us within one interval.
-    fn assert_active(
-        &mut self,
-        now: Instant,
-        source: IpAddr,
-        theirs: Priority,
-        mut active: Active,
-    ) {
+    fn assert_active(&mut self, now: Instant, source: IpAddr, theirs: Priority, mut active: Active) {
         let ours = self.effective_priority();
         active.answered_until = now + self.config.advertisement_interval.duration();
         let answered = !self.config.lower_prio_no_advert;
@@ -639,17 +568,9 @@ impl VirtualRouter {
         }
         self.state = State::Active(active);
         if theirs == Priority::OWNER {
-            self.record(Event::TwoOwners {
-                source,
-                yields: false,
-            });
+            self.record(Event::TwoOwners { source, yields: false });
         } else {
-            self.record(Event::LowerPriorityAdvert {
-                source,
-                theirs,
-                ours,
-                answered,
-            });
+            self.record(Event::LowerPriorityAdvert { source, theirs, ours, answered });
         }
         if answered {
             self.advertise_now(now);
@@ -657,7 +578,9 @@ impl VirtualRouter {
         if blocks {
             self.announce(announce.lower_prio_repeat);
         }
-        self.notify(Notification::ReceivedLowerPriority);
+        if theirs != Priority::OWNER {
+            self.notify(Notification::ReceivedLowerPriority);
+        }
     }
 
     fn become_active(&mut self, now: Instant) {
@@ -700,9 +623,7 @@ impl VirtualRouter {
                 preempt_at: None,
             }),
         );
-        self.record(Event::EnteringBackup {
-            initial: entry.is_first(),
-        });
+        self.record(Event::EnteringBackup { initial: entry.is_first() });
         self.push_fact();
         if was_active {
             if resign == Resign::Yes {
@@ -711,31 +632,24 @@ impl VirtualRouter {
             self.push_apply(Ownership::Released);
         }
         if entry.is_news(Role::Backup) {
-            self.notify(Notification::Backup {
-                initial: entry.is_first(),
-            });
+            self.notify(Notification::Backup { initial: entry.is_first() });
         }
     }
 
     fn enter_fault(&mut self, now: Instant, entry: Entry) {
-        let not_applied_until = self.faults.contains(&FaultReason::NotApplied).then(|| {
-            now + self
-                .own_active_down_interval()
-                .saturating_mul(NOT_APPLIED_HOLD)
-        });
+        let not_applied_until = self
+            .faults
+            .contains(&FaultReason::NotApplied)
+            .then(|| now + self.own_active_down_interval().saturating_mul(NOT_APPLIED_HOLD));
         let was_active = self.leave(now, State::Fault(Fault { not_applied_until }));
-        self.record(Event::EnteringFault {
-            initial: entry.is_first(),
-        });
+        self.record(Event::EnteringFault { initial: entry.is_first() });
         self.push_fact();
         if was_active {
             self.push_resign();
             self.push_apply(Ownership::Released);
         }
         if entry.is_news(Role::Fault) {
-            self.notify(Notification::Fault {
-                initial: entry.is_first(),
-            });
+            self.notify(Notification::Fault { initial: entry.is_first() });
         }
     }
 
@@ -746,9 +660,7 @@ impl VirtualRouter {
             return self.become_active(now);
         }
         let interval = self.config.advertisement_interval;
-        let wait = self
-            .config
-            .active_down_interval(interval, self.effective_priority());
+        let wait = self.config.active_down_interval(interval, self.effective_priority());
         self.enter_backup(now, entry, Resign::No, interval, wait);
     }
 
@@ -776,21 +688,15 @@ impl VirtualRouter {
         }
         let advertise = active.adver_timer <= now;
         if advertise {
-            active.adver_timer = next_in_rhythm(
-                active.adver_timer,
-                now,
-                self.config.advertisement_interval.duration(),
-            );
+            active.adver_timer = next_in_rhythm(active.adver_timer, now, self.config.advertisement_interval.duration());
         }
         self.state = State::Active(active);
         if advertise {
             self.advertise(now);
         }
-        for (due, repeat) in [
-            (again, announce.repeat),
-            (refresh, announce.refresh_repeat),
-            (lower_prio, announce.lower_prio_repeat),
-        ] {
+        for (due, repeat) in
+            [(again, announce.repeat), (refresh, announce.refresh_repeat), (lower_prio, announce.lower_prio_repeat)]
+        {
             if due {
                 self.announce(repeat);
             }
@@ -812,24 +718,17 @@ impl VirtualRouter {
 
     /// Ends [`FaultReason::NotApplied`] once the kernel answers again and the hold time is over.
     fn end_not_applied(&mut self, now: Instant) {
-        let State::Fault(Fault {
-            not_applied_until: Some(until),
-        }) = self.state
-        else {
+        let State::Fault(Fault { not_applied_until: Some(until) }) = self.state else {
             return;
         };
         if until <= now && self.apply.is_none() {
-            self.state = State::Fault(Fault {
-                not_applied_until: None,
-            });
+            self.state = State::Fault(Fault { not_applied_until: None });
             self.handle_fault_cleared(now, FaultReason::NotApplied);
         }
     }
 
     fn retry_apply(&mut self, now: Instant) {
-        let due = self
-            .apply
-            .filter(|pending| pending.retry.is_some_and(|due| due <= now));
+        let due = self.apply.filter(|pending| pending.retry.is_some_and(|due| due <= now));
         if let Some(pending) = due {
             self.push_apply(pending.ownership);
         }
@@ -852,17 +751,12 @@ impl VirtualRouter {
             let sooner = self.last_advertisement.unwrap_or(now) + interval;
             active.adver_timer = active.adver_timer.min(sooner).max(now);
         }
-        if self.config.announcements.refresh != old.announcements.refresh
-            && active.apply_deadline.is_none()
-        {
+        if self.config.announcements.refresh != old.announcements.refresh && active.apply_deadline.is_none() {
             active.announce_refresh = after(now, self.config.announcements.refresh);
         }
-        let apply = self.config.addresses != old.addresses
-            || self.config.resources_revision != old.resources_revision;
+        let apply = self.config.addresses != old.addresses || self.config.resources_revision != old.resources_revision;
         if apply {
-            active
-                .apply_deadline
-                .get_or_insert(now + self.own_active_down_interval());
+            active.apply_deadline.get_or_insert(now + self.own_active_down_interval());
         }
         self.state = State::Active(active);
         if apply {
@@ -878,10 +772,7 @@ impl VirtualRouter {
     }
 
     fn own_active_down_interval(&self) -> Duration {
-        self.config.active_down_interval(
-            self.config.advertisement_interval,
-            self.effective_priority(),
-        )
+        self.config.active_down_interval(self.config.advertisement_interval, self.effective_priority())
     }
 
     /// An advertisement outside the rhythm, which starts a new one: Adver_Timer is reset (RFC 9568 §6.4.3).
@@ -906,57 +797,33 @@ impl VirtualRouter {
 
     fn push_advertise(&mut self, priority: Priority) {
         self.stats.advertisements_sent = self.stats.advertisements_sent.wrapping_add(1);
-        self.actions.push_back(Action::Advertise {
-            router: self.id,
-            priority,
-        });
+        self.actions.push_back(Action::Advertise { router: self.id, priority });
     }
 
     fn push_apply(&mut self, ownership: Ownership) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.apply = Some(PendingApply {
-            ticket,
-            ownership,
-            retry: None,
-        });
-        self.actions.push_back(Action::Apply {
-            router: self.id,
-            ownership,
-            ticket,
-        });
+        self.apply = Some(PendingApply { ticket, ownership, retry: None });
+        self.actions.push_back(Action::Apply { router: self.id, ownership, ticket });
     }
 
     fn push_fact(&mut self) {
-        self.actions.push_back(Action::Fact {
-            router: self.id,
-            snapshot: self.snapshot(),
-        });
+        self.actions.push_back(Action::Fact { router: self.id, snapshot: self.snapshot() });
     }
 
     fn announce(&mut self, repeat: u8) {
         if repeat > 0 {
-            self.actions.push_back(Action::Announce {
-                router: self.id,
-                repeat,
-            });
+            self.actions.push_back(Action::Announce { router: self.id, repeat });
         }
     }
 
     fn notify(&mut self, notification: Notification) {
         let priority = self.effective_priority();
-        self.actions.push_back(Action::Notify {
-            router: self.id,
-            notification,
-            priority,
-        });
+        self.actions.push_back(Action::Notify { router: self.id, notification, priority });
     }
 
     fn record(&mut self, event: Event) {
-        self.actions.push_back(Action::Record {
-            router: self.id,
-            event,
-        });
+        self.actions.push_back(Action::Record { router: self.id, event });
     }
 }
 
@@ -1004,8 +871,9 @@ fn take_due(timer: &mut Option<Instant>, now: Instant) -> bool {
 fn next_in_rhythm(due: Instant, now: Instant, interval: Duration) -> Instant {
     let period = interval.as_nanos().max(1);
     let late = now.saturating_duration_since(due).as_nanos();
-    let missed = u32::try_from(late / period)
-        .unwrap_or(u32::MAX)
-        .saturating_add(1);
+    let missed = u32::try_from(late / period).unwrap_or(u32::MAX).saturating_add(1);
     (due + interval.saturating_mul(missed)).max(now)
 }
+
+#[cfg(test)]
+mod tests;

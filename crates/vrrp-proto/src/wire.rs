@@ -56,9 +56,7 @@ impl WireConfig {
             advertisement_interval: AdvertisementInterval::one_second(version),
             addresses: Vec::new(),
             authentication: Authentication::None,
-            cast: Cast::Multicast {
-                group: default_group(family),
-            },
+            cast: Cast::Multicast { group: default_group(family) },
             v3_checksum_as_v2: false,
             hop_limit: 255,
             owner_ignore_adverts: false,
@@ -67,14 +65,9 @@ impl WireConfig {
     }
 
     /// What the checksum between two addresses covers; `None` if they are of different families.
-    pub(crate) fn pseudo_header(
-        &self,
-        source: IpAddr,
-        destination: IpAddr,
-    ) -> Option<PseudoHeader> {
+    pub(crate) fn pseudo_header(&self, source: IpAddr, destination: IpAddr) -> Option<PseudoHeader> {
         let pseudo = PseudoHeader::between(source, destination)?;
-        let bare =
-            self.family == Family::Ipv4 && (self.version == Version::V2 || self.v3_checksum_as_v2);
+        let bare = self.family == Family::Ipv4 && (self.version == Version::V2 || self.v3_checksum_as_v2);
         Some(if bare { PseudoHeader::None } else { pseudo })
     }
 }
@@ -122,10 +115,6 @@ impl Peer {
     /// A peer from which any TTL is accepted.
     #[must_use]
     pub const fn new(address: IpAddr) -> Self {
-        Self {
-            address,
-            min_hop_limit: 0,
-            max_hop_limit: 255,
-        }
+        Self { address, min_hop_limit: 0, max_hop_limit: 255 }
     }
 }

@@ -1,0 +1,653 @@
+use super::*;
+use crate::types::{Centis, Family, LinkId, Seconds, Vrid};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use proptest::prelude::*;
+use std::format;
+
+const T0: Instant = Instant::from_nanos(1_000_000_000_000);
+const LOW: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 0, 1));
+const OWN: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 0, 2));
+const HIGH: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 0, 3));
+const DOWN: FaultReason = FaultReason::LinkDown(LinkId(1));
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn micros(micros: u64) -> Duration {
+    Duration::from_micros(micros)
+}
+
+fn centis(centis: u16) -> AdvertisementInterval {
+    AdvertisementInterval::from_centis(Centis::new(centis).unwrap()).unwrap()
+}
+
+/// VRRPv3, priority 100, one second: Skew_Time 609.375 ms, Active_Down_Interval 3.609375 s.
+fn config() -> RouterConfig {
+    let mut config = RouterConfig::new(Vrid::new(51).unwrap(), Family::Ipv4);
+    config.version = Version::V3;
+    config.advertisement_interval = centis(100);
+    config.source = Some(OWN);
+    config
+}
+
+fn advert(priority: u8) -> Advertisement {
+    Advertisement { vrid: Vrid::new(51).unwrap(), priority: Priority(priority), interval: centis(100) }
+}
+
+fn backup(config: RouterConfig) -> VirtualRouter {
+    let mut router = VirtualRouter::new(RouterId(1), config);
+    router.startup(T0);
+    drain(&mut router);
+    router
+}
+
+/// Active at [`due`], with its addresses in place.
+fn active(config: RouterConfig) -> VirtualRouter {
+    let mut router = backup(config);
+    if router.role() == Role::Backup {
+        router.handle_timeout(due(&router));
+    }
+    let since = router.last_transition().unwrap();
+    acknowledge(&mut router, since);
+    drain(&mut router);
+    router
+}
+
+fn due(router: &VirtualRouter) -> Instant {
+    router.poll_timeout().unwrap()
+}
+
+/// Answers the newest `Apply`.
+fn acknowledge(router: &mut VirtualRouter, now: Instant) {
+    let ticket = router.apply.unwrap().ticket;
+    router.handle_applied(now, ticket);
+}
+
+fn drain(router: &mut VirtualRouter) -> Vec<String> {
+    core::iter::from_fn(|| router.poll_action()).map(|action| brief(&action)).collect()
+}
+
+fn brief(action: &Action) -> String {
+    match action {
+        Action::Fact { snapshot, .. } => format!("Fact({:?})", snapshot.role),
+        Action::Advertise { priority, .. } => format!("Advertise({priority})"),
+        Action::Apply { ownership, .. } => format!("Apply({ownership:?})"),
+        Action::Announce { repeat, .. } => format!("Announce({repeat})"),
+        Action::Notify { notification, .. } => format!("Notify({notification:?})"),
+        Action::Record { event, .. } => format!("{event:?}"),
+    }
+}
+
+#[test]
+fn a_router_starts_as_backup_with_a_full_timer() {
+    let mut router = VirtualRouter::new(RouterId(1), config());
+    router.startup(T0);
+    assert_eq!(
+        drain(&mut router),
+        ["Apply(Released)", "EnteringBackup { initial: true }", "Fact(Backup)", "Notify(Backup { initial: true })"]
+    );
+    assert_eq!(due(&router), T0 + micros(3_609_375));
+}
+
+#[test]
+fn version_2_waits_as_keepalived_was_measured() {
+    let mut config = RouterConfig::new(Vrid::new(51).unwrap(), Family::Ipv4);
+    config.priority = Priority(150);
+    assert_eq!(due(&backup(config)), T0 + micros(3_414_062));
+}
+
+#[test]
+fn silence_makes_active_and_announcements_follow_the_kernel() {
+    let mut router = backup(config());
+    let now = due(&router);
+    router.handle_timeout(now);
+    assert_eq!(
+        drain(&mut router),
+        ["ReceiveAdvertisementTimeout", "Fact(Active)", "Advertise(100)", "EnteringActive", "Apply(Held)"]
+    );
+    acknowledge(&mut router, now + millis(2));
+    assert_eq!(drain(&mut router), ["Announce(5)", "Notify(Active)"]);
+}
+
+#[test]
+fn the_owner_is_active_at_once() {
+    let mut config = config();
+    config.priority = Priority::OWNER;
+    let mut router = VirtualRouter::new(RouterId(1), config);
+    router.startup(T0);
+    assert_eq!(
+        drain(&mut router),
+        ["ReceiveAdvertisementTimeout", "Fact(Active)", "Advertise(255)", "EnteringActive", "Apply(Held)"]
+    );
+}
+
+#[test]
+fn the_rhythm_neither_drifts_nor_bursts() {
+    let mut router = active(config());
+    let start = due(&router);
+    router.handle_timeout(start + millis(30));
+    assert_eq!(drain(&mut router), ["Advertise(100)", "Fact(Active)"]);
+    assert_eq!(due(&router), start + millis(1000));
+    router.handle_timeout(start + millis(4500));
+    let actions = drain(&mut router);
+    assert_eq!(actions.iter().filter(|action| *action == "Advertise(100)").count(), 1);
+    let State::Active(active) = router.state() else { unreachable!("still Active") };
+    assert_eq!(active.adver_timer, start + millis(5000));
+}
+
+#[test]
+fn a_resigning_active_router_is_followed_after_skew_time() {
+    let mut router = backup(config());
+    router.handle_advertisement(T0 + millis(100), HIGH, &advert(0));
+    assert_eq!(due(&router), T0 + millis(100) + micros(609_375));
+}
+
+#[test]
+fn a_lower_priority_does_not_hold_a_backup_back() {
+    let mut router = backup(config());
+    let before = due(&router);
+    router.handle_advertisement(T0 + millis(100), HIGH, &advert(99));
+    assert_eq!(due(&router), before);
+    assert!(drain(&mut router)[0].starts_with("LowerPriorityDiscarded"));
+}
+
+#[test]
+fn without_preemption_any_priority_is_followed_except_by_the_owner() {
+    let mut config = config();
+    config.preempt_mode = false;
+    let mut router = backup(config.clone());
+    router.handle_advertisement(T0 + millis(100), HIGH, &advert(1));
+    assert_eq!(due(&router), T0 + millis(100) + micros(3_609_375));
+    config.priority = Priority::OWNER;
+    assert!(config.preempts());
+}
+
+#[test]
+fn the_preempt_delay_starts_with_a_lower_priority_and_then_ends() {
+    let mut config = config();
+    config.preempt_delay = millis(4000);
+    let mut router = backup(config);
+    router.handle_advertisement(T0, HIGH, &advert(50));
+    assert_eq!(drain(&mut router)[0], "PreemptDelayStarted { delay: 4s }");
+    router.handle_advertisement(T0 + millis(3000), HIGH, &advert(50));
+    assert_eq!(due(&router), T0 + millis(3000) + micros(3_609_375));
+    assert!(drain(&mut router).is_empty());
+    router.handle_advertisement(T0 + millis(4000), HIGH, &advert(50));
+    assert_eq!(due(&router), T0 + millis(3000) + micros(3_609_375), "the delay is over: discarded");
+    router.handle_advertisement(T0 + millis(4500), LOW, &advert(100));
+    assert_eq!(drain(&mut router)[1], "PreemptDelayStopped");
+}
+
+#[test]
+fn a_version_3_backup_learns_the_interval_and_forgets_it_as_active() {
+    let mut router = backup(config());
+    let slow = Advertisement { interval: centis(200), ..advert(200) };
+    router.handle_advertisement(T0, HIGH, &slow);
+    let events = drain(&mut router);
+    assert!(events[0].starts_with("IntervalLearned") && events[1].starts_with("ActiveSetTo"));
+    assert_eq!(events[2], "Fact(Backup)");
+    // Twice three seconds and twice the skew.
+    assert_eq!(due(&router), T0 + micros(7_218_750));
+    router.handle_timeout(due(&router));
+    assert_eq!(router.active_adver_interval(), centis(100));
+    assert_eq!(due(&router), T0 + micros(7_218_750) + millis(1000));
+}
+
+#[test]
+fn a_version_2_backup_counts_in_its_own_interval() {
+    let mut config = RouterConfig::new(Vrid::new(51).unwrap(), Family::Ipv4);
+    config.advertisement_interval = AdvertisementInterval::from_seconds(Seconds(2)).unwrap();
+    let mut router = backup(config.clone());
+    router.handle_advertisement(T0, HIGH, &Advertisement { interval: config.advertisement_interval, ..advert(200) });
+    assert_eq!(due(&router), T0 + micros(6_609_375));
+}
+
+#[test]
+fn a_higher_priority_is_obeyed_without_resigning() {
+    let mut router = active(config());
+    let now = T0 + millis(5000);
+    router.handle_advertisement(now, LOW, &advert(101));
+    assert_eq!(
+        drain(&mut router),
+        [
+            "HigherPriorityAdvert { source: 10.9.0.1, theirs: Priority(101), ours: Priority(100) }",
+            "EnteringBackup { initial: false }",
+            "Fact(Backup)",
+            "Apply(Released)",
+            "Notify(Backup { initial: false })",
+        ]
+    );
+    assert_eq!(due(&router), now + micros(3_609_375));
+    assert_eq!(router.active_router().unwrap().address, LOW);
+}
+
+#[test]
+fn one_more_advertisement_before_yielding_can_be_asked_for() {
+    let mut config = config();
+    config.higher_prio_send_advert = true;
+    let mut router = active(config);
+    router.handle_advertisement(T0 + millis(5000), LOW, &advert(101));
+    assert_eq!(drain(&mut router)[1], "Advertise(100)");
+    assert_eq!(router.role(), Role::Backup);
+}
+
+#[test]
+fn equal_priorities_are_decided_by_address() {
+    let now = T0 + millis(5000);
+    let mut router = active(config());
+    router.handle_advertisement(now, LOW, &advert(100));
+    assert_eq!(router.role(), Role::Active);
+    router.handle_advertisement(now, OWN, &advert(100));
+    assert_eq!(router.role(), Role::Active);
+    assert_eq!(drain(&mut router).last().unwrap(), "OwnAddressAdvert { source: 10.9.0.2 }");
+    router.handle_advertisement(now, HIGH, &advert(100));
+    assert_eq!(router.role(), Role::Backup);
+}
+
+#[test]
+fn of_two_owners_the_lower_address_yields() {
+    let mut config = config();
+    config.priority = Priority::OWNER;
+    let mut router = active(config.clone());
+    router.handle_advertisement(T0 + millis(10), LOW, &advert(255));
+    assert_eq!(drain(&mut router)[0], "TwoOwners { source: 10.9.0.1, yields: false }");
+    assert_eq!(router.role(), Role::Active);
+    router.handle_advertisement(T0 + millis(20), HIGH, &advert(255));
+    assert_eq!(drain(&mut router)[0], "TwoOwners { source: 10.9.0.3, yields: true }");
+    assert_eq!(router.role(), Role::Backup);
+}
+
+#[test]
+fn a_lower_priority_is_answered_once_per_interval() {
+    let mut router = active(config());
+    let now = T0 + millis(5000);
+    router.handle_advertisement(now, LOW, &advert(50));
+    let first = drain(&mut router);
+    assert!(first[0].contains("answered: true"));
+    assert_eq!(first[1..], ["Advertise(100)", "Fact(Active)", "Announce(5)", "Notify(ReceivedLowerPriority)"]);
+    for later in 1..1000 {
+        router.handle_advertisement(now + millis(later), LOW, &advert(50));
+        assert!(drain(&mut router).is_empty());
+    }
+    router.handle_timeout(now + millis(1000));
+    assert_eq!(drain(&mut router)[0], "Advertise(100)", "the storm did not move the rhythm");
+    router.handle_advertisement(now + millis(1001), LOW, &advert(50));
+    assert!(!drain(&mut router).is_empty());
+}
+
+#[test]
+fn the_answer_to_a_lower_priority_can_be_switched_off() {
+    let mut config = config();
+    config.lower_prio_no_advert = true;
+    let mut router = active(config);
+    let before = router.state();
+    router.handle_advertisement(T0 + millis(4000), LOW, &advert(50));
+    let actions = drain(&mut router);
+    assert!(actions[0].contains("answered: false"));
+    assert!(!actions.iter().any(|action| action.starts_with("Advertise")));
+    let (State::Active(before), State::Active(after)) = (before, router.state()) else { unreachable!("Active") };
+    assert_eq!(before.adver_timer, after.adver_timer);
+}
+
+#[test]
+fn announcements_come_twice_and_are_refreshed() {
+    let mut config = config();
+    config.announcements.refresh = millis(60_000);
+    let mut router = backup(config);
+    let start = due(&router);
+    router.handle_timeout(start);
+    acknowledge(&mut router, start);
+    drain(&mut router);
+    let mut announced = Vec::new();
+    while due(&router) <= start + millis(120_000) {
+        let now = due(&router);
+        router.handle_timeout(now);
+        let actions = drain(&mut router);
+        announced.extend(
+            actions
+                .into_iter()
+                .filter(|action| action.starts_with("Announce"))
+                .map(|action| (now.saturating_duration_since(start).as_secs(), action)),
+        );
+    }
+    let expected = [(5, "Announce(5)"), (60, "Announce(1)"), (120, "Announce(1)")];
+    assert_eq!(announced, expected.map(|(at, what)| (at, String::from(what))));
+}
+
+#[test]
+fn an_unacknowledged_active_router_goes_to_fault_and_comes_back_later() {
+    let mut router = backup(config());
+    let start = due(&router);
+    router.handle_timeout(start);
+    drain(&mut router);
+    for second in 1..=3 {
+        router.handle_timeout(start + millis(1000 * second));
+    }
+    drain(&mut router);
+    assert_eq!(due(&router), start + micros(3_609_375));
+    let failed = due(&router);
+    router.handle_timeout(failed);
+    assert_eq!(
+        drain(&mut router),
+        [
+            "FaultRaised(NotApplied)",
+            "EnteringFault { initial: false }",
+            "Fact(Fault)",
+            "Advertise(0)",
+            "SentPriorityZero",
+            "Apply(Released)",
+            "Notify(Fault { initial: false })",
+        ]
+    );
+    assert_eq!(router.poll_timeout(), None, "nothing before the kernel answers");
+    acknowledge(&mut router, failed + millis(1));
+    assert_eq!(due(&router), failed + micros(36_093_750));
+    router.handle_timeout(due(&router));
+    assert_eq!(router.role(), Role::Backup);
+    assert!(router.faults().is_empty());
+}
+
+#[test]
+fn a_refused_plan_is_tried_again_with_a_new_ticket() {
+    let mut router = backup(config());
+    let start = due(&router);
+    router.handle_timeout(start);
+    let first = router.apply.unwrap().ticket;
+    router.handle_refused(start, first);
+    drain(&mut router);
+    router.handle_timeout(start + millis(1000));
+    assert!(drain(&mut router).contains(&String::from("Apply(Held)")));
+    router.handle_applied(start + millis(1001), first);
+    assert!(drain(&mut router).is_empty(), "an old ticket says nothing");
+    acknowledge(&mut router, start + millis(1001));
+    assert_eq!(drain(&mut router), ["Announce(5)", "Notify(Active)"]);
+}
+
+#[test]
+fn a_refused_release_is_tried_again() {
+    let mut router = backup(config());
+    let ticket = router.apply.unwrap().ticket;
+    router.handle_refused(T0, ticket);
+    drain(&mut router);
+    router.handle_timeout(T0 + millis(1000));
+    assert_eq!(drain(&mut router), ["Apply(Released)"]);
+}
+
+#[test]
+fn lost_addresses_are_put_back_three_times_in_ten_seconds() {
+    let mut router = active(config());
+    let start = T0 + millis(5000);
+    for loss in 0..3 {
+        let now = start + millis(loss * 100);
+        router.handle_address_lost(now);
+        assert_eq!(drain(&mut router), ["AddressLost { restored: true }", "Apply(Held)"]);
+        acknowledge(&mut router, now);
+        assert_eq!(drain(&mut router), ["Announce(5)"]);
+    }
+    router.handle_address_lost(start + millis(400));
+    assert_eq!(
+        drain(&mut router),
+        [
+            "AddressLost { restored: false }",
+            "EnteringBackup { initial: false }",
+            "Fact(Backup)",
+            "Advertise(0)",
+            "SentPriorityZero",
+            "Apply(Released)",
+            "Notify(Backup { initial: false })",
+        ]
+    );
+    assert_eq!(due(&router), start + millis(400) + micros(609_375));
+}
+
+#[test]
+fn losses_are_forgotten_after_ten_seconds() {
+    let mut router = active(config());
+    for loss in 0..20 {
+        let now = T0 + millis(5000 + loss * 4000);
+        router.handle_address_lost(now);
+        acknowledge(&mut router, now);
+        assert_eq!(router.role(), Role::Active);
+    }
+}
+
+#[test]
+fn faults_are_a_set() {
+    let mut router = active(config());
+    let other = FaultReason::TrackedLink(LinkId(2));
+    router.handle_fault(T0, DOWN);
+    router.handle_fault(T0, other);
+    router.handle_fault(T0, other);
+    drain(&mut router);
+    router.handle_fault_cleared(T0, DOWN);
+    assert_eq!(drain(&mut router), ["FaultCleared(LinkDown(LinkId(1)))"]);
+    assert_eq!(router.role(), Role::Fault);
+    router.handle_fault_cleared(T0 + millis(1), other);
+    assert_eq!(router.role(), Role::Backup);
+    assert_eq!(due(&router), T0 + millis(1) + micros(3_609_375));
+    drain(&mut router);
+    router.handle_fault_cleared(T0, DOWN);
+    assert!(drain(&mut router).is_empty(), "what is up stays as it is");
+}
+
+#[test]
+fn weights_move_the_priority_between_1_and_254() {
+    let mut router = backup(config());
+    for (weight, expected) in [(20, 120), (200, 254), (-200, 1), (0, 100)] {
+        router.handle_weight(weight);
+        assert_eq!(router.effective_priority(), Priority(expected));
+        assert!(drain(&mut router)[0].starts_with("PriorityChanged"));
+    }
+    let mut owner = config();
+    owner.priority = Priority::OWNER;
+    let mut router = backup(owner);
+    router.handle_weight(-50);
+    assert_eq!(router.effective_priority(), Priority::OWNER);
+}
+
+#[test]
+fn a_young_snapshot_resumes_as_active_in_silence() {
+    let before = active(config());
+    let snapshot = before.snapshot();
+    let last = snapshot.last_advertisement.unwrap();
+    let mut after = VirtualRouter::new(RouterId(1), config());
+    after.resume(last + millis(3600), &snapshot);
+    assert_eq!(drain(&mut after), ["ResumedActive", "Advertise(100)", "Fact(Active)", "Apply(Held)"]);
+    assert_eq!(after.last_transition(), before.last_transition());
+    acknowledge(&mut after, last + millis(3601));
+    assert_eq!(drain(&mut after), ["Announce(5)"]);
+}
+
+#[test]
+fn an_old_snapshot_releases_and_starts_as_backup() {
+    let snapshot = active(config()).snapshot();
+    let last = snapshot.last_advertisement.unwrap();
+    for now in [last + micros(3_609_375), last.saturating_sub(millis(1))] {
+        let mut after = VirtualRouter::new(RouterId(1), config());
+        after.resume(now, &snapshot);
+        assert_eq!(
+            drain(&mut after),
+            ["Apply(Released)", "EnteringBackup { initial: true }", "Fact(Backup)", "Notify(Backup { initial: true })"]
+        );
+    }
+}
+
+#[test]
+fn a_resumed_router_in_fault_resigns() {
+    let snapshot = active(config()).snapshot();
+    let mut after = VirtualRouter::new(RouterId(1), config());
+    after.handle_fault(T0, DOWN);
+    after.resume(snapshot.last_advertisement.unwrap(), &snapshot);
+    let actions = drain(&mut after);
+    assert_eq!(actions[1..5], ["Fact(Stopped)", "Advertise(0)", "SentPriorityZero", "Apply(Released)"]);
+    assert_eq!(after.role(), Role::Fault);
+}
+
+#[test]
+fn a_resumed_backup_keeps_what_it_learned_and_says_nothing() {
+    let mut before = backup(config());
+    before.handle_advertisement(T0, HIGH, &Advertisement { interval: centis(300), ..advert(200) });
+    let mut after = VirtualRouter::new(RouterId(1), config());
+    after.resume(T0 + millis(500), &before.snapshot());
+    assert_eq!(drain(&mut after), ["Apply(Released)", "EnteringBackup { initial: true }", "Fact(Backup)"]);
+    assert_eq!(after.active_adver_interval(), centis(300));
+}
+
+#[test]
+fn another_address_list_is_applied_without_a_transition() {
+    let mut router = active(config());
+    let before = router.state();
+    let mut changed = config();
+    changed.addresses.push(HIGH);
+    router.reconfigure(T0 + millis(4000), changed.clone());
+    assert_eq!(drain(&mut router), ["Apply(Held)"]);
+    assert_eq!(router.last_transition(), Some(T0 + micros(3_609_375)));
+    acknowledge(&mut router, T0 + millis(4001));
+    assert_eq!(drain(&mut router), ["Announce(5)"]);
+    changed.priority = Priority(120);
+    router.reconfigure(T0 + millis(4002), changed);
+    assert_eq!(drain(&mut router), ["PriorityChanged { from: Priority(100), to: Priority(120) }"]);
+    let (State::Active(before), State::Active(after)) = (before, router.state()) else { unreachable!("Active") };
+    assert_eq!(before.adver_timer, after.adver_timer);
+}
+
+#[test]
+fn a_shorter_interval_takes_effect_at_once_and_a_longer_one_after_the_next_advertisement() {
+    let mut router = active(config());
+    let last = router.last_advertisement.unwrap();
+    let mut fast = config();
+    fast.advertisement_interval = centis(10);
+    router.reconfigure(last + millis(20), fast);
+    assert_eq!(due(&router), last + millis(100));
+    router.reconfigure(last + millis(30), config());
+    assert_eq!(due(&router), last + millis(100));
+    router.handle_timeout(last + millis(100));
+    assert_eq!(due(&router), last + millis(1100));
+}
+
+#[test]
+fn stopping_says_so_first_then_resigns_then_releases() {
+    let mut router = active(config());
+    router.shutdown(T0 + millis(4000));
+    assert_eq!(
+        drain(&mut router),
+        ["Fact(Stopped)", "Advertise(0)", "SentPriorityZero", "Apply(Released)", "Notify(Stop)"]
+    );
+    acknowledge(&mut router, T0 + millis(4000));
+    assert_eq!(router.poll_timeout(), None);
+    router.shutdown(T0 + millis(4001));
+    assert!(drain(&mut router).is_empty());
+}
+
+/// One input of the table below.
+type Input = (&'static str, fn(&mut VirtualRouter, Instant));
+
+const INPUTS: [Input; 20] = [
+    ("startup", |it, now| it.startup(now)),
+    ("shutdown", |it, now| it.shutdown(now)),
+    ("delete", |it, now| it.delete(now)),
+    ("3.8 s after the start", |it, now| it.handle_timeout(now)),
+    ("next timer", |it, _| {
+        if let Some(due) = it.poll_timeout() {
+            it.handle_timeout(due);
+        }
+    }),
+    ("advert 0", |it, now| it.handle_advertisement(now, HIGH, &advert(0))),
+    ("advert lower", |it, now| it.handle_advertisement(now, HIGH, &advert(50))),
+    ("advert equal, lower address", |it, now| it.handle_advertisement(now, LOW, &advert(100))),
+    ("advert equal, own address", |it, now| it.handle_advertisement(now, OWN, &advert(100))),
+    ("advert equal, higher address", |it, now| it.handle_advertisement(now, HIGH, &advert(100))),
+    ("advert higher", |it, now| it.handle_advertisement(now, LOW, &advert(200))),
+    ("advert owner", |it, now| it.handle_advertisement(now, LOW, &advert(255))),
+    ("applied", |it, now| {
+        let ticket = it.apply.map_or(Ticket(0), |pending| pending.ticket);
+        it.handle_applied(now, ticket);
+    }),
+    ("refused", |it, now| {
+        let ticket = it.apply.map_or(Ticket(0), |pending| pending.ticket);
+        it.handle_refused(now, ticket);
+    }),
+    ("address lost", |it, now| it.handle_address_lost(now)),
+    ("fault", |it, now| it.handle_fault(now, FaultReason::NoSourceAddress)),
+    ("same fault", |it, now| it.handle_fault(now, DOWN)),
+    ("fault cleared", |it, now| it.handle_fault_cleared(now, DOWN)),
+    ("weight", |it, _| it.handle_weight(-10)),
+    ("reconfigure", |it, now| {
+        let mut config = it.config().clone();
+        config.resources_revision += 1;
+        it.reconfigure(now, config);
+    }),
+];
+
+#[test]
+fn every_state_and_every_input() {
+    let mut no_preempt = config();
+    no_preempt.preempt_mode = false;
+    let mut owner = config();
+    owner.priority = Priority::OWNER;
+    let mut fault = active(config());
+    fault.handle_fault(T0 + millis(3700), DOWN);
+    let mut waiting = backup(config());
+    waiting.handle_timeout(due(&waiting));
+    let mut states = [
+        ("Initialize", VirtualRouter::new(RouterId(1), config())),
+        ("Initialize, owner", VirtualRouter::new(RouterId(1), owner.clone())),
+        ("Fault", fault),
+        ("Backup", backup(config())),
+        ("Backup, no preemption", backup(no_preempt)),
+        ("Active, addresses not yet in place", waiting),
+        ("Active", active(config())),
+        ("Active, owner", active(owner)),
+    ];
+    let mut table = String::new();
+    for (name, state) in &mut states {
+        drain(state);
+        writeln!(table, "{name}").unwrap();
+        for (input, apply) in INPUTS {
+            let mut router = state.clone();
+            apply(&mut router, T0 + millis(3800));
+            let (role, actions) = (router.role(), drain(&mut router).join("; "));
+            writeln!(table, "  {input} -> {role:?}: {actions}").unwrap();
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+fn arbitrary_step() -> impl Strategy<Value = (u64, usize)> {
+    (0u64..2_000_000_000, 0..INPUTS.len())
+}
+
+proptest! {
+    #[test]
+    fn a_timeout_called_twice_is_called_once(
+        steps in prop::collection::vec(arbitrary_step(), 1..40), preempt_mode: bool, delay in 0u64..5, priority in 1u8..,
+    ) {
+        let mut config = config();
+        config.preempt_mode = preempt_mode;
+        config.preempt_delay = Duration::from_secs(delay);
+        config.priority = Priority(priority);
+        config.announcements.refresh = millis(700);
+        let mut router = VirtualRouter::new(RouterId(1), config);
+        let mut now = T0;
+        for (wait, input) in steps {
+            now = now + Duration::from_nanos(wait);
+            INPUTS[input].1(&mut router, now);
+            router.handle_timeout(now);
+            drain(&mut router);
+            prop_assert!(router.poll_timeout().is_none_or(|due| due > now));
+            let before = format!("{router:?}");
+            router.handle_timeout(now);
+            prop_assert!(drain(&mut router).is_empty());
+            prop_assert_eq!(before, format!("{router:?}"));
+            let consistent = match router.role() {
+                Role::Stopped => true,
+                Role::Fault => !router.faults().is_empty(),
+                Role::Backup | Role::Active => router.faults().is_empty(),
+            };
+            prop_assert!(consistent);
+        }
+    }
+}
