@@ -8,10 +8,7 @@ use pnet_packet::{
     ethernet::{EtherTypes, MutableEthernetPacket},
     icmpv6::{
         self, Icmpv6Packet, Icmpv6Types,
-        ndp::{
-            Icmpv6Codes, MutableNeighborAdvertPacket, NdpOption, NdpOptionTypes,
-            NeighborAdvertFlags,
-        },
+        ndp::{Icmpv6Codes, MutableNeighborAdvertPacket, NdpOption, NdpOptionTypes, NeighborAdvertFlags},
     },
     ip::IpNextHeaderProtocols,
     ipv6::MutableIpv6Packet,
@@ -55,8 +52,7 @@ pub fn gratuitous_arp(mac: MacAddr, ip: Ipv4Addr) -> [u8; ETHERNET + ARP] {
     ethernet.set_destination(pnet_base::MacAddr::broadcast());
     ethernet.set_source(mac.0.into());
     ethernet.set_ethertype(EtherTypes::Arp);
-    let mut arp =
-        MutableArpPacket::new(ethernet.payload_mut()).expect("28 octets are an ARP packet");
+    let mut arp = MutableArpPacket::new(ethernet.payload_mut()).expect("28 octets are an ARP packet");
     arp.set_hardware_type(ArpHardwareTypes::Ethernet);
     arp.set_protocol_type(EtherTypes::Ipv4);
     arp.set_hw_addr_len(6);
@@ -71,37 +67,24 @@ pub fn gratuitous_arp(mac: MacAddr, ip: Ipv4Addr) -> [u8; ETHERNET + ARP] {
 
 /// An unsolicited neighbour advertisement (RFC 4861 §4.4, §7.2.6) from `ip` to all nodes: Override set, Solicited
 /// clear, with the target link-layer address option. `router` sets the Router flag.
-pub fn unsolicited_advertisement(
-    mac: MacAddr,
-    ip: Ipv6Addr,
-    router: bool,
-) -> [u8; ETHERNET + IPV6 + ADVERTISEMENT] {
+pub fn unsolicited_advertisement(mac: MacAddr, ip: Ipv6Addr, router: bool) -> [u8; ETHERNET + IPV6 + ADVERTISEMENT] {
     const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     let mut frame = [0; ETHERNET + IPV6 + ADVERTISEMENT];
     let mut ethernet = MutableEthernetPacket::new(&mut frame).expect("long enough for its header");
     ethernet.set_destination([0x33, 0x33, 0, 0, 0, 1].into());
     ethernet.set_source(mac.0.into());
     ethernet.set_ethertype(EtherTypes::Ipv6);
-    let mut packet =
-        MutableIpv6Packet::new(ethernet.payload_mut()).expect("72 octets hold an IPv6 header");
+    let mut packet = MutableIpv6Packet::new(ethernet.payload_mut()).expect("72 octets hold an IPv6 header");
     packet.set_version(6);
     packet.set_payload_length(32); // the advertisement
     packet.set_next_header(IpNextHeaderProtocols::Icmpv6);
     packet.set_hop_limit(255);
     packet.set_source(ip);
     packet.set_destination(ALL_NODES);
-    let mut advertisement =
-        MutableNeighborAdvertPacket::new(packet.payload_mut()).expect("32 octets are enough");
+    let mut advertisement = MutableNeighborAdvertPacket::new(packet.payload_mut()).expect("32 octets are enough");
     advertisement.set_icmpv6_type(Icmpv6Types::NeighborAdvert);
     advertisement.set_icmpv6_code(Icmpv6Codes::NoCode);
-    advertisement.set_flags(
-        NeighborAdvertFlags::Override
-            | if router {
-                NeighborAdvertFlags::Router
-            } else {
-                0
-            },
-    );
+    advertisement.set_flags(NeighborAdvertFlags::Override | if router { NeighborAdvertFlags::Router } else { 0 });
     advertisement.set_target_addr(ip);
     advertisement.set_options(&[NdpOption {
         option_type: NdpOptionTypes::TargetLLAddr,
@@ -155,14 +138,8 @@ mod tests {
     #[test]
     fn the_checksum_covers_the_pseudo_header() {
         let frame = unsolicited_advertisement(MAC, "fe80::1:2:3:4".parse().unwrap(), true);
-        let pseudo = frame[22..54]
-            .chunks(2)
-            .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
-            .sum::<u32>();
-        let message = frame[54..]
-            .chunks(2)
-            .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
-            .sum::<u32>();
+        let pseudo = frame[22..54].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum::<u32>();
+        let message = frame[54..].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum::<u32>();
         let mut sum = pseudo + message + 32 + 58;
         while sum > 0xffff {
             sum = (sum & 0xffff) + (sum >> 16);

@@ -1,7 +1,7 @@
 //! Virtual IP addresses on Linux: rtnetlink plans, gratuitous ARP and unsolicited neighbour advertisements.
 //!
 //! Addresses are reconciled, not scripted: say what you want, [dump](RouteSocket::addresses) what is there,
-//! [`plan`] the difference and [`apply`](RouteSocket::apply) it, many requests in one send. Then tell the neighbours
+//! [`plan()`] the difference and [`apply`](RouteSocket::apply) it, many requests in one send. Then tell the neighbours
 //! with [`Announcement`]s. A [`Monitor`] reports what others change meanwhile.
 //!
 //! [`types`], [`message`], [`announce`], [`mod@plan`] and [`pace`] are pure; [`socket`] is the only I/O. Left to the
@@ -42,6 +42,6 @@ pub use message::event::Event;
 pub use plan::{Change, Wanted, plan};
 pub use socket::{AnnounceSocket, Applied, Error, Monitor, Refusal, RouteSocket};
 pub use types::{
-    Address, AddressFlags, AddressKey, AddressProtocol, InvalidName, Lifetime, Link, LinkFlags,
-    LinkIndex, LinkName, LinkRef, MacAddr, Scope,
+    Address, AddressFlags, AddressKey, AddressProtocol, InvalidName, Lifetime, Link, LinkFlags, LinkIndex, LinkName,
+    LinkRef, MacAddr, OperState, Scope,
 };

@@ -94,13 +94,8 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<Message<'_>, Par
 
 fn split_message(octets: &[u8]) -> Result<(Message<'_>, &[u8]), ParseError> {
     const HEADER: usize = 16;
-    let truncated = |needed| ParseError::Truncated {
-        needed,
-        got: octets.len(),
-    };
-    let (header, _) = octets
-        .split_first_chunk::<HEADER>()
-        .ok_or(truncated(HEADER))?;
+    let truncated = |needed| ParseError::Truncated { needed, got: octets.len() };
+    let (header, _) = octets.split_first_chunk::<HEADER>().ok_or(truncated(HEADER))?;
     let &[l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, _, _, _, _] = header;
     let len = u32::from_ne_bytes([l0, l1, l2, l3]);
     let len = usize::try_from(len).unwrap_or(usize::MAX);
@@ -140,20 +135,12 @@ type Attribute<'a> = (u16, &'a [u8]);
 fn split_attribute(octets: &[u8]) -> Result<(Attribute<'_>, &[u8]), ParseError> {
     const HEADER: usize = 4;
     const TYPE_MASK: u16 = 0x3fff;
-    let truncated = |needed| ParseError::Truncated {
-        needed,
-        got: octets.len(),
-    };
-    let (&[l0, l1, k0, k1], _) = octets
-        .split_first_chunk::<HEADER>()
-        .ok_or(truncated(HEADER))?;
+    let truncated = |needed| ParseError::Truncated { needed, got: octets.len() };
+    let (&[l0, l1, k0, k1], _) = octets.split_first_chunk::<HEADER>().ok_or(truncated(HEADER))?;
     let len = usize::from(u16::from_ne_bytes([l0, l1]));
     let whole = octets.get(..len).ok_or(truncated(len))?;
     let value = whole.get(HEADER..).ok_or(ParseError::Length(len))?;
-    Ok((
-        (u16::from_ne_bytes([k0, k1]) & TYPE_MASK, value),
-        octets.get(aligned(len)..).unwrap_or_default(),
-    ))
+    Ok(((u16::from_ne_bytes([k0, k1]) & TYPE_MASK, value), octets.get(aligned(len)..).unwrap_or_default()))
 }
 
 /// Messages and attributes begin at multiples of four octets.
@@ -163,10 +150,7 @@ const fn aligned(len: usize) -> usize {
 
 /// A value of a fixed size.
 pub(crate) fn fixed<const N: usize>(kind: u16, value: &[u8]) -> Result<[u8; N], ParseError> {
-    value.try_into().map_err(|_| ParseError::Attribute {
-        kind,
-        len: value.len(),
-    })
+    value.try_into().map_err(|_| ParseError::Attribute { kind, len: value.len() })
 }
 
 pub(crate) fn number(kind: u16, value: &[u8]) -> Result<u32, ParseError> {
@@ -179,13 +163,7 @@ pub(crate) fn text(value: &[u8]) -> &[u8] {
 }
 
 /// Appends a request to `out`, whose length stays a multiple of four.
-pub(crate) fn request<P: Size + ToBytes>(
-    kind: Rtm,
-    flags: NlmF,
-    sequence: u32,
-    payload: P,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn request<P: Size + ToBytes>(kind: Rtm, flags: NlmF, sequence: u32, payload: P, out: &mut Vec<u8>) {
     let message = NlmsghdrBuilder::default()
         .nl_type(kind)
         .nl_flags(NlmF::REQUEST | flags)
@@ -196,22 +174,13 @@ pub(crate) fn request<P: Size + ToBytes>(
     let end = out.len() as u64;
     let mut cursor = Cursor::new(std::mem::take(out));
     cursor.set_position(end);
-    message
-        .to_bytes(&mut cursor)
-        .expect("a vector takes all that is written to it");
+    message.to_bytes(&mut cursor).expect("a vector takes all that is written to it");
     *out = cursor.into_inner();
 }
 
 /// Adds an attribute. Values are far below the 65,531 octets that fit: numbers, addresses, names.
-pub(crate) fn push<T: RtaType, P: Size + ToBytes>(
-    attributes: &mut RtBuffer<T, Buffer>,
-    kind: T,
-    value: P,
-) {
-    let attribute = RtattrBuilder::default()
-        .rta_type(kind)
-        .rta_payload(value)
-        .build();
+pub(crate) fn push<T: RtaType, P: Size + ToBytes>(attributes: &mut RtBuffer<T, Buffer>, kind: T, value: P) {
+    let attribute = RtattrBuilder::default().rta_type(kind).rta_payload(value).build();
     attributes.push(attribute.expect("type and value are given"));
 }
 
@@ -222,21 +191,12 @@ mod tests {
     #[test]
     fn lengths_that_lie_end_the_iteration() {
         let short = [1, 2, 3];
-        assert_eq!(
-            messages(&short).collect::<Vec<_>>(),
-            [Err(ParseError::Truncated { needed: 16, got: 3 })]
-        );
+        assert_eq!(messages(&short).collect::<Vec<_>>(), [Err(ParseError::Truncated { needed: 16, got: 3 })]);
         let mut header = [0; 16];
         header[..4].copy_from_slice(&15_u32.to_ne_bytes());
-        assert_eq!(
-            messages(&header).collect::<Vec<_>>(),
-            [Err(ParseError::Length(15))]
-        );
+        assert_eq!(messages(&header).collect::<Vec<_>>(), [Err(ParseError::Length(15))]);
         header[..4].copy_from_slice(&u32::MAX.to_ne_bytes());
-        assert!(matches!(
-            messages(&header).next(),
-            Some(Err(ParseError::Truncated { .. }))
-        ));
+        assert!(matches!(messages(&header).next(), Some(Err(ParseError::Truncated { .. }))));
     }
 
     #[test]
@@ -249,9 +209,6 @@ mod tests {
             octets.resize(aligned(octets.len()), 0);
         }
         let attributes: Vec<_> = attributes(&octets).map(Result::unwrap).collect();
-        assert_eq!(
-            attributes,
-            [(3, b"abc".as_slice()), (7, b"defg".as_slice())]
-        );
+        assert_eq!(attributes, [(3, b"abc".as_slice()), (7, b"defg".as_slice())]);
     }
 }

@@ -23,10 +23,7 @@ impl Pace {
     pub const fn new(receive_buffer: usize) -> Self {
         let fits = receive_buffer / Self::ANSWER;
         let most = if fits == 0 { 1 } else { fits };
-        Self {
-            most,
-            batch: if most < 128 { most } else { 128 },
-        }
+        Self { most, batch: if most < 128 { most } else { 128 } }
     }
 
     /// How many requests to send next.
@@ -37,10 +34,7 @@ impl Pace {
     /// A send of `sent` requests took so long. The next batch is at most twice the last.
     pub fn measured(&mut self, sent: usize, took: Duration) {
         let per_request = took.as_nanos() / sent.max(1) as u128;
-        let fits = Self::TARGET
-            .as_nanos()
-            .checked_div(per_request)
-            .unwrap_or(u128::MAX);
+        let fits = Self::TARGET.as_nanos().checked_div(per_request).unwrap_or(u128::MAX);
         let fits = usize::try_from(fits).unwrap_or(usize::MAX);
         self.batch = fits.min(self.batch * 2).max(Self::LEAST).min(self.most);
     }

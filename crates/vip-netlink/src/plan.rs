@@ -7,7 +7,7 @@ use std::{
     os::fd::RawFd,
 };
 
-use crate::types::{Address, AddressFlags, AddressKey, LinkIndex, LinkName, LinkRef};
+use crate::types::{Address, AddressFlags, AddressKey, Lifetime, LinkIndex, LinkName, LinkRef};
 
 /// One request to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,9 +65,7 @@ impl Change {
     /// What the change does, in words: "adding 192.0.2.1/24 to eth0". `name` finds the name of a link.
     pub fn describe(&self, name: impl Fn(LinkIndex) -> Option<LinkName>) -> String {
         let link = |link: LinkRef| match link {
-            LinkRef::Index(index) => {
-                name(index).map_or_else(|| index.to_string(), |name| name.to_string())
-            }
+            LinkRef::Index(index) => name(index).map_or_else(|| index.to_string(), |name| name.to_string()),
             LinkRef::Name(name) => name.to_string(),
         };
         match *self {
@@ -84,16 +82,10 @@ impl Change {
             Self::AddBridge { name } => format!("making the bridge {name}"),
             Self::SetLinkUp(target) => format!("setting {} up", link(target)),
             Self::SetLinkDown(target) => format!("setting {} down", link(target)),
-            Self::SetMaster {
-                link: port,
-                master: Some(master),
-            } => {
+            Self::SetMaster { link: port, master: Some(master) } => {
                 format!("making {} a port of {}", link(port), link(master.into()))
             }
-            Self::SetMaster {
-                link: port,
-                master: None,
-            } => format!("taking {} out of its master", link(port)),
+            Self::SetMaster { link: port, master: None } => format!("taking {} out of its master", link(port)),
             Self::MoveToNamespace { link: target, .. } => {
                 format!("moving {} to another namespace", link(target))
             }
@@ -130,23 +122,12 @@ pub struct Wanted {
 /// Without `promote_secondaries` the kernel removes the secondary IPv4 addresses of a subnet with its primary one.
 /// Those that were not to go are added again right after it.
 pub fn plan(wanted: &Wanted, present: &[Address]) -> Vec<Change> {
-    let present_by_key: HashMap<_, _> = present
-        .iter()
-        .rev()
-        .map(|address| (address.key(), address))
-        .collect();
+    let present_by_key: HashMap<_, _> = present.iter().rev().map(|address| (address.key(), address)).collect();
     let mut wanted_keys = HashSet::new();
     let mut remove: HashSet<AddressKey> = HashSet::new();
     let (mut edits, mut additions) = (Vec::new(), Vec::new());
-    for address in wanted
-        .addresses
-        .iter()
-        .filter(|address| wanted_keys.insert(address.key()))
-    {
-        match present_by_key
-            .get(&address.key())
-            .map(|there| Difference::between(address, there))
-        {
+    for address in wanted.addresses.iter().filter(|address| wanted_keys.insert(address.key())) {
+        match present_by_key.get(&address.key()).map(|there| Difference::between(address, there)) {
             None => additions.push(Change::AddAddress(*address)),
             Some(Difference::Nothing) => {}
             Some(Difference::Editable) => edits.push(Change::EditAddress(*address)),
@@ -156,30 +137,17 @@ pub fn plan(wanted: &Wanted, present: &[Address]) -> Vec<Change> {
             }
         }
     }
-    remove.extend(
-        wanted
-            .release
-            .iter()
-            .filter(|key| !wanted_keys.contains(key)),
-    );
+    remove.extend(wanted.release.iter().filter(|key| !wanted_keys.contains(key)));
 
-    let (mut removed, kept): (Vec<&Address>, Vec<&Address>) = present
-        .iter()
-        .partition(|address| remove.contains(&address.key()));
+    let (mut removed, kept): (Vec<&Address>, Vec<&Address>) =
+        present.iter().partition(|address| remove.contains(&address.key()));
     removed.sort_by_key(|address| is_primary(address)); // secondary ones first: a removal then takes no other along
-    let torn_subnets: HashSet<_> = removed
-        .iter()
-        .filter(|address| is_primary(address))
-        .filter_map(|a| subnet(a))
-        .collect();
-    let restored = kept.into_iter().filter(|a| {
-        !is_primary(a) && subnet(a).is_some_and(|subnet| torn_subnets.contains(&subnet))
-    });
+    let torn_subnets: HashSet<_> =
+        removed.iter().filter(|address| is_primary(address)).filter_map(|a| subnet(a)).collect();
+    let restored =
+        kept.into_iter().filter(|a| !is_primary(a) && subnet(a).is_some_and(|subnet| torn_subnets.contains(&subnet)));
 
-    let mut changes: Vec<_> = removed
-        .iter()
-        .map(|address| Change::RemoveAddress(**address))
-        .collect();
+    let mut changes: Vec<_> = removed.iter().map(|address| Change::RemoveAddress(**address)).collect();
     changes.extend(restored.map(|address| Change::AddAddress(*address)));
     changes.append(&mut edits);
     changes.append(&mut additions);
@@ -195,24 +163,18 @@ enum Difference {
 impl Difference {
     fn between(wanted: &Address, present: &Address) -> Self {
         let flags = wanted.flags ^ present.flags;
-        let lifetimes = (wanted.preferred, wanted.valid) != (present.preferred, present.valid);
+        let lifetimes = lifetimes_as_reported(wanted) != lifetimes_as_reported(present);
         let (fixed_flags, editable_flags) = match wanted.ip {
-            IpAddr::V4(_) => (
-                AddressFlags::NOPREFIXROUTE | AddressFlags::MCAUTOJOIN,
-                AddressFlags::empty(),
-            ),
+            IpAddr::V4(_) => (AddressFlags::NOPREFIXROUTE | AddressFlags::MCAUTOJOIN, AddressFlags::empty()),
             IpAddr::V6(_) => (
                 AddressFlags::MCAUTOJOIN,
-                AddressFlags::NOPREFIXROUTE
-                    | AddressFlags::HOMEADDRESS
-                    | AddressFlags::MANAGETEMPADDR,
+                AddressFlags::NOPREFIXROUTE | AddressFlags::HOMEADDRESS | AddressFlags::MANAGETEMPADDR,
             ),
         };
         let fixed = wanted.peer != present.peer
             || flags.intersects(fixed_flags)
             || wanted.ip.is_ipv4() && differs_in_ipv4(wanted, present)
-            || wanted.flags.contains(AddressFlags::NODAD)
-                && present.flags.contains(AddressFlags::DADFAILED);
+            || wanted.flags.contains(AddressFlags::NODAD) && present.flags.contains(AddressFlags::DADFAILED);
         if fixed {
             Self::Fixed
         } else if lifetimes || flags.intersects(editable_flags) {
@@ -229,6 +191,14 @@ fn differs_in_ipv4(wanted: &Address, present: &Address) -> bool {
         || wanted.label.is_some() && wanted.label != present.label
 }
 
+/// Of an IPv4 address that is valid for ever the kernel tells only whether its preferred lifetime is over.
+fn lifetimes_as_reported(address: &Address) -> (Lifetime, Lifetime) {
+    match (address.ip, address.preferred, address.valid) {
+        (IpAddr::V4(_), Lifetime::Seconds(1..), Lifetime::Forever) => (Lifetime::Forever, Lifetime::Forever),
+        (_, preferred, valid) => (preferred, valid),
+    }
+}
+
 fn is_primary(address: &Address) -> bool {
     !address.flags.contains(AddressFlags::SECONDARY)
 }
@@ -238,14 +208,8 @@ fn subnet(address: &Address) -> Option<(LinkIndex, u8, Ipv4Addr)> {
     let IpAddr::V4(ip) = address.peer.unwrap_or(address.ip) else {
         return None;
     };
-    let mask = u32::MAX
-        .checked_shl(32_u32.saturating_sub(address.prefix_len.into()))
-        .unwrap_or(0);
-    Some((
-        address.link,
-        address.prefix_len,
-        Ipv4Addr::from_bits(ip.to_bits() & mask),
-    ))
+    let mask = u32::MAX.checked_shl(32_u32.saturating_sub(address.prefix_len.into())).unwrap_or(0);
+    Some((address.link, address.prefix_len, Ipv4Addr::from_bits(ip.to_bits() & mask)))
 }
 
 #[cfg(test)]

@@ -50,11 +50,7 @@ pub struct Error {
 
 impl Error {
     fn new(operation: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self {
-            operation: operation.into(),
-            source: source.into(),
-            explanation: None,
-        }
+        Self { operation: operation.into(), source: source.into(), explanation: None }
     }
 
     /// What was tried: "adding 192.0.2.1/24 to eth0".
@@ -76,9 +72,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.operation, self.source)?;
-        self.explanation
-            .iter()
-            .try_for_each(|text| write!(f, ": {text}"))
+        self.explanation.iter().try_for_each(|text| write!(f, ": {text}"))
     }
 }
 
@@ -127,12 +121,7 @@ impl RouteSocket {
     pub fn open() -> Result<Self, Error> {
         let kernel = KernelSocket::open(&[])?;
         let pace = Pace::new(kernel.receive_buffer);
-        Ok(Self {
-            kernel,
-            pace,
-            timeout: Self::TIMEOUT,
-            sequence: 0,
-        })
+        Ok(Self { kernel, pace, timeout: Self::TIMEOUT, sequence: 0 })
     }
 
     /// Sets how long to wait for one answer.
@@ -145,11 +134,9 @@ impl RouteSocket {
     /// # Errors
     /// If the kernel refuses, does not answer in time, or answers with what cannot be read.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
-        self.dump("listing links", link::emit_dump, |message| {
-            match message.kind {
-                link::RTM_NEWLINK => link::parse(message.payload),
-                _ => Ok(None),
-            }
+        self.dump("listing links", link::emit_dump, |message| match message.kind {
+            link::RTM_NEWLINK => link::parse(message.payload),
+            _ => Ok(None),
         })
     }
 
@@ -166,14 +153,10 @@ impl RouteSocket {
     /// # Errors
     /// As [`links`](Self::links).
     pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
-        self.dump(
-            "listing addresses",
-            address::emit_dump,
-            |message| match message.kind {
-                address::RTM_NEWADDR => address::parse(message.payload).map(Some),
-                _ => Ok(None),
-            },
-        )
+        self.dump("listing addresses", address::emit_dump, |message| match message.kind {
+            address::RTM_NEWADDR => address::parse(message.payload).map(Some),
+            _ => Ok(None),
+        })
     }
 
     /// Carries `changes` out in their order, many in one send, and goes on after one that is refused. Adding an
@@ -189,10 +172,7 @@ impl RouteSocket {
             for (offset, (change, answer)) in batch.iter().zip(answers).enumerate() {
                 if let Err(failure) = answer {
                     let error = self.explain(change, failure);
-                    applied.refused.push(Refusal {
-                        index: first + offset,
-                        error,
-                    });
+                    applied.refused.push(Refusal { index: first + offset, error });
                 }
             }
             first += batch.len();
@@ -222,25 +202,17 @@ impl RouteSocket {
         let first = self.sequence.wrapping_add(1);
         let mut requests = Vec::new();
         for (offset, change) in batch.iter().enumerate() {
-            let answer = if offset + 1 == batch.len() {
-                Answer::Always
-            } else {
-                Answer::IfRefused
-            };
+            let answer = if offset + 1 == batch.len() { Answer::Always } else { Answer::IfRefused };
             self.sequence = self.sequence.wrapping_add(1);
             change::emit(change, answer, self.sequence, &mut requests);
         }
         let began = now();
         applied.sends += 1;
         if let Err(error) = self.kernel.send(&requests) {
-            let failure = Failure {
-                errno: error.raw_os_error().unwrap_or(libc::EIO),
-                text: None,
-            };
+            let failure = Failure { errno: error.raw_os_error().unwrap_or(libc::EIO), text: None };
             return vec![Err(failure); batch.len()];
         }
-        self.pace
-            .measured(batch.len(), now().saturating_duration_since(began));
+        self.pace.measured(batch.len(), now().saturating_duration_since(began));
 
         let mut answers = vec![Ok(()); batch.len()];
         if let Err(error) = self.collect(first, &mut answers, batch) {
@@ -254,12 +226,7 @@ impl RouteSocket {
     }
 
     /// Takes answers until that of the last request.
-    fn collect(
-        &mut self,
-        first: u32,
-        answers: &mut [Result<(), Failure>],
-        batch: &[Change],
-    ) -> io::Result<()> {
+    fn collect(&mut self, first: u32, answers: &mut [Result<(), Failure>], batch: &[Change]) -> io::Result<()> {
         let deadline = now() + self.timeout;
         loop {
             for message in message::messages(self.kernel.receive(deadline)?) {
@@ -267,8 +234,7 @@ impl RouteSocket {
                 let Ok(offset) = usize::try_from(message.sequence.wrapping_sub(first)) else {
                     continue;
                 };
-                let (Some(answer), Some(change)) = (answers.get_mut(offset), batch.get(offset))
-                else {
+                let (Some(answer), Some(change)) = (answers.get_mut(offset), batch.get(offset)) else {
                     continue;
                 };
                 match reply::parse(&message) {
@@ -303,19 +269,13 @@ impl RouteSocket {
             self.sequence = self.sequence.wrapping_add(1);
             let mut request = Vec::new();
             emit(self.sequence, &mut request);
-            let dumped = self
-                .kernel
-                .send(&request)
-                .map_err(|error| Error::new(operation, error));
+            let dumped = self.kernel.send(&request).map_err(|error| Error::new(operation, error));
             match dumped.and_then(|()| self.collect_dump(operation, &parse))? {
                 Dump::Whole(items) => return Ok(items),
                 Dump::Disturbed => {}
             }
         }
-        let error = io::Error::new(
-            ErrorKind::Interrupted,
-            "changed by others each time it was read",
-        );
+        let error = io::Error::new(ErrorKind::Interrupted, "changed by others each time it was read");
         Err(Error::new(operation, error))
     }
 
@@ -349,16 +309,9 @@ impl RouteSocket {
                     None => items.extend(parse(&message).map_err(invalid)?),
                     Some(Reply::Done) if disturbed => return Ok(Dump::Disturbed),
                     Some(Reply::Done) => return Ok(Dump::Whole(items)),
-                    Some(Reply::Refused {
-                        errno,
-                        text: explanation,
-                    }) => {
+                    Some(Reply::Refused { errno, text: explanation }) => {
                         let source = io::Error::from_raw_os_error(errno);
-                        return Err(Error {
-                            operation: operation.into(),
-                            source,
-                            explanation,
-                        });
+                        return Err(Error { operation: operation.into(), source, explanation });
                     }
                 }
             }
@@ -413,10 +366,7 @@ impl Monitor {
         const RTNLGRP_IPV4_IFADDR: u32 = 5;
         const RTNLGRP_IPV6_IFADDR: u32 = 9;
         let kernel = KernelSocket::open(&[RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])?;
-        Ok(Self {
-            kernel,
-            waiting: VecDeque::new(),
-        })
+        Ok(Self { kernel, waiting: VecDeque::new() })
     }
 
     /// The next event; `None` if there is none at present. [`Event::Overflow`] stands where events were lost.
@@ -435,17 +385,12 @@ impl Monitor {
                     return Ok(Some(Event::Overflow));
                 }
                 Err(error) => {
-                    return Err(Error::new(
-                        "listening for changes of links and addresses",
-                        error,
-                    ));
+                    return Err(Error::new("listening for changes of links and addresses", error));
                 }
             };
             for message in message::messages(datagram) {
                 // What cannot be read may have been news: let the caller look for itself.
-                let event = message
-                    .and_then(|message| event::parse(&message))
-                    .unwrap_or(Some(Event::Overflow));
+                let event = message.and_then(|message| event::parse(&message)).unwrap_or(Some(Event::Overflow));
                 self.waiting.extend(event);
             }
         }
@@ -479,10 +424,7 @@ impl AnnounceSocket {
     pub fn open() -> Result<Self, Error> {
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)
             .map_err(|error| Error::new("opening a packet socket", error))?;
-        Ok(Self {
-            socket,
-            timeout: Self::TIMEOUT,
-        })
+        Ok(Self { socket, timeout: Self::TIMEOUT })
     }
 
     /// Sends all announcements in their order, many in one system call, and goes on after one that is refused.
@@ -499,14 +441,10 @@ impl AnnounceSocket {
                     deadline = now() + self.timeout;
                 }
                 Err(nix::Error::EINTR) => {}
-                Err(nix::Error::EAGAIN) if wait(&self.socket, PollFlags::OUT, deadline).is_ok() => {
-                }
+                Err(nix::Error::EAGAIN) if wait(&self.socket, PollFlags::OUT, deadline).is_ok() => {}
                 Err(errno) => {
                     let error = self.explain(announcements.get(first), errno);
-                    refused.push(Refusal {
-                        index: first,
-                        error,
-                    });
+                    refused.push(Refusal { index: first, error });
                     first += 1;
                 }
             }
@@ -518,19 +456,9 @@ impl AnnounceSocket {
     fn send_batch(&self, batch: &[Announcement]) -> nix::Result<usize> {
         let frames: Vec<_> = batch.iter().map(Announcement::frame).collect();
         let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
-        let to: Vec<_> = batch
-            .iter()
-            .map(|announcement| Some(on_link(announcement.link)))
-            .collect();
+        let to: Vec<_> = batch.iter().map(|announcement| Some(on_link(announcement.link))).collect();
         let mut headers = MultiHeaders::preallocate(batch.len(), None);
-        let sent = sendmmsg(
-            self.socket.as_raw_fd(),
-            &mut headers,
-            &slices,
-            to,
-            [],
-            MsgFlags::MSG_DONTWAIT,
-        )?;
+        let sent = sendmmsg(self.socket.as_raw_fd(), &mut headers, &slices, to, [], MsgFlags::MSG_DONTWAIT)?;
         match sent.count() {
             0 => Err(nix::Error::EIO),
             sent => Ok(sent),
@@ -538,12 +466,10 @@ impl AnnounceSocket {
     }
 
     fn explain(&self, announcement: Option<&Announcement>, errno: nix::Error) -> Error {
-        let operation =
-            announcement.map_or_else(String::new, |Announcement { link, ip, .. }| {
-                let name = name_of(&self.socket, *link)
-                    .map_or_else(|| link.to_string(), |name| name.to_string());
-                format!("announcing {ip} on {name}")
-            });
+        let operation = announcement.map_or_else(String::new, |Announcement { link, ip, .. }| {
+            let name = name_of(&self.socket, *link).map_or_else(|| link.to_string(), |name| name.to_string());
+            format!("announcing {ip} on {name}")
+        });
         Error::new(operation, errno)
     }
 }
@@ -554,10 +480,7 @@ impl AsFd for AnnounceSocket {
     }
 }
 
-#[expect(
-    unsafe_code,
-    reason = "nix makes packet addresses from raw memory only"
-)]
+#[expect(unsafe_code, reason = "nix makes packet addresses from raw memory only")]
 fn on_link(link: LinkIndex) -> LinkAddr {
     const AF_PACKET: libc::sa_family_t = 17;
     let address = libc::sockaddr_ll {
@@ -592,11 +515,7 @@ impl KernelSocket {
             connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
             socket.nonblock()?;
             socket.enable_ext_ack(true)?;
-            let mut kernel = Self {
-                socket,
-                receive_buffer: 0,
-                datagram: vec![0; Self::DATAGRAM],
-            };
+            let mut kernel = Self { socket, receive_buffer: 0, datagram: vec![0; Self::DATAGRAM] };
             // Only a privileged process of the host may pass the system's limit.
             sockopt::set_socket_recv_buffer_size_force(&kernel, Self::RECEIVE_BUFFER)
                 .or_else(|_| sockopt::set_socket_recv_buffer_size(&kernel, Self::RECEIVE_BUFFER))?;
@@ -632,10 +551,7 @@ impl KernelSocket {
         loop {
             // The borrow checker does not yet see that a datagram returned from here ends the loop.
             if let Some(len) = self.try_receive()?.map(<[u8]>::len) {
-                return self
-                    .datagram
-                    .get(..len)
-                    .ok_or_else(|| ErrorKind::FileTooLarge.into());
+                return self.datagram.get(..len).ok_or_else(|| ErrorKind::FileTooLarge.into());
             }
             wait(self, PollFlags::IN, deadline)?;
         }
@@ -645,10 +561,7 @@ impl KernelSocket {
     /// the next of its size is not.
     fn try_receive(&mut self) -> io::Result<Option<&[u8]>> {
         let len = loop {
-            match self
-                .socket
-                .recv(self.datagram.as_mut_slice(), Msg::DONTWAIT | Msg::TRUNC)
-            {
+            match self.socket.recv(self.datagram.as_mut_slice(), Msg::DONTWAIT | Msg::TRUNC) {
                 Ok((len, _)) => break len,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -656,8 +569,7 @@ impl KernelSocket {
             }
         };
         if len > self.datagram.len() {
-            self.datagram
-                .resize(len.next_power_of_two().min(Self::LARGEST_DATAGRAM), 0);
+            self.datagram.resize(len.next_power_of_two().min(Self::LARGEST_DATAGRAM), 0);
             return Err(ErrorKind::FileTooLarge.into());
         }
         Ok(self.datagram.get(..len))
@@ -669,10 +581,7 @@ impl KernelSocket {
 }
 
 impl AsFd for KernelSocket {
-    #[expect(
-        unsafe_code,
-        reason = "neli's socket gives its descriptor as a number only"
-    )]
+    #[expect(unsafe_code, reason = "neli's socket gives its descriptor as a number only")]
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the descriptor is open as long as `self.socket` lives, which the result borrows.
         unsafe { BorrowedFd::borrow_raw(self.socket.as_raw_fd()) }
@@ -681,17 +590,12 @@ impl AsFd for KernelSocket {
 
 impl fmt::Debug for KernelSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KernelSocket")
-            .field("fd", &self.socket.as_raw_fd())
-            .finish_non_exhaustive()
+        f.debug_struct("KernelSocket").field("fd", &self.socket.as_raw_fd()).finish_non_exhaustive()
     }
 }
 
 fn name_of(socket: impl AsFd, link: LinkIndex) -> Option<LinkName> {
-    netdevice::index_to_name(socket, link.get())
-        .ok()?
-        .parse()
-        .ok()
+    netdevice::index_to_name(socket, link.get()).ok()?.parse().ok()
 }
 
 /// Waits for a descriptor, not longer than until `deadline`.
@@ -710,10 +614,7 @@ fn wait(descriptor: &impl AsFd, for_what: PollFlags, deadline: Instant) -> io::R
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the sockets keep their deadlines themselves"
-)]
+#[expect(clippy::disallowed_methods, reason = "the sockets keep their deadlines themselves")]
 fn now() -> Instant {
     Instant::now()
 }

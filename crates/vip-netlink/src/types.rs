@@ -68,10 +68,7 @@ impl LinkName {
 
     /// The octets of the name; the kernel does not ask for UTF-8.
     pub fn as_bytes(&self) -> &[u8] {
-        self.octets
-            .split(|&octet| octet == 0)
-            .next()
-            .unwrap_or_default()
+        self.octets.split(|&octet| octet == 0).next().unwrap_or_default()
     }
 }
 
@@ -178,6 +175,28 @@ bitflags! {
     }
 }
 
+/// Whether a link can carry packets (`IFLA_OPERSTATE`, RFC 2863 §3.1.14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OperState(pub u8);
+
+impl OperState {
+    /// The driver does not tell (loopback, dummy, tun), or the kernel has not looked yet.
+    pub const UNKNOWN: Self = Self(0);
+    /// A part is missing.
+    pub const NOT_PRESENT: Self = Self(1);
+    /// No carrier.
+    pub const DOWN: Self = Self(2);
+    /// The link below is down.
+    pub const LOWER_LAYER_DOWN: Self = Self(3);
+    /// Under test.
+    pub const TESTING: Self = Self(4);
+    /// Waits for something outside, such as 802.1X.
+    pub const DORMANT: Self = Self(5);
+    /// Carries packets.
+    pub const UP: Self = Self(6);
+}
+
 /// A link as the kernel reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -188,6 +207,8 @@ pub struct Link {
     pub name: LinkName,
     /// What the link can do and in what state it is.
     pub flags: LinkFlags,
+    /// Whether it can carry packets.
+    pub oper_state: OperState,
     /// The Ethernet address; `None` where there is none or its length is another.
     pub mac: Option<MacAddr>,
     /// The largest packet without the Ethernet header, in octets.
@@ -201,7 +222,10 @@ pub struct Link {
 }
 
 impl Link {
-    /// Up and running: set up and able to carry packets.
+    /// Up and running, as keepalived understands it: set up and, as far as the kernel knows, able to carry packets.
+    ///
+    /// A veth end that was set up a moment ago is already "running" while its frames are still thrown away; it carries
+    /// them from [`OperState::UP`] on.
     pub fn is_up(&self) -> bool {
         self.flags.contains(LinkFlags::UP | LinkFlags::RUNNING)
     }
@@ -387,31 +411,17 @@ impl Address {
     /// An address as keepalived adds it: marked with protocol 18; IPv6 without duplicate address detection, and never
     /// chosen as a source (preferred lifetime 0) if it is a /128.
     pub fn virtual_address(link: LinkIndex, ip: IpAddr, prefix_len: u8) -> Self {
-        let plain = Self {
-            protocol: Some(AddressProtocol::KEEPALIVED),
-            ..Self::new(link, ip, prefix_len)
-        };
+        let plain = Self { protocol: Some(AddressProtocol::KEEPALIVED), ..Self::new(link, ip, prefix_len) };
         match (ip, prefix_len) {
             (IpAddr::V4(_), _) => plain,
-            (IpAddr::V6(_), 128) => Self {
-                flags: AddressFlags::NODAD,
-                preferred: Lifetime::ZERO,
-                ..plain
-            },
-            (IpAddr::V6(_), _) => Self {
-                flags: AddressFlags::NODAD,
-                ..plain
-            },
+            (IpAddr::V6(_), 128) => Self { flags: AddressFlags::NODAD, preferred: Lifetime::ZERO, ..plain },
+            (IpAddr::V6(_), _) => Self { flags: AddressFlags::NODAD, ..plain },
         }
     }
 
     /// What tells this address from any other.
     pub const fn key(&self) -> AddressKey {
-        AddressKey {
-            link: self.link,
-            ip: self.ip,
-            prefix_len: self.prefix_len,
-        }
+        AddressKey { link: self.link, ip: self.ip, prefix_len: self.prefix_len }
     }
 }
 
@@ -465,10 +475,7 @@ mod tests {
         assert_eq!(longest.as_bytes(), b"fifteen-octets-");
         assert_eq!("eth0".parse::<LinkName>().expect("fits"), "eth0");
         assert_eq!(
-            "much-too-long-a-name"
-                .parse::<LinkName>()
-                .expect_err("too long")
-                .to_string(),
+            "much-too-long-a-name".parse::<LinkName>().expect_err("too long").to_string(),
             "\"much-too-long-a-name\" is not a link name: 1 to 15 octets without NUL"
         );
     }
@@ -477,22 +484,13 @@ mod tests {
     fn virtual_addresses_are_as_keepalived_adds_them() {
         let link = LinkIndex::new(3).expect("not zero");
         let v4 = Address::virtual_address(link, [192, 0, 2, 1].into(), 24);
-        assert_eq!(
-            (v4.flags, v4.preferred),
-            (AddressFlags::empty(), Lifetime::Forever)
-        );
+        assert_eq!((v4.flags, v4.preferred), (AddressFlags::empty(), Lifetime::Forever));
         assert_eq!(v4.protocol, Some(AddressProtocol(18)));
         let ip = "2001:db8::1".parse::<IpAddr>().expect("an address");
         let host = Address::virtual_address(link, ip, 128);
-        assert_eq!(
-            (host.flags, host.preferred),
-            (AddressFlags::NODAD, Lifetime::ZERO)
-        );
+        assert_eq!((host.flags, host.preferred), (AddressFlags::NODAD, Lifetime::ZERO));
         let subnet = Address::virtual_address(link, ip, 64);
-        assert_eq!(
-            (subnet.flags, subnet.preferred),
-            (AddressFlags::NODAD, Lifetime::Forever)
-        );
+        assert_eq!((subnet.flags, subnet.preferred), (AddressFlags::NODAD, Lifetime::Forever));
     }
 
     #[test]

@@ -1,1 +1,501 @@
-fn main() {}
+//! Against the real kernel, in user and network namespaces of its own: needs no root and leaves nothing behind.
+
+#![expect(clippy::disallowed_methods, reason = "a test of sockets needs a clock, a thread and the environment")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::{AsFd, AsRawFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, Socket, Type};
+use vip_netlink::{
+    Address, AddressFlags, AddressProtocol, AnnounceSocket, Announcement, Change, Event, Lifetime, Link, LinkIndex,
+    LinkName, Monitor, OperState, RouteSocket, Scope, Wanted, pace::Pace, plan,
+};
+
+/// Why a case cannot run on this kernel.
+type Skip = String;
+type Case = fn() -> Result<(), Skip>;
+
+const CASES: &[(&str, Case)] = &[
+    ("a_veth_pair_comes_up", a_veth_pair_comes_up),
+    ("a_bridge_takes_and_gives_back_its_ports", a_bridge_takes_and_gives_back_its_ports),
+    ("links_are_renamed_and_removed", links_are_renamed_and_removed),
+    ("a_link_moves_to_another_namespace", a_link_moves_to_another_namespace),
+    ("a_thousand_addresses_take_few_sends", a_thousand_addresses_take_few_sends),
+    ("a_thousand_refusals_are_all_reported", a_thousand_refusals_are_all_reported),
+    ("a_refusal_has_the_kernels_own_words", a_refusal_has_the_kernels_own_words),
+    ("what_holds_already_is_no_error", what_holds_already_is_no_error),
+    ("whatever_is_wanted_the_second_plan_is_empty", whatever_is_wanted_the_second_plan_is_empty),
+    ("lifetimes_are_edited_in_place", lifetimes_are_edited_in_place),
+    ("removing_a_primary_address_keeps_the_others", removing_a_primary_address_keeps_the_others),
+    ("ipv6_addresses_are_usable_at_once", ipv6_addresses_are_usable_at_once),
+    ("a_monitor_sees_links_and_addresses", a_monitor_sees_links_and_addresses),
+    ("a_monitor_says_when_it_lost_events", a_monitor_says_when_it_lost_events),
+    ("gratuitous_arp_reaches_the_neighbour", gratuitous_arp_reaches_the_neighbour),
+    ("an_unsolicited_advertisement_reaches_the_neighbour", an_unsolicited_advertisement_reaches_the_neighbour),
+    ("an_announcement_that_is_refused_stops_no_other", an_announcement_that_is_refused_stops_no_other),
+];
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let chosen = |name: &str| filter.is_none_or(|f| if has("--exact") { name == f } else { name.contains(f.as_str()) });
+    let cases = CASES.iter().filter(|(name, _)| chosen(name) && !has("--ignored"));
+    if has("--list") {
+        cases.for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let skips_are_failures = std::env::var_os("KEEPALIVED_RS_LABS").is_some_and(|labs| labs == "required");
+    if let Err(errno) = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
+        println!("skipped: user namespaces refused (unshare: {errno})");
+        return ExitCode::from(u8::from(skips_are_failures));
+    }
+
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for (name, case) in cases {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap(); // each case has a network of its own
+        match catch_unwind(AssertUnwindSafe(case)) {
+            Ok(Ok(())) => {
+                println!("test {name} ... ok");
+                passed += 1;
+            }
+            Ok(Err(reason)) => {
+                println!("test {name} ... skipped: {reason}");
+                skipped += 1;
+            }
+            Err(_) => {
+                println!("test {name} ... FAILED");
+                failed += 1;
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    ExitCode::from(u8::from(failed > 0 || skips_are_failures && skipped > 0))
+}
+
+fn a_veth_pair_comes_up() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, b) = veth(&mut route);
+    assert!(a.is_up() && b.is_up(), "{a:?} {b:?}");
+    assert_eq!((a.kind.as_deref(), a.parent), (Some("veth"), Some(b.index)));
+    assert!(a.mac.is_some() && a.mac != b.mac && a.has_multicast() && !a.is_noarp());
+    assert_eq!(a.mtu, 1500);
+
+    all_applied(&mut route, &[Change::SetLinkDown(b.index.into())]);
+    let monitor = Monitor::open().unwrap();
+    until(&monitor, || !route.link(name("a")).unwrap().unwrap().is_up());
+    Ok(())
+}
+
+fn a_bridge_takes_and_gives_back_its_ports() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let bridge = bridge(&mut route, "br")?;
+    assert_eq!(bridge.kind.as_deref(), Some("bridge"));
+
+    let mut monitor = Monitor::open().unwrap();
+    all_applied(&mut route, &[Change::SetMaster { link: name("a").into(), master: Some(bridge.index) }]);
+    assert_eq!(route.link(name("a")).unwrap().unwrap().master, Some(bridge.index));
+    all_applied(&mut route, &[Change::SetMaster { link: a.index.into(), master: None }]);
+    assert_eq!(route.link(name("a")).unwrap().unwrap().master, None);
+
+    // The bridge says "gone" of the port; the link is still there.
+    while let Some(event) = monitor.poll_event().unwrap() {
+        assert!(!matches!(event, Event::LinkRemoved(_)), "{event:?}");
+    }
+    Ok(())
+}
+
+fn links_are_renamed_and_removed() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, b) = veth(&mut route);
+    let down_and_renamed =
+        [Change::SetLinkDown(a.index.into()), Change::Rename { link: a.index, name: name("fifteen-octets-") }];
+    all_applied(&mut route, &down_and_renamed);
+    assert_eq!(route.link(name("fifteen-octets-")).unwrap().unwrap().index, a.index);
+
+    all_applied(&mut route, &[Change::DelLink(b.index.into()), Change::DelLink(b.index.into())]);
+    let left: Vec<_> = route.links().unwrap().iter().map(|link| link.name.to_string()).collect();
+    assert_eq!(left, ["lo"]);
+    Ok(())
+}
+
+fn a_link_moves_to_another_namespace() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, b) = veth(&mut route);
+    let (namespace, mut elsewhere) = std::thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        (File::open("/proc/thread-self/ns/net").unwrap(), RouteSocket::open().unwrap())
+    })
+    .join()
+    .unwrap();
+
+    all_applied(&mut route, &[Change::MoveToNamespace { link: name("b").into(), namespace: namespace.as_raw_fd() }]);
+    assert_eq!(route.link(name("b")).unwrap(), None);
+    let moved = elsewhere.link(name("b")).unwrap().unwrap();
+    assert_eq!((moved.mac, moved.parent), (b.mac, None), "the other end is not in its namespace");
+    assert_eq!(route.link(name("a")).unwrap().unwrap().parent, None);
+    assert_eq!(a.parent, Some(b.index));
+    Ok(())
+}
+
+fn a_thousand_addresses_take_few_sends() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let vips = thousand(a.index);
+    let wanted = Wanted { addresses: vips.clone(), release: vec![] };
+
+    let applied = route.reconcile(&wanted).unwrap();
+    assert!(applied.refused.is_empty() && !applied.lost, "{applied:?}");
+    assert!((1..=vips.len().div_ceil(Pace::LEAST)).contains(&applied.sends), "{} sends", applied.sends);
+    assert_eq!(vips_on(&mut route, a.index), 1000);
+    assert_eq!(route.reconcile(&wanted).unwrap().sends, 0, "the second plan is empty");
+
+    let nothing = Wanted { addresses: vec![], release: vips.iter().map(Address::key).collect() };
+    let applied = route.reconcile(&nothing).unwrap();
+    assert!(applied.refused.is_empty() && !applied.lost, "{applied:?}");
+    assert!((1..=vips.len().div_ceil(Pace::LEAST)).contains(&applied.sends), "{} sends", applied.sends);
+    assert_eq!(vips_on(&mut route, a.index), 0);
+    Ok(())
+}
+
+fn a_thousand_refusals_are_all_reported() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let nowhere = LinkIndex::new(4242).unwrap();
+    let additions: Vec<_> = thousand(nowhere).into_iter().map(Change::AddAddress).collect();
+    let applied = route.apply(&additions);
+    assert!(!applied.lost);
+    assert_eq!(applied.refused.len(), 1000);
+    for (index, refusal) in applied.refused.iter().enumerate() {
+        assert_eq!((refusal.index, refusal.error.io().raw_os_error()), (index, Some(19)));
+    }
+    let first = applied.refused.first().unwrap().error.to_string();
+    assert!(first.starts_with("adding 10.9.0.1/32 to link 4242: No such device (os error 19)"), "{first}");
+    Ok(())
+}
+
+fn a_refusal_has_the_kernels_own_words() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let outer = bridge(&mut route, "outer")?;
+    let inner = bridge(&mut route, "inner")?;
+    let (a, _) = veth(&mut route);
+    let applied = route.apply(&[
+        Change::SetMaster { link: inner.index.into(), master: Some(outer.index) },
+        Change::SetMaster { link: a.index.into(), master: Some(outer.index) },
+    ]);
+    let errors: Vec<_> = applied.refused.iter().map(|refusal| (refusal.index, refusal.error.to_string())).collect();
+    let expected = "making inner a port of outer: Too many levels of symbolic links (os error 40): \
+                    Can not enslave a bridge to a bridge";
+    assert_eq!(errors, [(0, expected.to_owned())]);
+    assert_eq!(route.link(name("a")).unwrap().unwrap().master, Some(outer.index), "the next one is carried out");
+    Ok(())
+}
+
+fn what_holds_already_is_no_error() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, b) = veth(&mut route);
+    let vip = Address::virtual_address(a.index, [192, 0, 2, 1].into(), 24);
+    all_applied(&mut route, &[Change::AddAddress(vip), Change::AddAddress(vip)]);
+    all_applied(&mut route, &[Change::RemoveAddress(vip), Change::RemoveAddress(vip)]);
+    all_applied(&mut route, &[Change::DelLink(b.index.into()), Change::RemoveAddress(vip)]);
+    Ok(())
+}
+
+fn whatever_is_wanted_the_second_plan_is_empty() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let plain = |host, prefix_len| Address::virtual_address(a.index, [192, 0, 2, host].into(), prefix_len);
+    let six = |text: &str, prefix_len| Address::virtual_address(a.index, text.parse().unwrap(), prefix_len);
+    let addresses = vec![
+        plain(1, 24),
+        plain(2, 24),
+        plain(3, 32),
+        Address { label: Some(name("a:vip")), broadcast: Some([192, 0, 2, 255].into()), ..plain(4, 24) },
+        Address { scope: Scope::LINK, ..plain(5, 32) },
+        Address { peer: Some([198, 51, 100, 1].into()), ..plain(6, 32) },
+        Address { flags: AddressFlags::NOPREFIXROUTE, ..plain(7, 25) },
+        Address { preferred: Lifetime::Seconds(100), ..plain(9, 32) },
+        Address { preferred: Lifetime::ZERO, ..plain(8, 32) },
+        six("2001:db8::1", 64),
+        six("2001:db8::2", 128),
+        Address { flags: AddressFlags::NODAD | AddressFlags::NOPREFIXROUTE, ..six("2001:db8:1::1", 64) },
+        Address { peer: Some("2001:db8:2::2".parse().unwrap()), ..six("2001:db8:2::1", 128) },
+    ];
+    let bare: Vec<_> = addresses.iter().map(|address| Address::new(a.index, address.ip, address.prefix_len)).collect();
+    let wanted = Wanted { addresses, release: vec![] };
+
+    for present in [vec![], bare] {
+        let additions: Vec<_> = present.into_iter().map(Change::AddAddress).collect();
+        all_applied(&mut route, &additions);
+        let applied = route.reconcile(&wanted).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        assert_eq!(plan(&wanted, &route.addresses().unwrap()), []);
+        let release = wanted.addresses.iter().map(Address::key).collect();
+        let applied = route.reconcile(&Wanted { addresses: vec![], release }).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        assert_eq!(vips_on(&mut route, a.index), 0);
+    }
+    Ok(())
+}
+
+fn lifetimes_are_edited_in_place() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let ips = [(IpAddr::from([192, 0, 2, 1]), 24), ("2001:db8::1".parse().unwrap(), 64)];
+    for (ip, prefix_len) in ips {
+        let for_ever = Address::virtual_address(a.index, ip, prefix_len);
+        let lease = Address { preferred: Lifetime::Seconds(500), valid: Lifetime::Seconds(1000), ..for_ever };
+        all_applied(&mut route, &[Change::AddAddress(for_ever)]);
+        let mut monitor = Monitor::open().unwrap();
+
+        let applied = route.reconcile(&Wanted { addresses: vec![lease], release: vec![] }).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        let there = find(&mut route, &lease);
+        assert!((Lifetime::Seconds(900)..=Lifetime::Seconds(1000)).contains(&there.valid), "{there:?}");
+        assert!((Lifetime::Seconds(400)..=Lifetime::Seconds(500)).contains(&there.preferred), "{there:?}");
+
+        let applied = route.reconcile(&Wanted { addresses: vec![for_ever], release: vec![] }).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        assert_eq!(find(&mut route, &lease).valid, Lifetime::Forever);
+        while let Some(event) = monitor.poll_event().unwrap() {
+            assert!(!matches!(event, Event::AddressRemoved(_)), "{event:?}");
+        }
+    }
+    Ok(())
+}
+
+fn removing_a_primary_address_keeps_the_others() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let address = |host| Address::virtual_address(a.index, [192, 0, 2, host].into(), 24);
+    let [vip, other_vip, of_the_host] = [address(1), address(2), address(3)];
+    all_applied(&mut route, &[vip, other_vip, of_the_host].map(Change::AddAddress));
+    assert!(find(&mut route, &of_the_host).flags.contains(AddressFlags::SECONDARY));
+
+    let wanted = Wanted { addresses: vec![other_vip], release: vec![vip.key()] };
+    assert!(route.reconcile(&wanted).unwrap().refused.is_empty());
+    let left: Vec<_> = route.addresses().unwrap().into_iter().filter(|a| a.ip.is_ipv4()).map(|a| a.ip).collect();
+    assert_eq!(left, [other_vip.ip, of_the_host.ip]);
+    Ok(())
+}
+
+fn ipv6_addresses_are_usable_at_once() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let host = Address::virtual_address(a.index, "2001:db8::1".parse().unwrap(), 128);
+    let subnet = Address::virtual_address(a.index, "2001:db8:1::1".parse().unwrap(), 64);
+    all_applied(&mut route, &[host, subnet].map(Change::AddAddress));
+
+    let there = find(&mut route, &host);
+    assert!(there.flags.contains(AddressFlags::NODAD | AddressFlags::DEPRECATED), "{there:?}");
+    assert!(!there.flags.contains(AddressFlags::TENTATIVE), "{there:?}");
+    assert_eq!((there.preferred, there.valid), (Lifetime::ZERO, Lifetime::Forever));
+    let there = find(&mut route, &subnet);
+    assert!(!there.flags.intersects(AddressFlags::TENTATIVE | AddressFlags::DEPRECATED), "{there:?}");
+    assert_eq!((there.preferred, there.valid), (Lifetime::Forever, Lifetime::Forever));
+    assert!(there.protocol.is_none_or(|protocol| protocol == AddressProtocol::KEEPALIVED), "{there:?}");
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).unwrap();
+    socket.bind(&SocketAddr::new(host.ip, 0).into()).unwrap();
+    Ok(())
+}
+
+fn a_monitor_sees_links_and_addresses() -> Result<(), Skip> {
+    let mut monitor = Monitor::open().unwrap();
+    let mut route = RouteSocket::open().unwrap();
+    assert_eq!(monitor.poll_event().unwrap(), None);
+
+    all_applied(&mut route, &[Change::AddVeth { name: name("a"), peer: name("b") }]);
+    let Event::Link(a) = awaited(&mut monitor, |event| matches!(event, Event::Link(link) if link.name == "a")) else {
+        unreachable!("that is what was awaited")
+    };
+    let both_up = [Change::SetLinkUp(name("a").into()), Change::SetLinkUp(name("b").into())];
+    all_applied(&mut route, &both_up);
+    awaited(&mut monitor, |event| matches!(event, Event::Link(link) if link.index == a.index && link.is_up()));
+
+    for ip in [IpAddr::from([192, 0, 2, 1]), "2001:db8::1".parse().unwrap()] {
+        let vip = Address::virtual_address(a.index, ip, 32);
+        all_applied(&mut route, &[Change::AddAddress(vip)]);
+        awaited(&mut monitor, |event| matches!(event, Event::Address(there) if there.key() == vip.key()));
+        all_applied(&mut route, &[Change::RemoveAddress(vip)]);
+        awaited(&mut monitor, |event| matches!(event, Event::AddressRemoved(gone) if gone.key() == vip.key()));
+    }
+    all_applied(&mut route, &[Change::DelLink(a.index.into())]);
+    awaited(&mut monitor, |event| matches!(event, Event::LinkRemoved(link) if link.index == a.index));
+    Ok(())
+}
+
+fn a_monitor_says_when_it_lost_events() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let vips = thousand(a.index);
+    let mut monitor = Monitor::open().unwrap();
+    for _ in 0..3 {
+        all_applied(&mut route, &vips.iter().copied().map(Change::AddAddress).collect::<Vec<_>>());
+        all_applied(&mut route, &vips.iter().copied().map(Change::RemoveAddress).collect::<Vec<_>>());
+    }
+    let mut seen = 0;
+    awaited(&mut monitor, |event| {
+        seen += 1;
+        *event == Event::Overflow
+    });
+    assert!(seen < 6000, "{seen} events");
+    while monitor.poll_event().unwrap().is_some() {}
+
+    all_applied(&mut route, &[Change::SetLinkDown(a.index.into())]);
+    awaited(&mut monitor, |event| matches!(event, Event::Link(link) if link.index == a.index));
+    Ok(())
+}
+
+fn gratuitous_arp_reaches_the_neighbour() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, b) = veth(&mut route);
+    let neighbour = frames(0x0806);
+    let announcements: Vec<_> = (1..=5).map(|host| announcement(&a, [192, 0, 2, host].into())).collect();
+    assert!(AnnounceSocket::open().unwrap().send(&announcements).is_empty());
+    for announcement in &announcements {
+        received(&neighbour, &announcement.frame());
+    }
+    assert_ne!(a.mac, b.mac);
+    Ok(())
+}
+
+fn an_unsolicited_advertisement_reaches_the_neighbour() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let neighbour = frames(0x86dd);
+    let news = Announcement { router: true, ..announcement(&a, "2001:db8::1".parse().unwrap()) };
+    assert!(AnnounceSocket::open().unwrap().send(&[news]).is_empty());
+    received(&neighbour, &news.frame());
+    Ok(())
+}
+
+fn an_announcement_that_is_refused_stops_no_other() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    all_applied(&mut route, &[Change::AddVeth { name: name("c"), peer: name("d") }]);
+    let down = route.link(name("c")).unwrap().unwrap();
+    let neighbour = frames(0x0806);
+    let [first, refused, last] =
+        [(&a, 1), (&down, 2), (&a, 3)].map(|(link, host)| announcement(link, [192, 0, 2, host].into()));
+
+    let refusals = AnnounceSocket::open().unwrap().send(&[first, refused, last]);
+    let errors: Vec<_> = refusals.iter().map(|refusal| (refusal.index, refusal.error.to_string())).collect();
+    assert_eq!(errors, [(1, "announcing 192.0.2.2 on c: Network is down (os error 100)".to_owned())]);
+    received(&neighbour, &first.frame());
+    received(&neighbour, &last.frame());
+    Ok(())
+}
+
+fn name(text: &str) -> LinkName {
+    text.parse().unwrap()
+}
+
+fn all_applied(route: &mut RouteSocket, changes: &[Change]) {
+    let applied = route.apply(changes);
+    assert!(applied.refused.is_empty() && !applied.lost, "{applied:?}");
+}
+
+/// The links `a` and `b`, joined, up and carrying frames.
+fn veth(route: &mut RouteSocket) -> (Link, Link) {
+    let monitor = Monitor::open().unwrap();
+    let changes = [
+        Change::AddVeth { name: name("a"), peer: name("b") },
+        Change::SetLinkUp(name("a").into()),
+        Change::SetLinkUp(name("b").into()),
+    ];
+    all_applied(route, &changes);
+    let mut ends = || ["a", "b"].map(|end| route.link(name(end)).unwrap().unwrap());
+    until(&monitor, || ends().iter().all(|end| end.is_up() && end.oper_state == OperState::UP));
+    let [a, b] = ends();
+    (a, b)
+}
+
+fn bridge(route: &mut RouteSocket, text: &str) -> Result<Link, Skip> {
+    let applied = route.apply(&[Change::AddBridge { name: name(text) }, Change::SetLinkUp(name(text).into())]);
+    match applied.refused.first().map(|refusal| &refusal.error) {
+        None => Ok(route.link(name(text)).unwrap().unwrap()),
+        Some(error) if error.io().raw_os_error() == Some(95) => Err("no bridge in this kernel".to_owned()),
+        Some(error) => panic!("{error}"),
+    }
+}
+
+fn thousand(link: LinkIndex) -> Vec<Address> {
+    let first = Ipv4Addr::new(10, 9, 0, 1).to_bits();
+    (0..1000).map(|n| Address::virtual_address(link, Ipv4Addr::from_bits(first + n).into(), 32)).collect()
+}
+
+fn vips_on(route: &mut RouteSocket, link: LinkIndex) -> usize {
+    let is_ours = |address: &&Address| {
+        address.link == link && address.scope != Scope::LINK && address.ip != IpAddr::from([127, 0, 0, 1])
+    };
+    route.addresses().unwrap().iter().filter(is_ours).count()
+}
+
+fn find(route: &mut RouteSocket, wanted: &Address) -> Address {
+    route.addresses().unwrap().into_iter().find(|address| address.key() == wanted.key()).expect("it is there")
+}
+
+fn announcement(link: &Link, ip: IpAddr) -> Announcement {
+    Announcement { link: link.index, mac: link.mac.unwrap(), ip, router: false }
+}
+
+/// All frames of an Ethernet type that arrive on any link of the namespace.
+fn frames(ethernet_type: u16) -> Socket {
+    let socket =
+        Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(ethernet_type.to_be())))).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket
+}
+
+fn received(mut socket: &Socket, expected: &[u8]) {
+    let deadline = Instant::now() + DEADLINE;
+    let mut frame = [0; 2048];
+    while Instant::now() < deadline {
+        let len = socket.read(&mut frame).expect("a frame arrives before the deadline");
+        if frame.get(..len) == Some(expected) {
+            return;
+        }
+    }
+    panic!("the frame did not arrive");
+}
+
+/// Reads events until one is as expected.
+fn awaited(monitor: &mut Monitor, mut expected: impl FnMut(&Event) -> bool) -> Event {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match monitor.poll_event().unwrap() {
+            Some(event) if expected(&event) => return event,
+            Some(_) => {}
+            None => readable(&*monitor, deadline).expect("the event comes before the deadline"),
+        }
+    }
+}
+
+/// Looks again whenever something has changed.
+fn until(monitor: &Monitor, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        readable(monitor, deadline.min(Instant::now() + Duration::from_millis(20))).ok();
+        assert!(Instant::now() < deadline, "it did not come about");
+    }
+}
+
+fn readable(descriptor: impl AsFd, deadline: Instant) -> io::Result<()> {
+    let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).unwrap();
+    match poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&left))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
+}

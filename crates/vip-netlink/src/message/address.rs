@@ -33,10 +33,7 @@ const IFA_PROTO: u16 = 11;
 /// # Errors
 /// [`ParseError`] names the first thing that is wrong.
 pub fn parse(payload: &[u8]) -> Result<Address, ParseError> {
-    let truncated = ParseError::Truncated {
-        needed: 8,
-        got: payload.len(),
-    };
+    let truncated = ParseError::Truncated { needed: 8, got: payload.len() };
     let (&[family, prefix_len, flags, scope, i0, i1, i2, i3], rest) =
         payload.split_first_chunk::<8>().ok_or(truncated)?;
     let link = LinkIndex::new(u32::from_ne_bytes([i0, i1, i2, i3])).ok_or(ParseError::LinkIndex)?;
@@ -60,10 +57,7 @@ pub fn parse(payload: &[u8]) -> Result<Address, ParseError> {
             IFA_LOCAL => local = Some(ip(family, kind, value)?),
             IFA_BROADCAST => read.broadcast = Some(fixed::<4>(kind, value)?.into()),
             IFA_LABEL => {
-                let bad = ParseError::Attribute {
-                    kind,
-                    len: value.len(),
-                };
+                let bad = ParseError::Attribute { kind, len: value.len() };
                 read.label = Some(LinkName::new(text(value)).map_err(|_| bad)?);
             }
             IFA_FLAGS => read.flags = AddressFlags::from_bits_retain(number(kind, value)?),
@@ -82,6 +76,10 @@ pub fn parse(payload: &[u8]) -> Result<Address, ParseError> {
     // IFA_ADDRESS is the other end where IFA_LOCAL is there and differs, else it is the address itself.
     read.ip = local.or(address).ok_or(ParseError::Missing(IFA_ADDRESS))?;
     read.peer = address.filter(|&peer| peer != read.ip);
+    // Of a permanent IPv4 address the kernel reports both lifetimes as endless, whatever was asked for.
+    if family == AF_INET && read.flags.contains(AddressFlags::PERMANENT | AddressFlags::DEPRECATED) {
+        read.preferred = Lifetime::ZERO;
+    }
     Ok(read)
 }
 
@@ -96,48 +94,24 @@ fn ip(family: u8, kind: u16, value: &[u8]) -> Result<IpAddr, ParseError> {
 pub(crate) fn emit_add(address: &Address, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let mut attributes = identity(address);
     if let Some(broadcast) = address.broadcast {
-        push(
-            &mut attributes,
-            Ifa::Broadcast,
-            broadcast.octets().as_slice(),
-        );
+        push(&mut attributes, Ifa::Broadcast, broadcast.octets().as_slice());
     }
     if let Some(label) = &address.label {
-        push(
-            &mut attributes,
-            Ifa::Label,
-            [label.as_bytes(), &[0]].concat().as_slice(),
-        );
+        push(&mut attributes, Ifa::Label, [label.as_bytes(), &[0]].concat().as_slice());
     }
     let flag_bits = (address.flags & AddressFlags::SETTABLE).bits();
     push(&mut attributes, Ifa::Flags, flag_bits);
     let [preferred, valid] = [address.preferred, address.valid].map(Lifetime::to_wire);
-    push(
-        &mut attributes,
-        Ifa::Cacheinfo,
-        vec![preferred, valid, 0, 0],
-    );
+    push(&mut attributes, Ifa::Cacheinfo, vec![preferred, valid, 0, 0]);
     if let Some(AddressProtocol(protocol)) = address.protocol {
         push(&mut attributes, Ifa::from(IFA_PROTO), protocol);
     }
-    request(
-        Rtm::Newaddr,
-        NlmF::CREATE | flags,
-        sequence,
-        payload(address, attributes),
-        out,
-    );
+    request(Rtm::Newaddr, NlmF::CREATE | flags, sequence, payload(address, attributes), out);
 }
 
 /// Appends a request to remove `address`.
 pub(crate) fn emit_remove(address: &Address, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
-    request(
-        Rtm::Deladdr,
-        flags,
-        sequence,
-        payload(address, identity(address)),
-        out,
-    );
+    request(Rtm::Deladdr, flags, sequence, payload(address, identity(address)), out);
 }
 
 /// Appends a request for all addresses of both families.
@@ -155,11 +129,7 @@ pub(crate) fn emit_dump(sequence: u32, out: &mut Vec<u8>) {
 fn identity(address: &Address) -> RtBuffer<Ifa, Buffer> {
     let mut attributes = RtBuffer::new();
     push(&mut attributes, Ifa::Local, octets(address.ip).as_slice());
-    push(
-        &mut attributes,
-        Ifa::Address,
-        octets(address.peer.unwrap_or(address.ip)).as_slice(),
-    );
+    push(&mut attributes, Ifa::Address, octets(address.peer.unwrap_or(address.ip)).as_slice());
     attributes
 }
 
@@ -171,11 +141,7 @@ fn octets(ip: IpAddr) -> Vec<u8> {
 }
 
 fn payload(address: &Address, attributes: RtBuffer<Ifa, Buffer>) -> Ifaddrmsg {
-    let family = if address.ip.is_ipv4() {
-        RtAddrFamily::Inet
-    } else {
-        RtAddrFamily::Inet6
-    };
+    let family = if address.ip.is_ipv4() { RtAddrFamily::Inet } else { RtAddrFamily::Inet6 };
     IfaddrmsgBuilder::default()
         .ifa_family(family)
         .ifa_prefixlen(address.prefix_len)
@@ -214,10 +180,12 @@ mod tests {
         expected.flags = AddressFlags::PERMANENT | AddressFlags::NOPREFIXROUTE;
         expected.protocol = Some(AddressProtocol::KEEPALIVED);
         assert_eq!(parse(&payload), Ok(expected));
-        assert_eq!(
-            parse(&payload[..7]),
-            Err(ParseError::Truncated { needed: 8, got: 7 })
-        );
+
+        let mut deprecated = payload;
+        deprecated[56] |= 0x20;
+        assert_eq!(parse(&deprecated).unwrap().preferred, Lifetime::ZERO);
+
+        assert_eq!(parse(&payload[..7]), Err(ParseError::Truncated { needed: 8, got: 7 }));
         assert_eq!(parse(&payload[..8]), Err(ParseError::Missing(IFA_ADDRESS)));
     }
 
@@ -246,10 +214,16 @@ mod tests {
 
     fn any_ip() -> impl Strategy<Value = (IpAddr, Option<IpAddr>, u8)> {
         prop_oneof![
-            (any::<[u8; 4]>(), any::<Option<[u8; 4]>>(), 0..=32_u8)
-                .prop_map(|(ip, peer, prefix_len)| (ip.into(), peer.map(IpAddr::from), prefix_len)),
-            (any::<[u8; 16]>(), any::<Option<[u8; 16]>>(), 0..=128_u8)
-                .prop_map(|(ip, peer, prefix_len)| (ip.into(), peer.map(IpAddr::from), prefix_len)),
+            (any::<[u8; 4]>(), any::<Option<[u8; 4]>>(), 0..=32_u8).prop_map(|(ip, peer, prefix_len)| (
+                ip.into(),
+                peer.map(IpAddr::from),
+                prefix_len
+            )),
+            (any::<[u8; 16]>(), any::<Option<[u8; 16]>>(), 0..=128_u8).prop_map(|(ip, peer, prefix_len)| (
+                ip.into(),
+                peer.map(IpAddr::from),
+                prefix_len
+            )),
         ]
     }
 

@@ -21,29 +21,18 @@ pub fn emit(change: &Change, answer: Answer, sequence: u32, out: &mut Vec<u8>) {
         Answer::Always => NlmF::ACK,
     };
     match *change {
-        Change::AddAddress(ref address) => {
-            address::emit_add(address, flags | NlmF::EXCL, sequence, out)
-        }
-        Change::EditAddress(ref address) => {
-            address::emit_add(address, flags | NlmF::REPLACE, sequence, out)
-        }
+        Change::AddAddress(ref address) => address::emit_add(address, flags | NlmF::EXCL, sequence, out),
+        Change::EditAddress(ref address) => address::emit_add(address, flags | NlmF::REPLACE, sequence, out),
         Change::RemoveAddress(ref address) => address::emit_remove(address, flags, sequence, out),
         Change::AddVeth { name, peer } => link::emit_add_veth(name, peer, flags, sequence, out),
         Change::AddBridge { name } => link::emit_add_bridge(name, flags, sequence, out),
         Change::SetLinkUp(target) => link::emit_up(target, flags, sequence, out),
         Change::SetLinkDown(target) => link::emit_down(target, flags, sequence, out),
-        Change::SetMaster { link: port, master } => {
-            link::emit_set_master(port, master, flags, sequence, out)
-        }
-        Change::MoveToNamespace {
-            link: target,
-            namespace,
-        } => {
+        Change::SetMaster { link: port, master } => link::emit_set_master(port, master, flags, sequence, out),
+        Change::MoveToNamespace { link: target, namespace } => {
             link::emit_move(target, namespace, flags, sequence, out);
         }
-        Change::Rename { link: target, name } => {
-            link::emit_rename(target, name, flags, sequence, out)
-        }
+        Change::Rename { link: target, name } => link::emit_rename(target, name, flags, sequence, out),
         Change::DelLink(target) => link::emit_remove(target, flags, sequence, out),
     }
 }

@@ -12,7 +12,7 @@ use neli::{
 };
 
 use super::{ParseError, attributes, fixed, number, push, request, text};
-use crate::types::{Link, LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr};
+use crate::types::{Link, LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr, OperState};
 
 pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_DELLINK: u16 = 17;
@@ -22,6 +22,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
@@ -34,31 +35,26 @@ const VETH_INFO_PEER: u16 = 1;
 /// [`ParseError`] names the first thing that is wrong.
 pub fn parse(payload: &[u8]) -> Result<Option<Link>, ParseError> {
     const AF_UNSPEC: u8 = 0;
-    let truncated = ParseError::Truncated {
-        needed: 16,
-        got: payload.len(),
-    };
+    let truncated = ParseError::Truncated { needed: 16, got: payload.len() };
     let (&[family, _, _, _, i0, i1, i2, i3, f0, f1, f2, f3, _, _, _, _], rest) =
         payload.split_first_chunk::<16>().ok_or(truncated)?;
     if family != AF_UNSPEC {
         return Ok(None);
     }
     let index = i32::from_ne_bytes([i0, i1, i2, i3]);
-    let index = u32::try_from(index)
-        .ok()
-        .and_then(LinkIndex::new)
-        .ok_or(ParseError::LinkIndex)?;
-    let (mut name, mut parent_elsewhere) = (None, false);
+    let index = u32::try_from(index).ok().and_then(LinkIndex::new).ok_or(ParseError::LinkIndex)?;
+    let (mut name, mut oper_state, mut parent_elsewhere) = (None, OperState::UNKNOWN, false);
     let (mut mac, mut mtu, mut kind, mut parent, mut master) = (None, 0, None, None, None);
     for attribute in attributes(rest) {
         let (attribute, value) = attribute?;
         match attribute {
             IFLA_IFNAME => {
-                let bad = ParseError::Attribute {
-                    kind: attribute,
-                    len: value.len(),
-                };
+                let bad = ParseError::Attribute { kind: attribute, len: value.len() };
                 name = Some(LinkName::new(text(value)).map_err(|_| bad)?);
+            }
+            IFLA_OPERSTATE => {
+                let [state] = fixed(attribute, value)?;
+                oper_state = OperState(state);
             }
             IFLA_ADDRESS => mac = fixed(attribute, value).ok().map(MacAddr),
             IFLA_MTU => mtu = number(attribute, value)?,
@@ -73,6 +69,7 @@ pub fn parse(payload: &[u8]) -> Result<Option<Link>, ParseError> {
         index,
         name: name.ok_or(ParseError::Missing(IFLA_IFNAME))?,
         flags: LinkFlags::from_bits_retain(u32::from_ne_bytes([f0, f1, f2, f3])),
+        oper_state,
         mac,
         mtu,
         kind,
@@ -92,23 +89,11 @@ fn parse_kind(info: &[u8]) -> Result<Option<String>, ParseError> {
 
 /// Appends a request for all links.
 pub(crate) fn emit_dump(sequence: u32, out: &mut Vec<u8>) {
-    request(
-        Rtm::Getlink,
-        NlmF::DUMP,
-        sequence,
-        built(header(), RtBuffer::new()),
-        out,
-    );
+    request(Rtm::Getlink, NlmF::DUMP, sequence, built(header(), RtBuffer::new()), out);
 }
 
 /// Appends a request for a pair of virtual Ethernet links.
-pub(crate) fn emit_add_veth(
-    name: LinkName,
-    peer: LinkName,
-    flags: NlmF,
-    sequence: u32,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn emit_add_veth(name: LinkName, peer: LinkName, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let mut data = RtBuffer::<u16, Buffer>::new();
     push(&mut data, VETH_INFO_PEER, built(header(), named(peer)));
     emit_add(name, "veth", data, flags, sequence, out);
@@ -119,123 +104,52 @@ pub(crate) fn emit_add_bridge(name: LinkName, flags: NlmF, sequence: u32, out: &
     emit_add(name, "bridge", RtBuffer::new(), flags, sequence, out);
 }
 
-fn emit_add(
-    name: LinkName,
-    kind: &str,
-    data: RtBuffer<u16, Buffer>,
-    flags: NlmF,
-    sequence: u32,
-    out: &mut Vec<u8>,
-) {
+fn emit_add(name: LinkName, kind: &str, data: RtBuffer<u16, Buffer>, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let mut info = RtBuffer::new();
     push(&mut info, IflaInfo::Kind, kind);
     push(&mut info, IflaInfo::Data, data);
     let mut attributes = named(name);
     push(&mut attributes, Ifla::Linkinfo, info);
     let flags = NlmF::CREATE | NlmF::EXCL | flags;
-    request(
-        Rtm::Newlink,
-        flags,
-        sequence,
-        built(header(), attributes),
-        out,
-    );
+    request(Rtm::Newlink, flags, sequence, built(header(), attributes), out);
 }
 
 /// Appends a request to set a link up.
 pub(crate) fn emit_up(link: LinkRef, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let (header, attributes) = of(link);
-    request(
-        Rtm::Setlink,
-        flags,
-        sequence,
-        built(header.up(), attributes),
-        out,
-    );
+    request(Rtm::Setlink, flags, sequence, built(header.up(), attributes), out);
 }
 
 /// Appends a request to set a link down.
 pub(crate) fn emit_down(link: LinkRef, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let (header, attributes) = of(link);
-    request(
-        Rtm::Setlink,
-        flags,
-        sequence,
-        built(header.down(), attributes),
-        out,
-    );
+    request(Rtm::Setlink, flags, sequence, built(header.down(), attributes), out);
 }
 
 /// Appends a request to make a link a port of another, or of none.
-pub(crate) fn emit_set_master(
-    link: LinkRef,
-    master: Option<LinkIndex>,
-    flags: NlmF,
-    sequence: u32,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn emit_set_master(link: LinkRef, master: Option<LinkIndex>, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let (header, mut attributes) = of(link);
-    push(
-        &mut attributes,
-        Ifla::Master,
-        master.map_or(0, LinkIndex::get),
-    );
-    request(
-        Rtm::Setlink,
-        flags,
-        sequence,
-        built(header, attributes),
-        out,
-    );
+    push(&mut attributes, Ifla::Master, master.map_or(0, LinkIndex::get));
+    request(Rtm::Setlink, flags, sequence, built(header, attributes), out);
 }
 
 /// Appends a request to move a link to the namespace behind an open file.
-pub(crate) fn emit_move(
-    link: LinkRef,
-    namespace: RawFd,
-    flags: NlmF,
-    sequence: u32,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn emit_move(link: LinkRef, namespace: RawFd, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let (header, mut attributes) = of(link);
     push(&mut attributes, Ifla::NetNsFd, namespace);
-    request(
-        Rtm::Setlink,
-        flags,
-        sequence,
-        built(header, attributes),
-        out,
-    );
+    request(Rtm::Setlink, flags, sequence, built(header, attributes), out);
 }
 
 /// Appends a request to rename a link.
-pub(crate) fn emit_rename(
-    link: LinkIndex,
-    name: LinkName,
-    flags: NlmF,
-    sequence: u32,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn emit_rename(link: LinkIndex, name: LinkName, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let (header, _) = of(link.into());
-    request(
-        Rtm::Setlink,
-        flags,
-        sequence,
-        built(header, named(name)),
-        out,
-    );
+    request(Rtm::Setlink, flags, sequence, built(header, named(name)), out);
 }
 
 /// Appends a request to remove a link.
 pub(crate) fn emit_remove(link: LinkRef, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let (header, attributes) = of(link);
-    request(
-        Rtm::Dellink,
-        flags,
-        sequence,
-        built(header, attributes),
-        out,
-    );
+    request(Rtm::Dellink, flags, sequence, built(header, attributes), out);
 }
 
 type Attributes = RtBuffer<Ifla, Buffer>;
@@ -247,29 +161,19 @@ fn header() -> IfinfomsgBuilder {
 /// The kernel takes the name for the one to look for if the index is 0, else for a new name.
 fn of(link: LinkRef) -> (IfinfomsgBuilder, Attributes) {
     match link {
-        LinkRef::Index(index) => (
-            header().ifi_index(index.get().cast_signed()),
-            Attributes::new(),
-        ),
+        LinkRef::Index(index) => (header().ifi_index(index.get().cast_signed()), Attributes::new()),
         LinkRef::Name(name) => (header(), named(name)),
     }
 }
 
 fn named(name: LinkName) -> Attributes {
     let mut attributes = Attributes::new();
-    push(
-        &mut attributes,
-        Ifla::Ifname,
-        [name.as_bytes(), &[0]].concat().as_slice(),
-    );
+    push(&mut attributes, Ifla::Ifname, [name.as_bytes(), &[0]].concat().as_slice());
     attributes
 }
 
 fn built(header: IfinfomsgBuilder, attributes: Attributes) -> Ifinfomsg {
-    header
-        .rtattrs(attributes)
-        .build()
-        .expect("the family is given")
+    header.rtattrs(attributes).build().expect("the family is given")
 }
 
 #[cfg(test)]
@@ -280,12 +184,13 @@ mod tests {
 
     /// One end of a veth pair and port of a bridge, without the attributes that are not read.
     #[rustfmt::skip]
-    const VETH: [u8; 92] = [
+    const VETH: [u8; 100] = [
         0, 0, 1, 0, 5, 0, 0, 0, 0x43, 0x10, 0x01, 0, 0, 0, 0, 0,
         9, 0, 3, 0, b'v', b'e', b't', b'h', 0, 0, 0, 0,
         8, 0, 4, 0, 0xdc, 0x05, 0, 0,
         8, 0, 5, 0, 4, 0, 0, 0,
         8, 0, 10, 0, 9, 0, 0, 0,
+        5, 0, 16, 0, 6, 0, 0, 0,
         10, 0, 1, 0, 0x02, 0, 0, 0, 0, 0x01, 0, 0,
         28, 0, 18, 0,
             9, 0, 1, 0, b'v', b'e', b't', b'h', 0, 0, 0, 0,
@@ -297,11 +202,9 @@ mod tests {
         let link = parse(&VETH).unwrap().unwrap();
         assert_eq!((link.index.get(), link.mtu), (5, 1500));
         assert_eq!(link.name, "veth");
+        assert_eq!(link.oper_state, OperState::UP);
         assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 1])));
-        assert_eq!(
-            (link.parent, link.master),
-            (LinkIndex::new(4), LinkIndex::new(9))
-        );
+        assert_eq!((link.parent, link.master), (LinkIndex::new(4), LinkIndex::new(9)));
         assert_eq!(link.kind.as_deref(), Some("veth"));
         assert!(link.is_up() && link.has_multicast() && !link.is_noarp());
     }
@@ -330,13 +233,7 @@ mod tests {
     #[test]
     fn a_veth_pair_as_it_goes_out() {
         let mut out = Vec::new();
-        emit_add_veth(
-            "va".parse().unwrap(),
-            "vb".parse().unwrap(),
-            NlmF::ACK,
-            1,
-            &mut out,
-        );
+        emit_add_veth("va".parse().unwrap(), "vb".parse().unwrap(), NlmF::ACK, 1, &mut out);
         #[rustfmt::skip]
         let expected = [
             88, 0, 0, 0, 16, 0, 0x05, 0x06, 1, 0, 0, 0, 0, 0, 0, 0,

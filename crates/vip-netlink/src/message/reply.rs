@@ -31,19 +31,13 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Reply>, ParseError> {
     if !matches!(message.kind, NLMSG_ERROR | NLMSG_DONE) {
         return Ok(None);
     }
-    let truncated = ParseError::Truncated {
-        needed: 4,
-        got: message.payload.len(),
-    };
+    let truncated = ParseError::Truncated { needed: 4, got: message.payload.len() };
     let reply = match message.payload.split_first_chunk::<4>() {
         None if message.kind == NLMSG_DONE => Reply::Done,
         None => return Err(truncated),
         Some((&code, rest)) => match i32::from_ne_bytes(code) {
             code if code >= 0 => Reply::Done, // some dumps end with a count
-            code => Reply::Refused {
-                errno: code.saturating_neg(),
-                text: explanation(message, rest),
-            },
+            code => Reply::Refused { errno: code.saturating_neg(), text: explanation(message, rest) },
         },
     };
     Ok(Some(reply))
@@ -60,15 +54,10 @@ fn explanation(message: &Message<'_>, rest: &[u8]) -> Option<String> {
         _ if message.flags & NLM_F_CAPPED != 0 => 16,
         _ => {
             let (&len, _) = rest.split_first_chunk::<4>()?;
-            usize::try_from(u32::from_ne_bytes(len))
-                .ok()?
-                .checked_add(3)?
-                & !3
+            usize::try_from(u32::from_ne_bytes(len)).ok()?.checked_add(3)? & !3
         }
     };
-    let found = attributes(rest.get(copied..)?)
-        .map_while(Result::ok)
-        .find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG);
+    let found = attributes(rest.get(copied..)?).map_while(Result::ok).find(|(kind, _)| *kind == NLMSGERR_ATTR_MSG);
     found.map(|(_, value)| String::from_utf8_lossy(text(value)).into_owned())
 }
 
@@ -91,52 +80,22 @@ mod tests {
     #[test]
     fn an_error_carries_the_kernels_own_words() {
         let message = messages(&REFUSED).next().unwrap().unwrap();
-        let refused = Reply::Refused {
-            errno: 22,
-            text: Some("bad ip!".into()),
-        };
+        let refused = Reply::Refused { errno: 22, text: Some("bad ip!".into()) };
         assert_eq!(parse(&message), Ok(Some(refused)));
 
         let [capped_head, capped_tail] = [&REFUSED[16..36], &REFUSED[40..]];
         let payload = [capped_head, capped_tail].concat();
-        let capped = Message {
-            flags: NLM_F_ACK_TLVS | NLM_F_CAPPED,
-            payload: &payload,
-            ..message
-        };
-        assert!(matches!(
-            parse(&capped),
-            Ok(Some(Reply::Refused {
-                errno: 22,
-                text: Some(_)
-            }))
-        ));
+        let capped = Message { flags: NLM_F_ACK_TLVS | NLM_F_CAPPED, payload: &payload, ..message };
+        assert!(matches!(parse(&capped), Ok(Some(Reply::Refused { errno: 22, text: Some(_) }))));
 
-        let silent = Message {
-            flags: 0,
-            ..message
-        };
-        assert_eq!(
-            parse(&silent),
-            Ok(Some(Reply::Refused {
-                errno: 22,
-                text: None
-            }))
-        );
+        let silent = Message { flags: 0, ..message };
+        assert_eq!(parse(&silent), Ok(Some(Reply::Refused { errno: 22, text: None })));
     }
 
     #[test]
     fn no_error_and_the_end_of_a_dump_are_done() {
-        let message = |kind, payload| Message {
-            kind,
-            flags: 0,
-            sequence: 1,
-            payload,
-        };
-        assert_eq!(
-            parse(&message(NLMSG_ERROR, &[0; 20])),
-            Ok(Some(Reply::Done))
-        );
+        let message = |kind, payload| Message { kind, flags: 0, sequence: 1, payload };
+        assert_eq!(parse(&message(NLMSG_ERROR, &[0; 20])), Ok(Some(Reply::Done)));
         assert_eq!(parse(&message(NLMSG_DONE, &[])), Ok(Some(Reply::Done)));
         assert_eq!(parse(&message(20, &[0; 20])), Ok(None));
         assert!(parse(&message(NLMSG_ERROR, &[0; 3])).is_err());

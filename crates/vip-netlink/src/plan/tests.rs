@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::{AddressProtocol, Lifetime, Scope};
+use crate::types::{AddressProtocol, Scope};
 
 fn eth(index: u32) -> LinkIndex {
     LinkIndex::new(index).unwrap()
@@ -13,41 +13,25 @@ fn vip(text: &str) -> Address {
 }
 
 fn secondary(text: &str) -> Address {
-    Address {
-        flags: AddressFlags::SECONDARY,
-        ..vip(text)
-    }
+    Address { flags: AddressFlags::SECONDARY, ..vip(text) }
 }
 
 fn hold(addresses: &[Address]) -> Wanted {
-    Wanted {
-        addresses: addresses.to_vec(),
-        release: Vec::new(),
-    }
+    Wanted { addresses: addresses.to_vec(), release: Vec::new() }
 }
 
 fn release(addresses: &[Address]) -> Wanted {
-    Wanted {
-        addresses: Vec::new(),
-        release: addresses.iter().map(Address::key).collect(),
-    }
+    Wanted { addresses: Vec::new(), release: addresses.iter().map(Address::key).collect() }
 }
 
 /// The plan in words, one line for each change.
 fn in_words(wanted: &Wanted, present: &[Address]) -> String {
-    plan(wanted, present)
-        .iter()
-        .map(|change| format!("{change}\n"))
-        .collect()
+    plan(wanted, present).iter().map(|change| format!("{change}\n")).collect()
 }
 
 #[test]
 fn missing_addresses_are_added_in_the_order_of_the_wish() {
-    let wanted = hold(&[
-        vip("192.0.2.2/24"),
-        vip("2001:db8::1/128"),
-        vip("192.0.2.1/24"),
-    ]);
+    let wanted = hold(&[vip("192.0.2.2/24"), vip("2001:db8::1/128"), vip("192.0.2.1/24")]);
     insta::assert_snapshot!(in_words(&wanted, &[vip("192.0.2.99/24")]), @"
     adding 192.0.2.2/24 to link 2
     adding 2001:db8::1/128 to link 2
@@ -57,13 +41,7 @@ fn missing_addresses_are_added_in_the_order_of_the_wish() {
 
 #[test]
 fn an_address_wanted_twice_is_added_once() {
-    let wanted = hold(&[
-        vip("192.0.2.1/24"),
-        Address {
-            scope: Scope::HOST,
-            ..vip("192.0.2.1/24")
-        },
-    ]);
+    let wanted = hold(&[vip("192.0.2.1/24"), Address { scope: Scope::HOST, ..vip("192.0.2.1/24") }]);
     insta::assert_snapshot!(in_words(&wanted, &[]), @"adding 192.0.2.1/24 to link 2");
 }
 
@@ -81,35 +59,21 @@ fn an_identical_address_is_adopted_whoever_put_it_there() {
 
 #[test]
 fn only_what_is_named_is_removed() {
-    let present = [
-        vip("192.0.2.1/24"),
-        vip("198.51.100.1/24"),
-        vip("2001:db8::1/64"),
-        vip("192.0.2.1/32"),
-    ];
+    let present = [vip("192.0.2.1/24"), vip("198.51.100.1/24"), vip("2001:db8::1/64"), vip("192.0.2.1/32")];
     insta::assert_snapshot!(in_words(&release(&[vip("192.0.2.1/24"), vip("203.0.113.1/24")]), &present), @"removing 192.0.2.1/24 from link 2");
 }
 
 #[test]
 fn what_is_wanted_is_not_released() {
-    let wanted = Wanted {
-        release: vec![vip("192.0.2.1/24").key()],
-        ..hold(&[vip("192.0.2.1/24")])
-    };
+    let wanted = Wanted { release: vec![vip("192.0.2.1/24").key()], ..hold(&[vip("192.0.2.1/24")]) };
     assert_eq!(plan(&wanted, &[vip("192.0.2.1/24")]), []);
 }
 
 #[test]
 fn an_address_that_moves_to_another_link_leaves_the_old_one_first() {
     let old = vip("192.0.2.1/24");
-    let new = Address {
-        link: eth(3),
-        ..old
-    };
-    let wanted = Wanted {
-        release: vec![old.key()],
-        ..hold(&[new])
-    };
+    let new = Address { link: eth(3), ..old };
+    let wanted = Wanted { release: vec![old.key()], ..hold(&[new]) };
     insta::assert_snapshot!(in_words(&wanted, &[old]), @"
     removing 192.0.2.1/24 from link 2
     adding 192.0.2.1/24 to link 3
@@ -118,11 +82,7 @@ fn an_address_that_moves_to_another_link_leaves_the_old_one_first() {
 
 #[test]
 fn secondary_addresses_go_before_the_primary_one() {
-    let present = [
-        vip("192.0.2.1/24"),
-        secondary("192.0.2.2/24"),
-        secondary("192.0.2.3/24"),
-    ];
+    let present = [vip("192.0.2.1/24"), secondary("192.0.2.2/24"), secondary("192.0.2.3/24")];
     insta::assert_snapshot!(in_words(&release(&present), &present), @"
     removing 192.0.2.2/24 from link 2
     removing 192.0.2.3/24 from link 2
@@ -132,16 +92,8 @@ fn secondary_addresses_go_before_the_primary_one() {
 
 #[test]
 fn what_the_kernel_removes_with_a_primary_address_is_put_back() {
-    let present = [
-        vip("192.0.2.1/24"),
-        secondary("192.0.2.2/24"),
-        secondary("192.0.2.3/24"),
-        vip("198.51.100.7/24"),
-    ];
-    let wanted = Wanted {
-        release: vec![vip("192.0.2.1/24").key()],
-        ..hold(&[vip("192.0.2.3/24")])
-    };
+    let present = [vip("192.0.2.1/24"), secondary("192.0.2.2/24"), secondary("192.0.2.3/24"), vip("198.51.100.7/24")];
+    let wanted = Wanted { release: vec![vip("192.0.2.1/24").key()], ..hold(&[vip("192.0.2.3/24")]) };
     insta::assert_snapshot!(in_words(&wanted, &present), @"
     removing 192.0.2.1/24 from link 2
     adding 192.0.2.2/24 to link 2
@@ -151,15 +103,8 @@ fn what_the_kernel_removes_with_a_primary_address_is_put_back() {
 
 #[test]
 fn lifetimes_and_ipv6_flags_are_edited_in_place() {
-    let lease = Address {
-        valid: Lifetime::Seconds(10),
-        preferred: Lifetime::Seconds(10),
-        ..vip("192.0.2.1/24")
-    };
-    let bare = Address {
-        flags: AddressFlags::NOPREFIXROUTE,
-        ..vip("2001:db8::1/64")
-    };
+    let lease = Address { valid: Lifetime::Seconds(10), preferred: Lifetime::Seconds(10), ..vip("192.0.2.1/24") };
+    let bare = Address { flags: AddressFlags::NOPREFIXROUTE, ..vip("2001:db8::1/64") };
     let present = [vip("192.0.2.1/24"), vip("2001:db8::1/64")];
     insta::assert_snapshot!(in_words(&hold(&[lease, bare]), &present), @"
     changing 192.0.2.1/24 on link 2
@@ -169,26 +114,11 @@ fn lifetimes_and_ipv6_flags_are_edited_in_place() {
 
 #[test]
 fn what_cannot_be_edited_is_replaced() {
-    let scope = Address {
-        scope: Scope::LINK,
-        ..vip("192.0.2.1/32")
-    };
-    let label = Address {
-        label: Some("eth0:v".parse().unwrap()),
-        ..vip("192.0.2.2/32")
-    };
-    let broadcast = Address {
-        broadcast: Some([192, 0, 2, 255].into()),
-        ..vip("192.0.2.3/32")
-    };
-    let peer = Address {
-        peer: Some([192, 0, 2, 254].into()),
-        ..vip("192.0.2.4/32")
-    };
-    let route = Address {
-        flags: AddressFlags::NOPREFIXROUTE,
-        ..vip("192.0.2.5/32")
-    };
+    let scope = Address { scope: Scope::LINK, ..vip("192.0.2.1/32") };
+    let label = Address { label: Some("eth0:v".parse().unwrap()), ..vip("192.0.2.2/32") };
+    let broadcast = Address { broadcast: Some([192, 0, 2, 255].into()), ..vip("192.0.2.3/32") };
+    let peer = Address { peer: Some([192, 0, 2, 254].into()), ..vip("192.0.2.4/32") };
+    let route = Address { flags: AddressFlags::NOPREFIXROUTE, ..vip("192.0.2.5/32") };
     let wanted = [scope, label, broadcast, peer, route];
     let present = wanted.map(|address| Address::virtual_address(eth(2), address.ip, 32));
     insta::assert_snapshot!(in_words(&hold(&wanted), &present), @"
@@ -208,10 +138,7 @@ fn what_cannot_be_edited_is_replaced() {
 #[test]
 fn an_ipv6_address_that_failed_duplicate_detection_is_replaced() {
     let failed = AddressFlags::PERMANENT | AddressFlags::TENTATIVE | AddressFlags::DADFAILED;
-    let present = [Address {
-        flags: failed,
-        ..vip("2001:db8::1/64")
-    }];
+    let present = [Address { flags: failed, ..vip("2001:db8::1/64") }];
     insta::assert_snapshot!(in_words(&hold(&[vip("2001:db8::1/64")]), &present), @"
     removing 2001:db8::1/64 from link 2
     adding 2001:db8::1/64 to link 2
@@ -227,29 +154,14 @@ fn link_changes_say_what_they_do() {
         Change::AddBridge { name: b },
         Change::SetLinkUp(a.into()),
         Change::SetLinkDown(eth(2).into()),
-        Change::SetMaster {
-            link: a.into(),
-            master: Some(eth(3)),
-        },
-        Change::SetMaster {
-            link: a.into(),
-            master: None,
-        },
-        Change::MoveToNamespace {
-            link: a.into(),
-            namespace: 7,
-        },
-        Change::Rename {
-            link: eth(2),
-            name: b,
-        },
+        Change::SetMaster { link: a.into(), master: Some(eth(3)) },
+        Change::SetMaster { link: a.into(), master: None },
+        Change::MoveToNamespace { link: a.into(), namespace: 7 },
+        Change::Rename { link: eth(2), name: b },
         Change::DelLink(a.into()),
     ];
     let names = |index: LinkIndex| (index == eth(2)).then(|| name("eth0"));
-    let words: String = changes
-        .iter()
-        .map(|change| format!("{}\n", change.describe(names)))
-        .collect();
+    let words: String = changes.iter().map(|change| format!("{}\n", change.describe(names))).collect();
     insta::assert_snapshot!(words, @"
     making the veth pair a and b
     making the bridge b
@@ -264,25 +176,16 @@ fn link_changes_say_what_they_do() {
 }
 
 /// What the kernel does with a plan, as far as it matters here.
-fn carry_out(
-    changes: &[Change],
-    mut present: Vec<Address>,
-    promote_secondaries: bool,
-) -> Vec<Address> {
+fn carry_out(changes: &[Change], mut present: Vec<Address>, promote_secondaries: bool) -> Vec<Address> {
     let at = |present: &[Address], key| present.iter().position(|address| address.key() == key);
     for change in changes {
         match *change {
-            Change::AddAddress(address) if at(&present, address.key()).is_none() => {
-                add(&mut present, address)
-            }
+            Change::AddAddress(address) if at(&present, address.key()).is_none() => add(&mut present, address),
             Change::AddAddress(_) => {}
             Change::EditAddress(address) => match at(&present, address.key()) {
                 Some(index) => {
                     let secondary = present[index].flags & AddressFlags::SECONDARY;
-                    present[index] = Address {
-                        flags: address.flags | secondary,
-                        ..address
-                    };
+                    present[index] = Address { flags: address.flags | secondary, ..address };
                 }
                 None => add(&mut present, address),
             },
@@ -300,15 +203,9 @@ fn carry_out(
 
 fn add(present: &mut Vec<Address>, address: Address) {
     let is_secondary = subnet(&address).is_some()
-        && present
-            .iter()
-            .any(|other| is_primary(other) && subnet(other) == subnet(&address));
+        && present.iter().any(|other| is_primary(other) && subnet(other) == subnet(&address));
     let flags = address.flags & AddressFlags::SETTABLE;
-    let flags = if is_secondary {
-        flags | AddressFlags::SECONDARY
-    } else {
-        flags
-    };
+    let flags = if is_secondary { flags | AddressFlags::SECONDARY } else { flags };
     present.push(Address { flags, ..address });
 }
 
