@@ -45,3 +45,7 @@ pub use types::{
     Address, AddressFlags, AddressKey, AddressProtocol, InvalidName, Lifetime, Link, LinkFlags, LinkIndex, LinkName,
     LinkRef, MacAddr, OperState, Scope,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -15,15 +15,22 @@ impl Pace {
     pub const TARGET: Duration = Duration::from_millis(2);
     /// No batch is made smaller than this for time's sake.
     pub const LEAST: usize = 32;
+    /// The first batch, of which nothing is known yet.
+    const FIRST: usize = 128;
+    /// No batch is made larger than this: its octets have to fit into the send buffer.
+    pub const MOST: usize = 512;
     /// What one error with its text takes of the receive buffer at most: the request, the text and the kernel's own
     /// book-keeping.
     const ANSWER: usize = 2048;
 
     /// For a receive buffer of so many octets, as the kernel counts them (`SO_RCVBUF`).
     pub const fn new(receive_buffer: usize) -> Self {
-        let fits = receive_buffer / Self::ANSWER;
-        let most = if fits == 0 { 1 } else { fits };
-        Self { most, batch: if most < 128 { most } else { 128 } }
+        let most = match receive_buffer / Self::ANSWER {
+            0 => 1,
+            fits if fits < Self::MOST => fits,
+            _ => Self::MOST,
+        };
+        Self { most, batch: if most < Self::FIRST { most } else { Self::FIRST } }
     }
 
     /// How many requests to send next.
@@ -57,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_slow_kernel_gets_smaller_batches_and_a_fast_one_larger() {
-        let mut pace = Pace::new(1 << 20);
+        let mut pace = Pace::new(1 << 24);
         assert_eq!(pace.batch(), 128);
         pace.measured(128, Duration::from_micros(128 * 40));
         assert_eq!(pace.batch(), 50);

@@ -26,8 +26,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     announce::Announcement,
     message::{
-        self, Message, address,
-        change::{self, Answer},
+        self, Message, address, change,
         event::{self, Event},
         link,
         reply::{self, Reply},
@@ -200,12 +199,8 @@ impl RouteSocket {
     /// One send and its answers, one for each change of the batch.
     fn apply_batch(&mut self, batch: &[Change], applied: &mut Applied) -> Vec<Result<(), Failure>> {
         let first = self.sequence.wrapping_add(1);
-        let mut requests = Vec::new();
-        for (offset, change) in batch.iter().enumerate() {
-            let answer = if offset + 1 == batch.len() { Answer::Always } else { Answer::IfRefused };
-            self.sequence = self.sequence.wrapping_add(1);
-            change::emit(change, answer, self.sequence, &mut requests);
-        }
+        let requests = change::emit_batch(batch, first);
+        self.sequence = self.sequence.wrapping_add(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         let began = now();
         applied.sends += 1;
         if let Err(error) = self.kernel.send(&requests) {
@@ -617,4 +612,69 @@ fn wait(descriptor: &impl AsFd, for_what: PollFlags, deadline: Instant) -> io::R
 #[expect(clippy::disallowed_methods, reason = "the sockets keep their deadlines themselves")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No host has it, so nothing is ever changed by a test.
+    const NOWHERE: u32 = i32::MAX.cast_unsigned();
+
+    fn refused_changes(count: u8) -> Vec<Change> {
+        let link = LinkIndex::new(NOWHERE).unwrap();
+        (0..count).map(|host| Change::AddAddress(Address::new(link, [192, 0, 2, host].into(), 32))).collect()
+    }
+
+    #[test]
+    fn waiting_for_an_answer_ends_at_the_deadline() {
+        let mut kernel = KernelSocket::open(&[]).unwrap();
+        let began = now();
+        let error = kernel.receive(began + Duration::from_millis(30)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ETIMEDOUT));
+        assert!(now() - began >= Duration::from_millis(30));
+    }
+
+    #[test]
+    fn each_change_has_its_own_answer() {
+        let mut route = RouteSocket::open().unwrap();
+        let applied = route.apply(&refused_changes(200));
+        let indices: Vec<_> = applied.refused.iter().map(|refusal| refusal.index).collect();
+        assert_eq!(indices, (0..200).collect::<Vec<_>>());
+        assert!(!applied.lost);
+    }
+
+    #[test]
+    fn lost_answers_are_said_and_the_socket_lives_on() {
+        let mut route = RouteSocket::open().unwrap();
+        sockopt::set_socket_recv_buffer_size(&route, 1).unwrap(); // the kernel makes it its least
+        let changes = refused_changes(100); // one batch
+        let applied = route.apply(&changes);
+        assert!(applied.lost);
+        assert_eq!((applied.sends, applied.refused.len()), (1, 100));
+        let last = applied.refused.last().unwrap();
+        assert_eq!(last.error.io().raw_os_error(), Some(libc::ENOBUFS));
+
+        let links = route.links().unwrap();
+        assert!(links.iter().any(|link| link.flags.contains(crate::LinkFlags::LOOPBACK)));
+        assert!(!route.apply(&changes[..1]).lost);
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_request_is_thrown_away() {
+        let mut route = RouteSocket::open().unwrap();
+        route.kernel.send(&change::emit_batch(&refused_changes(1), 1)).unwrap();
+        assert_ne!(route.links().unwrap(), []); // whose request has the same number
+    }
+
+    #[test]
+    fn an_error_tells_the_whole_story() {
+        let error = Error {
+            operation: "adding 192.0.2.1/24 to eth0".into(),
+            source: io::Error::from_raw_os_error(libc::EINVAL),
+            explanation: Some("ipv4: Invalid prefix length".into()),
+        };
+        let text = "adding 192.0.2.1/24 to eth0: Invalid argument (os error 22): ipv4: Invalid prefix length";
+        assert_eq!(error.to_string(), text);
+    }
 }

@@ -499,4 +499,16 @@ mod tests {
         assert_eq!(Lifetime::from_wire(7).to_wire(), 7);
         assert_eq!(Lifetime::Forever.to_wire(), u32::MAX);
     }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn addresses_survive_a_file() {
+        let link = LinkIndex::new(3).expect("not zero");
+        let mut vip = Address::virtual_address(link, "2001:db8::1".parse().expect("an address"), 128);
+        vip.label = Some("eth0:v".parse().expect("fits"));
+        vip.flags |= AddressFlags::from_bits_retain(1 << 31);
+        let text = serde_json::to_string(&vip).expect("all of it can be written");
+        assert!(text.contains("\"label\":\"eth0:v\""), "{text}");
+        assert_eq!(serde_json::from_str::<Address>(&text).expect("all of it can be read"), vip);
+    }
 }

@@ -5,9 +5,22 @@ use neli::consts::nl::NlmF;
 use super::{address, link};
 use crate::plan::Change;
 
+/// The requests for `changes`, to be sent as one datagram. The answer to the first carries `sequence`, that to the next
+/// one more, and so on. An error comes for each that is refused, an acknowledgement only for the last.
+pub fn emit_batch(changes: &[Change], sequence: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut sequence = sequence;
+    for (index, change) in changes.iter().enumerate() {
+        let answer = if index + 1 == changes.len() { Answer::Always } else { Answer::IfRefused };
+        emit(change, answer, sequence, &mut out);
+        sequence = sequence.wrapping_add(1);
+    }
+    out
+}
+
 /// Whether the kernel is to answer if all went well. It always answers if not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+enum Answer {
     /// An error only.
     IfRefused,
     /// An error or an acknowledgement (`NLM_F_ACK`).
@@ -15,7 +28,7 @@ pub enum Answer {
 }
 
 /// Appends the request for `change` to `out`. The answer will carry `sequence`.
-pub fn emit(change: &Change, answer: Answer, sequence: u32, out: &mut Vec<u8>) {
+fn emit(change: &Change, answer: Answer, sequence: u32, out: &mut Vec<u8>) {
     let flags = match answer {
         Answer::IfRefused => NlmF::empty(),
         Answer::Always => NlmF::ACK,
@@ -34,5 +47,43 @@ pub fn emit(change: &Change, answer: Answer, sequence: u32, out: &mut Vec<u8>) {
         }
         Change::Rename { link: target, name } => link::emit_rename(target, name, flags, sequence, out),
         Change::DelLink(target) => link::emit_remove(target, flags, sequence, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::messages,
+        types::{Address, LinkIndex, LinkName},
+    };
+
+    #[test]
+    fn only_the_last_request_asks_for_an_acknowledgement() {
+        let link = LinkIndex::new(2).unwrap();
+        let name: LinkName = "eth0".parse().unwrap();
+        let address = Address::virtual_address(link, [192, 0, 2, 1].into(), 24);
+        let changes = [
+            Change::AddAddress(address),
+            Change::EditAddress(address),
+            Change::RemoveAddress(address),
+            Change::AddVeth { name, peer: name },
+            Change::AddBridge { name },
+            Change::SetLinkUp(name.into()),
+            Change::SetLinkDown(link.into()),
+            Change::SetMaster { link: link.into(), master: None },
+            Change::MoveToNamespace { link: link.into(), namespace: 3 },
+            Change::Rename { link, name },
+            Change::DelLink(link.into()),
+        ];
+        let batch = emit_batch(&changes, u32::MAX);
+        let requests: Vec<_> = messages(&batch).map(Result::unwrap).collect();
+        let kinds: Vec<_> = requests.iter().map(|request| request.kind).collect();
+        assert_eq!(kinds, [20, 20, 21, 16, 16, 19, 19, 19, 19, 19, 17]);
+        let sequences: Vec<_> = requests.iter().map(|request| request.sequence).collect();
+        assert_eq!(sequences, [u32::MAX, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        // NLM_F_REQUEST, and of the first two: NLM_F_CREATE with NLM_F_EXCL or NLM_F_REPLACE.
+        let flags: Vec<_> = requests.iter().map(|request| request.flags).collect();
+        assert_eq!(flags, [0x601, 0x501, 1, 0x601, 0x601, 1, 1, 1, 1, 1, 1 | 4]);
     }
 }

@@ -36,3 +36,29 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Event>, ParseError> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::messages;
+
+    proptest! {
+        #[test]
+        fn no_octets_make_it_panic(mut datagram in proptest::collection::vec(any::<u8>(), 16..300), kind in 15..22_u16) {
+            datagram[..4].copy_from_slice(&48_u32.to_ne_bytes());
+            datagram[4..6].copy_from_slice(&kind.to_ne_bytes());
+            for message in messages(&datagram) {
+                let _ = message.map(|message| parse(&message));
+            }
+        }
+    }
+
+    #[test]
+    fn other_messages_are_no_events() {
+        let message = Message { kind: 24, flags: 0, sequence: 0, payload: &[] }; // RTM_NEWROUTE
+        assert_eq!(parse(&message), Ok(None));
+        assert!(parse(&Message { kind: RTM_NEWADDR, ..message }).is_err());
+    }
+}
