@@ -1,1 +1,170 @@
 //! Reads keepalived.conf into typed values and diagnostics that name the place and the likely fix.
+//!
+//! [`parse`] takes a [`Loader`] (the crate opens no file itself), reads the main file and everything it
+//! includes, and returns a [`Parsed`]: the typed [`Config`], every finding, and every known keyword that
+//! the typed configuration does not carry. A mistake never ends the reading: like keepalived, it drops
+//! the value, says so, and goes on; unlike keepalived it says so once, with the place.
+//!
+//! What depends on the host (do interfaces, users and scripts exist?) is left to the caller;
+//! [`check_interfaces`] turns one such answer into findings.
+//!
+//! ```
+//! use conf_parser::{parse, MemoryLoader, Options};
+//! use std::path::Path;
+//!
+//! let text = "vrrp_instance VI_1 {\n state BACKP\n interface eth0\n virtual_router_id 51\n virtual_ipaddress { 192.0.2.1/24 }\n}\n";
+//! let loader = MemoryLoader::new([("k.conf", text)]);
+//! let parsed = parse(&loader, Path::new("k.conf"), &Options::default());
+//! assert_eq!(parsed.config.vrrp_instances[0].virtual_router_id.0.get(), 51);
+//! let finding = &parsed.diagnostics[0];
+//! assert_eq!(finding.message, "(VI_1) unknown state 'BACKP', defaulting to BACKUP");
+//! assert_eq!(parsed.sources.location(finding.span.unwrap()).unwrap().line, 2);
+//! ```
+//!
+//! From text to values: `preprocess` (includes, `$DEFINITIONS`, `@id` lines, `~SEQ`) gives lines, `lexer`
+//! cuts them into words and braces, `tree` into blocks with the help of the [`schema`], and `lower` types them.
+//!
+//! Features: `render` (default) prints findings with source excerpts; `serde` (default) ships the configuration.
+
+pub mod config;
+mod diagnostic;
+mod lexer;
+mod loader;
+mod lower;
+mod preprocess;
+#[cfg(feature = "render")]
+pub mod render;
+pub mod schema;
+mod source;
+mod tree;
+
+use std::path::Path;
+
+pub use config::Config;
+pub use diagnostic::{Class, Code, Diagnostic, Related, Severity, config_test_exit_code};
+pub use loader::{LoadError, Loader, MemoryLoader};
+pub use source::{FileId, Location, SourceFile, Sources, Span, Spanned};
+
+/// What a reading depends on beside the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The identity that `@id` lines are compared with and `${_INSTANCE}` gives: the node name up to its first dot unless set.
+    pub config_id: String,
+    /// Every check of included files is on (`--all-config`).
+    pub check_includes: bool,
+    /// Where the numbers of `${_RANDOM}` start.
+    pub random_seed: u64,
+    /// Bounds on what a file may make of itself.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { config_id: String::new(), check_includes: false, random_seed: 0, limits: Limits::default() }
+    }
+}
+
+/// Bounds on what a configuration may grow to. Reaching one is an error that refuses the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Files read, includes repeated; default 4,096.
+    pub files: usize,
+    /// Files inside each other; default 32.
+    pub include_depth: usize,
+    /// Bytes of all files together; default 64 MiB.
+    pub bytes: usize,
+    /// Lines after repetition and expansion; default 1,000,000.
+    pub lines: usize,
+    /// Bytes after repetition and expansion; default 128 MiB.
+    pub expanded_bytes: usize,
+    /// Bytes of one line after expansion; default 64 KiB. Lines as written may be longer.
+    pub line_bytes: usize,
+    /// Includes, definitions and repetitions inside each other; default 64.
+    pub expansion_depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            files: 4096,
+            include_depth: 32,
+            bytes: 64 << 20,
+            lines: 1_000_000,
+            expanded_bytes: 128 << 20,
+            line_bytes: 64 << 10,
+            expansion_depth: 64,
+        }
+    }
+}
+
+/// What leaving a keyword out can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Nothing that traffic would notice: identity, mail, monitoring, dump files.
+    None,
+    /// Who is active, how and where adverts travel, addresses, tables, tracking, what counts as up.
+    Traffic,
+}
+
+/// A keyword of the language that [`Config`] does not carry or that nothing acts on yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The keyword.
+    pub keyword: String,
+    /// The block that it stands in, as a path: `vrrp_instance/virtual_ipaddress`, empty for the top level.
+    pub block: String,
+    /// Where.
+    pub span: Span,
+    /// What leaving it out can do.
+    pub effect: Effect,
+}
+
+/// The outcome of a reading.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// What was understood.
+    pub config: Config,
+    /// Every finding, in the order of the files where it has a place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Every use of a known keyword that is not acted on.
+    pub unsupported: Vec<Unsupported>,
+    /// The files that were read.
+    pub sources: Sources,
+}
+
+impl Parsed {
+    /// Whether keepalived would refuse to start with these files.
+    pub fn refuses_start(&self) -> bool {
+        self.diagnostics.iter().any(|finding| finding.refuses_start)
+    }
+
+    /// Whether the main file could be read at all. Without it the daemon exits with 6, not 2.
+    pub fn main_file_read(&self) -> bool {
+        !self.sources.files().is_empty()
+    }
+}
+
+/// Reads `main` and what it includes.
+pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
+    let mut diagnostics = Vec::new();
+    let (sources, root) = preprocess::read(loader, main, options, &mut diagnostics);
+    let mut unsupported = Vec::new();
+    let config = lower::lower(&root, &mut diagnostics, &mut unsupported);
+    diagnostics.sort_by_key(|finding| finding.span);
+    unsupported.sort_by_key(|usage| usage.span);
+    Parsed { config, diagnostics, unsupported, sources }
+}
+
+/// Findings for every interface in `config` that does not exist. Each refuses the start, as in keepalived
+/// without `dynamic_interfaces`.
+pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
+    let missing = config.interfaces().filter(|(name, _, _)| !exists(name));
+    missing
+        .map(|(name, span, user)| {
+            let message = format!("WARNING - interface {name} {user} doesn't exist");
+            Diagnostic::error(Code::MissingInterface, Class::BadInterface, span, message)
+                .refusing()
+                .label("Non-existent interface specified in configuration")
+        })
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! Tree to typed configuration, one file for each top block.
+//!
+//! Every block has a table of [`Handler`]s: the words in it are those that are typed. A word without
+//! a handler, or whose row says that nothing acts on it yet, is listed as [`Unsupported`].
+
+mod checker;
+mod global;
+mod instance;
+mod script;
+mod value;
+mod virtual_server;
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::preprocess::missing_parameter;
+use crate::schema::{Kind, Row, Support, schema};
+use crate::source::Span;
+use crate::tree::Statement;
+use crate::{Effect, Unsupported};
+use global::Globals;
+use value::Numbers;
+
+/// Types a tree.
+pub(crate) fn lower(root: &[Statement], diagnostics: &mut Vec<Diagnostic>, unsupported: &mut Vec<Unsupported>) -> Config {
+    let mut context = Context { diagnostics, unsupported };
+    let mut draft = Draft::default();
+    context.visit(&mut draft, root, &[ROOT]);
+    let Draft { mut globals, instances, servers } = draft;
+    globals.resolve();
+    let vrrp_instances = instance::finish(&mut context, instances, &globals);
+    let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
+    Config { global: globals.defs, vrrp_instances, virtual_servers }
+}
+
+/// The blocks of the top level before settings of `global_defs` are applied to them.
+#[derive(Debug, Default)]
+struct Draft {
+    globals: Globals,
+    instances: Vec<instance::Draft>,
+    servers: Vec<virtual_server::Draft>,
+}
+
+const ROOT: &[Handler<Draft>] = &[
+    Handler("child_wait_time", |draft, context, statement| {
+        if let Some(seconds) = context.number(statement, "child_wait_time", 0..=u32::MAX) {
+            draft.globals.defs.child_wait_time = Duration::from_secs(seconds.into());
+        }
+    }),
+    Handler("global_defs", |draft, context, statement| context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])),
+    Handler("vrrp_instance", |draft, context, statement| {
+        let instance = instance::read(context, statement, &draft.instances);
+        draft.instances.extend(instance);
+    }),
+    Handler("virtual_server", |draft, context, statement| draft.servers.extend(virtual_server::read(context, statement))),
+];
+
+/// What one keyword does to the block that it stands in.
+struct Handler<T>(&'static str, fn(&mut T, &mut Context<'_>, &Statement));
+
+/// Where findings go.
+struct Context<'a> {
+    diagnostics: &'a mut Vec<Diagnostic>,
+    unsupported: &'a mut Vec<Unsupported>,
+}
+
+impl Context<'_> {
+    fn push(&mut self, finding: Diagnostic) {
+        self.diagnostics.push(finding);
+    }
+
+    fn error(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.push(Diagnostic::error(code, Class::General, span, message));
+    }
+
+    fn warning(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.push(Diagnostic::warning(code, Class::Warning, span, message));
+    }
+
+    /// Hands every line of a block of keywords to its handler.
+    fn visit<T>(&mut self, target: &mut T, body: &[Statement], tables: &[&[Handler<T>]]) {
+        for statement in body {
+            let Some(row) = statement.row else { continue };
+            if statement.arguments.len() < row.words {
+                let message = missing_parameter(&statement.keyword.text);
+                let finding = Diagnostic::error(Code::MissingParameter, Class::MissingParameter, statement.keyword.span, message);
+                self.push(finding.help(format!("{} {}", row.keyword, row.arguments)));
+                continue;
+            }
+            self.extra_words(statement, row);
+            if row.support != Support::Acted && !switched_off(statement, row) {
+                self.unsupported(row, &statement.keyword.text, statement.keyword.span);
+            }
+            if let Some(Handler(_, read)) = tables.iter().flat_map(|table| table.iter()).find(|handler| handler.0 == row.keyword) {
+                read(target, self, statement);
+            }
+        }
+    }
+
+    /// Words after a block's name.
+    fn extra_words(&mut self, statement: &Statement, row: &Row) {
+        let expected = if row.arguments.starts_with('{') { 0 } else { 1 };
+        if row.kind != Kind::Block || expected == 1 && !row.arguments.starts_with("<name>") {
+            return;
+        }
+        if let Some(extra) = statement.arguments.get(expected) {
+            let words: Vec<_> = statement.arguments.iter().skip(expected).map(|word| word.text.as_str()).collect();
+            let message = format!("Block {} has extra parameters {}", statement.keyword.text, words.join(" "));
+            self.push(Diagnostic::warning(Code::ExtraParameter, Class::General, extra.span, message));
+        }
+    }
+
+    /// Lists one use of a known word that is not acted on.
+    fn unsupported(&mut self, row: &Row, keyword: &str, span: Span) {
+        let effect = if row.support == Support::None { Effect::None } else { Effect::Traffic };
+        self.unsupported.push(Unsupported { keyword: keyword.to_owned(), block: row.block.to_owned(), span, effect });
+    }
+
+    /// Lists `word` where its row says that it is not acted on; whether the language knows it at all.
+    fn known_option(&mut self, block: &str, word: &str, span: Span) -> bool {
+        let Some(row) = schema().lookup(block, word) else {
+            return false;
+        };
+        if row.support != Support::Acted {
+            self.unsupported(row, word, span);
+        }
+        true
+    }
+}
+
+/// Whether a switch that is off by default is written as off, which is as good as absent.
+fn switched_off(statement: &Statement, row: &Row) -> bool {
+    let off = statement.arguments.first().is_some_and(|word| value::boolean(&word.text) == Some(false));
+    row.arguments == "[<bool>]" && row.default == "off" && off
+}
+
+#[cfg(test)]
+mod tests;

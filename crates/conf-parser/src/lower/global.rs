@@ -1,0 +1,218 @@
+//! `global_defs`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::value::{Numbers, integer, seconds};
+use super::{Context, Handler};
+use crate::config::{Garp, GlobalDefs, VrrpVersion};
+use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::tree::Statement;
+
+/// `global_defs`, with what instances and servers take over from it.
+#[derive(Debug, Default)]
+pub(super) struct Globals {
+    pub(super) defs: GlobalDefs,
+    /// The resolved `vrrp_garp_*` values.
+    pub(super) garp: Garp,
+    pub(super) garp_words: GarpWords,
+    pub(super) skip_check_adv_addr: bool,
+    pub(super) lower_prio_no_advert: bool,
+    pub(super) higher_prio_send_advert: bool,
+    pub(super) down_timer_adverts: Option<u8>,
+    pub(super) log_all_failures: bool,
+}
+
+/// The `garp_*` words of an instance, or the `vrrp_garp_*` words of `global_defs`.
+#[derive(Debug, Default)]
+pub(super) struct GarpWords {
+    pub(super) delay: Option<Duration>,
+    pub(super) repeat: Option<u32>,
+    pub(super) refresh: Option<Duration>,
+    pub(super) refresh_repeat: Option<u32>,
+    pub(super) lower_prio_delay: Option<Duration>,
+    pub(super) lower_prio_repeat: Option<u32>,
+}
+
+impl GarpWords {
+    /// Fills what was not written from `default`.
+    pub(super) fn or(&self, default: &Garp) -> Garp {
+        Garp {
+            delay: self.delay.unwrap_or(default.delay),
+            repeat: self.repeat.unwrap_or(default.repeat),
+            refresh: self.refresh.unwrap_or(default.refresh),
+            refresh_repeat: self.refresh_repeat.unwrap_or(default.refresh_repeat),
+            lower_prio_delay: self.lower_prio_delay.unwrap_or(default.lower_prio_delay),
+            lower_prio_repeat: self.lower_prio_repeat.unwrap_or(default.lower_prio_repeat),
+        }
+    }
+}
+
+/// Longest time in whole seconds that fits 32 bits of microseconds.
+pub(super) const MAX_TIMER_SECONDS: u32 = 4294;
+
+/// Longest time that fits 32 bits of microseconds.
+pub(super) const MAX_TIMER: Duration = Duration::from_micros(u32::MAX as u64);
+
+impl Globals {
+    /// Works out what depends on other values; call it once all blocks were read.
+    pub(super) fn resolve(&mut self) {
+        let words = &self.garp_words;
+        let default = Garp::default();
+        let base = Garp { lower_prio_delay: words.delay.unwrap_or(default.delay), lower_prio_repeat: words.repeat.unwrap_or(default.repeat), ..default };
+        self.garp = words.or(&base);
+    }
+
+    fn min_garp(&mut self) {
+        let words = &mut self.garp_words;
+        words.delay.get_or_insert(Duration::ZERO);
+        words.repeat.get_or_insert(1);
+        words.lower_prio_delay.get_or_insert(Duration::ZERO);
+        words.lower_prio_repeat.get_or_insert(1);
+    }
+}
+
+/// A number of repeats, of which 0 counts as 1.
+pub(super) fn repeats(context: &mut Context<'_>, statement: &Statement) -> Option<u32> {
+    let repeats = context.number(statement, &statement.keyword.text, 0..=u32::MAX)?;
+    if repeats == 0 {
+        let message = format!("{} must be greater than 0, setting to 1", statement.keyword.text);
+        context.warning(Code::AdjustedValue, statement.span(), message);
+    }
+    Some(repeats.max(1))
+}
+
+fn interval(context: &mut Context<'_>, statement: &Statement) -> Option<Duration> {
+    let word = statement.arguments.first()?;
+    let range = Duration::from_micros(1)..=MAX_TIMER;
+    // "0" is what tutorials write: keepalived complains and keeps its default, which is the same.
+    if seconds(&word.text, 6, &(Duration::ZERO..=Duration::ZERO)).is_ok() {
+        let message = format!("{} '{}' is invalid", statement.keyword.text, word.text);
+        context.push(Diagnostic::warning(Code::BadNumber, Class::General, word.span, message).help("0 is the default: leave the line out"));
+        return None;
+    }
+    context.time_with(statement, 6, range, |text| format!("{} '{text}' is invalid", statement.keyword.text))
+}
+
+fn group(context: &mut Context<'_>, statement: &Statement) -> Option<IpAddr> {
+    let word = statement.arguments.first()?;
+    let v4 = statement.keyword.text.ends_with('4');
+    let group = word.text.parse::<IpAddr>().ok().filter(|group| group.is_multicast() && group.is_ipv4() == v4);
+    if group.is_none() {
+        let message = format!("Configuration error: Cannot parse {} {}, keeping the default", statement.keyword.text, word.text);
+        context.error(Code::BadAddress, word.span, message);
+    }
+    group
+}
+
+pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
+    Handler("router_id", |globals, context, statement| globals.defs.router_id = context.text(statement)),
+    Handler("notification_email", |globals, context, statement| {
+        if statement.body.is_empty() {
+            context.warning(Code::BadGlobal, statement.keyword.span, "Warning - empty notification_email block");
+        }
+        let words = statement.body.iter().flat_map(|line| std::iter::once(&line.keyword).chain(&line.arguments));
+        globals.defs.notification_email.extend(words.map(|word| word.text.clone()));
+    }),
+    Handler("notification_email_from", |globals, context, statement| globals.defs.notification_email_from = context.text(statement)),
+    Handler("smtp_server", |globals, context, statement| {
+        globals.defs.smtp.server = context.text(statement);
+        if let Some(word) = statement.arguments.get(1) {
+            match integer(&word.text, &(1..=u16::MAX)) {
+                Ok(port) => globals.defs.smtp.port = port,
+                Err(wrong) => context.bad_number(word, wrong, format!("Invalid smtp server port '{}', using 25", word.text)),
+            }
+        }
+    }),
+    Handler("smtp_helo_name", |globals, context, statement| globals.defs.smtp.helo_name = context.text(statement)),
+    Handler("smtp_connect_timeout", |globals, context, statement| {
+        if let Some(timeout) = context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS) {
+            globals.defs.smtp.connect_timeout = timeout.max(Duration::from_secs(1));
+        }
+    }),
+    Handler("smtp_alert", |globals, context, statement| globals.defs.smtp.alert = context.switch(statement)),
+    Handler("smtp_alert_vrrp", |globals, context, statement| globals.defs.smtp.alert_vrrp = context.switch(statement)),
+    Handler("smtp_alert_checker", |globals, context, statement| globals.defs.smtp.alert_checker = context.switch(statement)),
+    Handler("no_email_faults", |globals, _, _| globals.defs.smtp.no_email_faults = true),
+    Handler("max_auto_priority", |globals, context, statement| {
+        globals.defs.max_auto_priority = match statement.arguments.is_empty() {
+            true => Some(99),
+            false => context.number(statement, "max_auto_priority", -1..=99i8).filter(|priority| *priority != 0),
+        };
+    }),
+    Handler("script_user", |globals, context, statement| globals.defs.script_user = context.script_user(&statement.arguments)),
+    Handler("enable_script_security", |globals, _, _| globals.defs.enable_script_security = true),
+    Handler("checker_log_all_failures", |globals, context, statement| {
+        globals.log_all_failures = context.switch(statement).unwrap_or(globals.log_all_failures);
+    }),
+    Handler("vrrp_mcast_group4", |globals, context, statement| {
+        if let Some(IpAddr::V4(group)) = group(context, statement) {
+            globals.defs.vrrp_mcast_group4 = group;
+        }
+    }),
+    Handler("vrrp_mcast_group6", |globals, context, statement| {
+        if let Some(IpAddr::V6(group)) = group(context, statement) {
+            globals.defs.vrrp_mcast_group6 = group;
+        }
+    }),
+    Handler("vrrp_version", |globals, context, statement| {
+        globals.defs.vrrp_version = version(context, statement, "").unwrap_or(globals.defs.vrrp_version);
+    }),
+    Handler("vrrp_garp_interval", |globals, context, statement| {
+        globals.defs.vrrp_garp_interval = interval(context, statement).unwrap_or(globals.defs.vrrp_garp_interval);
+    }),
+    Handler("vrrp_gna_interval", |globals, context, statement| {
+        globals.defs.vrrp_gna_interval = interval(context, statement).unwrap_or(globals.defs.vrrp_gna_interval);
+    }),
+    Handler("vrrp_garp_master_delay", |globals, context, statement| {
+        globals.garp_words.delay = context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(globals.garp_words.delay);
+    }),
+    Handler("vrrp_garp_master_repeat", |globals, context, statement| {
+        globals.garp_words.repeat = repeats(context, statement).or(globals.garp_words.repeat);
+    }),
+    Handler("vrrp_garp_master_refresh", |globals, context, statement| {
+        globals.garp_words.refresh = context.whole_seconds(statement, 0..=u32::MAX).or(globals.garp_words.refresh);
+    }),
+    Handler("vrrp_garp_master_refresh_repeat", |globals, context, statement| {
+        globals.garp_words.refresh_repeat = repeats(context, statement).or(globals.garp_words.refresh_repeat);
+    }),
+    Handler("vrrp_garp_lower_prio_delay", |globals, context, statement| {
+        globals.garp_words.lower_prio_delay = context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(globals.garp_words.lower_prio_delay);
+    }),
+    Handler("vrrp_garp_lower_prio_repeat", |globals, context, statement| {
+        let repeat = context.number(statement, "vrrp_garp_lower_prio_repeat", 0..=i32::MAX.unsigned_abs());
+        globals.garp_words.lower_prio_repeat = repeat.or(globals.garp_words.lower_prio_repeat);
+    }),
+    Handler("vrrp_min_garp", |globals, context, statement| {
+        if context.switch(statement) == Some(true) {
+            globals.min_garp();
+        }
+    }),
+    Handler("vrrp_skip_check_adv_addr", |globals, context, statement| {
+        globals.skip_check_adv_addr = context.switch(statement).unwrap_or(globals.skip_check_adv_addr);
+    }),
+    Handler("vrrp_lower_prio_no_advert", |globals, context, statement| {
+        globals.lower_prio_no_advert = context.switch(statement).unwrap_or(globals.lower_prio_no_advert);
+    }),
+    Handler("vrrp_higher_prio_send_advert", |globals, context, statement| {
+        globals.higher_prio_send_advert = context.switch(statement).unwrap_or(globals.higher_prio_send_advert);
+    }),
+    Handler("vrrp_down_timer_adverts", |globals, context, statement| {
+        globals.down_timer_adverts = context.number(statement, "vrrp_down_timer_adverts", 1..=100).or(globals.down_timer_adverts);
+    }),
+];
+
+/// `2` or `3`.
+pub(super) fn version(context: &mut Context<'_>, statement: &Statement, owner: &str) -> Option<VrrpVersion> {
+    let word = statement.arguments.first()?;
+    match word.text.as_str() {
+        "2" => Some(VrrpVersion::V2),
+        "3" => Some(VrrpVersion::V3),
+        text => {
+            let message = format!("{owner}Version {text} not valid! must be 2 or 3 - ignoring");
+            context.push(Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message));
+            None
+        }
+    }
+}
+

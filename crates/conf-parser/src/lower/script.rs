@@ -1,0 +1,50 @@
+//! Commands that are run, and whom they run as.
+
+use super::Context;
+use crate::config::{Script, ScriptUser};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::lexer::{Word, command};
+use crate::schema::schema;
+use crate::source::Spanned;
+use crate::tree::Statement;
+
+impl Context<'_> {
+    /// `USER [GROUP]`.
+    pub(super) fn script_user(&mut self, words: &[Word]) -> Option<Spanned<ScriptUser>> {
+        let (user, rest) = words.split_first()?;
+        let group = rest.first().map(|word| {
+            if word.text.starts_with(':')
+                && let Some(row) = schema().lookup("global_defs", "set_supplementary_groups")
+            {
+                self.unsupported(row, &word.text, word.span);
+            }
+            word.text.trim_start_matches(':').to_owned()
+        });
+        let group = group.filter(|group| !group.is_empty());
+        Some(Spanned::new(ScriptUser { user: user.text.clone(), group }, user.span))
+    }
+
+    /// `SCRIPT [USER [GROUP]]`: puts the script into `slot` unless there is one already.
+    pub(super) fn script(&mut self, owner: &str, slot: &mut Option<Spanned<Script>>, statement: &Statement) {
+        let Some((word, user)) = statement.arguments.split_first() else {
+            return;
+        };
+        if slot.is_some() {
+            let given: Vec<_> = statement.arguments.iter().map(|word| word.text.as_str()).collect();
+            let message = format!("{owner}{} script already specified - ignoring {}", statement.keyword.text, given.join(" "));
+            self.error(Code::ExtraParameter, statement.keyword.span, message);
+            return;
+        }
+        if word.text.contains(['“', '”', '‘', '’']) {
+            let message = format!("the command '{}' holds typographic quotation marks", word.text);
+            self.push(Diagnostic::note(Code::TypographicQuote, word.span, message).help("replace them by \" or '"));
+        }
+        let command = if word.quoted { command(&word.text) } else { command(&word.text.replace(' ', "\\ ")) };
+        if command.first().is_none_or(String::is_empty) {
+            self.error(Code::MissingParameter, word.span, format!("{owner}{} has no command - ignoring", statement.keyword.text));
+            return;
+        }
+        let user = self.script_user(user).map(|user| user.value);
+        *slot = Some(Spanned::new(Script { command, user }, word.span));
+    }
+}

@@ -1,0 +1,208 @@
+//! Numbers, times, switches and addresses as keepalived reads and complains about them.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::Context;
+use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::lexer::Word;
+use crate::source::Spanned;
+use crate::tree::Statement;
+
+/// A whole number in base 10.
+///
+/// # Errors
+///
+/// keepalived's words for what is wrong with it.
+pub(super) fn integer<T>(text: &str, range: &RangeInclusive<T>) -> Result<T, String>
+where
+    T: Copy + PartialOrd + Display + TryFrom<i64>,
+{
+    let unsigned = T::try_from(-1).is_err();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("invalid number '{text}'"));
+    }
+    if unsigned && text.starts_with('-') {
+        return Err(format!("negative number '{text}'"));
+    }
+    let value = text.parse::<i64>().ok().and_then(|value| T::try_from(value).ok());
+    value.filter(|value| range.contains(value)).ok_or_else(|| format!("number '{text}' outside range [{}, {}]", range.start(), range.end()))
+}
+
+/// A time in seconds with up to `places` decimals; more are rounded half up, with a finding.
+///
+/// # Errors
+///
+/// keepalived's words for what is wrong with it.
+pub(super) fn seconds(text: &str, places: usize, range: &RangeInclusive<Duration>) -> Result<(Duration, Option<String>), String> {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    if let Some(rest) = digits.strip_prefix('-').filter(|rest| rest.starts_with(|char: char| char.is_ascii_digit())) {
+        return Err(format!("negative number '-{rest}'"));
+    }
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() && fraction.is_empty() || !number(whole) || !number(fraction) {
+        return Err(format!("invalid number '{text}'"));
+    }
+    let outside = || format!("number '{text}' outside range [{}, {}]", range.start().as_secs_f64(), range.end().as_secs_f64());
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| outside())? };
+    let digit = |at: usize| u64::from(fraction.as_bytes().get(at).map_or(0, |byte| byte - b'0'));
+    let mut micros = (0..6).fold(0, |micros, at| micros * 10 + if at < places { digit(at) } else { 0 });
+    let mut complaint = None;
+    if fraction.len() > places {
+        complaint = Some(format!("number '{text}' has too many decimal places"));
+        if digit(places) >= 5 {
+            micros += 10u64.pow(6u32.saturating_sub(u32::try_from(places).unwrap_or(6)));
+        }
+    }
+    let value = Duration::from_secs(whole).saturating_add(Duration::from_micros(micros));
+    if range.contains(&value) { Ok((value, complaint)) } else { Err(outside()) }
+}
+
+/// A switch value.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" | "on" | "yes" => Some(true),
+        "false" | "off" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// Numbers of any width.
+pub(super) trait Numbers {
+    /// The number after a keyword; without one that can be used there is a finding whose message starts with `what`.
+    fn number<T>(&mut self, statement: &Statement, what: &str, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: Copy + PartialOrd + Display + TryFrom<i64>;
+}
+
+impl Numbers for Context<'_> {
+    fn number<T>(&mut self, statement: &Statement, what: &str, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: Copy + PartialOrd + Display + TryFrom<i64>,
+    {
+        let word = statement.arguments.first()?;
+        match integer(&word.text, &range) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.bad_number(word, wrong, format!("{what} '{}' is invalid - ignoring", word.text));
+                None
+            }
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Reports a number that cannot be used.
+    pub(super) fn bad_number(&mut self, word: &Word, wrong: String, message: impl Into<String>) {
+        self.push(Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message).label(wrong));
+    }
+
+    /// The time after a keyword, in seconds with up to six decimals.
+    pub(super) fn time(&mut self, statement: &Statement, what: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        self.time_with(statement, 6, range, |text| format!("{what} '{text}' is invalid - ignoring"))
+    }
+
+    /// The time after a keyword; a value that cannot be used is reported in the words that `message` gives for it.
+    pub(super) fn time_with(
+        &mut self,
+        statement: &Statement,
+        places: usize,
+        range: RangeInclusive<Duration>,
+        message: impl FnOnce(&str) -> String,
+    ) -> Option<Duration> {
+        let word = statement.arguments.first()?;
+        match seconds(&word.text, places, &range) {
+            Ok((value, complaint)) => {
+                if let Some(complaint) = complaint {
+                    self.push(Diagnostic::warning(Code::BadNumber, Class::InvalidNumber, word.span, complaint));
+                }
+                Some(value)
+            }
+            Err(wrong) => {
+                self.bad_number(word, wrong, message(&word.text));
+                None
+            }
+        }
+    }
+
+    /// Whole seconds after a keyword.
+    pub(super) fn whole_seconds(&mut self, statement: &Statement, range: RangeInclusive<u32>) -> Option<Duration> {
+        let seconds = self.number(statement, &statement.keyword.text, range)?;
+        Some(Duration::from_secs(seconds.into()))
+    }
+
+    /// The switch after a keyword; on where no value is given.
+    pub(super) fn switch(&mut self, statement: &Statement) -> Option<bool> {
+        let Some(word) = statement.arguments.first() else {
+            return Some(true);
+        };
+        let value = boolean(&word.text);
+        if value.is_none() {
+            let message = format!("Invalid {} value '{}' specified - ignoring", statement.keyword.text, word.text);
+            let finding = Diagnostic::error(Code::BadBoolean, Class::General, word.span, message);
+            self.push(finding.help("one of true, on, yes, false, off, no, in lower case"));
+        }
+        value
+    }
+
+    /// The address after a keyword.
+    pub(super) fn address(&mut self, statement: &Statement) -> Option<Spanned<IpAddr>> {
+        let word = statement.arguments.first()?;
+        let address = word.text.parse().ok().map(|address| Spanned::new(address, word.span));
+        if address.is_none() {
+            self.error(Code::BadAddress, word.span, format!("invalid {} address {} - ignoring", statement.keyword.text, word.text));
+        }
+        address
+    }
+
+    /// The text after a keyword.
+    pub(super) fn text(&mut self, statement: &Statement) -> Option<String> {
+        statement.arguments.first().map(|word| word.text.clone())
+    }
+
+    /// An interface name after a keyword; the kernel allows 15 bytes.
+    pub(super) fn interface(&mut self, word: &Word) -> Option<Spanned<String>> {
+        if word.text.len() > 15 || word.text.is_empty() {
+            self.error(Code::BadWord, word.span, format!("interface name '{}' must have 1 to 15 characters - ignoring", word.text));
+            return None;
+        }
+        Some(Spanned::new(word.text.clone(), word.span))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers() {
+        assert_eq!(integer("5", &(1..=255u8)), Ok(5));
+        assert_eq!(integer("-5", &(-253..=253)), Ok(-5));
+        assert_eq!(integer("300", &(1..=255u8)).unwrap_err(), "number '300' outside range [1, 255]");
+        assert_eq!(integer("0", &(1..=255u8)).unwrap_err(), "number '0' outside range [1, 255]");
+        assert_eq!(integer("-1", &(0..=255u8)).unwrap_err(), "negative number '-1'");
+        assert_eq!(integer("100;", &(1..=255u8)).unwrap_err(), "invalid number '100;'");
+        assert_eq!(integer("", &(1..=255u8)).unwrap_err(), "invalid number ''");
+        assert_eq!(integer("99999999999999999999", &(0..=5u32)).unwrap_err(), "number '99999999999999999999' outside range [0, 5]");
+    }
+
+    #[test]
+    fn times() {
+        let any = Duration::ZERO..=Duration::MAX;
+        let read = |text, places| seconds(text, places, &any).map(|(value, complaint)| (value.as_micros(), complaint.is_some()));
+        assert_eq!(read("1", 6), Ok((1_000_000, false)));
+        assert_eq!(read("0.25", 6), Ok((250_000, false)));
+        assert_eq!(read(".5", 6), Ok((500_000, false)));
+        assert_eq!(read("1.255", 2), Ok((1_260_000, true)));
+        assert_eq!(read("0.0000005", 6), Ok((1, true)));
+        assert_eq!(read("1s", 6), Err("invalid number '1s'".to_owned()));
+        assert_eq!(read(".", 6), Err("invalid number '.'".to_owned()));
+        assert_eq!(read("-6", 6), Err("negative number '-6'".to_owned()));
+        let short = Duration::from_millis(10)..=Duration::from_secs(255);
+        assert_eq!(seconds("300", 6, &short).unwrap_err(), "number '300' outside range [0.01, 255]");
+    }
+}

@@ -1,0 +1,111 @@
+//! `~SEQ(var, start, step, end) text` and `~LST(var, value, …) text`.
+
+use super::definition::name_len;
+use crate::lexer::{Line, is_blank};
+
+/// The definitions of one round.
+type Round = Vec<(String, Vec<u8>)>;
+
+/// Parts a line into `~SEQ(…)` or `~LST(…)` and the text that it repeats.
+pub(super) fn split(line: &Line) -> Result<(Line, Line), String> {
+    let end = line.text().iter().position(|byte| *byte == b')').ok_or("the ')' of ~SEQ or ~LST is missing")?;
+    Ok((line.slice(0..end + 1), line.slice(end + 1..line.text().len())))
+}
+
+/// The rounds of a head whose references are resolved; at most `limit`, computed as they are asked for.
+pub(super) fn rounds(head: &Line, limit: usize) -> Result<Box<dyn Iterator<Item = Round>>, String> {
+    let text = String::from_utf8_lossy(head.text()).into_owned();
+    let (word, inner) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or("'(' is missing")?;
+    match word.trim() {
+        "~SEQ" => sequence(inner, false, limit),
+        "~SEQx" => sequence(inner, true, limit),
+        "~LST" => list(inner).map(|rounds| Box::new(rounds.into_iter()) as Box<_>),
+        other => Err(format!("'{other}' is neither ~SEQ, ~SEQx nor ~LST")),
+    }
+}
+
+fn sequence(inner: &str, hex: bool, limit: usize) -> Result<Box<dyn Iterator<Item = Round>>, String> {
+    let mut words = inner.split(',').map(str::trim);
+    let name = name(words.next().unwrap_or_default())?;
+    let numbers = words.map(number).collect::<Result<Vec<_>, _>>()?;
+    let toward = |start: i64, end: i64| if end < start { -1 } else { 1 };
+    let (start, step, end) = match numbers.as_slice() {
+        [end] if *end < 0 => (-1, -1, *end),
+        [end] => (1, 1, *end),
+        [start, end] => (*start, toward(*start, *end), *end),
+        [start, step, end] => (*start, *step, *end),
+        _ => return Err("~SEQ takes a name and one to three numbers".to_owned()),
+    };
+    if step == 0 || (step > 0) != (end >= start) && start != end {
+        return Err(format!("~SEQ from {start} never reaches {end} in steps of {step}"));
+    }
+    if hex && start.min(end) < 0 {
+        return Err("~SEQx takes no negative numbers".to_owned());
+    }
+    let count = usize::try_from((end - start) / step).unwrap_or(usize::MAX).saturating_add(1);
+    if count > limit {
+        return Err(format!("~SEQ gives {count} rounds, more than the {limit} lines that may still come"));
+    }
+    let values = (0..).map_while(move |round: i64| {
+        let value = start + round * step;
+        (if step > 0 { value <= end } else { value >= end }).then_some(value)
+    });
+    Ok(Box::new(values.map(move |value| {
+        let value = if hex { format!("{value:x}") } else { value.to_string() };
+        vec![(name.clone(), value.into_bytes())]
+    })))
+}
+
+/// A number whose base is told by its prefix, within ±2^32 so that no sum overflows.
+fn number(word: &str) -> Result<i64, String> {
+    let (negative, digits) = word.strip_prefix('-').map_or((false, word), |digits| (true, digits));
+    let (base, digits) = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        Some(hex) => (16, hex),
+        None if digits.len() > 1 && digits.starts_with('0') => (8, digits),
+        None => (10, digits),
+    };
+    let value = u32::from_str_radix(digits, base).map_err(|_| format!("invalid number '{word}'"))?;
+    Ok(if negative { -i64::from(value) } else { i64::from(value) })
+}
+
+fn name(word: &str) -> Result<String, String> {
+    if word.is_empty() || name_len(word.as_bytes()) != word.len() {
+        return Err(format!("'{word}' is not a name"));
+    }
+    Ok(word.to_owned())
+}
+
+fn list(inner: &str) -> Result<Vec<Round>, String> {
+    let mut groups = groups(inner)?.into_iter();
+    let names = groups.next().unwrap_or_default().into_iter().map(|word| name(&word)).collect::<Result<Vec<_>, _>>()?;
+    groups
+        .map(|values| {
+            if values.len() > names.len() {
+                return Err(format!("~LST has {} values for {} names", values.len(), names.len()));
+            }
+            let values = values.into_iter().chain(std::iter::repeat(String::new()));
+            Ok(names.iter().cloned().zip(values.map(String::into_bytes)).collect())
+        })
+        .collect()
+}
+
+/// `a,{b,c},d` as `[[a], [b, c], [d]]`; a quoted value may hold commas.
+fn groups(inner: &str) -> Result<Vec<Vec<String>>, String> {
+    let mut groups = vec![vec![String::new()]];
+    let (mut braced, mut quoted) = (false, false);
+    for char in inner.chars() {
+        match char {
+            '"' => quoted = !quoted,
+            '{' if !quoted && !braced => braced = true,
+            '}' if !quoted && braced => braced = false,
+            ',' if !quoted && !braced => groups.push(vec![String::new()]),
+            ',' if !quoted => groups.last_mut().into_iter().for_each(|group| group.push(String::new())),
+            char => groups.last_mut().and_then(|group| group.last_mut()).into_iter().for_each(|word| word.push(char)),
+        }
+    }
+    if braced || quoted {
+        return Err("'}' or '\"' is missing in ~LST".to_owned());
+    }
+    let trim = |word: String| word.trim_matches(|char: char| u8::try_from(char).is_ok_and(is_blank)).to_owned();
+    Ok(groups.into_iter().map(|group| group.into_iter().map(trim).collect()).collect())
+}

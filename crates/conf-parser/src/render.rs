@@ -1,0 +1,192 @@
+//! Findings as text: with an excerpt of the source, or on one line.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Patch, Renderer, Snippet};
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::source::{Sources, Span};
+
+/// Longest line that is shown whole; of longer ones only the part around the place.
+const MAX_LINE: usize = 400;
+
+/// The finding with the lines that it is about, as rustc shows its own; several lines of text, with a final newline.
+///
+/// Only the lines that are shown are looked at, so that many findings in a large file stay cheap.
+///
+/// `color` puts ANSI colours into the text.
+pub fn excerpt(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> String {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.as_str()));
+    let mut notes = Vec::new();
+    if let Some(span) = diagnostic.span {
+        let label = diagnostic.label.as_deref();
+        group = match View::new(sources, span) {
+            Some(view) => group.element(view.snippet(label)),
+            None => group,
+        };
+        for related in &diagnostic.related {
+            match View::new(sources, related.span) {
+                Some(view) => group = group.element(view.context(&related.message)),
+                None => notes.push(related.message.as_str()),
+            }
+        }
+    }
+    for note in notes {
+        group = group.element(Level::NOTE.message(note));
+    }
+    let mut report = vec![];
+    match (&diagnostic.help, suggestion(diagnostic, sources)) {
+        (Some(help), Some((view, text))) => {
+            report.push(group);
+            let patch = Patch::new(view.place.clone(), text);
+            report.push(Group::with_title(Level::HELP.secondary_title(help.as_str())).element(view.source().patch(patch)));
+        }
+        (Some(help), None) => report.push(group.element(Level::HELP.message(help.as_str()))),
+        (None, _) => report.push(group),
+    }
+    let renderer = match color {
+        Color::Ansi => Renderer::styled(),
+        Color::None => Renderer::plain(),
+    };
+    let mut text = renderer.render(&report);
+    text.push('\n');
+    text
+}
+
+/// Whether an excerpt is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// ANSI escape sequences.
+    Ansi,
+    /// Plain text.
+    None,
+}
+
+/// The finding on one line: `file:line:col: severity: message (what is wrong) [code]`.
+pub fn line(diagnostic: &Diagnostic, sources: &Sources) -> String {
+    let mut text = String::new();
+    if let Some(location) = diagnostic.span.and_then(|span| sources.location(span)) {
+        let _ = write!(text, "{location}: ");
+    }
+    let _ = write!(text, "{}: {}", diagnostic.severity, diagnostic.message);
+    if let Some(label) = &diagnostic.label {
+        let _ = write!(text, " ({label})");
+    }
+    if let Some(help) = &diagnostic.help {
+        let _ = write!(text, " - {help}");
+    }
+    let _ = write!(text, " [{}]", diagnostic.code);
+    text
+}
+
+/// The finding as keepalived logs it: `(Line N) message`, or `(FILE: Line N) message` when several files were read.
+pub fn log_line(diagnostic: &Diagnostic, sources: &Sources) -> String {
+    match diagnostic.span.and_then(|span| sources.location(span)) {
+        None => diagnostic.message.clone(),
+        Some(place) if sources.files().len() > 1 => format!("({}: Line {}) {}", place.path.display(), place.line, diagnostic.message),
+        Some(place) => format!("(Line {}) {}", place.line, diagnostic.message),
+    }
+}
+
+/// The lines around one place.
+struct View<'a> {
+    path: String,
+    first_line: usize,
+    text: &'a str,
+    /// The place inside `text`.
+    place: Range<usize>,
+}
+
+impl<'a> View<'a> {
+    fn new(sources: &'a Sources, span: Span) -> Option<Self> {
+        let file = sources.file(span.file)?;
+        let first_line = file.line(span.start);
+        let last_line = file.line(span.end.saturating_sub(1).max(span.start));
+        let (mut start, mut end) = (file.line_range(first_line).0, file.line_range(last_line).1);
+        let (from, to) = (span.start as usize, (span.end as usize).min(end));
+        if end - start > MAX_LINE {
+            start = start.max(boundary(file.text(), from.saturating_sub(MAX_LINE / 4)));
+            end = end.min(boundary(file.text(), start + MAX_LINE));
+        }
+        let place = from - start..to.clamp(from, end.max(from)) - start;
+        let text = file.text().get(start..end)?;
+        let place = place.start.min(text.len())..place.end.min(text.len());
+        Some(Self { path: file.path().display().to_string(), first_line, text, place })
+    }
+
+    fn annotated(self, annotation: Annotation<'a>) -> Snippet<'a, Annotation<'a>> {
+        Snippet::source(self.text).path(self.path).line_start(self.first_line).annotation(annotation)
+    }
+
+    fn snippet(self, label: Option<&'a str>) -> Snippet<'a, Annotation<'a>> {
+        let annotation = AnnotationKind::Primary.span(self.place.clone());
+        self.annotated(match label {
+            Some(label) => annotation.label(label),
+            None => annotation,
+        })
+    }
+
+    fn context(self, label: &'a str) -> Snippet<'a, Annotation<'a>> {
+        let annotation = AnnotationKind::Context.span(self.place.clone()).label(label);
+        self.annotated(annotation)
+    }
+
+    fn source(&self) -> Snippet<'a, Patch<'a>> {
+        Snippet::source(self.text).path(self.path.clone()).line_start(self.first_line)
+    }
+}
+
+/// The last place at or before `at` where a character starts.
+fn boundary(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+fn suggestion<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Option<(View<'a>, &'a str)> {
+    let view = View::new(sources, diagnostic.span?)?;
+    Some((view, diagnostic.replacement.as_deref()?)).filter(|(view, _)| !view.place.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{MemoryLoader, Options, parse};
+
+    fn findings(text: &str) -> (Vec<Diagnostic>, Sources) {
+        let parsed = parse(&MemoryLoader::new([("k.conf", text)]), Path::new("k.conf"), &Options::default());
+        (parsed.diagnostics, parsed.sources)
+    }
+
+    #[test]
+    fn one_line_names_the_place() {
+        let (found, sources) = findings("global_defs {\n  vrrp_garp_intervall 1\n}\n");
+        assert_eq!(line(&found[0], &sources), "k.conf:2:3: error: Unknown keyword 'vrrp_garp_intervall' - did you mean 'vrrp_garp_interval'? [K0101]");
+        assert_eq!(log_line(&found[0], &sources), "(Line 2) Unknown keyword 'vrrp_garp_intervall'");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let (found, sources) = findings(&format!("global_defs {{ {} é foo }}", "é ".repeat(5000)));
+        assert!(excerpt(&found[0], &sources, Color::None).len() < 1000);
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn every_span_can_be_shown() {
+        let (found, sources) = findings("é\n}\n\"\n");
+        for start in 0..8 {
+            for end in start..9 {
+                let finding = Diagnostic { span: Some(Span { start, end, ..Span::default() }), ..found[0].clone() };
+                assert!(excerpt(&finding, &sources, Color::None).contains("Unknown keyword"));
+            }
+        }
+    }
+}

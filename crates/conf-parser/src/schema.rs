@@ -1,0 +1,238 @@
+//! Every word of the language as a table: blocks, keywords, their options, defaults and ranges.
+//!
+//! The table itself is `schema/keywords.tsv`, one row per word, tab-separated:
+//!
+//! | column | holds |
+//! |---|---|
+//! | block | path of the block, or of the keyword whose line an option belongs to; empty = top level, `syntax` = everywhere |
+//! | keyword | the word; in angle brackets a value that has no word of its own |
+//! | kind | `block`, `keyword`, `option` or `syntax` |
+//! | words | how many words must follow on the line |
+//! | arguments | what follows: `<x>` a value, `[x]` may be left out, `a\|b` one of them, `...` may repeat |
+//! | default | what holds when the word is absent; the name of another keyword means its value |
+//! | range | unit, range (both ends included), conditions |
+//! | area | `global`, `vrrp`, `lvs`, `bfd`, `script`, `snmp`, `dbus` or `process` |
+//! | since | first keepalived release with it where later than 2.2.7 |
+//! | support | `acted`, or what leaving it out can do: `none` or `traffic` |
+//! | doc | one line of explanation |
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+static TABLE: &str = include_str!("schema/keywords.tsv");
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::read);
+
+/// What a word is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Opens a braced body.
+    Block,
+    /// Starts a line in its block.
+    Keyword,
+    /// A word or value inside such a line, or a line of a list.
+    Option,
+    /// Part of the line syntax.
+    Syntax,
+}
+
+/// Whether the typed configuration carries a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Support {
+    /// It is typed and acted on.
+    Acted,
+    /// It is not acted on, which traffic does not notice.
+    None,
+    /// It is not acted on, which can change who is active, where packets go, or what counts as up.
+    Traffic,
+}
+
+/// One word of the language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Row {
+    /// Path of the block that it stands in; empty = top level, `syntax` = everywhere.
+    pub block: &'static str,
+    /// The word; in angle brackets a value that has no word of its own.
+    pub keyword: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// How many words must follow on the line.
+    pub words: usize,
+    /// What follows.
+    pub arguments: &'static str,
+    /// What holds when it is absent.
+    pub default: &'static str,
+    /// Unit, range and conditions.
+    pub range: &'static str,
+    /// The part of the program that it concerns.
+    pub area: &'static str,
+    /// First keepalived release with it where later than 2.2.7.
+    pub since: &'static str,
+    /// Whether it is acted on.
+    pub support: Support,
+    /// One line of explanation.
+    pub doc: &'static str,
+}
+
+impl Row {
+    /// Path of the block that this word opens.
+    pub fn path(&self) -> String {
+        if self.block.is_empty() { self.keyword.to_owned() } else { format!("{}/{}", self.block, self.keyword) }
+    }
+
+    /// Whether its value is a command line, which is cut by richer rules than other lines.
+    pub fn is_script(&self) -> bool {
+        self.arguments.contains("<script>") || self.keyword == "regex"
+    }
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Schema {
+    rows: Vec<Row>,
+    index: HashMap<(&'static str, &'static str), usize>,
+    /// Path of each block, with whether its lines are a list of values.
+    blocks: HashMap<String, bool>,
+}
+
+/// The table of every word.
+pub fn schema() -> &'static Schema {
+    &SCHEMA
+}
+
+impl Schema {
+    fn read() -> Self {
+        let rows: Vec<Row> = TABLE.lines().filter(|line| !line.starts_with("# block")).map(read_row).collect();
+        let index = rows.iter().enumerate().map(|(at, row)| ((row.block, row.keyword), at)).collect();
+        let has_keywords = |path: &str| rows.iter().any(|row| row.block == path && matches!(row.kind, Kind::Block | Kind::Keyword));
+        let blocks = rows.iter().filter(|row| row.kind == Kind::Block).map(|row| (row.path(), !has_keywords(&row.path()))).collect();
+        Self { rows, index, blocks }
+    }
+
+    /// Every row, grouped by block.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The row of `keyword` in `block`.
+    pub fn lookup(&self, block: &str, keyword: &str) -> Option<&Row> {
+        self.index.get(&(block, keyword)).and_then(|at| self.rows.get(*at))
+    }
+
+    /// The row of a word that starts a line in `block`.
+    pub(crate) fn statement(&self, block: &str, keyword: &str) -> Option<&Row> {
+        self.lookup(block, keyword).filter(|row| matches!(row.kind, Kind::Block | Kind::Keyword))
+    }
+
+    /// Whether the lines of the block at `path` are values, such as addresses, not keywords.
+    pub fn is_list(&self, path: &str) -> bool {
+        self.blocks.get(path).copied().unwrap_or(false)
+    }
+
+    /// The words that may start a line in `block`.
+    pub fn words(&self, block: &str) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.block == block && matches!(row.kind, Kind::Block | Kind::Keyword))
+    }
+
+    /// The blocks in which `keyword` may start a line.
+    pub fn homes(&self, keyword: &str) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.keyword == keyword && matches!(row.kind, Kind::Block | Kind::Keyword))
+    }
+
+    /// The word of `block` that another block's `word` is an old name of.
+    pub(crate) fn alias(&self, block: &str, word: &str) -> Option<&'static str> {
+        let names = self.homes(word).filter_map(|row| row.doc.strip_prefix("alias of ")?.split([',', ' ']).next());
+        names.filter_map(|name| self.statement(block, name)).map(|row| row.keyword).next()
+    }
+
+    /// The word of `block` that is written most like `word`, if any is close enough to be meant.
+    pub fn nearest(&self, block: &str, word: &str) -> Option<&'static str> {
+        nearest(word, self.words(block).map(|row| row.keyword))
+    }
+}
+
+/// The candidate most like `word`, if it is close enough to be meant.
+pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let score = |candidate: &str| strsim::jaro_winkler(&word.to_ascii_lowercase(), &candidate.to_ascii_lowercase());
+    let best = candidates.map(|candidate| (score(candidate), candidate)).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(score, _)| *score >= 0.85).map(|(_, candidate)| candidate)
+}
+
+fn read_row(line: &'static str) -> Row {
+    let mut fields = line.split('\t');
+    let mut next = || fields.next().unwrap_or_default();
+    Row {
+        block: next(),
+        keyword: next(),
+        kind: match next() {
+            "block" => Kind::Block,
+            "keyword" => Kind::Keyword,
+            "option" => Kind::Option,
+            _ => Kind::Syntax,
+        },
+        words: next().parse().unwrap_or(0),
+        arguments: next(),
+        default: next(),
+        range: next(),
+        area: next(),
+        since: next(),
+        support: match next() {
+            "acted" => Support::Acted,
+            "none" => Support::None,
+            _ => Support::Traffic,
+        },
+        doc: next(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_well_formed() {
+        let lines: Vec<_> = TABLE.lines().skip(1).collect();
+        assert_eq!(lines.len(), 1113);
+        for line in lines {
+            let fields: Vec<_> = line.split('\t').collect();
+            assert_eq!(fields.len(), 11, "{line}");
+            assert!(["block", "keyword", "option", "syntax"].contains(&fields[2]), "{line}");
+            assert!(fields[3].parse::<usize>().is_ok(), "{line}");
+            assert!(["acted", "none", "traffic"].contains(&fields[9]), "{line}");
+            assert!(!fields[10].is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_word_is_listed_twice() {
+        assert_eq!(schema().index.len(), schema().rows().len());
+    }
+
+    #[test]
+    fn every_block_path_leads_to_a_block() {
+        for row in schema().rows().iter().filter(|row| !row.block.is_empty() && row.kind != Kind::Option && row.kind != Kind::Syntax) {
+            assert!(schema().blocks.contains_key(row.block), "{}", row.block);
+        }
+    }
+
+    #[test]
+    fn lists_are_told_from_blocks_of_keywords() {
+        assert!(schema().is_list("vrrp_instance/virtual_ipaddress"));
+        assert!(schema().is_list("virtual_server_group"));
+        assert!(schema().is_list("global_defs/notification_email"));
+        assert!(!schema().is_list("vrrp_instance"));
+        assert!(!schema().is_list("virtual_server/real_server/HTTP_GET/url"));
+    }
+
+    #[test]
+    fn near_misses() {
+        assert_eq!(schema().nearest("vrrp_instance", "virtual_routerid"), Some("virtual_router_id"));
+        assert_eq!(schema().nearest("", "vrrp_instanse"), Some("vrrp_instance"));
+        assert_eq!(schema().nearest("vrrp_instance", "Priority"), Some("priority"));
+        assert_eq!(schema().nearest("vrrp_instance", "quux"), None);
+    }
+}

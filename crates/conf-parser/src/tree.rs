@@ -1,0 +1,285 @@
+//! Blocks and keywords, not yet typed. Blocks of unknown keywords are skipped as a unit.
+
+use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::lexer::{Line, Part, Word, parts, script_words, words};
+use crate::schema::{Kind, Row, schema};
+use crate::source::Span;
+
+/// One line: a keyword with its values, or a line of a list.
+#[derive(Debug, Clone)]
+pub(crate) struct Statement {
+    /// The first word of the line.
+    pub(crate) keyword: Word,
+    /// The words after it.
+    pub(crate) arguments: Vec<Word>,
+    /// The keyword's row; none in a list.
+    pub(crate) row: Option<&'static Row>,
+    /// The braced body, where the keyword opens one.
+    pub(crate) body: Vec<Statement>,
+}
+
+impl Statement {
+    /// Where keyword and values stand.
+    pub(crate) fn span(&self) -> Span {
+        self.arguments.last().map_or(self.keyword.span, |last| self.keyword.span.to(last.span))
+    }
+}
+
+/// A block that is being read.
+#[derive(Debug)]
+struct Open {
+    /// Path of the block.
+    path: String,
+    /// What opened it; its body grows here.
+    statement: Statement,
+    /// Whether its `{` was seen.
+    braced: bool,
+}
+
+/// Builds the tree from lines.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    root: Vec<Statement>,
+    open: Vec<Open>,
+    /// The body of an unknown keyword is being skipped.
+    skipping: Option<Skip>,
+    /// The last line was an unknown keyword without `{`: the next line's `{` would be its own.
+    after_unknown: Option<Span>,
+    /// Unknown keywords so far; only the first ones get a suggestion, which takes time to find.
+    unknown: usize,
+}
+
+const MAX_SUGGESTIONS: usize = 200;
+
+#[derive(Debug)]
+struct Skip {
+    depth: usize,
+    keyword: Span,
+}
+
+impl Builder {
+    /// Takes the next line.
+    pub(crate) fn line(&mut self, line: &Line, diagnostics: &mut Vec<Diagnostic>) {
+        if line.has_open_quote() {
+            let text: String = String::from_utf8_lossy(line.text()).trim().chars().take(1024).collect();
+            let finding = Diagnostic::error(Code::UnmatchedQuote, Class::UnmatchedQuote, line.whole(), format!("Unterminated quote '{text}'"));
+            diagnostics.push(finding.label("Unmatched quote").help("a quoted text ends on the line on which it starts"));
+        }
+        for part in parts(line) {
+            match (part, &mut self.skipping) {
+                (Part::Open(_), Some(skip)) => skip.depth += 1,
+                (Part::Close(_), Some(skip)) => {
+                    skip.depth -= 1;
+                    if skip.depth == 0 {
+                        self.skipping = None;
+                    }
+                }
+                (Part::Text(_), Some(_)) => {}
+                (Part::Open(at), None) => self.open_brace(line.span(at..at + 1), diagnostics),
+                (Part::Close(at), None) => self.close_brace(line.span(at..at + 1), diagnostics),
+                (Part::Text(range), None) => self.text(line, range, diagnostics),
+            }
+        }
+    }
+
+    /// Ends the reading; what is still open is reported.
+    pub(crate) fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) -> Vec<Statement> {
+        self.settle_missing_brace(diagnostics);
+        let unclosed = self.open.len() + self.skipping.as_ref().map_or(0, |skip| skip.depth);
+        let innermost = self.skipping.as_ref().map(|skip| skip.keyword).or_else(|| self.open.last().map(|open| open.statement.keyword.span));
+        if let Some(span) = innermost {
+            let message = format!("There are {unclosed} missing '}}'s or extra '{{'s");
+            let mut finding = Diagnostic::error(Code::MissingClosingBrace, Class::MissingClosingBrace, span, message).label("this block is never closed");
+            for open in self.open.iter().rev().filter(|open| open.statement.keyword.span != span) {
+                finding = finding.related(open.statement.keyword.span, "nor is this one");
+            }
+            diagnostics.push(finding);
+        }
+        while !self.open.is_empty() {
+            self.close();
+        }
+        self.root
+    }
+
+    fn path(&self) -> &str {
+        self.open.last().map_or("", |open| open.path.as_str())
+    }
+
+    fn text(&mut self, line: &Line, range: std::ops::Range<usize>, diagnostics: &mut Vec<Diagnostic>) {
+        self.settle_missing_brace(diagnostics);
+        self.after_unknown = None;
+        let mut found = words(line, range.clone());
+        if found.is_empty() {
+            return;
+        }
+        let path = self.path();
+        if schema().is_list(path) {
+            let keyword = found.remove(0);
+            self.push(Statement { keyword, arguments: found, row: None, body: Vec::new() });
+            return;
+        }
+        let Some(row) = found.first().and_then(|word| schema().statement(path, &word.text)) else {
+            let keyword = found.remove(0);
+            let finding = unknown_keyword(&keyword);
+            diagnostics.push(if self.unknown < MAX_SUGGESTIONS { suggest(finding, path, &keyword) } else { finding });
+            self.unknown += 1;
+            self.after_unknown = Some(keyword.span);
+            return;
+        };
+        if row.is_script() {
+            found = script_words(line, range);
+        }
+        let keyword = found.remove(0);
+        let statement = Statement { keyword, arguments: found, row: Some(row), body: Vec::new() };
+        if row.kind == Kind::Block {
+            let path = row.path();
+            self.open.push(Open { path, statement, braced: false });
+        } else {
+            self.push(statement);
+        }
+    }
+
+    fn open_brace(&mut self, span: Span, diagnostics: &mut Vec<Diagnostic>) {
+        if let Some(keyword) = self.after_unknown.take() {
+            self.skipping = Some(Skip { depth: 1, keyword });
+            return;
+        }
+        match self.open.last_mut() {
+            Some(open) if !open.braced => open.braced = true,
+            _ => diagnostics.push(Diagnostic::error(
+                Code::UnexpectedOpeningBrace,
+                Class::UnexpectedOpeningBrace,
+                span,
+                "Unexpected '{' - ignoring",
+            )),
+        }
+    }
+
+    fn close_brace(&mut self, span: Span, diagnostics: &mut Vec<Diagnostic>) {
+        self.settle_missing_brace(diagnostics);
+        self.after_unknown = None;
+        if self.open.is_empty() {
+            diagnostics.push(
+                Diagnostic::error(Code::ExtraClosingBrace, Class::UnexpectedClosingBrace, span, "Extra '}' found")
+                    .label("no block is open here")
+                    .help("remove it, or look above for a block that is closed too early"),
+            );
+        }
+        self.close();
+    }
+
+    /// A block whose `{` did not come is read as if it had.
+    fn settle_missing_brace(&mut self, diagnostics: &mut Vec<Diagnostic>) {
+        let Some(open) = self.open.last_mut().filter(|open| !open.braced) else {
+            return;
+        };
+        open.braced = true;
+        let message = "Missing '{' at beginning of configuration block";
+        let finding = Diagnostic::error(Code::MissingOpeningBrace, Class::MissingOpeningBrace, open.statement.span(), message);
+        diagnostics.push(finding.help("write '{' at the end of this line"));
+    }
+
+    fn close(&mut self) {
+        if let Some(open) = self.open.pop() {
+            self.push(open.statement);
+        }
+    }
+
+    fn push(&mut self, statement: Statement) {
+        match self.open.last_mut() {
+            Some(open) => open.statement.body.push(statement),
+            None => self.root.push(statement),
+        }
+    }
+}
+
+fn unknown_keyword(word: &Word) -> Diagnostic {
+    let mut shown: String = word.text.chars().take(80).collect();
+    if shown.len() < word.text.len() {
+        shown.push('…');
+    }
+    Diagnostic::error(Code::UnknownKeyword, Class::UnknownKeyword, word.span, format!("Unknown keyword '{shown}'"))
+}
+
+fn suggest(finding: Diagnostic, block: &str, word: &Word) -> Diagnostic {
+    if word.text.contains('\u{a0}') || word.text.contains('\u{fffd}') && word.bytes().contains(&0xa0) {
+        let finding = Diagnostic { code: Code::NoBreakSpace, ..finding };
+        return finding.help("the word holds no-break spaces, as copied from a web page: replace them by ordinary spaces");
+    }
+    if let Some(near) = schema().alias(block, &word.text).or_else(|| schema().nearest(block, &word.text)) {
+        return finding.help(format!("did you mean '{near}'?")).replacement(near);
+    }
+    let homes: Vec<_> = schema().homes(&word.text).map(|row| if row.block.is_empty() { "the top level" } else { row.block }).collect();
+    match homes.as_slice() {
+        [] => finding,
+        homes => finding.help(format!("this word belongs into {}", homes.join(" or "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FileId;
+
+    fn build(text: &str) -> (String, Vec<String>) {
+        let mut diagnostics = Vec::new();
+        let mut builder = Builder::default();
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            let trimmed = line.trim_end();
+            builder.line(&Line::new(trimmed.as_bytes(), Span::new(FileId(0), at, at + trimmed.len())), &mut diagnostics);
+            at += line.len();
+        }
+        let root = builder.finish(&mut diagnostics);
+        (root.iter().map(show).collect::<Vec<_>>().join(" "), diagnostics.into_iter().map(|finding| finding.message).collect())
+    }
+
+    fn show(statement: &Statement) -> String {
+        let words: Vec<_> = std::iter::once(&statement.keyword).chain(&statement.arguments).map(|word| word.text.as_str()).collect();
+        let body: Vec<_> = statement.body.iter().map(show).collect();
+        if body.is_empty() { format!("({})", words.join(" ")) } else { format!("({} {})", words.join(" "), body.join(" ")) }
+    }
+
+    const WHOLE: &str = "(vrrp_instance A (priority 5) (virtual_ipaddress (1.2.3.4 dev x)))";
+
+    #[test]
+    fn braces_stand_on_any_line() {
+        for text in [
+            "vrrp_instance A {\npriority 5\nvirtual_ipaddress {\n1.2.3.4 dev x\n}\n}\n",
+            "vrrp_instance A { priority 5\n virtual_ipaddress { 1.2.3.4 dev x } }\n",
+            "vrrp_instance A\n{\npriority 5\nvirtual_ipaddress\n\n{ 1.2.3.4 dev x\n}}\n",
+        ] {
+            assert_eq!(build(text), (WHOLE.to_owned(), vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_of_an_unknown_keyword_is_one_finding() {
+        let (tree, findings) = build("vrrp_instance A {\n foo {\n a\n b { c }\n }\n priority 5\n virtual_ipaddress { 1.2.3.4 dev x }\n}\nbar\n{\n x\n}\n");
+        assert_eq!(tree, WHOLE);
+        assert_eq!(findings, ["Unknown keyword 'foo'", "Unknown keyword 'bar'"]);
+    }
+
+    #[test]
+    fn a_missing_opening_brace_is_assumed() {
+        let (tree, findings) = build("vrrp_instance A\n priority 5\n virtual_ipaddress { 1.2.3.4 dev x }\n}\n");
+        assert_eq!(tree, WHOLE);
+        assert_eq!(findings, ["Missing '{' at beginning of configuration block"]);
+    }
+
+    #[test]
+    fn brace_mistakes() {
+        assert_eq!(build("}\n").1, ["Extra '}' found"]);
+        assert_eq!(build("{\n").1, ["Unexpected '{' - ignoring"]);
+        assert_eq!(build("vrrp_instance A { {\n priority 5\n}\n"), ("(vrrp_instance A (priority 5))".to_owned(), vec!["Unexpected '{' - ignoring".to_owned()]));
+        assert_eq!(build("vrrp_instance A {\n virtual_ipaddress {\n").1, ["There are 2 missing '}'s or extra '{'s"]);
+        assert_eq!(build("foo { {\n").1, ["Unknown keyword 'foo'", "There are 2 missing '}'s or extra '{'s"]);
+    }
+
+    #[test]
+    fn an_open_quote_is_reported_and_the_line_used() {
+        let (tree, findings) = build("global_defs { router_id \"a b\n}\n");
+        assert_eq!(tree, "(global_defs (router_id a b))");
+        assert_eq!(findings, ["Unterminated quote 'global_defs { router_id \"a b'"]);
+    }
+}
