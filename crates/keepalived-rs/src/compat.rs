@@ -5,7 +5,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vrrp_proto::{AdvertisementInterval, Event, Family, FaultReason, LinkId, Ownership};
+use vrrp_proto::{
+    AddressMismatch, AdvertisementInterval, Discard, Event, Family, FaultReason, IntervalMismatch, LinkId,
+    Ownership, Verified,
+};
 
 use crate::ipc::NotifyState;
 
@@ -182,6 +185,77 @@ fn heard_words(event: &Event) -> (Level, String) {
         ),
         other => (Level::Detail, format!("{other:?}")),
     }
+}
+
+/// What keepalived writes about an accepted advert that is not quite as ours; once per sender and state.
+pub(crate) fn mismatch_lines(name: &str, source: IpAddr, verified: &Verified) -> Vec<Line> {
+    let interval = verified.interval.map(|IntervalMismatch { ours, theirs }| {
+        let ours = ours.centis().map_or(0, vrrp_proto::Centis::get);
+        format!("advertisement interval mismatch ours = {ours} centi-sec rcv'd={} centi-sec", theirs.get())
+    });
+    let vrid = verified.advertisement.vrid.get();
+    let addresses = verified.addresses.map(|mismatch| match mismatch {
+        AddressMismatch::Count { got, expected } => format!("expected {expected} VIPs but received {got}"),
+        AddressMismatch::Missing(address) => {
+            format!("ip address associated with VRID {vrid} not present in advert: {address}")
+        }
+    });
+    let line = |text| Line { level: Level::Info, text: format!("({name}) {text} from {source}") };
+    interval.into_iter().chain(addresses).map(line).collect()
+}
+
+/// What keepalived writes about a packet that it drops (`behaviour.md` §3.3).
+pub(crate) fn discard_line(name: &str, source: IpAddr, discard: &Discard) -> Line {
+    let text = match *discard {
+        Discard::UnexpectedAuthenticationHeader => {
+            format!("Received AH header but auth type not AH from {source}")
+        }
+        Discard::Length { got, expected } => {
+            let how = if got < expected { "short" } else { "long" };
+            format!("vrrp packet from {source} too {how}, length {got} and expect {expected}")
+        }
+        Discard::HopLimit { got } => {
+            format!("invalid TTL/HL from {source}. Received {got} and expect 255")
+        }
+        Discard::Version { got, expected } => {
+            format!("wrong VRRP version from {source}. Received {got} and expect {expected}")
+        }
+        Discard::InvalidAuthenticationType { got } => format!("Invalid auth type: {got} from {source}"),
+        Discard::AuthenticationType { got, expected } => {
+            format!("received a {got} auth from {source}, expecting {expected}!")
+        }
+        Discard::AuthenticationFailed => format!("received an invalid passwd from {source}!"),
+        Discard::AdvertisementInterval { got, expected } => {
+            format!("advertisement interval mismatch from {source}: mine={expected} sec rcv'd={got} sec")
+        }
+        Discard::PacketType { got } => format!("Invalid packet type: {got} from {source}"),
+        Discard::TotalLength { declared, got } => {
+            format!("ip_tot_len mismatch from {source}: {declared} declared, {got} received")
+        }
+        Discard::Checksum => format!("Invalid VRRPv2/VRRPv3 checksum from {source}"),
+        Discard::Destination { destination } if destination.is_multicast() => {
+            format!("Expected unicast packet but received multicast packet from {source}")
+        }
+        Discard::Destination { .. } => {
+            format!("Expected multicast packet but received unicast packet from {source}")
+        }
+        Discard::AddressOwner => format!("Dropping packet(s) from {source} since we are address owner"),
+        Discard::UnknownPeer { peer } => format!("unicast source address {peer} not a unicast peer"),
+        other => format!("advert from {source} dropped: {other}"),
+    };
+    Line { level: Level::Info, text: format!("({name}) {text}") }
+}
+
+/// An advert could not be sent.
+pub(crate) fn send_error_line(name: &str, error: &std::io::Error) -> Line {
+    let text = match error.raw_os_error() {
+        Some(number) => {
+            let reason = nix::errno::Errno::from_raw(number).desc();
+            format!("({name}) send advert error {number} ({reason})")
+        }
+        None => format!("({name}) send advert error ({error})"),
+    };
+    Line { level: Level::Info, text }
 }
 
 fn two_owners(source: IpAddr) -> (Level, String) {

@@ -1,14 +1,15 @@
 //! The vrrp worker's part of a configuration.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use conf_parser::config::{self as file, Config};
 use serde::{Deserialize, Serialize};
 use vrrp_proto::{
-    AdvertisementInterval, AnnounceConfig, Family, LinkId, Priority, RouterConfig, TrackedLink, Version,
-    Vrid,
+    AdvertisementInterval, AnnounceConfig, Authentication, Cast, Family, LinkId, Password, Peer, Priority,
+    RouterConfig, TrackedLink, Version, Vrid, WireConfig,
 };
 
 /// Everything the vrrp worker is told by a configuration.
@@ -38,8 +39,22 @@ pub(crate) struct Instance {
     pub(crate) transport: Transport,
     /// How it behaves; its links are left open, see [`router_config`](Self::router_config).
     router: RouterConfig,
+    /// `auth_type PASS`.
+    password: Option<Secret>,
+    /// `skip_check_adv_addr`.
+    skip_check_adv_addr: bool,
     /// `virtual_ipaddress`, then `virtual_ipaddress_excluded`.
     pub(crate) addresses: Vec<VirtualAddress>,
+}
+
+/// The eight octets of a password, padded with zeros. Never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Secret([u8; 8]);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 /// Where adverts go.
@@ -91,9 +106,10 @@ impl VrrpPart {
         }
     }
 
-    /// Every interface that must exist, each once.
-    pub(crate) fn interfaces(&self) -> BTreeSet<&str> {
-        self.instances.iter().flat_map(Instance::interfaces).collect()
+    /// Every address that is virtual.
+    pub(crate) fn virtual_addresses(&self) -> BTreeSet<IpAddr> {
+        let addresses = self.instances.iter().flat_map(|instance| &instance.addresses);
+        addresses.map(|address| address.ip).collect()
     }
 }
 
@@ -117,6 +133,8 @@ impl Instance {
             key: key(instance, &transport),
             tracked: instance.track_interfaces.iter().map(|name| name.value.clone()).collect(),
             router: router(instance, family, &addresses),
+            password: instance.authentication.map(|file::Authentication::Pass(password)| Secret(password.0)),
+            skip_check_adv_addr: instance.skip_check_adv_addr,
             interface,
             transport,
             addresses,
@@ -133,6 +151,29 @@ impl Instance {
             .map(|name| TrackedLink { link: link(name), weight: 0, reverse: false })
             .collect();
         router
+    }
+
+    /// What its packets look like.
+    pub(crate) fn wire_config(&self) -> WireConfig {
+        let mut wire = WireConfig::new(self.router.vrid, self.router.version, self.router.family);
+        wire.advertisement_interval = self.router.advertisement_interval;
+        wire.addresses.clone_from(&self.router.addresses);
+        wire.skip_check_adv_addr = self.skip_check_adv_addr;
+        if let Some(password) = &self.password {
+            wire.authentication = Authentication::Pass(Password::new(&password.0));
+        }
+        wire.cast = match &self.transport {
+            Transport::Multicast { group } => Cast::Multicast { group: *group },
+            Transport::Unicast { peers } => {
+                Cast::Unicast { peers: peers.iter().copied().map(Peer::new).collect(), check_source: false }
+            }
+        };
+        wire
+    }
+
+    /// How long its peers wait in silence before one takes over.
+    pub(crate) fn active_down_interval(&self) -> Duration {
+        self.router.active_down_interval(self.router.advertisement_interval, self.router.priority)
     }
 
     /// The number of the instance on the wire.
@@ -198,7 +239,7 @@ fn router(instance: &file::VrrpInstance, family: Family, addresses: &[VirtualAdd
         file::VrrpVersion::V2 => Version::V2,
         file::VrrpVersion::V3 => Version::V3,
     };
-    let mut router = RouterConfig::new(Vrid::from(instance.virtual_router_id.value.0), family);
+    let mut router = RouterConfig::new(vrid(instance), family);
     router.version = version;
     router.priority = Priority(instance.priority.0.get());
     router.advertisement_interval = AdvertisementInterval::nearest(version, instance.advertisement_interval);
@@ -213,6 +254,10 @@ fn router(instance: &file::VrrpInstance, family: Family, addresses: &[VirtualAdd
     router.higher_prio_send_advert = instance.higher_prio_send_advert;
     router.announcements = announcements(&instance.garp);
     router
+}
+
+fn vrid(instance: &file::VrrpInstance) -> Vrid {
+    Vrid::new(instance.virtual_router_id.value.0.get()).expect("the number of an instance is not zero")
 }
 
 fn announcements(garp: &file::Garp) -> AnnounceConfig {

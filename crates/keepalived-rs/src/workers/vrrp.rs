@@ -1,8 +1,78 @@
-//! The vrrp worker.
+//! The vrrp worker: the process that owns adverts and addresses (`design.md` §3).
+//!
+//! Two threads. The [advert thread](advert) receives and sends adverts and runs the engine; it never waits. The
+//! [kernel thread](kernel) does everything that may wait inside the kernel: links, addresses, group joins,
+//! announcements.
+
+mod advert;
+mod announcer;
+mod cleanup;
+mod clock;
+mod facts;
+mod holdings;
+mod kernel;
+mod mailbox;
+mod notifier;
+mod packet;
+mod roster;
+mod sockets;
+mod view;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+use nix::libc;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 
 use crate::ipc::{Channel, Common};
 
+pub(crate) use cleanup::cleanup;
+
+/// Signals that mean something to the supervisor alone, though they often reach every process at once.
+const SIGNALS: [i32; 6] =
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT];
+
 /// Runs until the supervisor says stop or is gone; returns the exit status.
-pub(crate) fn run(_channel: Channel, _common: &Common) -> anyhow::Result<u8> {
+pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
+    leave_signals_to_supervisor()?;
+    let (jobs, todo) = mailbox::channel().context("making a queue")?;
+    let (results, outcomes) = mailbox::channel().context("making a queue")?;
+    let kernel = kernel::Kernel::new(todo, results)?;
+    let advert = advert::Advert::new(channel, common.clone(), jobs, outcomes)?;
+    let thread = std::thread::Builder::new()
+        .name("kernel".into())
+        .spawn(move || {
+            if let Err(error) = kernel.run() {
+                tracing::error!("{error:#}");
+            }
+        })
+        .context("starting the kernel thread")?;
+    advert.run()?;
+    // Its queue is closed now: it ends after what it is doing, unless it hangs, and nothing of ours is left by then.
+    drop(thread);
+    log_usage()?;
     Ok(0)
+}
+
+/// Handlers that do nothing: a stop that reaches every process of the service must come from the supervisor, in order.
+fn leave_signals_to_supervisor() -> anyhow::Result<()> {
+    let received = Arc::new(AtomicBool::new(false));
+    for signal in SIGNALS.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+        signal_hook::flag::register(signal, Arc::clone(&received))
+            .with_context(|| format!("handling signal {signal}"))?;
+    }
+    Ok(())
+}
+
+fn log_usage() -> anyhow::Result<()> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("asking for the time used")?;
+    let text = |time: TimeVal| format!("{}.{:06}", time.tv_sec(), time.tv_usec());
+    tracing::info!(
+        "Stopped - used {} user time, {} system time",
+        text(usage.user_time()),
+        text(usage.system_time())
+    );
+    Ok(())
 }

@@ -68,6 +68,22 @@ impl SocketPair {
         open().with_context(|| format!("opening sockets for {} on {name}", place.address))
     }
 
+    /// Where it leads.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// As keepalived lists its sockets in a detailed log.
+    pub(crate) fn describe(&self) -> String {
+        let Place { link, address } = self.place;
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let cast = if address.is_multicast() { "multicast" } else { ", unicast" };
+        let (receive, send) = (self.receive.as_raw_fd(), self.send.as_raw_fd());
+        format!(
+            "VRRP sockpool: [ifindex({link:3}), family({family}), proto(112), fd({receive},{send}) {cast}, address({address})]"
+        )
+    }
+
     /// The next packet, `None` when nothing waits.
     ///
     /// # Errors
@@ -142,7 +158,7 @@ fn open_receive(place: Place, name: &str, buffer: usize) -> anyhow::Result<Socke
                 &socket,
                 &group,
                 &Ipv4Addr::UNSPECIFIED,
-                place.link.cast_signed(),
+                place.link,
             )
             .context("IP_ADD_MEMBERSHIP")?;
         }
@@ -177,7 +193,7 @@ fn open_send(place: Place, name: &str) -> anyhow::Result<Socket> {
                     &socket,
                     &Ipv4Addr::UNSPECIFIED,
                     &Ipv4Addr::UNSPECIFIED,
-                    place.link.cast_signed(),
+                    place.link,
                 )
                 .context("IP_MULTICAST_IF")?;
             }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vip_netlink::{Address, AddressFlags, AddressKey, Event, Link, LinkIndex};
-use vrrp_proto::Family;
+use vip_netlink::{Address, AddressFlags, AddressKey, Event, Link, LinkIndex, LinkName};
+use vrrp_proto::{Family, LinkFacts};
 
 /// Links and addresses of this network namespace.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     links: BTreeMap<LinkIndex, Link>,
+    names: BTreeMap<LinkName, LinkIndex>,
     addresses: BTreeMap<AddressKey, Seen>,
     count: u64,
 }
@@ -25,7 +26,9 @@ impl View {
     /// What two dumps say.
     pub(crate) fn new(links: Vec<Link>, addresses: Vec<Address>) -> Self {
         let mut view = Self::default();
-        view.links = links.into_iter().map(|link| (link.index, link)).collect();
+        for link in links {
+            view.see_link(link);
+        }
         for address in addresses {
             view.see(address);
         }
@@ -35,11 +38,9 @@ impl View {
     /// What changed since. An overflow says nothing about what: dump again.
     pub(crate) fn update(&mut self, event: Event) {
         match event {
-            Event::Link(link) => {
-                self.links.insert(link.index, link);
-            }
+            Event::Link(link) => self.see_link(link),
             Event::LinkRemoved(link) => {
-                self.links.remove(&link.index);
+                self.forget_link(link.index);
                 self.addresses.retain(|key, _| key.link != link.index);
             }
             Event::Address(address) => self.see(address),
@@ -47,6 +48,18 @@ impl View {
                 self.addresses.remove(&address.key());
             }
             _ => {}
+        }
+    }
+
+    fn see_link(&mut self, link: Link) {
+        self.forget_link(link.index);
+        self.names.insert(link.name, link.index);
+        self.links.insert(link.index, link);
+    }
+
+    fn forget_link(&mut self, index: LinkIndex) {
+        if let Some(link) = self.links.remove(&index) {
+            self.names.remove(&link.name);
         }
     }
 
@@ -59,7 +72,8 @@ impl View {
 
     /// The link of that name.
     pub(crate) fn link(&self, name: &str) -> Option<&Link> {
-        self.links.values().find(|link| link.name == *name)
+        let index = self.names.get(&LinkName::try_from(name).ok()?)?;
+        self.links.get(index)
     }
 
     /// The link with that number.
@@ -70,6 +84,34 @@ impl View {
     /// Whether the address is there.
     pub(crate) fn has(&self, key: &AddressKey) -> bool {
         self.addresses.contains_key(key)
+    }
+
+    /// Every address that is there.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = AddressKey> {
+        self.addresses.keys().copied()
+    }
+
+    /// What routers need to know of the link with that name; `None` if there is none. Without multicast, where it is
+    /// needed, a link is as good as down.
+    pub(crate) fn facts(&self, name: &str, multicast: bool, virtual_ones: &BTreeSet<IpAddr>) -> Option<LinkFacts> {
+        let link = self.link(name)?;
+        let source = |family| self.sources(link.index, family, virtual_ones).first().copied();
+        let mut facts = LinkFacts::default();
+        facts.up = self.is_up(link) && (link.has_multicast() || !multicast);
+        if let Some(IpAddr::V4(ip)) = source(Family::Ipv4) {
+            facts.ipv4_source = Some(ip);
+        }
+        if let Some(IpAddr::V6(ip)) = source(Family::Ipv6) {
+            facts.ipv6_source = Some(ip);
+        }
+        Some(facts)
+    }
+
+    /// A macvlan is up only if the link below is.
+    fn is_up(&self, link: &Link) -> bool {
+        let below = link.parent.filter(|_| link.kind.as_deref() == Some("macvlan"));
+        let parent = below.and_then(|parent| self.links.get(&parent));
+        link.is_up() && parent.is_none_or(Link::is_up)
     }
 
     /// The addresses of `family` on a link that adverts may come from, the primary one first: for IPv4 all but virtual

@@ -1,0 +1,646 @@
+//! The advert thread: receives and sends adverts, keeps the timers, runs the engine, and does nothing else
+//! (`design.md` §2). No netlink, sysctl, group join, disk, script or lock: what may wait goes to the kernel thread, the
+//! runner or the log's writer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustix::event::epoll;
+use vrrp_proto::{
+    Action, Engine, Event, Instant, Notification, Ownership, Packet, Receiver, Role, RouterId,
+    RouterSnapshot, Ticket, Transmitter,
+};
+
+use super::clock::{self, Timer};
+use super::facts;
+use super::kernel::{Job, Outcome};
+use super::mailbox;
+use super::notifier::Notifier;
+use super::packet;
+use super::roster::{RouterSetup, Setup};
+use super::sockets::{Datagram, LARGEST_PACKET, Place, SocketPair};
+use crate::compat;
+use crate::ipc::{self, Channel, Common, Fact, NotifyEvent, NotifyState, Order, Outbox, Report};
+
+/// So many packets of one socket are taken before due timers are looked at again: a flood cannot starve them.
+const PACKETS_PER_TURN: usize = 32;
+
+/// A worker beats at least this often.
+const LONGEST_BEAT: Duration = Duration::from_millis(250);
+
+/// A worker that is told to stop waits for scripts to be started, and for the kernel, at most so long.
+const NOTIFY_WAIT: Duration = Duration::from_secs(1);
+const STOP_WAIT: Duration = Duration::from_secs(4);
+
+/// A timer that fires so late is worth a line in the log (keepalived's `min_auto_priority_delay`).
+const LATE: Duration = Duration::from_secs(1);
+
+const SUPERVISOR: u64 = 0;
+const KERNEL: u64 = 1;
+const TIMER: u64 = 2;
+const RUNNER: u64 = 3;
+const FIRST_SOCKET: u64 = 16;
+
+/// The thread's state.
+#[derive(Debug)]
+pub(crate) struct Advert {
+    supervisor: Channel,
+    common: Common,
+    outbox: Outbox,
+    jobs: mailbox::Sender<Job>,
+    outcomes: mailbox::Receiver<Outcome>,
+    notifier: Notifier,
+    epoll: OwnedFd,
+    timer: Timer,
+    engine: Engine,
+    routers: BTreeMap<RouterId, Router>,
+    /// Removed by a reload, but their addresses may still be there.
+    leaving: BTreeMap<RouterId, Router>,
+    link_names: Vec<String>,
+    prepared: Option<(u64, Box<Setup>)>,
+    paths: Paths,
+    /// The newest `Apply` of each router that the kernel thread has not answered.
+    applying: BTreeMap<RouterId, Ticket>,
+    beat: Beat,
+    lateness: Duration,
+    stopping: Option<Instant>,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+}
+
+/// One virtual router: all that the engine does not know.
+#[derive(Debug)]
+struct Router {
+    name: String,
+    key: String,
+    receiver: Receiver,
+    transmitter: Transmitter,
+    destinations: Vec<std::net::IpAddr>,
+    /// Where its last advert came from.
+    source: Option<std::net::IpAddr>,
+    /// As the supervisor was told.
+    told: Option<RouterSnapshot>,
+    /// The last send failed like this, which was logged.
+    send_error: Option<i32>,
+}
+
+/// The sockets, and who uses them.
+#[derive(Debug, Default)]
+struct Paths {
+    routes: BTreeMap<RouterId, Place>,
+    sockets: BTreeMap<u64, SocketPair>,
+    tokens: BTreeMap<Place, u64>,
+    next: u64,
+    /// Which router a packet is for: by place and VRID.
+    by_vrid: HashMap<(Place, u8), RouterId>,
+}
+
+#[derive(Debug)]
+struct Beat {
+    every: Duration,
+    next: Instant,
+}
+
+impl Advert {
+    /// A worker that waits for its first order.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptor left.
+    pub(crate) fn new(
+        supervisor: Channel,
+        common: Common,
+        jobs: mailbox::Sender<Job>,
+        outcomes: mailbox::Receiver<Outcome>,
+    ) -> anyhow::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("opening an epoll descriptor")?;
+        let timer = Timer::new().context("opening a timer")?;
+        watch(&epoll, &supervisor, SUPERVISOR)?;
+        watch(&epoll, &outcomes, KERNEL)?;
+        watch(&epoll, &timer, TIMER)?;
+        Ok(Self {
+            supervisor,
+            common,
+            outbox: Outbox::default(),
+            jobs,
+            outcomes,
+            notifier: Notifier::default(),
+            epoll,
+            timer,
+            engine: Engine::new(),
+            routers: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            link_names: Vec::new(),
+            prepared: None,
+            paths: Paths { next: FIRST_SOCKET, ..Paths::default() },
+            applying: BTreeMap::new(),
+            beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
+            lateness: Duration::ZERO,
+            stopping: None,
+            incoming: vec![0; LARGEST_PACKET],
+            outgoing: Vec::with_capacity(LARGEST_PACKET),
+        })
+    }
+
+    /// Runs until everything is withdrawn after an order to stop, or after the supervisor is gone.
+    ///
+    /// # Errors
+    /// When the kernel thread ended or the event loop cannot go on.
+    pub(crate) fn run(mut self) -> anyhow::Result<()> {
+        let mut events = [MaybeUninit::uninit(); 64];
+        loop {
+            let now = clock::now();
+            self.fire(now);
+            self.beat(now);
+            if self.is_done(now) {
+                self.outbox.push(Report::Stopped);
+                self.flush();
+                tracing::debug!("The latest timer fired {} s late", compat::seconds(self.lateness));
+                return Ok(());
+            }
+            self.timer.set(self.next_due()).context("setting the timer")?;
+            let ready = match epoll::wait(&self.epoll, &mut events, None) {
+                Ok((ready, _)) => &*ready,
+                Err(rustix::io::Errno::INTR) => &[],
+                Err(error) => return Err(error).context("waiting for events"),
+            };
+            for event in ready {
+                match event.data.u64() {
+                    SUPERVISOR => self.hear_supervisor()?,
+                    KERNEL => self.hear_kernel()?,
+                    TIMER => self.timer.clear(),
+                    RUNNER => self.hear_runner(),
+                    token => self.hear_socket(token),
+                }
+                self.fire(clock::now());
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let limits = self.stopping.map(|since| [since + NOTIFY_WAIT, since + STOP_WAIT]);
+        let now = clock::now();
+        let limits = limits.into_iter().flatten().filter(|limit| *limit > now);
+        self.engine.poll_timeout().into_iter().chain([self.beat.next]).chain(limits).min()
+    }
+
+    /// Runs the timers that are due.
+    fn fire(&mut self, now: Instant) {
+        let Some(due) = self.engine.poll_timeout().filter(|due| *due <= now) else { return };
+        let late = now.saturating_duration_since(due);
+        if late >= LATE {
+            tracing::warn!("A thread timer expired {} seconds ago", compat::seconds(late));
+        }
+        self.lateness = self.lateness.max(late);
+        self.engine.handle_timeout(now);
+        self.perform();
+    }
+
+    /// Tells the supervisor that this thread is alive, and when its routers last advertised.
+    fn beat(&mut self, now: Instant) {
+        if now < self.beat.next {
+            return;
+        }
+        self.beat.next = now + self.beat.every;
+        let active = self.engine.routers().filter(|router| router.role() == Role::Active);
+        let times: Vec<_> =
+            active.filter_map(|router| Some((router.id(), router.snapshot().last_advertisement?))).collect();
+        for fact in facts::last_adverts(&times) {
+            self.outbox.push(Report::Fact(fact));
+        }
+        self.outbox.push(Report::Beat);
+        self.flush();
+    }
+
+    /// Sends what fits to supervisor and runner; the next beat tries again.
+    fn flush(&mut self) {
+        // A supervisor that is gone shows as the end of its orders.
+        let _ = self.outbox.flush(&self.supervisor);
+        self.notifier.flush();
+    }
+
+    fn is_done(&self, now: Instant) -> bool {
+        let Some(since) = self.stopping else { return false };
+        let notified = self.notifier.is_idle() || now >= since + NOTIFY_WAIT;
+        (self.applying.is_empty() && notified) || now >= since + STOP_WAIT
+    }
+
+    // ---- Orders ----
+
+    fn hear_supervisor(&mut self) -> anyhow::Result<()> {
+        loop {
+            match self.supervisor.receive::<Order>() {
+                Ok(Some((order, fds))) => self.obey(order, fds)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Ok(None) => return self.supervisor_is_gone(),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return self.supervisor_is_gone(),
+                Err(error) => return Err(error).context("reading the supervisor's orders"),
+            }
+        }
+    }
+
+    fn supervisor_is_gone(&mut self) -> anyhow::Result<()> {
+        epoll::delete(&self.epoll, &self.supervisor)?;
+        self.stop();
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
+        let mut fds = fds.into_iter();
+        match order {
+            Order::Hello(_) | Order::Read(_) => {}
+            Order::Resume => {
+                let facts = fds.next().context("no facts were attached")?;
+                self.resume(&facts);
+            }
+            Order::Prepare { generation } => {
+                let part = fds.next().context("no configuration was attached")?;
+                if !self.routers.is_empty() {
+                    tracing::info!("Reloading");
+                }
+                self.jobs.send(Job::Prepare { generation, part });
+            }
+            Order::Commit { generation } => self.commit(generation),
+            Order::Abandon { generation } => {
+                if self.prepared.take_if(|(prepared, _)| *prepared == generation).is_some() {
+                    self.jobs.send(Job::Abandon);
+                }
+            }
+            Order::Connect { peer } => {
+                let runner = Channel::from(fds.next().context("no socket was attached")?);
+                if peer == ipc::Role::Runner {
+                    watch(&self.epoll, &runner, RUNNER)?;
+                    self.notifier.connect(runner);
+                    self.flush();
+                }
+            }
+            Order::Stop => self.stop(),
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, facts: &OwnedFd) {
+        match ipc::unseal::<Vec<Fact>>(facts) {
+            Ok(facts) => {
+                self.notifier.inherit(&facts);
+                self.jobs.send(Job::Resume(facts));
+            }
+            Err(error) => tracing::error!("cannot read what the process before this one left: {error}"),
+        }
+    }
+
+    fn commit(&mut self, generation: u64) {
+        let Some((_, setup)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) else { return };
+        let wanted: Vec<_> = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
+        self.link_names = setup.link_names;
+        self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
+        self.beat.next = Instant::ZERO;
+        self.jobs.send(Job::Commit);
+        let plan = self.engine.plan(&wanted);
+        self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
+        for router in setup.routers {
+            self.set_up(router);
+        }
+        self.paths.index(&self.routers);
+        self.engine.reconfigure(clock::now(), &wanted);
+        self.perform();
+        self.outbox.push(Report::Committed { generation });
+        self.flush();
+    }
+
+    /// Stops routers while their packets still look as before.
+    fn remove_routers(&mut self, gone: BTreeSet<RouterId>) {
+        if gone.is_empty() {
+            return;
+        }
+        let staying = self.engine.routers().filter(|router| !gone.contains(&router.id()));
+        let staying: Vec<_> = staying.map(|router| (router.id(), router.config().clone())).collect();
+        self.engine.reconfigure(clock::now(), &staying);
+        self.perform();
+        for id in gone {
+            if let Some(router) = self.routers.remove(&id) {
+                self.leaving.insert(id, router);
+            }
+        }
+    }
+
+    fn set_up(&mut self, setup: RouterSetup) {
+        self.leaving.remove(&setup.id);
+        let transmitter = match Transmitter::new(setup.wire.clone()) {
+            Ok(transmitter) => transmitter,
+            // The kernel thread made the same one when it checked the configuration.
+            Err(error) => return tracing::error!("({}) {error}", setup.name),
+        };
+        let router = self.routers.entry(setup.id).or_insert_with(|| Router {
+            name: String::new(),
+            key: setup.key,
+            receiver: Receiver::new(setup.wire.clone()),
+            transmitter,
+            destinations: Vec::new(),
+            source: None,
+            told: None,
+            send_error: None,
+        });
+        router.name = setup.name;
+        router.destinations = setup.destinations;
+        if *router.receiver.config() != setup.wire {
+            router.receiver.reconfigure(setup.wire.clone());
+            // Checked above.
+            let _ = router.transmitter.reconfigure(setup.wire);
+        }
+    }
+
+    /// Resigns and withdraws, as far as the command line does not forbid it.
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(clock::now());
+        self.engine.shutdown(clock::now());
+        self.perform();
+    }
+
+    // ---- The kernel thread ----
+
+    fn hear_kernel(&mut self) -> anyhow::Result<()> {
+        let taken = self.outcomes.take();
+        for outcome in taken.values {
+            self.take_outcome(outcome)?;
+        }
+        anyhow::ensure!(!taken.closed, "the thread that talks to the kernel ended");
+        Ok(())
+    }
+
+    fn take_outcome(&mut self, outcome: Outcome) -> anyhow::Result<()> {
+        let now = clock::now();
+        match outcome {
+            Outcome::Prepared { generation, setup } => self.prepared(generation, setup),
+            Outcome::Rejected { generation, exit, why } => {
+                self.outbox.push(Report::Rejected { generation, exit, why });
+                self.flush();
+            }
+            Outcome::Links(links) => {
+                for (link, facts) in links {
+                    match facts {
+                        Some(facts) => self.engine.handle_link(now, link, facts),
+                        None => self.engine.handle_link_removed(now, link),
+                    }
+                }
+            }
+            Outcome::Paths { routes, opened } => {
+                for pair in opened {
+                    self.paths.open(&self.epoll, pair)?;
+                }
+                self.paths.reroute(routes);
+                self.paths.index(&self.routers);
+            }
+            Outcome::Applied { router, ticket } => {
+                self.answered(router, ticket);
+                self.engine.handle_applied(now, router, ticket);
+            }
+            Outcome::Refused { router, ticket } => {
+                self.answered(router, ticket);
+                self.engine.handle_refused(now, router, ticket);
+            }
+            Outcome::AddressLost { router } => self.engine.handle_address_lost(now, router),
+        }
+        self.perform();
+        Ok(())
+    }
+
+    fn prepared(&mut self, generation: u64, mut setup: Box<Setup>) {
+        let inherited = std::mem::take(&mut setup.inherited);
+        if !inherited.routers.is_empty() && self.routers.is_empty() {
+            let told = std::mem::replace(&mut self.engine, Engine::resume(inherited));
+            for number in 0..setup.link_names.len() {
+                let link = vrrp_proto::LinkId(u32::try_from(number).unwrap_or(u32::MAX));
+                if let Some(facts) = told.link(link) {
+                    self.engine.handle_link(clock::now(), link, *facts);
+                }
+            }
+        }
+        self.outbox.push(Report::Prepared { generation, beat_limit: Some(setup.beat_limit) });
+        self.prepared = Some((generation, setup));
+        self.flush();
+    }
+
+    fn answered(&mut self, id: RouterId, ticket: Ticket) {
+        if self.applying.get(&id) == Some(&ticket) {
+            self.applying.remove(&id);
+            if let Some(router) = self.leaving.remove(&id) {
+                self.outbox.push(Report::Fact(facts::forget_router(&router.key)));
+            }
+        }
+    }
+
+    // ---- Packets ----
+
+    fn hear_socket(&mut self, token: u64) {
+        let mut buffer = std::mem::take(&mut self.incoming);
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(pair) = self.paths.sockets.get(&token) else { break };
+            let place = pair.place();
+            match pair.receive(&mut buffer) {
+                Ok(Some(datagram)) => self.take_packet(place, &datagram),
+                Ok(None) => break,
+                // A link that is down or gone says so here too; the kernel thread reports it.
+                Err(error) => {
+                    tracing::debug!("receiving adverts for {}: {error}", place.address);
+                    break;
+                }
+            }
+        }
+        self.incoming = buffer;
+    }
+
+    fn take_packet(&mut self, place: Place, datagram: &Datagram<'_>) {
+        let packet = match datagram.ipv6 {
+            Some(meta) => Packet::from_ipv6(meta.source, Some(meta.destination), meta.hop_limit, datagram.octets),
+            None => match Packet::from_ipv4(datagram.octets) {
+                Ok(packet) => packet,
+                // The kernel itself checks IP headers: nobody can send us such a packet.
+                Err(_) => return,
+            },
+        };
+        let Some(id) = packet.vrid().and_then(|vrid| self.paths.by_vrid.get(&(place, vrid))).copied() else { return };
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        match router.receiver.receive(&packet) {
+            Ok(verified) => {
+                for line in compat::mismatch_lines(&router.name, packet.source, &verified) {
+                    line.write();
+                }
+                self.engine.handle_advertisement(clock::now(), id, packet.source, &verified.advertisement);
+                self.perform();
+            }
+            Err(discard) => {
+                if router.receiver.report_once(&discard) {
+                    compat::discard_line(&router.name, packet.source, &discard).write();
+                }
+            }
+        }
+    }
+
+    fn advertise(&mut self, id: RouterId, priority: vrrp_proto::Priority) {
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        router.source = self.engine.router(id).and_then(|it| it.source()).or(router.source);
+        let (Some(source), Some(pair)) = (router.source, self.paths.socket_of(id)) else { return };
+        for destination in &router.destinations {
+            self.outgoing.clear();
+            let sent = packet::emit(&mut router.transmitter, priority, source, *destination, &mut self.outgoing)
+                .map_err(io::Error::other)
+                .and_then(|()| pair.send(&self.outgoing, *destination));
+            match sent {
+                Ok(()) => router.send_error = None,
+                Err(error) => {
+                    let number = error.raw_os_error();
+                    if number.is_none() || router.send_error != number {
+                        compat::send_error_line(&router.name, &error).write();
+                    }
+                    router.send_error = number;
+                }
+            }
+        }
+    }
+
+    // ---- Actions ----
+
+    /// Carries out what the engine decided, in its order.
+    fn perform(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Fact { router, snapshot } => self.tell(router, &snapshot),
+                Action::Advertise { router, priority } => {
+                    if !self.keeps_addresses() {
+                        self.advertise(router, priority);
+                    }
+                }
+                Action::Apply { router, ownership, ticket } => self.apply(router, ownership, ticket),
+                Action::Announce { router, repeat } => self.jobs.send(Job::Announce { router, repeat }),
+                Action::Notify { router, notification, priority } => {
+                    self.notify(router, notification, priority.0);
+                }
+                Action::Record { router, event } => self.record(router, &event),
+                _ => {}
+            }
+        }
+        self.notifier.flush();
+    }
+
+    /// `--dont-release-vrrp`: at stop nothing is withdrawn.
+    fn keeps_addresses(&self) -> bool {
+        self.stopping.is_some() && self.common.dont_release_vrrp
+    }
+
+    /// Before anything that depends on it: the supervisor learns who owns the addresses. When it last advertised alone
+    /// can wait for the next beat.
+    fn tell(&mut self, id: RouterId, snapshot: &RouterSnapshot) {
+        let Some(router) = self.routers.get_mut(&id) else { return };
+        let news = |told: RouterSnapshot| {
+            RouterSnapshot { last_advertisement: snapshot.last_advertisement, ..told } != *snapshot
+        };
+        if router.told.is_none_or(news) {
+            router.told = Some(*snapshot);
+            self.outbox.push(Report::Fact(facts::router(&router.key, id, snapshot)));
+            // A full or closed socket must not keep an advert waiting.
+            let _ = self.outbox.flush(&self.supervisor);
+        }
+    }
+
+    fn apply(&mut self, id: RouterId, ownership: Ownership, ticket: Ticket) {
+        if self.keeps_addresses() {
+            return;
+        }
+        let what = match ownership {
+            Ownership::Held => "setting VIPs.",
+            Ownership::Released => "removing VIPs.",
+        };
+        tracing::debug!("({}) {what}", self.name(id));
+        self.applying.insert(id, ticket);
+        self.jobs.send(Job::Apply { router: id, ownership, ticket });
+    }
+
+    fn notify(&mut self, id: RouterId, notification: Notification, priority: u8) {
+        let state = match notification {
+            Notification::Active => NotifyState::Active,
+            Notification::Backup { .. } => NotifyState::Backup,
+            // Without `notify_deleted` an instance that is removed reports FAULT.
+            Notification::Fault { .. } | Notification::Deleted => NotifyState::Fault,
+            Notification::Stop => NotifyState::Stop,
+            Notification::ReceivedLowerPriority => NotifyState::ActiveReceivedLowerPriority,
+            _ => return,
+        };
+        let event = NotifyEvent::Instance { name: self.name(id).to_owned(), state, priority };
+        for fact in self.notifier.push(event) {
+            self.outbox.push(Report::Fact(fact));
+        }
+    }
+
+    fn record(&mut self, id: RouterId, event: &Event) {
+        let links = |link: vrrp_proto::LinkId| {
+            let name = usize::try_from(link.0).ok().and_then(|number| self.link_names.get(number));
+            name.cloned().unwrap_or_default()
+        };
+        let Some(router) = self.routers.get(&id) else { return };
+        let family = router.receiver.config().family;
+        compat::Instance { name: &router.name, family, links: &links }.line(event).write();
+        if matches!(event, Event::EnteringActive | Event::EnteringBackup { .. } | Event::EnteringFault { .. })
+            && let Some(router) = self.routers.get_mut(&id)
+        {
+            router.receiver.forget_reports();
+        }
+    }
+
+    fn name(&self, id: RouterId) -> &str {
+        self.routers.get(&id).map_or("", |router| router.name.as_str())
+    }
+
+    fn hear_runner(&mut self) {
+        for fact in self.notifier.hear() {
+            self.outbox.push(Report::Fact(fact));
+        }
+        self.notifier.flush();
+    }
+}
+
+impl Paths {
+    fn open(&mut self, epoll: &OwnedFd, pair: SocketPair) -> anyhow::Result<()> {
+        let token = self.next;
+        self.next += 1;
+        watch(epoll, &pair, token)?;
+        self.tokens.insert(pair.place(), token);
+        self.sockets.insert(token, pair);
+        Ok(())
+    }
+
+    /// Closes what no router uses any more.
+    fn reroute(&mut self, routes: BTreeMap<RouterId, Place>) {
+        let used: BTreeSet<_> = routes.values().filter_map(|place| self.tokens.get(place)).copied().collect();
+        self.sockets.retain(|token, _| used.contains(token));
+        self.tokens.retain(|_, token| used.contains(token));
+        self.routes = routes;
+    }
+
+    fn index(&mut self, routers: &BTreeMap<RouterId, Router>) {
+        let vrid = |id: &RouterId| routers.get(id).map(|router| router.receiver.config().vrid.get());
+        let keys = self.routes.iter().filter_map(|(id, place)| Some(((*place, vrid(id)?), *id)));
+        self.by_vrid = keys.collect();
+    }
+
+    fn socket_of(&self, router: RouterId) -> Option<&SocketPair> {
+        self.sockets.get(self.tokens.get(self.routes.get(&router)?)?)
+    }
+}
+
+fn watch(epoll: &OwnedFd, source: &impl AsFd, token: u64) -> anyhow::Result<()> {
+    epoll::add(epoll, source, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
+        .context("watching a descriptor")
+}
+
+/// Often enough for the supervisor, and for a successor: what it learns must be younger than its peers' patience.
+fn beat_interval(limit: Duration, routers: &[RouterSetup]) -> Duration {
+    let intervals = routers.iter().map(|router| router.config.advertisement_interval.duration() / 2);
+    intervals.chain([limit / 4, LONGEST_BEAT]).min().unwrap_or(LONGEST_BEAT)
+}

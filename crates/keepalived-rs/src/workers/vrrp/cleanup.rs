@@ -1,0 +1,74 @@
+//! Withdrawing what a process left behind that is not replaced in time.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use vip_netlink::{RouteSocket, Wanted};
+use vrrp_proto::{Ownership, Priority, RouterId, Transmitter};
+
+use super::holdings::Holdings;
+use super::packet;
+use super::roster;
+use super::sockets::SocketPair;
+use super::view::View;
+use crate::config::vrrp::{Instance, Transport, VrrpPart};
+
+/// Sends priority 0 for every instance whose addresses are on this host, then removes these addresses.
+///
+/// # Errors
+/// When the kernel cannot be asked, or refused to remove some addresses; the others are removed all the same.
+pub(crate) fn cleanup(part: &VrrpPart) -> anyhow::Result<()> {
+    let mut route = RouteSocket::open()?;
+    let view = View::new(route.links()?, route.addresses()?);
+    let wanted = wanted(part, &view);
+    for (instance, (_, present)) in part.instances.iter().zip(&wanted) {
+        if *present && let Err(error) = resign(instance, part, &view) {
+            tracing::error!("({}) {error:#}", instance.name);
+        }
+    }
+    let release = wanted.into_iter().flat_map(|(wanted, _)| wanted.release).collect();
+    let applied = route.reconcile(&Wanted { release, addresses: Vec::new() })?;
+    for refusal in &applied.refused {
+        tracing::error!("{}", refusal.error);
+    }
+    anyhow::ensure!(applied.refused.is_empty(), "{} addresses could not be removed", applied.refused.len());
+    Ok(())
+}
+
+/// For each instance what is to go, and whether any of it is there.
+fn wanted(part: &VrrpPart, view: &View) -> Vec<(Wanted, bool)> {
+    let one = |instance: &Instance| {
+        let mut holdings = Holdings::default();
+        let id = RouterId(0);
+        holdings.configure([(id, instance.addresses.clone())]);
+        holdings.set(id, Ownership::Released);
+        let wanted = holdings.wanted(&BTreeSet::from([id]), |name| view.link(name).map(|link| link.index));
+        let present = wanted.release.iter().any(|key| view.has(key));
+        (wanted, present)
+    };
+    part.instances.iter().map(one).collect()
+}
+
+fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<()> {
+    let virtual_ones = part.virtual_addresses();
+    let place = roster::place(instance, view, &virtual_ones).context("its interface is gone")?;
+    let name = instance.interface.as_deref();
+    let of_link = || {
+        let link = view.link(name?)?;
+        view.sources(link.index, instance.family(), &virtual_ones).first().copied()
+    };
+    let source = instance.source().or_else(of_link).context("there is no address to send from")?;
+    let pair = SocketPair::open(place, name.unwrap_or_default(), 0)?;
+    let destinations = match &instance.transport {
+        Transport::Multicast { group } => std::slice::from_ref(group),
+        Transport::Unicast { peers } => peers,
+    };
+    let mut transmitter = Transmitter::new(instance.wire_config())?;
+    for destination in destinations {
+        let mut packet = Vec::new();
+        packet::emit(&mut transmitter, Priority::RESIGN, source, *destination, &mut packet)?;
+        pair.send(&packet, *destination).with_context(|| format!("sending priority 0 to {destination}"))?;
+    }
+    tracing::debug!("({}) sent 0 priority", instance.name);
+    Ok(())
+}

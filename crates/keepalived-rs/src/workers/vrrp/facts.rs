@@ -1,0 +1,140 @@
+//! What this process tells the supervisor for its successor, and how the successor reads it. Pure.
+//!
+//! One fact per router holds its number and its snapshot. When a router sent its last advert changes too often for
+//! that: a few facts hold these times for all Active routers.
+
+use std::collections::BTreeMap;
+
+use vrrp_proto::{Instant, RouterId, RouterSnapshot, Snapshot};
+
+use crate::ipc::{self, Fact, NotifyEvent};
+
+const ROUTER: &str = "router ";
+const ADVERTS: &str = "adverts ";
+const NOTIFICATION: &str = "notification ";
+const NEXT_NOTIFICATION: &str = "next notification";
+
+/// So many times fit into one message.
+const TIMES_PER_FACT: usize = 2000;
+
+/// What a router needs to go on.
+pub(crate) fn router(key: &str, id: RouterId, snapshot: &RouterSnapshot) -> Fact {
+    Fact { key: format!("{ROUTER}{key}"), value: ipc::encode(&(id, snapshot)) }
+}
+
+/// There is no such router any more.
+pub(crate) fn forget_router(key: &str) -> Fact {
+    Fact { key: format!("{ROUTER}{key}"), value: Vec::new() }
+}
+
+/// When each router sent its last advert.
+pub(crate) fn last_adverts(times: &[(RouterId, Instant)]) -> impl Iterator<Item = Fact> {
+    times
+        .chunks(TIMES_PER_FACT)
+        .enumerate()
+        .map(|(number, chunk)| Fact { key: format!("{ADVERTS}{number}"), value: ipc::encode(&chunk) })
+}
+
+/// A notification that the runner has not acknowledged.
+pub(crate) fn notification(number: u64, event: &NotifyEvent) -> Fact {
+    Fact { key: format!("{NOTIFICATION}{number}"), value: ipc::encode(event) }
+}
+
+/// The runner has it.
+pub(crate) fn forget_notification(number: u64) -> Fact {
+    Fact { key: format!("{NOTIFICATION}{number}"), value: Vec::new() }
+}
+
+/// The number of the next notification.
+pub(crate) fn next_notification(number: u64) -> Fact {
+    Fact { key: NEXT_NOTIFICATION.into(), value: ipc::encode(&number) }
+}
+
+/// The numbers of the routers by key, and their snapshots. What cannot be read is left out: such a router starts anew.
+pub(crate) fn routers(facts: &[Fact]) -> (BTreeMap<String, RouterId>, Snapshot) {
+    let mut ids = BTreeMap::new();
+    let mut snapshot = Snapshot::default();
+    for fact in facts {
+        let Some(key) = fact.key.strip_prefix(ROUTER) else { continue };
+        let Ok((id, router)) = ipc::decode::<(RouterId, RouterSnapshot)>(&fact.value) else { continue };
+        ids.insert(key.to_owned(), id);
+        snapshot.routers.insert(id, router);
+    }
+    let times = facts.iter().filter(|fact| fact.key.starts_with(ADVERTS));
+    let times = times.filter_map(|fact| ipc::decode::<Vec<(RouterId, Instant)>>(&fact.value).ok()).flatten();
+    for (id, time) in times {
+        if let Some(router) = snapshot.routers.get_mut(&id) {
+            router.last_advertisement = router.last_advertisement.max(Some(time));
+        }
+    }
+    (ids, snapshot)
+}
+
+/// The notifications that may not have reached the runner, and the number of the next one.
+pub(crate) fn notifications(facts: &[Fact]) -> (BTreeMap<u64, NotifyEvent>, u64) {
+    let next = facts.iter().find(|fact| fact.key == NEXT_NOTIFICATION);
+    let next = next.and_then(|fact| ipc::decode(&fact.value).ok()).unwrap_or(1);
+    let waiting = facts.iter().filter_map(|fact| {
+        let number = fact.key.strip_prefix(NOTIFICATION)?.parse().ok()?;
+        Some((number, ipc::decode(&fact.value).ok()?))
+    });
+    (waiting.collect(), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use vrrp_proto::{AdvertisementInterval, Role, Version};
+
+    use super::*;
+    use crate::ipc::NotifyState;
+
+    fn snapshot(last: u64) -> RouterSnapshot {
+        RouterSnapshot {
+            role: Role::Active,
+            last_advertisement: Some(Instant::from_nanos(last)),
+            active_down_interval: Duration::from_secs(3),
+            active_adver_interval: AdvertisementInterval::one_second(Version::V2),
+            last_transition: None,
+        }
+    }
+
+    #[test]
+    fn the_successor_knows_the_newest_advert_of_each_router() {
+        let facts: Vec<_> = [
+            router("IPv4 51 eth0 224.0.0.18", RouterId(7), &snapshot(100)),
+            router("IPv4 52 eth0 224.0.0.18", RouterId(8), &snapshot(300)),
+        ]
+        .into_iter()
+        .chain(last_adverts(&[(RouterId(7), Instant::from_nanos(200)), (RouterId(8), Instant::from_nanos(200))]))
+        .collect();
+        let (ids, read) = routers(&facts);
+        assert_eq!(ids.get("IPv4 51 eth0 224.0.0.18"), Some(&RouterId(7)));
+        assert_eq!(read.routers[&RouterId(7)], snapshot(200));
+        assert_eq!(read.routers[&RouterId(8)], snapshot(300));
+    }
+
+    #[test]
+    fn ten_thousand_times_fit_into_messages() {
+        let times: Vec<_> = (0..10_000).map(|id| (RouterId(id), Instant::from_nanos(u64::MAX / 2))).collect();
+        let facts: Vec<_> = last_adverts(&times).collect();
+        assert!(facts.iter().all(|fact| fact.value.len() < 60_000));
+        assert_eq!(facts.len(), 5);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        let broken = Fact { key: "router IPv4 51 eth0 224.0.0.18".into(), value: vec![1, 2, 3] };
+        let (ids, snapshot) = routers(&[broken]);
+        assert!(ids.is_empty() && snapshot.routers.is_empty());
+    }
+
+    #[test]
+    fn unacknowledged_notifications_go_on_to_the_successor() {
+        let event = NotifyEvent::Instance { name: "VI_1".into(), state: NotifyState::Active, priority: 100 };
+        let facts = [notification(12, &event), next_notification(13)];
+        assert_eq!(notifications(&facts), (BTreeMap::from([(12, event)]), 13));
+        assert_eq!(notifications(&[]), (BTreeMap::new(), 1));
+    }
+}

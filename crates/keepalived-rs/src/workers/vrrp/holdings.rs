@@ -1,0 +1,234 @@
+//! Which addresses every router has, and which of them belong on this host at the moment. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, Scope, Wanted};
+use vrrp_proto::{Ownership, RouterId};
+
+use crate::config::vrrp::VirtualAddress;
+
+/// The addresses of all routers.
+#[derive(Debug, Default)]
+pub(crate) struct Holdings {
+    routers: BTreeMap<RouterId, Holding>,
+}
+
+/// The addresses of one router.
+#[derive(Debug, Default)]
+struct Holding {
+    addresses: Vec<VirtualAddress>,
+    /// Addresses of an earlier configuration that have to go.
+    former: Vec<VirtualAddress>,
+    held: bool,
+    /// No longer configured: forgotten once its addresses are gone.
+    deleted: bool,
+}
+
+impl Holdings {
+    /// The routers of a new configuration. What an old one had beside is removed with the next plan.
+    pub(crate) fn configure(&mut self, routers: impl IntoIterator<Item = (RouterId, Vec<VirtualAddress>)>) {
+        for holding in self.routers.values_mut() {
+            holding.deleted = true;
+        }
+        for (id, addresses) in routers {
+            let holding = self.routers.entry(id).or_default();
+            let before = std::mem::replace(&mut holding.addresses, addresses);
+            let gone = before.into_iter().filter(|address| !same_place(address, &holding.addresses));
+            holding.former.extend(gone.collect::<Vec<_>>());
+            holding.deleted = false;
+        }
+    }
+
+    /// A router holds its addresses from now on, or no longer.
+    pub(crate) fn set(&mut self, router: RouterId, ownership: Ownership) {
+        if let Some(holding) = self.routers.get_mut(&router) {
+            holding.held = ownership == Ownership::Held;
+        }
+    }
+
+    /// Whether a router holds its addresses.
+    pub(crate) fn holds(&self, router: RouterId) -> bool {
+        self.routers.get(&router).is_some_and(|holding| holding.held)
+    }
+
+    /// What the kernel is to be asked for on behalf of `routers`. What another router holds is not given up.
+    pub(crate) fn wanted(&self, routers: &BTreeSet<RouterId>, link: impl Fn(&str) -> Option<LinkIndex>) -> Wanted {
+        let held_by_anyone: BTreeSet<AddressKey> =
+            self.held().flat_map(|(_, holding)| keys(&holding.addresses, &link)).collect();
+        let mut wanted = Wanted::default();
+        for holding in routers.iter().filter_map(|id| self.routers.get(id)) {
+            let release = if holding.held {
+                let resolved = holding.addresses.iter().filter_map(|address| resolve(address, &link));
+                wanted.addresses.extend(resolved);
+                &[][..]
+            } else {
+                &holding.addresses[..]
+            };
+            let given_up = keys(release, &link).chain(keys(&holding.former, &link));
+            wanted.release.extend(given_up.filter(|key| !held_by_anyone.contains(key)));
+        }
+        wanted
+    }
+
+    /// How many addresses of a router there is no interface for.
+    pub(crate) fn homeless<'a>(
+        &'a self,
+        router: RouterId,
+        link: impl Fn(&str) -> Option<LinkIndex> + 'a,
+    ) -> impl Iterator<Item = &'a VirtualAddress> {
+        let addresses = self.routers.get(&router).filter(|holding| holding.held).map(|holding| &holding.addresses);
+        addresses.into_iter().flatten().filter(move |address| link(&address.device).is_none())
+    }
+
+    /// A plan for `router` was carried out without a refusal.
+    pub(crate) fn settled(&mut self, router: RouterId) {
+        let Some(holding) = self.routers.get_mut(&router) else { return };
+        holding.former.clear();
+        if holding.deleted && !holding.held {
+            self.routers.remove(&router);
+        }
+    }
+
+    /// The addresses of a router in the order of the file.
+    pub(crate) fn addresses(&self, router: RouterId) -> &[VirtualAddress] {
+        self.routers.get(&router).map_or(&[], |holding| &holding.addresses)
+    }
+
+    /// The routers that hold an address.
+    pub(crate) fn holders<'a>(
+        &'a self,
+        key: &'a AddressKey,
+        link: impl Fn(&str) -> Option<LinkIndex> + 'a,
+    ) -> impl Iterator<Item = RouterId> + 'a {
+        self.held()
+            .filter(move |(_, holding)| keys(&holding.addresses, &link).any(|held| held == *key))
+            .map(|(id, _)| id)
+    }
+
+    /// Every address that is virtual here, whoever holds it.
+    pub(crate) fn virtual_ones(&self) -> BTreeSet<IpAddr> {
+        let addresses = self.routers.values().flat_map(|holding| &holding.addresses);
+        addresses.map(|address| address.ip).collect()
+    }
+
+    fn held(&self) -> impl Iterator<Item = (RouterId, &Holding)> {
+        self.routers.iter().filter(|(_, holding)| holding.held).map(|(id, holding)| (*id, holding))
+    }
+}
+
+/// Whether one of `others` is the same address to the kernel, whatever its attributes.
+fn same_place(address: &VirtualAddress, others: &[VirtualAddress]) -> bool {
+    let place = |it: &VirtualAddress| (it.ip, it.prefix_len, it.device.clone());
+    others.iter().any(|other| place(other) == place(address))
+}
+
+fn keys<'a>(
+    addresses: &'a [VirtualAddress],
+    link: &'a impl Fn(&str) -> Option<LinkIndex>,
+) -> impl Iterator<Item = AddressKey> + 'a {
+    addresses.iter().filter_map(|address| {
+        let link = link(&address.device)?;
+        Some(AddressKey { link, ip: address.ip, prefix_len: address.prefix_len })
+    })
+}
+
+/// The address as the kernel is to have it; `None` without its interface.
+fn resolve(address: &VirtualAddress, link: &impl Fn(&str) -> Option<LinkIndex>) -> Option<Address> {
+    let mut resolved = Address::virtual_address(link(&address.device)?, address.ip, address.prefix_len);
+    resolved.broadcast = address.broadcast;
+    resolved.scope = Scope(address.scope);
+    resolved.label = address.label.as_deref().and_then(|label| LinkName::try_from(label).ok());
+    Some(resolved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> VirtualAddress {
+        VirtualAddress {
+            ip: [192, 0, 2, last].into(),
+            prefix_len: 24,
+            device: "eth0".into(),
+            broadcast: None,
+            scope: 0,
+            label: None,
+        }
+    }
+
+    fn eth0(name: &str) -> Option<LinkIndex> {
+        (name == "eth0").then(|| LinkIndex::new(2).unwrap())
+    }
+
+    /// The last octets of what is wanted and of what is to go.
+    fn last_octets(wanted: &Wanted) -> (Vec<u8>, Vec<u8>) {
+        let octet = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => ip.octets()[3],
+            IpAddr::V6(_) => unreachable!("no IPv6 address in these tests"),
+        };
+        (
+            wanted.addresses.iter().map(|address| octet(address.ip)).collect(),
+            wanted.release.iter().map(|key| octet(key.ip)).collect(),
+        )
+    }
+
+    fn plan(holdings: &Holdings, router: RouterId) -> (Vec<u8>, Vec<u8>) {
+        last_octets(&holdings.wanted(&BTreeSet::from([router]), eth0))
+    }
+
+    const ONE: RouterId = RouterId(1);
+    const TWO: RouterId = RouterId(2);
+
+    #[test]
+    fn a_router_that_holds_nothing_gives_everything_up() {
+        let mut holdings = Holdings::default();
+        holdings.configure([(ONE, vec![address(1), address(2)])]);
+        assert_eq!(plan(&holdings, ONE), (vec![], vec![1, 2]));
+        holdings.set(ONE, Ownership::Held);
+        assert_eq!(plan(&holdings, ONE), (vec![1, 2], vec![]));
+    }
+
+    #[test]
+    fn what_another_router_holds_stays() {
+        let mut holdings = Holdings::default();
+        holdings.configure([(ONE, vec![address(1), address(2)]), (TWO, vec![address(2)])]);
+        holdings.set(TWO, Ownership::Held);
+        assert_eq!(plan(&holdings, ONE), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn a_reload_removes_what_is_gone_and_keeps_the_rest() {
+        let mut holdings = Holdings::default();
+        holdings.configure([(ONE, vec![address(1), address(2)])]);
+        holdings.set(ONE, Ownership::Held);
+        holdings.configure([(ONE, vec![address(2), address(3)])]);
+        assert_eq!(plan(&holdings, ONE), (vec![2, 3], vec![1]));
+        holdings.settled(ONE);
+        assert_eq!(plan(&holdings, ONE), (vec![2, 3], vec![]));
+    }
+
+    #[test]
+    fn a_deleted_router_is_forgotten_when_its_addresses_are_gone() {
+        let mut holdings = Holdings::default();
+        holdings.configure([(ONE, vec![address(1)])]);
+        holdings.set(ONE, Ownership::Held);
+        holdings.configure([]);
+        holdings.settled(ONE);
+        assert_eq!(holdings.addresses(ONE).len(), 1, "still held");
+        holdings.set(ONE, Ownership::Released);
+        assert_eq!(plan(&holdings, ONE), (vec![], vec![1]));
+        holdings.settled(ONE);
+        assert_eq!(holdings.addresses(ONE).len(), 0);
+    }
+
+    #[test]
+    fn an_address_without_its_interface_is_named_and_left_out() {
+        let mut holdings = Holdings::default();
+        let astray = VirtualAddress { device: "eth7".into(), ..address(9) };
+        holdings.configure([(ONE, vec![address(1), astray.clone()])]);
+        holdings.set(ONE, Ownership::Held);
+        assert_eq!(plan(&holdings, ONE), (vec![1], vec![]));
+        assert_eq!(holdings.homeless(ONE, eth0).collect::<Vec<_>>(), [&astray]);
+    }
+}

@@ -1,0 +1,212 @@
+//! Which routers there are, by number: the running configuration and the one that is being prepared. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use vrrp_proto::{LinkId, RouterConfig, RouterId, Snapshot, Transmitter, WireConfig};
+
+use super::sockets::Place;
+use super::view::View;
+use crate::config::vrrp::{Instance, Transport, VirtualAddress, VrrpPart};
+
+/// A worker that has not beaten for this long is hung, unless its adverts need more haste.
+const SHORTEST_BEAT_LIMIT: Duration = Duration::from_secs(1);
+
+/// A worker without routers.
+const IDLE_BEAT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the advert thread needs to run a configuration.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// In the order of the file.
+    pub(crate) routers: Vec<RouterSetup>,
+    /// The names of all links, by number.
+    pub(crate) link_names: Vec<String>,
+    /// How long the worker may be silent.
+    pub(crate) beat_limit: Duration,
+    /// What the process before this one left; empty but for the first configuration.
+    pub(crate) inherited: Snapshot,
+}
+
+/// What the advert thread needs of one router.
+#[derive(Debug)]
+pub(crate) struct RouterSetup {
+    /// Its number.
+    pub(crate) id: RouterId,
+    /// Its name in the file.
+    pub(crate) name: String,
+    /// What makes it the same over a restart.
+    pub(crate) key: String,
+    /// How it behaves.
+    pub(crate) config: RouterConfig,
+    /// What its packets look like.
+    pub(crate) wire: WireConfig,
+    /// Where its adverts go.
+    pub(crate) destinations: Vec<IpAddr>,
+}
+
+/// The running configuration, the prepared one, and the numbers given to routers and links, which never change.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    router_ids: BTreeMap<String, RouterId>,
+    link_ids: BTreeMap<String, LinkId>,
+    link_names: Vec<String>,
+    current: Option<VrrpPart>,
+    prepared: Option<VrrpPart>,
+}
+
+impl Roster {
+    /// The numbers that the process before this one had given to its routers.
+    pub(crate) fn inherit(&mut self, ids: BTreeMap<String, RouterId>) {
+        self.router_ids.extend(ids);
+    }
+
+    /// Checks `part` against this host and numbers its routers and links.
+    ///
+    /// # Errors
+    /// The first thing that cannot run here.
+    pub(crate) fn prepare(&mut self, part: VrrpPart, view: &View) -> anyhow::Result<Setup> {
+        check_interfaces(&part, view)?;
+        check_unique(&part)?;
+        let routers = part.instances.iter().map(|instance| self.number(instance)).collect::<Result<_, _>>()?;
+        let setup = Setup {
+            routers,
+            link_names: self.link_names.clone(),
+            beat_limit: beat_limit(&part),
+            inherited: Snapshot::default(),
+        };
+        self.prepared = Some(part);
+        Ok(setup)
+    }
+
+    fn number(&mut self, instance: &Instance) -> anyhow::Result<RouterSetup> {
+        let next = self.router_ids.values().map(|id| id.0 + 1).max().unwrap_or(1);
+        let id = *self.router_ids.entry(instance.key.clone()).or_insert(RouterId(next));
+        let wire = instance.wire_config();
+        Transmitter::new(wire.clone()).with_context(|| format!("({})", instance.name))?;
+        Ok(RouterSetup {
+            id,
+            name: instance.name.clone(),
+            key: instance.key.clone(),
+            config: instance.router_config(|name| self.link_id(name)),
+            wire,
+            destinations: match &instance.transport {
+                Transport::Multicast { group } => vec![*group],
+                Transport::Unicast { peers } => peers.clone(),
+            },
+        })
+    }
+
+    fn link_id(&mut self, name: &str) -> LinkId {
+        if let Some(id) = self.link_ids.get(name) {
+            return *id;
+        }
+        let id = LinkId(u32::try_from(self.link_names.len()).unwrap_or(u32::MAX));
+        self.link_names.push(name.to_owned());
+        self.link_ids.insert(name.to_owned(), id);
+        id
+    }
+
+    /// Makes the prepared configuration the running one.
+    pub(crate) fn commit(&mut self) -> Option<&VrrpPart> {
+        self.current = Some(self.prepared.take()?);
+        self.current.as_ref()
+    }
+
+    /// Forgets the prepared configuration.
+    pub(crate) fn abandon(&mut self) {
+        self.prepared = None;
+    }
+
+    /// The name of a router in the running configuration.
+    pub(crate) fn name(&self, router: RouterId) -> &str {
+        let mut instances = self.current.iter().flat_map(|part| &part.instances);
+        instances.find(|instance| self.id(instance) == Some(router)).map_or("", |instance| instance.name.as_str())
+    }
+
+    /// The addresses of every router of the running configuration.
+    pub(crate) fn addresses(&self) -> Vec<(RouterId, Vec<VirtualAddress>)> {
+        let instances = self.current.iter().flat_map(|part| &part.instances);
+        instances.filter_map(|instance| Some((self.id(instance)?, instance.addresses.clone()))).collect()
+    }
+
+    /// Every address that is virtual in either configuration.
+    pub(crate) fn virtual_addresses(&self) -> BTreeSet<IpAddr> {
+        self.current.iter().chain(&self.prepared).flat_map(VrrpPart::virtual_addresses).collect()
+    }
+
+    /// The links that routers of either configuration run on or track, and whether multicast is needed there.
+    pub(crate) fn links(&self) -> Vec<(LinkId, &str, bool)> {
+        let mut multicast: BTreeMap<LinkId, bool> = BTreeMap::new();
+        for instance in self.instances() {
+            for name in instance.interface.iter().chain(&instance.tracked) {
+                let Some(id) = self.link_ids.get(name) else { continue };
+                let needed = matches!(instance.transport, Transport::Multicast { .. })
+                    && instance.interface.as_ref() == Some(name);
+                *multicast.entry(*id).or_default() |= needed;
+            }
+        }
+        let name = |id: LinkId| self.link_names.get(usize::try_from(id.0).ok()?);
+        multicast.into_iter().filter_map(|(id, needed)| Some((id, name(id)?.as_str(), needed))).collect()
+    }
+
+    /// Where the adverts of each router of either configuration come and go, as far as it can be told.
+    pub(crate) fn routes(&self, view: &View) -> BTreeMap<RouterId, Place> {
+        let virtual_ones = self.virtual_addresses();
+        self.instances()
+            .filter_map(|instance| Some((self.id(instance)?, place(instance, view, &virtual_ones)?)))
+            .collect()
+    }
+
+    fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.current.iter().chain(&self.prepared).flat_map(|part| &part.instances)
+    }
+
+    fn id(&self, instance: &Instance) -> Option<RouterId> {
+        self.router_ids.get(&instance.key).copied()
+    }
+}
+
+/// Where an instance's adverts come and go; `None` while its interface or its source address is missing.
+pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<IpAddr>) -> Option<Place> {
+    let link = match &instance.interface {
+        Some(name) => Some(view.link(name)?.index),
+        None => None,
+    };
+    let address = match &instance.transport {
+        Transport::Multicast { group } => *group,
+        Transport::Unicast { .. } => match (instance.source(), link) {
+            (Some(source), _) => source,
+            (None, Some(link)) => view.sources(link, instance.family(), virtual_ones).first().copied()?,
+            (None, None) => return None,
+        },
+    };
+    Some(Place { link: link.map_or(0, |link| link.get()), address })
+}
+
+fn check_interfaces(part: &VrrpPart, view: &View) -> anyhow::Result<()> {
+    for instance in &part.instances {
+        if let Some(name) = instance.interfaces().find(|name| view.link(name).is_none()) {
+            bail!("({}) interface {name} doesn't exist", instance.name);
+        }
+    }
+    Ok(())
+}
+
+fn check_unique(part: &VrrpPart) -> anyhow::Result<()> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for instance in &part.instances {
+        if let Some(other) = seen.insert(&instance.key, &instance.name) {
+            bail!("({}) has the VRID {} of ({other}) on the same interface", instance.name, instance.vrid().get());
+        }
+    }
+    Ok(())
+}
+
+/// Half the shortest time in which a peer takes over, at least a second.
+fn beat_limit(part: &VrrpPart) -> Duration {
+    let shortest = part.instances.iter().map(Instance::active_down_interval).min();
+    shortest.map_or(IDLE_BEAT_LIMIT, |shortest| (shortest / 2).max(SHORTEST_BEAT_LIMIT))
+}
