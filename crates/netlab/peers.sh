@@ -1,10 +1,11 @@
 #!/bin/sh
 # Unpacks Debian packages as peers for the laboratory, with the libraries that this machine lacks for them.
 # Nothing is installed and no service starts. Usage: peers.sh [PACKAGE...], default: keepalived.
-# Folder: $KEEPALIVED_RS_PEERS, else keepalived-rs/peers in $XDG_CACHE_HOME or ~/.cache.
+# Folder: $KEEPALIVED_RS_PEERS, else peers in $KEEPALIVED_RS_CACHE, $XDG_CACHE_HOME/keepalived-rs or ~/.cache/keepalived-rs.
 set -eu
 
-folder=${KEEPALIVED_RS_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/keepalived-rs/peers}
+cache=${KEEPALIVED_RS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/keepalived-rs}
+folder=${KEEPALIVED_RS_PEERS:-$cache/peers}
 [ $# -gt 0 ] || set -- keepalived
 
 for package; do

@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType,
-    recvmsg, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg, setsockopt,
+    socket, sockopt,
 };
 
 use crate::error::LabError;
@@ -73,53 +73,23 @@ impl Frame {
     /// The ARP message in it.
     pub fn arp(&self) -> Option<Arp> {
         let message = self.body(0x0806)?.first_chunk::<28>()?;
-        let &[
-            0,
-            1,
-            8,
-            0,
-            6,
-            4,
-            o0,
-            o1,
-            ref sender_mac @ ..,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            t0,
-            t1,
-            t2,
-            t3,
-        ] = message
-        else {
+        let &[0, 1, 8, 0, 6, 4, o0, o1, ref sender_mac @ .., _, _, _, _, _, _, t0, t1, t2, t3] = message else {
             return None;
         };
         let (sender_mac, sender) = sender_mac.split_first_chunk::<6>()?;
         let sender: [u8; 4] = *sender.first_chunk()?;
         let target = Ipv4Addr::new(t0, t1, t2, t3);
-        Some(Arp {
-            operation: u16::from_be_bytes([o0, o1]),
-            sender_mac: *sender_mac,
-            sender: sender.into(),
-            target,
-        })
+        Some(Arp { operation: u16::from_be_bytes([o0, o1]), sender_mac: *sender_mac, sender: sender.into(), target })
     }
 
     /// The address that it announces as gratuitous ARP.
     pub fn gratuitous_arp(&self) -> Option<Ipv4Addr> {
-        self.arp()
-            .filter(|arp| arp.sender == arp.target)
-            .map(|arp| arp.target)
+        self.arp().filter(|arp| arp.sender == arp.target).map(|arp| arp.target)
     }
 
     /// The address that it announces as unsolicited neighbour advertisement to all nodes (RFC 4861 §4.4).
     pub fn unsolicited_na(&self) -> Option<Ipv6Addr> {
-        let ip = self
-            .ip()
-            .filter(|ip| ip.protocol == 58 && ip.destination.is_multicast())?;
+        let ip = self.ip().filter(|ip| ip.protocol == 58 && ip.destination.is_multicast())?;
         let (&[136, 0, ..], target) = ip.payload.split_first_chunk::<8>()? else {
             return None;
         };
@@ -138,39 +108,11 @@ impl Frame {
 
     fn ipv4(&self) -> Option<IpPacket<'_>> {
         let packet = self.body(0x0800)?;
-        let &[
-            version_length,
-            _,
-            l0,
-            l1,
-            _,
-            _,
-            _,
-            _,
-            ttl,
-            protocol,
-            _,
-            _,
-            s0,
-            s1,
-            s2,
-            s3,
-            d0,
-            d1,
-            d2,
-            d3,
-        ] = packet.first_chunk()?;
-        let payload = packet.get(
-            usize::from(version_length & 0x0f) * 4..usize::from(u16::from_be_bytes([l0, l1])),
-        )?;
+        let &[version_length, _, l0, l1, _, _, _, _, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+            packet.first_chunk()?;
+        let payload = packet.get(usize::from(version_length & 0x0f) * 4..usize::from(u16::from_be_bytes([l0, l1])))?;
         let (source, destination) = (Ipv4Addr::new(s0, s1, s2, s3), Ipv4Addr::new(d0, d1, d2, d3));
-        Some(IpPacket {
-            source: source.into(),
-            destination: destination.into(),
-            ttl,
-            protocol,
-            payload,
-        })
+        Some(IpPacket { source: source.into(), destination: destination.into(), ttl, protocol, payload })
     }
 
     /// Extension headers are not looked through: nothing here sends any but MLD, which nobody asks for.
@@ -182,13 +124,7 @@ impl Frame {
         };
         let payload = rest.get(..usize::from(u16::from_be_bytes([l0, l1])))?;
         let (source, destination) = (Ipv6Addr::from(*source), Ipv6Addr::from(*destination));
-        Some(IpPacket {
-            source: source.into(),
-            destination: destination.into(),
-            ttl,
-            protocol,
-            payload,
-        })
+        Some(IpPacket { source: source.into(), destination: destination.into(), ttl, protocol, payload })
     }
 
     fn body(&self, ethertype: u16) -> Option<&[u8]> {
@@ -215,11 +151,7 @@ impl Capture {
         let frames = Arc::default();
         let shared = Arc::clone(&frames);
         let thread = thread::spawn(move || record(&socket, index, &stopped, &shared));
-        Ok(Self {
-            frames,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { frames, stop: Some(stop), thread: Some(thread) })
     }
 
     /// All frames so far.
@@ -231,11 +163,7 @@ impl Capture {
     ///
     /// # Errors
     /// After `timeout`.
-    pub fn wait_for<T>(
-        &self,
-        timeout: Duration,
-        wanted: impl Fn(&Frame) -> Option<T>,
-    ) -> Result<T, LabError> {
+    pub fn wait_for<T>(&self, timeout: Duration, wanted: impl Fn(&Frame) -> Option<T>) -> Result<T, LabError> {
         let deadline = Instant::now() + timeout;
         let mut frames = lock(&self.frames);
         let mut seen = 0;
@@ -246,16 +174,9 @@ impl Capture {
             seen = frames.len();
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(LabError::of(format!(
-                    "waiting for a frame ({seen} others came)"
-                ))(Errno::ETIMEDOUT));
+                return Err(LabError::of(format!("waiting for a frame ({seen} others came)"))(Errno::ETIMEDOUT));
             }
-            frames = self
-                .frames
-                .1
-                .wait_timeout(frames, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            frames = self.frames.1.wait_timeout(frames, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -287,24 +208,14 @@ fn lock(frames: &(Mutex<Vec<Frame>>, Condvar)) -> MutexGuard<'_, Vec<Frame>> {
 fn open(interface: &str) -> io::Result<(OwnedFd, usize)> {
     let index = if_nametoindex(interface)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        flags,
-        SockProtocol::EthAll,
-    )?;
+    let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     setsockopt(&socket, sockopt::RcvBuf, &(8 << 20))?;
     Ok((socket, usize::try_from(index).map_err(|_| Errno::ENODEV)?))
 }
 
 /// Until the other end of `stopped` is closed.
-fn record(
-    socket: &OwnedFd,
-    index: usize,
-    stopped: &io::PipeReader,
-    frames: &(Mutex<Vec<Frame>>, Condvar),
-) {
+fn record(socket: &OwnedFd, index: usize, stopped: &io::PipeReader, frames: &(Mutex<Vec<Frame>>, Condvar)) {
     let mut buffer = vec![0; 65536];
     loop {
         while let Ok(frame) = receive(socket, index, &mut buffer) {
@@ -317,10 +228,7 @@ fn record(
         let mut both = [PollFd::new(socket.as_fd(), PollFlags::POLLIN), stop];
         let _ = poll(&mut both, PollTimeout::NONE);
         let [_, stop] = both;
-        if stop
-            .revents()
-            .is_some_and(|events| events.contains(PollFlags::POLLHUP))
-        {
+        if stop.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP)) {
             return;
         }
     }
@@ -330,17 +238,10 @@ fn record(
 fn receive(socket: &OwnedFd, index: usize, buffer: &mut [u8]) -> nix::Result<Option<Frame>> {
     let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
     let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<LinkAddr>(
-        socket.as_raw_fd(),
-        &mut parts,
-        Some(&mut control),
-        MsgFlags::empty(),
-    )?;
+    let message = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())?;
     let (length, address) = (message.bytes, message.address);
     let stamp = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::ScmTimestampns(time) => {
-            Some(SystemTime::UNIX_EPOCH + Duration::from(time))
-        }
+        ControlMessageOwned::ScmTimestampns(time) => Some(SystemTime::UNIX_EPOCH + Duration::from(time)),
         _ => None,
     });
     let Some(address) = address.filter(|address| address.ifindex() == index) else {
@@ -350,12 +251,7 @@ fn receive(socket: &OwnedFd, index: usize, buffer: &mut [u8]) -> nix::Result<Opt
     let wall = stamp.unwrap_or(wall_now);
     let at = now - wall_now.duration_since(wall).unwrap_or_default();
     let octets = buffer.get(..length).unwrap_or_default().to_vec();
-    Ok(Some(Frame {
-        at,
-        wall,
-        outgoing: address.pkttype() == PACKET_OUTGOING,
-        octets,
-    }))
+    Ok(Some(Frame { at, wall, outgoing: address.pkttype() == PACKET_OUTGOING, octets }))
 }
 
 fn write_pcap(file: &mut impl Write, frames: &[Frame]) -> io::Result<()> {
@@ -364,10 +260,7 @@ fn write_pcap(file: &mut impl Write, frames: &[Frame]) -> io::Result<()> {
         file.write_all(&word.to_le_bytes())?;
     }
     for frame in frames {
-        let time = frame
-            .wall
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let time = frame.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         let length = number(frame.octets.len() as u64);
         for word in [number(time.as_secs()), time.subsec_nanos(), length, length] {
@@ -379,31 +272,20 @@ fn write_pcap(file: &mut impl Write, frames: &[Frame]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
     fn frame(hex: &str) -> Frame {
         let digits: Vec<u32> = hex.chars().filter_map(|digit| digit.to_digit(16)).collect();
-        let octets = digits
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|[high, low]| u8::try_from(high * 16 + low).unwrap())
-            .collect();
-        Frame {
-            at: Instant::now(),
-            wall: SystemTime::UNIX_EPOCH,
-            outgoing: false,
-            octets,
-        }
+        let octets =
+            digits.as_chunks::<2>().0.iter().map(|[high, low]| u8::try_from(high * 16 + low).unwrap()).collect();
+        Frame { at: Instant::now(), wall: SystemTime::UNIX_EPOCH, outgoing: false, octets }
     }
 
     #[test]
     fn a_gratuitous_arp_announces_its_sender() {
-        let frame = frame(
-            "ffffffffffff 00005e000133 0806 0001 0800 06 04 0001 00005e000133 c0000201 000000000000 c0000201",
-        );
+        let frame =
+            frame("ffffffffffff 00005e000133 0806 0001 0800 06 04 0001 00005e000133 c0000201 000000000000 c0000201");
         assert_eq!(frame.gratuitous_arp(), Some(Ipv4Addr::new(192, 0, 2, 1)));
         assert_eq!(frame.source_mac(), Some([0, 0, 0x5e, 0, 1, 0x33]));
         assert_eq!(frame.ip(), None);
@@ -415,10 +297,7 @@ mod tests {
             "01005e000012 02000000000a 0800 45c0 0020 0001 0000 ff70 0000 c000020a e0000012 31336401 0064 0000 c0000201 0000000000000000",
         );
         let vrrp = frame.vrrp().unwrap();
-        assert_eq!(
-            (vrrp.source, vrrp.ttl, vrrp.payload.len()),
-            (Ipv4Addr::new(192, 0, 2, 10).into(), 255, 12)
-        );
+        assert_eq!((vrrp.source, vrrp.ttl, vrrp.payload.len()), (Ipv4Addr::new(192, 0, 2, 10).into(), 255, 12));
         assert_eq!(frame.arp(), None);
     }
 

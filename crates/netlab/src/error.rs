@@ -15,10 +15,7 @@ pub struct LabError {
 impl LabError {
     /// For `map_err`: wraps whatever can be an [`io::Error`].
     pub(crate) fn of<E: Into<io::Error>>(operation: impl Into<String>) -> impl FnOnce(E) -> Self {
-        move |source| Self {
-            operation: operation.into(),
-            source: source.into(),
-        }
+        move |source| Self { operation: operation.into(), source: source.into() }
     }
 }
 
@@ -27,14 +24,9 @@ impl From<vip_netlink::Error> for LabError {
         let why = error.io();
         let source = match error.explanation() {
             Some(explanation) => io::Error::new(why.kind(), format!("{why}: {explanation}")),
-            None => why
-                .raw_os_error()
-                .map_or_else(|| why.kind().into(), io::Error::from_raw_os_error),
+            None => why.raw_os_error().map_or_else(|| why.kind().into(), io::Error::from_raw_os_error),
         };
-        Self {
-            operation: error.operation().to_owned(),
-            source,
-        }
+        Self { operation: error.operation().to_owned(), source }
     }
 }
 

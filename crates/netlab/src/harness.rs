@@ -29,19 +29,20 @@ use std::{env, thread};
 
 use crate::error::Skip;
 use crate::isolation::enter;
+use crate::vm;
 
 /// With the value `required`, a skipped case counts as a failure.
 pub const REQUIRED: &str = "KEEPALIVED_RS_LABS";
 /// How long one case may take unless it says otherwise.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Why a case did not pass. Made by `?` from any error; [`Skip`] is the one that skips.
+/// Why a case did not pass. Made by `?` from any error; [`Skip`] and [`vm::Skip`] are those that skip.
 #[derive(Debug)]
 pub enum Stop {
     /// Something is wrong.
     Failed(String),
-    /// It cannot be known on this machine.
-    Skipped(Skip),
+    /// This machine lacks what is needed to know.
+    Skipped(String),
 }
 
 impl Stop {
@@ -53,9 +54,11 @@ impl Stop {
 
 impl<E: Error + 'static> From<E> for Stop {
     fn from(error: E) -> Self {
-        match (&error as &dyn Error).downcast_ref::<Skip>() {
-            Some(skip) => Self::Skipped(skip.clone()),
-            None => Self::Failed(error.to_string()),
+        let any: &dyn Error = &error;
+        if any.is::<Skip>() || any.is::<vm::Skip>() {
+            Self::Skipped(error.to_string())
+        } else {
+            Self::Failed(error.to_string())
         }
     }
 }
@@ -73,11 +76,7 @@ pub struct Case {
 
 /// A test that may take two minutes.
 pub const fn case(name: &'static str, run: fn() -> CaseResult) -> Case {
-    Case {
-        name,
-        run,
-        deadline: DEADLINE,
-    }
+    Case { name, run, deadline: DEADLINE }
 }
 
 impl Case {
@@ -92,10 +91,7 @@ impl Case {
 /// namespaces are refused, every case is skipped with that reason.
 pub fn main(cases: &[Case]) -> ExitCode {
     let selection = Selection::new(env::args().skip(1));
-    let chosen: Vec<_> = cases
-        .iter()
-        .filter(|case| selection.chooses(case.name))
-        .collect();
+    let chosen: Vec<_> = cases.iter().filter(|case| selection.chooses(case.name)).collect();
     if selection.list {
         for case in chosen {
             println!("{}: test", case.name);
@@ -107,7 +103,7 @@ pub fn main(cases: &[Case]) -> ExitCode {
     for case in chosen {
         let result = match &refused {
             None => run(case),
-            Some(refused) => Err(Skip(format!("{refused}; {}", refused.hint())).into()),
+            Some(refused) => Err(Stop::Skipped(format!("{refused}; {}", refused.hint()))),
         };
         summary.count(case.name, &result);
     }
@@ -122,24 +118,13 @@ fn run(case: &Case) -> CaseResult {
         let result = catch_unwind(AssertUnwindSafe(function));
         sender.send(result.unwrap_or_else(|panic| Err(Stop::failed(message(&*panic)))))
     });
-    let late = |_| {
-        Err(Stop::failed(format!(
-            "not finished after {:?}",
-            case.deadline
-        )))
-    };
+    let late = |_| Err(Stop::failed(format!("not finished after {:?}", case.deadline)));
     receiver.recv_timeout(case.deadline).unwrap_or_else(late)
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!(
-        "panicked: {}",
-        text.unwrap_or("with a value that is no text")
-    )
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("with a value that is no text"))
 }
 
 #[derive(Debug, Default)]
@@ -160,7 +145,7 @@ impl Summary {
                 self.failed += 1;
                 println!("test {name} ... FAILED\n    {reason}");
             }
-            Err(Stop::Skipped(Skip(reason))) => {
+            Err(Stop::Skipped(reason)) => {
                 self.skipped += 1;
                 println!("test {name} ... skipped: {reason}");
             }
@@ -168,17 +153,9 @@ impl Summary {
     }
 
     fn finish(&self, all_required: bool) -> ExitCode {
-        let Self {
-            passed,
-            failed,
-            skipped,
-        } = *self;
+        let Self { passed, failed, skipped } = *self;
         println!("{passed} passed, {failed} failed, {skipped} skipped");
-        if failed > 0 || (all_required && skipped > 0) {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        }
+        if failed > 0 || (all_required && skipped > 0) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
@@ -201,9 +178,7 @@ impl Selection {
                 "--list" => selection.list = true,
                 "--ignored" => selection.ignored = true,
                 "--skip" => selection.skipped.extend(arguments.next()),
-                "--format" | "--test-threads" | "--color" | "--logfile" | "-Z" => {
-                    drop(arguments.next())
-                }
+                "--format" | "--test-threads" | "--color" | "--logfile" | "-Z" => drop(arguments.next()),
                 option if option.starts_with('-') => {}
                 _ => selection.names.push(argument),
             }
@@ -213,15 +188,9 @@ impl Selection {
 
     fn chooses(&self, name: &str) -> bool {
         let matches = |pattern: &String| {
-            if self.exact {
-                name == pattern
-            } else {
-                name.contains(pattern.as_str())
-            }
+            if self.exact { name == pattern } else { name.contains(pattern.as_str()) }
         };
-        !self.ignored
-            && (self.names.is_empty() || self.names.iter().any(matches))
-            && !self.skipped.iter().any(matches)
+        !self.ignored && (self.names.is_empty() || self.names.iter().any(matches)) && !self.skipped.iter().any(matches)
     }
 }
 

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, wait};
-use nix::unistd::{Pid, Uid, geteuid, getgid, getppid};
+use nix::unistd::{Pid, Uid, getegid, getppid};
 
 /// Which part of the play a copy of the program has; the children of [`ROLE_INSIDE`] never see it act,
 /// because it only counts in a child of the namespace's pid 1.
@@ -84,22 +84,11 @@ pub fn enter() -> Result<(), Refused> {
 
 /// The outer process: makes the namespaces, starts their first process and waits for its end.
 fn enclose() -> Result<ExitStatus, Refused> {
-    let hint = hint();
-    let refused = |call: &str, errno| Refused {
-        call: call.to_owned(),
-        errno,
-        hint: hint.clone(),
-    };
-    let own_pid = fs::read_link("/proc/self")
-        .map_err(|error| refused("readlink(/proc/self)", errno(&error)))?;
+    let (may_be_root, is_root) = (may_be_root(), Uid::effective().is_root());
+    let refused = |call: &str, errno| Refused { call: call.to_owned(), errno, hint: hint(may_be_root, is_root, errno) };
+    let own_pid = fs::read_link("/proc/self").map_err(|error| refused("readlink(/proc/self)", errno(&error)))?;
 
-    new_user_namespace(&refused).or_else(|error| {
-        if geteuid().is_root() {
-            Ok(())
-        } else {
-            Err(error)
-        }
-    })?;
+    new_user_namespace(is_root, &refused)?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)
         .map_err(|errno| refused("unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID)", errno))?;
     private_mounts(&refused)?;
@@ -109,19 +98,18 @@ fn enclose() -> Result<ExitStatus, Refused> {
     init.wait().map_err(|error| refused("wait", errno(&error)))
 }
 
-/// A new user namespace in which this process is root. The ids are mapped by a copy of the program that stays outside,
-/// since only from there can root map all of them.
-fn new_user_namespace(refused: &impl Fn(&str, Errno) -> Refused) -> Result<(), Refused> {
-    let helper = again(ROLE_MAP)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
+/// A new user namespace in which this process is root; where root may not have one it does without. The ids are mapped by a
+/// copy of the program that stays outside, since only from there can root map all of them.
+fn new_user_namespace(is_root: bool, refused: &impl Fn(&str, Errno) -> Refused) -> Result<(), Refused> {
+    let helper = again(ROLE_MAP).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut helper = helper.map_err(|error| refused("execve(/proc/self/exe)", errno(&error)))?;
-    let made = unshare(CloneFlags::CLONE_NEWUSER)
-        .map_err(|errno| refused("unshare(CLONE_NEWUSER)", errno));
+    let made = unshare(CloneFlags::CLONE_NEWUSER);
     let mapped = finish_mapping(&mut helper, made.is_ok());
-    made?;
-    mapped.map_err(|error| refused("write(/proc/self/uid_map)", errno(&error)))
+    match made {
+        Ok(()) => mapped.map_err(|error| refused("write(/proc/self/uid_map)", errno(&error))),
+        Err(_) if is_root => Ok(()),
+        Err(errno) => Err(refused("unshare(CLONE_NEWUSER)", errno)),
+    }
 }
 
 /// Lets the helper write (or, without a namespace, go) and reads the error number it answers with.
@@ -149,10 +137,7 @@ fn write_id_maps() -> i32 {
     if !matches!(io::stdin().read(&mut line), Ok(1)) {
         return 0;
     }
-    let answer = map_all_ids()
-        .or_else(|_| map_one_id())
-        .err()
-        .map_or(0, |error| errno(&error) as i32);
+    let answer = map_all_ids().or_else(|_| map_one_id()).err().map_or(0, |error| errno(&error) as i32);
     println!("{answer}");
     0
 }
@@ -163,9 +148,7 @@ fn map_all_ids() -> io::Result<()> {
         let mut ids = String::new();
         for line in fs::read_to_string(Path::new("/proc/self").join(map))?.lines() {
             let mut columns = line.split_whitespace();
-            if let (Some(first), Some(_), Some(count)) =
-                (columns.next(), columns.next(), columns.next())
-            {
+            if let (Some(first), Some(_), Some(count)) = (columns.next(), columns.next(), columns.next()) {
                 ids.push_str(&format!("{first} {first} {count}\n"));
             }
         }
@@ -178,14 +161,11 @@ fn map_all_ids() -> io::Result<()> {
 fn map_one_id() -> io::Result<()> {
     write_of_parent("uid_map", &format!("0 {} 1\n", Uid::effective()))?;
     write_of_parent("setgroups", "deny")?;
-    write_of_parent("gid_map", &format!("0 {} 1\n", getgid()))
+    write_of_parent("gid_map", &format!("0 {} 1\n", getegid()))
 }
 
 fn write_of_parent(file: &str, text: &str) -> io::Result<()> {
-    fs::OpenOptions::new()
-        .write(true)
-        .open(format!("/proc/{}/{file}", getppid()))?
-        .write_all(text.as_bytes())
+    fs::OpenOptions::new().write(true).open(format!("/proc/{}/{file}", getppid()))?.write_all(text.as_bytes())
 }
 
 /// Nothing that is mounted from here on is seen outside, and the host's /run and /dev/log are out of reach.
@@ -199,24 +179,12 @@ fn private_mounts(refused: &impl Fn(&str, Errno) -> Refused) -> Result<(), Refus
 
 /// A fresh, empty tmpfs on `target`.
 pub(crate) fn mount_tmpfs(target: &str) -> nix::Result<()> {
-    mount(
-        Some("netlab"),
-        target,
-        Some("tmpfs"),
-        MsFlags::MS_NOSUID,
-        Some("mode=0755"),
-    )
+    mount(Some("netlab"), target, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755"))
 }
 
 /// `source` appears as `target`, which must exist.
 pub(crate) fn bind(source: &Path, target: &Path) -> nix::Result<()> {
-    mount(
-        Some(source),
-        target,
-        None::<&str>,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        None::<&str>,
-    )
+    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
 }
 
 /// A /dev with the harmless devices of the real one, and a /dev/log of our own.
@@ -227,9 +195,7 @@ fn private_dev() -> io::Result<()> {
     for directory in ["shm", "pts", "net"] {
         fs::create_dir(new.join(directory))?;
     }
-    for device in [
-        "null", "zero", "full", "random", "urandom", "tty", "net/tun", "pts",
-    ] {
+    for device in ["null", "zero", "full", "random", "urandom", "tty", "net/tun", "pts"] {
         let (source, target) = (Path::new("/dev").join(device), new.join(device));
         if !source.exists() {
             continue;
@@ -242,13 +208,7 @@ fn private_dev() -> io::Result<()> {
     for (link, target) in [("fd", "/proc/self/fd"), ("log", SYSLOG_SOCKET)] {
         std::os::unix::fs::symlink(target, new.join(link))?;
     }
-    mount(
-        Some(new),
-        "/dev",
-        None::<&str>,
-        MsFlags::MS_MOVE,
-        None::<&str>,
-    )?;
+    mount(Some(new), "/dev", None::<&str>, MsFlags::MS_MOVE, None::<&str>)?;
     fs::remove_dir(new)
 }
 
@@ -259,8 +219,8 @@ fn be_init() -> i32 {
         complain(error);
         return 1;
     }
-    // The outer process may have died before the line above: then nobody will send that signal.
-    if parent_by_proc() != env::var(OUTER).ok() {
+    // Inside, the parent's pid is 0 for getppid. The outer process may have died before the line above: then nobody will send that signal.
+    if status_field("PPid:") != env::var(OUTER).ok() {
         return 1;
     }
     // Refused in most containers; the rest works with the /proc that is there.
@@ -289,13 +249,11 @@ fn be_init() -> i32 {
     }
 }
 
-/// The parent's pid as the mounted /proc numbers it (inside the namespace `getppid` is 0).
-fn parent_by_proc() -> Option<String> {
+/// A line of this process's status as the mounted /proc shows it.
+fn status_field(name: &str) -> Option<String> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .map(|pid| pid.trim().to_owned())
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(value.trim().to_owned())
 }
 
 /// This program once more, with the same arguments, in another role.
@@ -308,32 +266,33 @@ fn again(role: &str) -> Command {
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
-    status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(1)
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1)
 }
 
 fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// What works where namespaces are refused.
-fn hint() -> String {
+/// What works where namespaces are refused with `errno`.
+fn hint(may_be_root: bool, is_root: bool, errno: Errno) -> String {
     let program: Vec<_> = env::args().collect();
-    let in_container = ["/.dockerenv", "/run/.containerenv"]
-        .iter()
-        .any(|mark| Path::new(mark).exists());
-    if in_container {
-        "this container may not make namespaces; start it with more rights: docker run --privileged IMAGE".to_owned()
-    } else if geteuid().is_root() {
-        "even root may not make namespaces in this sandbox; run it outside, or raise the limits: \
-         sysctl user.max_net_namespaces=1000 user.max_mnt_namespaces=1000 user.max_pid_namespaces=1000"
+    if !may_be_root {
+        "this container lacks the right to make namespaces; start it with that right: docker run --privileged IMAGE"
+            .to_owned()
+    } else if !is_root {
+        format!("ordinary users may not make namespaces here, root may: sudo {}", program.join(" "))
+    } else if errno == Errno::ENOSPC {
+        "a limit is reached; raise it: \
+         sysctl user.max_mnt_namespaces=10000 user.max_net_namespaces=10000 user.max_pid_namespaces=10000"
             .to_owned()
     } else {
-        format!(
-            "ordinary users may not make namespaces here; root may: sudo {}",
-            program.join(" ")
-        )
+        "a sandbox forbids namespaces even to root; run it outside of that".to_owned()
     }
+}
+
+/// Whether root has CAP_SYS_ADMIN here, as it does everywhere but in containers.
+fn may_be_root() -> bool {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    let bounding = status_field("CapBnd:").and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+    bounding.is_none_or(|mask| mask & CAP_SYS_ADMIN != 0)
 }

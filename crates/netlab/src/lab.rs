@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, fs, thread};
 
 use nix::errno::Errno;
-use vip_netlink::{Address, AddressFlags, Change, LinkName, RouteSocket};
+use vip_netlink::{Address, AddressFlags, Change, Link, LinkName, RouteSocket};
 
 use crate::capture::Capture;
 use crate::error::LabError;
@@ -17,10 +17,7 @@ use crate::pinger::Pinger;
 use crate::process::{Process, Program};
 
 /// Sysctls of every host: addresses of IPv6 can be used at once, those of the link included.
-const SYSCTLS: [(&str, &str); 2] = [
-    ("net/ipv6/conf/all/accept_dad", "0"),
-    ("net/ipv6/conf/default/accept_dad", "0"),
-];
+const SYSCTLS: [(&str, &str); 2] = [("net/ipv6/conf/all/accept_dad", "0"), ("net/ipv6/conf/default/accept_dad", "0")];
 
 /// A network on a table: hosts around bridges. All of it is gone once the last value that belongs to it is dropped.
 #[derive(Debug)]
@@ -35,10 +32,7 @@ impl Lab {
     /// # Errors
     /// If the kernel refuses: was [`enter`](crate::enter) called first?
     pub fn new() -> Result<Self, LabError> {
-        Ok(Self {
-            switch: Arc::new(Namespace::new("switch")?),
-            hosts: Mutex::default(),
-        })
+        Ok(Self { switch: Arc::new(Namespace::new("switch")?), hosts: Mutex::default() })
     }
 
     /// A host without cables; its loopback is up. The name is part of the names of its ports: together with that of
@@ -49,11 +43,7 @@ impl Lab {
     pub fn host(&self, name: &str) -> Result<Host, LabError> {
         let namespace = Namespace::new(name)?;
         namespace.apply(&[Change::SetLinkUp(link_name("lo")?.into())])?;
-        let host = Host {
-            name: name.into(),
-            namespace: Arc::new(namespace),
-            switch: Arc::clone(&self.switch),
-        };
+        let host = Host { name: name.into(), namespace: Arc::new(namespace), switch: Arc::clone(&self.switch) };
         for (path, value) in SYSCTLS {
             match host.set_sysctl(path, value) {
                 // Without IPv6, or with the read-only /proc/sys of a container: then hosts keep the kernel's ways.
@@ -65,10 +55,7 @@ impl Lab {
                 other => other?,
             }
         }
-        self.hosts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(host.clone());
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).push(host.clone());
         Ok(host)
     }
 
@@ -78,39 +65,26 @@ impl Lab {
     /// What the kernel refuses.
     pub fn bridge(&self, name: &str) -> Result<Bridge, LabError> {
         let link = link_name(name)?;
-        self.switch.apply(&[
-            Change::AddBridge { name: link },
-            Change::SetLinkUp(link.into()),
-        ])?;
-        Ok(Bridge {
-            link,
-            switch: Arc::clone(&self.switch),
-        })
+        self.switch.apply(&[Change::AddBridge { name: link }, Change::SetLinkUp(link.into())])?;
+        Ok(Bridge { link, switch: Arc::clone(&self.switch) })
     }
 
-    /// Lays a cable: the host gets `interface`, which is up, and `bridge` a port for it.
+    /// Lays a cable: the host gets `interface`, and `bridge` a port for it. Returns when both ends can carry packets.
     ///
     /// # Errors
     /// What the kernel refuses.
     pub fn connect(&self, host: &Host, interface: &str, bridge: &Bridge) -> Result<(), LabError> {
         let (port, end) = (link_name(&host.port(interface))?, link_name(interface)?);
-        self.switch.apply(&[Change::AddVeth {
-            name: port,
-            peer: end,
-        }])?;
+        self.switch.apply(&[Change::AddVeth { name: port, peer: end }])?;
         let namespace = host.namespace.netns.as_fd().as_raw_fd();
         self.switch.apply(&[
-            Change::MoveToNamespace {
-                link: end.into(),
-                namespace,
-            },
-            Change::SetMaster {
-                link: port.into(),
-                master: Some(self.switch.link(bridge.link)?),
-            },
+            Change::MoveToNamespace { link: end.into(), namespace },
+            Change::SetMaster { link: port.into(), master: Some(self.switch.link(bridge.link)?.index) },
             Change::SetLinkUp(port.into()),
         ])?;
-        host.namespace.apply(&[Change::SetLinkUp(end.into())])
+        host.namespace.apply(&[Change::SetLinkUp(end.into())])?;
+        self.switch.wait_for_carrier(port)?;
+        host.namespace.wait_for_carrier(end)
     }
 
     /// The names of the hosts that have `ip`, in the order in which the hosts were made.
@@ -119,12 +93,7 @@ impl Lab {
     /// What the kernel refuses.
     pub fn holders(&self, ip: IpAddr) -> Result<Vec<String>, LabError> {
         let mut holders = Vec::new();
-        for host in self
-            .hosts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+        for host in self.hosts.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             if host.holds(ip)? {
                 holders.push(host.name().to_owned());
             }
@@ -136,12 +105,7 @@ impl Lab {
     ///
     /// # Errors
     /// After `timeout`, with the names of those that have it.
-    pub fn wait_for_holders(
-        &self,
-        ip: IpAddr,
-        names: &[&str],
-        timeout: Duration,
-    ) -> Result<(), LabError> {
+    pub fn wait_for_holders(&self, ip: IpAddr, names: &[&str], timeout: Duration) -> Result<(), LabError> {
         let deadline = Instant::now() + timeout;
         loop {
             let holders = self.holders(ip)?;
@@ -149,9 +113,9 @@ impl Lab {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(LabError::of(format!(
-                    "waiting until {names:?} hold {ip}, not {holders:?}"
-                ))(Errno::ETIMEDOUT));
+                return Err(LabError::of(format!("waiting until {names:?} hold {ip}, not {holders:?}"))(
+                    Errno::ETIMEDOUT,
+                ));
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -202,7 +166,7 @@ impl Host {
         let invalid = || LabError::of(format!("reading the address {address:?}"))(Errno::EINVAL);
         let (ip, prefix_len) = address.split_once('/').ok_or_else(invalid)?;
         let ip: IpAddr = ip.parse().map_err(|_| invalid())?;
-        let link = self.namespace.link(link_name(interface)?)?;
+        let link = self.namespace.link(link_name(interface)?)?.index;
         let mut address = Address::new(link, ip, prefix_len.parse().map_err(|_| invalid())?);
         if ip.is_ipv6() {
             address.flags = AddressFlags::NODAD;
@@ -231,9 +195,7 @@ impl Host {
     /// # Errors
     /// What the kernel refuses.
     pub fn cut(&self, interface: &str) -> Result<(), LabError> {
-        self.switch.apply(&[Change::SetLinkDown(
-            link_name(&self.port(interface))?.into(),
-        )])
+        self.switch.apply(&[Change::SetLinkDown(link_name(&self.port(interface))?.into())])
     }
 
     /// Mends a cable that was cut.
@@ -241,8 +203,7 @@ impl Host {
     /// # Errors
     /// What the kernel refuses.
     pub fn mend(&self, interface: &str) -> Result<(), LabError> {
-        self.switch
-            .apply(&[Change::SetLinkUp(link_name(&self.port(interface))?.into())])
+        self.switch.apply(&[Change::SetLinkUp(link_name(&self.port(interface))?.into())])
     }
 
     /// Runs `work` on a thread inside the host and waits for its result.
@@ -297,14 +258,9 @@ struct Namespace {
 
 impl Namespace {
     fn new(name: &str) -> Result<Self, LabError> {
-        let netns = NetNs::new().map_err(LabError::of(format!(
-            "making the network namespace of {name}"
-        )))?;
+        let netns = NetNs::new().map_err(LabError::of(format!("making the network namespace of {name}")))?;
         let route = netns.run(RouteSocket::open)?;
-        Ok(Self {
-            netns,
-            route: Mutex::new(route),
-        })
+        Ok(Self { netns, route: Mutex::new(route) })
     }
 
     fn route(&self) -> MutexGuard<'_, RouteSocket> {
@@ -318,11 +274,21 @@ impl Namespace {
         }
     }
 
-    fn link(&self, name: LinkName) -> Result<vip_netlink::LinkIndex, LabError> {
+    fn link(&self, name: LinkName) -> Result<Link, LabError> {
         let found = self.route().link(name)?;
-        found
-            .map(|link| link.index)
-            .ok_or_else(|| LabError::of(format!("looking for {name}"))(Errno::ENODEV))
+        found.ok_or_else(|| LabError::of(format!("looking for {name}"))(Errno::ENODEV))
+    }
+
+    /// The kernel lets up to a second pass between two changes of a link's state.
+    fn wait_for_carrier(&self, name: LinkName) -> Result<(), LabError> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.link(name)?.is_up() {
+            if Instant::now() > deadline {
+                return Err(LabError::of(format!("waiting for {name} to come up"))(Errno::ETIMEDOUT));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 }
 
@@ -333,6 +299,5 @@ impl fmt::Debug for Namespace {
 }
 
 fn link_name(name: &str) -> Result<LinkName, LabError> {
-    name.parse()
-        .map_err(|_| LabError::of(format!("naming a link {name:?}"))(Errno::EINVAL))
+    name.parse().map_err(|_| LabError::of(format!("naming a link {name:?}"))(Errno::EINVAL))
 }

@@ -30,6 +30,8 @@
 //!
 //! All times are [`std::time::Instant`]s, CLOCK_MONOTONIC on Linux, so that they can be compared with each other.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
+
 mod capture;
 mod error;
 pub mod harness;

@@ -26,9 +26,7 @@ impl NetNs {
             unshare(CloneFlags::CLONE_NEWNET)?;
             File::open("/proc/thread-self/ns/net")
         })?;
-        Ok(Self {
-            descriptor: Arc::new(file),
-        })
+        Ok(Self { descriptor: Arc::new(file) })
     }
 
     /// Runs `work` on a thread inside the namespace and waits for its result. Sockets that it opens belong to the namespace

@@ -1,7 +1,7 @@
 //! Other people's programs to test against: Debian packages, unpacked and never installed.
 //!
-//! `crates/netlab/peers.sh` fetches them (`apt-get download`) into `$KEEPALIVED_RS_PEERS`, or else `keepalived-rs/peers` in the user's cache
-//! folder, one tree per package.
+//! `crates/netlab/peers.sh` fetches them (`apt-get download`) into `$KEEPALIVED_RS_PEERS`, or else `peers` in the cache folder
+//! that [`vm`](crate::vm) uses too, one tree per package.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -53,35 +53,24 @@ pub fn tshark() -> Result<Peer, Skip> {
 /// # Errors
 /// [`Skip`] if it was not.
 pub fn unpacked(package: &str, path: &str) -> Result<Peer, Skip> {
-    let tree = folder()
-        .map(|folder| folder.join(package))
-        .unwrap_or_default();
+    let tree = folder().map(|folder| folder.join(package)).unwrap_or_default();
     let path = tree.join(path);
     if !path.is_file() {
-        return Err(Skip(format!(
-            "no {package} to test against; crates/netlab/peers.sh {package} fetches it"
-        )));
+        return Err(Skip(format!("no {package} to test against; crates/netlab/peers.sh {package} fetches it")));
     }
-    Ok(Peer {
-        path,
-        libraries: ["usr/lib", "lib"]
-            .iter()
-            .flat_map(|folder| libraries(&tree.join(folder)))
-            .collect(),
-    })
+    Ok(Peer { path, libraries: ["usr/lib", "lib"].iter().flat_map(|folder| libraries(&tree.join(folder))).collect() })
 }
 
+/// As in `peers.sh`.
 fn folder() -> Option<PathBuf> {
-    let set = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
+    let folder = |variable, below| {
+        let value = env::var_os(variable).filter(|value| !value.is_empty())?;
+        Some(Path::new(&value).join(below))
     };
-    set(FOLDER).or_else(|| {
-        let cache =
-            set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
-        Some(cache.join("keepalived-rs/peers"))
-    })
+    folder(FOLDER, "")
+        .or_else(|| folder("KEEPALIVED_RS_CACHE", "peers"))
+        .or_else(|| folder("XDG_CACHE_HOME", "keepalived-rs/peers"))
+        .or_else(|| folder("HOME", ".cache/keepalived-rs/peers"))
 }
 
 /// Debian keeps libraries in a folder per architecture, for instance x86_64-linux-gnu.
@@ -94,11 +83,7 @@ fn libraries(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn installed(program: &str) -> Option<Peer> {
-    let path = env::split_paths(&env::var_os("PATH")?)
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())?;
-    Some(Peer {
-        path,
-        libraries: Vec::new(),
-    })
+    let path =
+        env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())?;
+    Some(Peer { path, libraries: Vec::new() })
 }

@@ -14,10 +14,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::error::LabError;
 use crate::netns::NetNs;
 
-/// An interval without answers in which at least one request stayed unanswered.
+/// An interval without answers, after the first one, in which at least one request stayed unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// The last answer before (or the start of the pinger), CLOCK_MONOTONIC.
+    /// The last answer before it, CLOCK_MONOTONIC.
     pub from: Instant,
     /// The first answer after it; `None` while it lasts.
     pub until: Option<Instant>,
@@ -28,9 +28,7 @@ pub struct Gap {
 impl Gap {
     /// How long the client was without the service, up to now if it still is.
     pub fn duration(&self) -> Duration {
-        self.until
-            .unwrap_or_else(Instant::now)
-            .saturating_duration_since(self.from)
+        self.until.unwrap_or_else(Instant::now).saturating_duration_since(self.from)
     }
 }
 
@@ -53,33 +51,15 @@ pub struct Pinger {
 
 impl Pinger {
     /// Starts asking `target` every `period`; 2 ms is a good one.
-    pub(crate) fn start(
-        namespace: &NetNs,
-        target: IpAddr,
-        period: Duration,
-    ) -> Result<Self, LabError> {
-        let socket = namespace
-            .run(|| open(target))
-            .map_err(LabError::of(format!("opening a ping socket for {target}")))?;
-        let log = Arc::new(Mutex::new(Log {
-            started: Instant::now(),
-            probes: Vec::new(),
-        }));
+    pub(crate) fn start(namespace: &NetNs, target: IpAddr, period: Duration) -> Result<Self, LabError> {
+        let socket =
+            namespace.run(|| open(target)).map_err(LabError::of(format!("opening a ping socket for {target}")))?;
+        let log = Arc::new(Mutex::new(Log { started: Instant::now(), probes: Vec::new() }));
         let stop = Arc::new(AtomicBool::new(false));
-        let mut client = Client {
-            socket,
-            target,
-            period,
-            log: Arc::clone(&log),
-            identifier: next_identifier(),
-        };
+        let mut client = Client { socket, target, period, log: Arc::clone(&log), identifier: next_identifier() };
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || client.run(&stopped));
-        Ok(Self {
-            log,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { log, stop, thread: Some(thread) })
     }
 
     /// Requests and answers so far.
@@ -87,36 +67,26 @@ impl Pinger {
         let log = self.log();
         PingCounts {
             sent: log.probes.len(),
-            received: log
-                .probes
-                .iter()
-                .filter(|probe| probe.answered.is_some())
-                .count(),
+            received: log.probes.iter().filter(|probe| probe.answered.is_some()).count(),
         }
     }
 
     /// How long ago the latest answer came, or the pinger started.
     pub fn silence(&self) -> Duration {
         let log = self.log();
-        log.probes
-            .iter()
-            .filter_map(|probe| probe.answered)
-            .max()
-            .unwrap_or(log.started)
-            .elapsed()
+        log.probes.iter().filter_map(|probe| probe.answered).max().unwrap_or(log.started).elapsed()
     }
 
-    /// All intervals in which requests stayed unanswered, in order. Requests younger than `patience` may still be answered and
-    /// do not count.
+    /// All intervals in which requests stayed unanswered, in order; what was asked before the first answer ever does not
+    /// count. The newest requests may still be answered: those that no answer to a later one has overtaken count only
+    /// from an age of `patience` on.
     pub fn gaps(&self, patience: Duration) -> Vec<Gap> {
         self.log().gaps(Instant::now(), patience)
     }
 
     /// The longest gap, requests younger than 100 ms aside.
     pub fn longest_gap(&self) -> Option<Gap> {
-        self.gaps(Duration::from_millis(100))
-            .into_iter()
-            .max_by_key(Gap::duration)
+        self.gaps(Duration::from_millis(100)).into_iter().max_by_key(Gap::duration)
     }
 
     /// Waits until something answers that was asked after this call.
@@ -126,19 +96,11 @@ impl Pinger {
     pub fn wait_for_answer(&self, timeout: Duration) -> Result<Instant, LabError> {
         let (first, deadline) = (self.log().probes.len(), Instant::now() + timeout);
         loop {
-            if let Some(at) = self
-                .log()
-                .probes
-                .iter()
-                .skip(first)
-                .find_map(|probe| probe.answered)
-            {
+            if let Some(at) = self.log().probes.iter().skip(first).find_map(|probe| probe.answered) {
                 return Ok(at);
             }
             if Instant::now() > deadline {
-                return Err(LabError::of("waiting for an echo")(
-                    nix::errno::Errno::ETIMEDOUT,
-                ));
+                return Err(LabError::of("waiting for an echo")(nix::errno::Errno::ETIMEDOUT));
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -173,25 +135,19 @@ struct Log {
 
 impl Log {
     fn gaps(&self, now: Instant, patience: Duration) -> Vec<Gap> {
-        let (mut gaps, mut open, mut last) = (Vec::new(), None::<Gap>, self.started);
-        for probe in &self.probes {
-            match probe.answered {
-                Some(at) => {
-                    gaps.extend(open.take().map(|gap| Gap {
-                        until: Some(at),
-                        ..gap
-                    }));
-                    last = last.max(at);
+        let (mut gaps, mut open, mut last) = (Vec::new(), None::<Gap>, None::<Instant>);
+        let is_late = |probe: &Probe| now.saturating_duration_since(probe.sent) >= patience;
+        let newest_answered = self.probes.iter().rposition(|probe| probe.answered.is_some());
+        for (number, probe) in self.probes.iter().enumerate() {
+            match (probe.answered, last) {
+                (Some(at), _) => {
+                    gaps.extend(open.take().map(|gap| Gap { until: Some(at), ..gap }));
+                    last = last.max(Some(at));
                 }
-                None if now.saturating_duration_since(probe.sent) < patience => {}
-                None => {
-                    open.get_or_insert(Gap {
-                        from: last,
-                        until: None,
-                        lost: 0,
-                    })
-                    .lost += 1
+                (None, Some(from)) if Some(number) < newest_answered || is_late(probe) => {
+                    open.get_or_insert(Gap { from, until: None, lost: 0 }).lost += 1;
                 }
+                (None, _) => {}
             }
         }
         gaps.extend(open);
@@ -229,16 +185,12 @@ impl Client {
     fn send(&self, now: Instant) {
         let mut log = lock(&self.log);
         let number = log.probes.len();
-        log.probes.push(Probe {
-            sent: now,
-            answered: None,
-        });
+        log.probes.push(Probe { sent: now, answered: None });
         drop(log);
         // A request that the kernel refuses (no route, link down, full queue) is one that nobody answers.
-        let _ = self.socket.send_to(
-            &request(self.target, self.identifier, number),
-            &SocketAddr::new(self.target, 0).into(),
-        );
+        let _ = self
+            .socket
+            .send_to(&request(self.target, self.identifier, number), &SocketAddr::new(self.target, 0).into());
     }
 
     fn receive_until(&mut self, deadline: Instant) {
@@ -291,11 +243,7 @@ fn next_identifier() -> u16 {
 fn request(target: IpAddr, identifier: u16, number: usize) -> [u8; 16] {
     let [i0, i1] = identifier.to_be_bytes();
     let [d0, d1, d2, d3, d4, d5, d6, d7] = (number as u64).to_be_bytes();
-    let message = |kind, [c0, c1]: [u8; 2]| {
-        [
-            kind, 0, c0, c1, i0, i1, d6, d7, d0, d1, d2, d3, d4, d5, d6, d7,
-        ]
-    };
+    let message = |kind, [c0, c1]: [u8; 2]| [kind, 0, c0, c1, i0, i1, d6, d7, d0, d1, d2, d3, d4, d5, d6, d7];
     match target {
         IpAddr::V4(_) => message(8, checksum(&message(8, [0, 0])).to_be_bytes()),
         IpAddr::V6(_) => message(128, [0, 0]),
@@ -313,26 +261,17 @@ fn answered(packet: &[u8], target: IpAddr, identifier: u16) -> Option<usize> {
         return None;
     };
     let number = u64::from_be_bytes(*data.first_chunk()?);
-    (kind == reply && u16::from_be_bytes([i0, i1]) == identifier)
-        .then_some(number)?
-        .try_into()
-        .ok()
+    (kind == reply && u16::from_be_bytes([i0, i1]) == identifier).then_some(number)?.try_into().ok()
 }
 
 /// RFC 1071, of whole 16-bit words.
 fn checksum(octets: &[u8; 16]) -> u16 {
-    let sum: u32 = octets
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .map(|&word| u32::from(u16::from_be_bytes(word)))
-        .sum();
+    let sum: u32 = octets.as_chunks::<2>().0.iter().map(|&word| u32::from(u16::from_be_bytes(word))).sum();
     let [_, _, high, low] = ((sum & 0xffff) + (sum >> 16)).to_be_bytes();
     !u16::from_be_bytes([high, low])
 }
 
 #[cfg(test)]
-#[expect(clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -341,11 +280,7 @@ mod tests {
     #[test]
     fn an_echo_names_its_request() {
         let mut message = request(V4, 7, 70_000);
-        assert_eq!(
-            checksum(&message),
-            0,
-            "the sum over a message with its checksum is 0"
-        );
+        assert_eq!(checksum(&message), 0, "the sum over a message with its checksum is 0");
         message[0] = 0;
         let mut packet = vec![0x45; 20];
         packet.extend(message);
@@ -358,10 +293,7 @@ mod tests {
     fn gaps_are_between_answers_and_only_where_something_was_lost() {
         let started = Instant::now();
         let at = |millis| started + Duration::from_millis(millis);
-        let probe = |sent, answered: Option<u64>| Probe {
-            sent: at(sent),
-            answered: answered.map(at),
-        };
+        let probe = |sent, answered: Option<u64>| Probe { sent: at(sent), answered: answered.map(at) };
         let probes = vec![
             probe(0, Some(1)),
             probe(2, None),
@@ -373,32 +305,13 @@ mod tests {
         let log = Log { started, probes };
 
         let patience = Duration::from_millis(10);
-        let closed = Gap {
-            from: at(1),
-            until: Some(at(61)),
-            lost: 2,
-        };
-        assert_eq!(
-            log.gaps(at(93), patience),
-            [closed],
-            "late requests and pauses of the client are no gaps"
-        );
+        let closed = Gap { from: at(1), until: Some(at(61)), lost: 2 };
+        assert_eq!(log.gaps(at(93), patience), [closed], "late requests and pauses of the client are no gaps");
         assert_eq!(closed.duration(), Duration::from_millis(60));
 
-        let open = Gap {
-            from: at(91),
-            until: None,
-            lost: 1,
-        };
+        let open = Gap { from: at(91), until: None, lost: 1 };
         assert_eq!(log.gaps(at(102), patience), [closed, open]);
-        assert_eq!(
-            Log {
-                started,
-                probes: Vec::new()
-            }
-            .gaps(at(9), patience)
-            .first(),
-            None
-        );
+        let never = Log { started, probes: vec![probe(0, None), probe(2, None), probe(4, Some(5))] };
+        assert_eq!(never.gaps(at(99), patience), [], "nothing was there to be lost");
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::Shutdown;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use nix::errno::Errno;
+use nix::libc::O_PATH;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -80,62 +83,54 @@ impl Program {
         let name = self.command.get_program().to_string_lossy().into_owned();
         let (reader, writer) = io::pipe().map_err(LabError::of("making a pipe"))?;
         let errors = writer.try_clone().map_err(LabError::of("making a pipe"))?;
-        self.command
-            .stdin(Stdio::null())
-            .stdout(writer)
-            .stderr(errors)
-            .env_remove(ROLE);
+        self.command.stdin(Stdio::null()).stdout(writer).stderr(errors).env_remove(ROLE);
         let (child, mounts, syslog) = on_own_thread(|| -> Result<_, LabError> {
-            setns(namespace, CloneFlags::CLONE_NEWNET)
-                .map_err(LabError::of("entering the host"))?;
-            let mounts = self
-                .make_mounts()
-                .map_err(LabError::of(format!("file system of {name}")))?;
+            setns(namespace, CloneFlags::CLONE_NEWNET).map_err(LabError::of("entering the host"))?;
+            let mounts = self.make_mounts().map_err(LabError::of(format!("file system of {name}")))?;
             let syslog = listen_to_syslog().map_err(LabError::of("making /dev/log"))?;
-            let child = self
-                .command
-                .spawn()
-                .map_err(LabError::of(format!("starting {name}")))?;
+            let child = self.command.spawn().map_err(LabError::of(format!("starting {name}")))?;
             Ok((child, mounts, syslog))
         })?;
         // The command holds the writing ends of the pipe: they go, so that the end of the output can be seen.
         drop(self.command);
-        let process = Process {
-            name,
-            child: Mutex::new(child),
-            mounts,
-            output: Output::default(),
-            syslog,
-        };
+        let process = Process { name, child: Mutex::new(child), mounts, output: Output::default(), syslog };
         process.output.read_lines(reader);
-        process.output.read_datagrams(
-            process
-                .syslog
-                .try_clone()
-                .map_err(LabError::of("listening to /dev/log"))?,
-        );
+        process.output.read_datagrams(process.syslog.try_clone().map_err(LabError::of("listening to /dev/log"))?);
         Ok(process)
     }
 
     /// A mount namespace for the current thread and what it starts; its number identifies the processes later.
     fn make_mounts(&self) -> io::Result<u64> {
         unshare(CloneFlags::CLONE_NEWNS)?;
+        // Opened first: they may be below the /run that is about to be covered.
+        let sources: Vec<_> = self.binds.iter().map(|(source, _)| open(source)).collect::<Result<_, _>>()?;
         mount_tmpfs("/run")?;
-        for (source, target) in &self.binds {
-            if target.starts_with("/run") && !target.exists() {
-                if source.is_dir() {
-                    fs::create_dir_all(target)?
-                } else {
-                    write(target, "")?
-                }
-            }
-            bind(source, target).map_err(|error| at(target, error.into()))?;
+        for (source, (_, target)) in sources.iter().zip(&self.binds) {
+            bind_open(source, target).map_err(|error| at(target, error))?;
         }
         for (path, text) in &self.files {
             write(path, text)?;
         }
         Ok(fs::metadata("/proc/thread-self/ns/mnt")?.ino())
     }
+}
+
+/// A file or directory to mount, not to read.
+fn open(path: &Path) -> io::Result<File> {
+    let opened = File::options().read(true).custom_flags(O_PATH).open(path);
+    opened.map_err(|error| at(path, error))
+}
+
+fn bind_open(source: &File, target: &Path) -> io::Result<()> {
+    if target.starts_with("/run") && !target.exists() {
+        if source.metadata()?.is_dir() {
+            fs::create_dir_all(target)?;
+        } else {
+            write(target, "")?;
+        }
+    }
+    let source = PathBuf::from(format!("/proc/thread-self/fd/{}", source.as_raw_fd()));
+    Ok(bind(&source, target)?)
 }
 
 fn listen_to_syslog() -> io::Result<UnixDatagram> {
@@ -147,11 +142,7 @@ fn listen_to_syslog() -> io::Result<UnixDatagram> {
 
 impl From<Command> for Program {
     fn from(command: Command) -> Self {
-        Self {
-            command,
-            binds: Vec::new(),
-            files: Vec::new(),
-        }
+        Self { command, binds: Vec::new(), files: Vec::new() }
     }
 }
 
@@ -199,11 +190,7 @@ impl Output {
 
     fn push(&self, source: Source, text: &[u8]) {
         let text = String::from_utf8_lossy(text).trim_end().to_owned();
-        self.lines().push(Line {
-            at: Instant::now(),
-            source,
-            text,
-        });
+        self.lines().push(Line { at: Instant::now(), source, text });
         self.shared.1.notify_all();
     }
 
@@ -211,10 +198,7 @@ impl Output {
         let output = self.clone();
         thread::spawn(move || {
             let (mut reader, mut line) = (BufReader::new(pipe), Vec::new());
-            while reader
-                .read_until(b'\n', &mut line)
-                .is_ok_and(|length| length > 0)
-            {
+            while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
                 output.push(Source::Output, &line);
                 line.clear();
             }
@@ -287,48 +271,25 @@ impl Process {
     ///
     /// # Errors
     /// After `timeout`, with the last lines.
-    pub fn wait_for_line_after(
-        &self,
-        mark: Mark,
-        text: &str,
-        timeout: Duration,
-    ) -> Result<Line, LabError> {
+    pub fn wait_for_line_after(&self, mark: Mark, text: &str, timeout: Duration) -> Result<Line, LabError> {
         let deadline = Instant::now() + timeout;
         let mut lines = self.output.lines();
         let mut seen = mark.0;
         loop {
-            if let Some(line) = lines
-                .iter()
-                .skip(seen)
-                .find(|line| line.text.contains(text))
-            {
+            if let Some(line) = lines.iter().skip(seen).find(|line| line.text.contains(text)) {
                 return Ok(line.clone());
             }
             seen = lines.len();
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let tail: Vec<_> = lines
-                    .iter()
-                    .rev()
-                    .take(20)
-                    .rev()
-                    .map(|line| format!("\n    {}", line.text))
-                    .collect();
-                let what = format!(
-                    "nothing after {timeout:?}; its last lines:{}",
-                    tail.concat()
-                );
+                let tail: Vec<_> =
+                    lines.iter().rev().take(20).rev().map(|line| format!("\n    {}", line.text)).collect();
+                let what = format!("nothing after {timeout:?}; its last lines:{}", tail.concat());
                 let source = io::Error::new(io::ErrorKind::TimedOut, what);
-                return Err(LabError {
-                    operation: format!("waiting for {text:?} from {}", self.name),
-                    source,
-                });
+                return Err(LabError { operation: format!("waiting for {text:?} from {}", self.name), source });
             }
             let changed = &self.output.shared.1;
-            lines = changed
-                .wait_timeout(lines, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            lines = changed.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -340,11 +301,7 @@ impl Process {
         let failed = |what: &str| format!("waiting for {what} of {}", self.name);
         let deadline = Instant::now() + timeout;
         loop {
-            if let Some(status) = self
-                .child()
-                .try_wait()
-                .map_err(LabError::of(failed("the status")))?
-            {
+            if let Some(status) = self.child().try_wait().map_err(LabError::of(failed("the status")))? {
                 return Ok(status);
             }
             if Instant::now() > deadline {
@@ -361,11 +318,7 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
         let mut child = self.child();
         let gone = child.try_wait().is_ok_and(|status| status.is_some());
-        let sent = if gone {
-            Err(Errno::ESRCH)
-        } else {
-            kill(Pid::from_raw(child.id().cast_signed()), signal)
-        };
+        let sent = if gone { Err(Errno::ESRCH) } else { kill(Pid::from_raw(child.id().cast_signed()), signal) };
         sent.map_err(LabError::of(format!("sending {signal} to {}", self.name)))
     }
 
@@ -376,11 +329,8 @@ impl Process {
     pub fn processes(&self) -> Result<Vec<ProcessInfo>, LabError> {
         let failed = || LabError::of(format!("listing the processes of {}", self.name));
         let all = ProcEntry::all().map_err(failed())?;
-        let mut members: HashSet<i32> = all
-            .iter()
-            .filter(|entry| entry.mounts == Some(self.mounts))
-            .map(|entry| entry.number)
-            .collect();
+        let mut members: HashSet<i32> =
+            all.iter().filter(|entry| entry.mounts == Some(self.mounts)).map(|entry| entry.number).collect();
         loop {
             let size = members.len();
             members.extend(
@@ -393,20 +343,13 @@ impl Process {
                 break;
             }
         }
-        let pid_of = |number| {
-            all.iter()
-                .find(|entry| entry.number == number)
-                .map(|entry| entry.pid)
-        };
-        let members = all
-            .iter()
-            .filter(|entry| members.contains(&entry.number))
-            .map(|entry| ProcessInfo {
-                pid: entry.pid,
-                parent: pid_of(entry.parent),
-                name: entry.name.clone(),
-                stopped: entry.state == 'T',
-            });
+        let pid_of = |number| all.iter().find(|entry| entry.number == number).map(|entry| entry.pid);
+        let members = all.iter().filter(|entry| members.contains(&entry.number)).map(|entry| ProcessInfo {
+            pid: entry.pid,
+            parent: pid_of(entry.parent),
+            name: entry.name.clone(),
+            stopped: entry.stopped,
+        });
         Ok(members.collect())
     }
 
@@ -429,37 +372,37 @@ impl Process {
         Ok(())
     }
 
-    /// A sudden death: freezes all its processes, so that none sees another one die, then kills them all (SIGKILL).
+    /// A sudden death: freezes all its processes, so that none sees another one die, then kills them all (SIGKILL) and
+    /// returns when they are gone.
     ///
     /// # Errors
     /// If that takes longer than 5 s.
     pub fn kill_all(&self) -> Result<(), LabError> {
         self.freeze_all()?;
+        let victims: HashSet<Pid> = self.processes()?.iter().map(|process| process.pid).collect();
         self.signal_until("killing", Signal::SIGKILL, |_| false)?;
+        // One that is ending loses its file system, by which it was found, before its sockets.
+        let deadline = Instant::now() + KILL_DEADLINE;
+        let failed = || format!("waiting for the end of all processes of {}", self.name);
+        while ProcEntry::all().map_err(LabError::of(failed()))?.iter().any(|entry| victims.contains(&entry.pid)) {
+            if Instant::now() > deadline {
+                return Err(LabError::of(failed())(Errno::ETIMEDOUT));
+            }
+            thread::sleep(POLL);
+        }
         self.wait_for_exit(KILL_DEADLINE).map(drop)
     }
 
     /// Sends `signal` to every process that is not yet as wanted, until all are.
-    fn signal_until(
-        &self,
-        verb: &str,
-        signal: Signal,
-        wanted: impl Fn(&ProcessInfo) -> bool,
-    ) -> Result<(), LabError> {
+    fn signal_until(&self, verb: &str, signal: Signal, wanted: impl Fn(&ProcessInfo) -> bool) -> Result<(), LabError> {
         let deadline = Instant::now() + KILL_DEADLINE;
         loop {
-            let others: Vec<_> = self
-                .processes()?
-                .into_iter()
-                .filter(|process| !wanted(process))
-                .collect();
+            let others: Vec<_> = self.processes()?.into_iter().filter(|process| !wanted(process)).collect();
             if others.is_empty() {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(LabError::of(format!("{verb} {}: {others:?}", self.name))(
-                    Errno::ETIMEDOUT,
-                ));
+                return Err(LabError::of(format!("{verb} {}: {others:?}", self.name))(Errno::ETIMEDOUT));
             }
             for process in others {
                 let _ = kill(process.pid, signal);
@@ -482,42 +425,40 @@ impl Drop for Process {
     }
 }
 
+/// SIGSTOP in the sets of signals that /proc shows.
+const SIGSTOP_BIT: u64 = 1 << (Signal::SIGSTOP as u64 - 1);
+
 /// One living process in /proc, which may number processes as an outer pid namespace does.
 struct ProcEntry {
     number: i32,
     parent: i32,
     pid: Pid,
     name: String,
-    state: char,
+    /// Runs no instruction of its own any more, though it may still be inside the kernel.
+    stopped: bool,
     mounts: Option<u64>,
 }
 
 impl ProcEntry {
     fn all() -> io::Result<Vec<Self>> {
-        let numbers = fs::read_dir("/proc")?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let numbers = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         Ok(numbers.filter_map(Self::read).collect())
     }
 
     /// `None` for what has ended.
     fn read(number: i32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{number}/status")).ok()?;
-        let field = |name| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .map(str::trim)
-        };
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let state = field("State:")?.chars().next()?;
+        // A shell that waits inside vfork for a child that was stopped first stops when it leaves the kernel, no sooner.
+        let stop_pending = u64::from_str_radix(field("ShdPnd:")?, 16).ok()? & SIGSTOP_BIT != 0;
         let entry = Self {
             number,
             parent: field("PPid:")?.parse().ok()?,
             pid: Pid::from_raw(field("NSpid:")?.split_whitespace().last()?.parse().ok()?),
             name: field("Name:")?.to_owned(),
-            state,
-            mounts: fs::metadata(format!("/proc/{number}/ns/mnt"))
-                .ok()
-                .map(|file| file.ino()),
+            stopped: state == 'T' || (state == 'D' && stop_pending),
+            mounts: fs::metadata(format!("/proc/{number}/ns/mnt")).ok().map(|file| file.ino()),
         };
         (!"ZX".contains(state)).then_some(entry)
     }

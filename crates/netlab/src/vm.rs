@@ -84,21 +84,11 @@ impl fmt::Display for VmError {
         match self {
             Self::NoProgram(name) => write!(f, "no program {name} on this host"),
             Self::Host { operation, source } => write!(f, "{operation}: {source}"),
-            Self::Deadline {
-                after,
-                output,
-                console,
-            } => {
-                write!(
-                    f,
-                    "the machine was still running after {after:?}\n{console}\n{output}"
-                )
+            Self::Deadline { after, output, console } => {
+                write!(f, "the machine was still running after {after:?}\n{console}\n{output}")
             }
             Self::Ended { output, console } => {
-                write!(
-                    f,
-                    "the machine ended without an exit status\n{console}\n{output}"
-                )
+                write!(f, "the machine ended without an exit status\n{console}\n{output}")
             }
         }
     }
@@ -145,35 +135,18 @@ impl Vm {
     /// # Errors
     /// [`Skip`] names what this host lacks.
     pub fn new() -> Result<Self, Skip> {
-        for tool in [
-            "qemu-system-x86_64",
-            "busybox",
-            "depmod",
-            "cpio",
-            "dpkg-deb",
-            "ldd",
-        ] {
+        for tool in ["qemu-system-x86_64", "busybox", "depmod", "cpio", "dpkg-deb", "ldd"] {
             find_program(tool).ok_or_else(|| Skip(format!("{tool} is not installed")))?;
         }
-        let failed =
-            |error: VmError| Skip(format!("the virtual machine cannot be prepared: {error}"));
-        let cache =
-            cache_folder().ok_or_else(|| Skip("no cache folder: HOME is not set".into()))?;
+        let failed = |error: VmError| Skip(format!("the virtual machine cannot be prepared: {error}"));
+        let cache = cache_folder().ok_or_else(|| Skip("no cache folder: HOME is not set".into()))?;
         let lock = lock_folder(&cache).map_err(failed)?;
         let unpacked = kernel_folder(&cache)?;
-        let kernel = find_kernel(&unpacked)
-            .ok_or_else(|| Skip("the kernel package has no kernel".into()))?;
+        let kernel = find_kernel(&unpacked).ok_or_else(|| Skip("the kernel package has no kernel".into()))?;
         let base = base_archive(&cache, &unpacked).map_err(failed)?;
         drop(lock);
         let work = WorkFolder::new().map_err(failed)?;
-        Ok(Self {
-            kernel,
-            base,
-            work,
-            modules: Vec::new(),
-            memory: 512,
-            processors: 1,
-        })
+        Ok(Self { kernel, base, work, modules: Vec::new(), memory: 512, processors: 1 })
     }
 
     /// Adds a program of the host, a name looked up in `PATH` or a path, at its own path, with its libraries.
@@ -182,11 +155,8 @@ impl Vm {
     /// The program does not exist or cannot be copied.
     pub fn program(self, program: impl AsRef<Path>) -> Result<Self, VmError> {
         let program = program.as_ref();
-        let found = if program.components().count() > 1 {
-            fs::canonicalize(program).ok()
-        } else {
-            find_program(program)
-        };
+        let found =
+            if program.components().count() > 1 { fs::canonicalize(program).ok() } else { find_program(program) };
         let path = found.ok_or_else(|| VmError::NoProgram(program.display().to_string()))?;
         self.work.add_program(&path, &path)?;
         Ok(self)
@@ -248,37 +218,21 @@ impl Vm {
     /// The machine could not be started, ended early, or was still running at the deadline.
     pub fn run(self, command: &str, deadline: Duration) -> Result<VmOutput, VmError> {
         let started = Instant::now();
-        self.work
-            .add_text(Path::new("/vm/command"), &format!("{command}\n"))?;
-        self.work
-            .add_text(Path::new("/vm/modules"), &self.modules.join("\n"))?;
-        self.work.add_text(
-            Path::new("/vm/seconds"),
-            &format!("{}\n", deadline.as_secs() + 5),
-        )?;
+        self.work.add_text(Path::new("/vm/command"), &format!("{command}\n"))?;
+        self.work.add_text(Path::new("/vm/modules"), &self.modules.join("\n"))?;
+        self.work.add_text(Path::new("/vm/seconds"), &format!("{}\n", deadline.as_secs() + 5))?;
         let initramfs = self.work.initramfs(&self.base)?;
         let console = self.work.path.join("console");
         let mut machine = Machine::boot(&self, &initramfs, &console)?;
         let ended = machine.wait(started + deadline);
-        let console = fs::read(&console)
-            .map(|c| String::from_utf8_lossy(&c).into_owned())
-            .unwrap_or_default();
+        let console = fs::read(&console).map(|c| String::from_utf8_lossy(&c).into_owned()).unwrap_or_default();
         let text = String::from_utf8_lossy(&machine.output).into_owned();
         match text.rsplit_once(STATUS_MARK) {
-            Some((output, status)) if let Ok(status) = status.trim().parse() => Ok(VmOutput {
-                status,
-                output: output.to_owned(),
-                console,
-            }),
-            _ if ended => Err(VmError::Ended {
-                output: text,
-                console,
-            }),
-            _ => Err(VmError::Deadline {
-                after: deadline,
-                output: text,
-                console,
-            }),
+            Some((output, status)) if let Ok(status) = status.trim().parse() => {
+                Ok(VmOutput { status, output: output.to_owned(), console })
+            }
+            _ if ended => Err(VmError::Ended { output: text, console }),
+            _ => Err(VmError::Deadline { after: deadline, output: text, console }),
         }
     }
 }
@@ -320,21 +274,13 @@ impl Machine {
         let console = format!("file:{}", console.display());
         let mut qemu = Command::new("qemu-system-x86_64")
             .args(["-accel", "tcg", "-nodefaults", "-nographic", "-no-reboot"])
-            .args([
-                "-m",
-                &vm.memory.to_string(),
-                "-smp",
-                &vm.processors.to_string(),
-            ])
+            .args(["-m", &vm.memory.to_string(), "-smp", &vm.processors.to_string()])
             .args(["-serial", &console, "-serial", "stdio"])
             .arg("-kernel")
             .arg(&vm.kernel)
             .arg("-initrd")
             .arg(initramfs)
-            .args([
-                "-append",
-                "console=ttyS0 panic=-1 quiet random.trust_cpu=on",
-            ])
+            .args(["-append", "console=ttyS0 panic=-1 quiet random.trust_cpu=on"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -345,20 +291,13 @@ impl Machine {
             std::thread::spawn(move || {
                 let mut buffer = [0; 8192];
                 while let Ok(n @ 1..) = stdout.read(&mut buffer) {
-                    if send
-                        .send(buffer.get(..n).unwrap_or_default().to_vec())
-                        .is_err()
-                    {
+                    if send.send(buffer.get(..n).unwrap_or_default().to_vec()).is_err() {
                         break;
                     }
                 }
             });
         }
-        Ok(Self {
-            qemu,
-            output: Vec::new(),
-            chunks,
-        })
+        Ok(Self { qemu, output: Vec::new(), chunks })
     }
 
     /// Collects output until the machine ends (true) or the deadline has passed (false).
@@ -392,28 +331,19 @@ impl WorkFolder {
     fn new() -> Result<Self, VmError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("keepalived-rs-vm-{}-{number}", std::process::id()));
-        fs::create_dir_all(path.join("tree"))
-            .map_err(|e| host(format!("creating {}", path.display()), e))?;
+        let path = std::env::temp_dir().join(format!("keepalived-rs-vm-{}-{number}", std::process::id()));
+        fs::create_dir_all(path.join("tree")).map_err(|e| host(format!("creating {}", path.display()), e))?;
         Ok(Self { path })
     }
 
     /// Where the file that the machine sees as `path` is put. `/bin`, `/lib` and the like are links into `/usr`.
     fn inside(&self, path: &Path) -> Result<PathBuf, VmError> {
         let relative = path.strip_prefix("/").unwrap_or(path);
-        let merged = ["bin", "sbin", "lib", "lib64"]
-            .iter()
-            .any(|top| relative.starts_with(top));
+        let merged = ["bin", "sbin", "lib", "lib64"].iter().any(|top| relative.starts_with(top));
         let tree = self.path.join("tree");
-        let inside = if merged {
-            tree.join("usr").join(relative)
-        } else {
-            tree.join(relative)
-        };
+        let inside = if merged { tree.join("usr").join(relative) } else { tree.join(relative) };
         if let Some(parent) = inside.parent() {
-            fs::create_dir_all(parent)
-                .map_err(|e| host(format!("creating {}", parent.display()), e))?;
+            fs::create_dir_all(parent).map_err(|e| host(format!("creating {}", parent.display()), e))?;
         }
         Ok(inside)
     }
@@ -434,9 +364,7 @@ impl WorkFolder {
             return Ok(());
         }
         let inside = self.inside(to)?;
-        fs::copy(from, &inside)
-            .map_err(|e| host(format!("copying {}", from.display()), e))
-            .map(drop)
+        fs::copy(from, &inside).map_err(|e| host(format!("copying {}", from.display()), e)).map(drop)
     }
 
     fn add_program(&self, from: &Path, to: &Path) -> Result<(), VmError> {
@@ -451,10 +379,7 @@ impl WorkFolder {
     fn initramfs(&self, base: &Path) -> Result<PathBuf, VmError> {
         let path = self.path.join("initramfs");
         fs::copy(base, &path).map_err(|e| host(format!("copying {}", base.display()), e))?;
-        let archive = File::options()
-            .append(true)
-            .open(&path)
-            .map_err(|e| host("opening the initramfs", e))?;
+        let archive = File::options().append(true).open(&path).map_err(|e| host("opening the initramfs", e))?;
         pack(&self.path.join("tree"), archive)?;
         Ok(path)
     }
@@ -468,10 +393,7 @@ impl Drop for WorkFolder {
 }
 
 fn host(operation: impl Into<String>, source: io::Error) -> VmError {
-    VmError::Host {
-        operation: operation.into(),
-        source,
-    }
+    VmError::Host { operation: operation.into(), source }
 }
 
 /// Where an executable of this name is; the `sbin` folders count even if `PATH` leaves them out.
@@ -481,42 +403,26 @@ fn find_program(name: impl AsRef<Path>) -> Option<PathBuf> {
     std::env::split_paths(&path)
         .chain(sbin)
         .map(|folder| folder.join(&name))
-        .find(|file| {
-            fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-        })
+        .find(|file| fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
 }
 
 /// Runs a tool of the host to its end and gives its standard output.
 fn tool(command: &mut Command) -> Result<Vec<u8>, VmError> {
     let operation = format!("running {}", command.get_program().display());
-    let run = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| host(&operation, e))?;
+    let run = command.stdin(Stdio::null()).output().map_err(|e| host(&operation, e))?;
     if run.status.success() {
         Ok(run.stdout)
     } else {
         let reason = String::from_utf8_lossy(&run.stderr).trim().to_owned();
-        Err(host(
-            operation,
-            io::Error::other(format!("{}: {reason}", run.status)),
-        ))
+        Err(host(operation, io::Error::other(format!("{}: {reason}", run.status))))
     }
 }
 
 /// The shared libraries of a program and its loader; none for a static one.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>, VmError> {
-    let run = Command::new("ldd")
-        .arg(program)
-        .env("LC_ALL", "C")
-        .output()
-        .map_err(|e| host("running ldd", e))?;
+    let run = Command::new("ldd").arg(program).env("LC_ALL", "C").output().map_err(|e| host("running ldd", e))?;
     let text = String::from_utf8_lossy(&run.stdout);
-    let path = |line: &str| {
-        line.split_whitespace()
-            .find(|word| word.starts_with('/'))
-            .map(PathBuf::from)
-    };
+    let path = |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from);
     Ok(text.lines().filter_map(path).collect())
 }
 
@@ -526,13 +432,7 @@ fn pack(tree: &Path, archive: File) -> Result<(), VmError> {
     let mut names = Vec::new();
     list(tree, Path::new(""), &mut names).map_err(|e| host(operation, e))?;
     let mut cpio = Command::new("cpio")
-        .args([
-            "--null",
-            "--create",
-            "--format=newc",
-            "--owner=0:0",
-            "--quiet",
-        ])
+        .args(["--null", "--create", "--format=newc", "--owner=0:0", "--quiet"])
         .current_dir(tree)
         .stdin(Stdio::piped())
         .stdout(archive)
@@ -546,10 +446,7 @@ fn pack(tree: &Path, archive: File) -> Result<(), VmError> {
     if run.status.success() {
         return Ok(());
     }
-    Err(host(
-        operation,
-        io::Error::other(String::from_utf8_lossy(&run.stderr).into_owned()),
-    ))
+    Err(host(operation, io::Error::other(String::from_utf8_lossy(&run.stderr).into_owned())))
 }
 
 /// Adds the relative names of all that is below `top/folder` to `names`, each ended by NUL, folders first.
@@ -568,11 +465,7 @@ fn list(top: &Path, folder: &Path, names: &mut Vec<u8>) -> io::Result<()> {
 }
 
 fn cache_folder() -> Option<PathBuf> {
-    let variable = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
+    let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let top = variable("KEEPALIVED_RS_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|c| c.join("keepalived-rs")))
         .or_else(|| variable("HOME").map(|h| h.join(".cache/keepalived-rs")))?;
@@ -594,12 +487,8 @@ fn kernel_folder(cache: &Path) -> Result<PathBuf, Skip> {
     if unpacked.is_dir() {
         return Ok(unpacked);
     }
-    fetch_kernel(cache, &unpacked).map_err(|error| {
-        Skip(format!(
-            "the kernel is not in {} and cannot be fetched: {error}",
-            cache.display()
-        ))
-    })?;
+    fetch_kernel(cache, &unpacked)
+        .map_err(|error| Skip(format!("the kernel is not in {} and cannot be fetched: {error}", cache.display())))?;
     Ok(unpacked)
 }
 
@@ -609,44 +498,19 @@ fn fetch_kernel(cache: &Path, unpacked: &Path) -> Result<(), VmError> {
     let _ = fs::remove_dir_all(&fresh);
     fs::create_dir_all(fresh.join("tree")).map_err(|e| host("creating the download folder", e))?;
     let package = kernel_package()?;
-    tool(
-        Command::new("apt-get")
-            .args(["--quiet", "download", &package])
-            .current_dir(&fresh),
-    )?;
+    tool(Command::new("apt-get").args(["--quiet", "download", &package]).current_dir(&fresh))?;
     let archive = fs::read_dir(&fresh)
         .map_err(|e| host("reading the download folder", e))?
         .filter_map(|entry| entry.ok().map(|e| e.path()))
         .find(|path| path.extension() == Some(OsStr::new("deb")))
-        .ok_or_else(|| {
-            host(
-                format!("downloading {package}"),
-                io::ErrorKind::NotFound.into(),
-            )
-        })?;
-    tool(
-        Command::new("dpkg-deb")
-            .arg("-x")
-            .arg(&archive)
-            .arg(fresh.join("tree")),
-    )?;
+        .ok_or_else(|| host(format!("downloading {package}"), io::ErrorKind::NotFound.into()))?;
+    tool(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(fresh.join("tree")))?;
     let release = fs::read_dir(fresh.join("tree/lib/modules"))
         .ok()
         .and_then(|mut folders| folders.next()?.ok())
-        .ok_or_else(|| {
-            host(
-                "looking for the kernel's modules",
-                io::ErrorKind::NotFound.into(),
-            )
-        })?;
-    tool(
-        Command::new("/sbin/depmod")
-            .arg("-b")
-            .arg(fresh.join("tree"))
-            .arg(release.file_name()),
-    )?;
-    fs::rename(fresh.join("tree"), unpacked)
-        .map_err(|e| host("moving the kernel into the cache", e))?;
+        .ok_or_else(|| host("looking for the kernel's modules", io::ErrorKind::NotFound.into()))?;
+    tool(Command::new("/sbin/depmod").arg("-b").arg(fresh.join("tree")).arg(release.file_name()))?;
+    fs::rename(fresh.join("tree"), unpacked).map_err(|e| host("moving the kernel into the cache", e))?;
     let _ = fs::remove_dir_all(&fresh);
     Ok(())
 }
@@ -654,39 +518,24 @@ fn fetch_kernel(cache: &Path, unpacked: &Path) -> Result<(), VmError> {
 /// `linux-image-cloud-amd64` is empty and depends on the package of the current release.
 fn kernel_package() -> Result<String, VmError> {
     let meta = "linux-image-cloud-amd64";
-    let text = tool(
-        Command::new("apt-cache")
-            .args(["depends", meta])
-            .env("LC_ALL", "C"),
-    )?;
+    let text = tool(Command::new("apt-cache").args(["depends", meta]).env("LC_ALL", "C"))?;
     String::from_utf8_lossy(&text)
         .lines()
         .find_map(|line| line.trim().strip_prefix("Depends: ").map(str::to_owned))
-        .ok_or_else(|| {
-            host(
-                format!("looking for the kernel behind {meta}"),
-                io::ErrorKind::NotFound.into(),
-            )
-        })
+        .ok_or_else(|| host(format!("looking for the kernel behind {meta}"), io::ErrorKind::NotFound.into()))
 }
 
 fn find_kernel(unpacked: &Path) -> Option<PathBuf> {
     let boot = fs::read_dir(unpacked.join("boot")).ok()?;
     boot.filter_map(|entry| entry.ok().map(|e| e.path()))
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"vmlinuz"))
-        })
+        .find(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"vmlinuz")))
 }
 
 /// The archive that every machine has: busybox, kmod, modules and the first process. Made anew when this program
 /// or busybox is newer.
 fn base_archive(cache: &Path, unpacked: &Path) -> Result<PathBuf, VmError> {
     let busybox = find_program("busybox").ok_or_else(|| VmError::NoProgram("busybox".into()))?;
-    let stamp = format!(
-        "{:016x}",
-        fingerprint(&[INIT.as_bytes(), &modified(&busybox), &modified(unpacked)])
-    );
+    let stamp = format!("{:016x}", fingerprint(&[INIT.as_bytes(), &modified(&busybox), &modified(unpacked)]));
     let path = cache.join(format!("base-{stamp}.cpio"));
     if path.is_file() {
         return Ok(path);
@@ -719,20 +568,13 @@ fn add_busybox(folder: &WorkFolder, busybox: &Path) -> Result<(), VmError> {
     let inside = Path::new("/usr/bin/busybox");
     folder.add_program(busybox, inside)?;
     let names = tool(Command::new(busybox).arg("--list"))?;
-    for name in String::from_utf8_lossy(&names)
-        .lines()
-        .filter(|name| *name != "busybox" && *name != "modprobe")
-    {
+    for name in String::from_utf8_lossy(&names).lines().filter(|name| *name != "busybox" && *name != "modprobe") {
         let link = folder.inside(&Path::new("/usr/bin").join(name))?;
         symlink(inside, &link).map_err(|e| host(format!("linking {name}"), e))?;
     }
     let kmod = find_program("kmod").ok_or_else(|| VmError::NoProgram("kmod".into()))?;
     folder.add_program(&kmod, Path::new("/usr/bin/kmod"))?;
-    symlink(
-        "/usr/bin/kmod",
-        folder.inside(Path::new("/usr/sbin/modprobe"))?,
-    )
-    .map_err(|e| host("linking modprobe", e))
+    symlink("/usr/bin/kmod", folder.inside(Path::new("/usr/sbin/modprobe"))?).map_err(|e| host("linking modprobe", e))
 }
 
 /// The modules of the network stack and the simple network devices, with all they depend on.
@@ -741,43 +583,25 @@ fn add_modules(folder: &WorkFolder, unpacked: &Path) -> Result<(), VmError> {
     let release = fs::read_dir(&modules)
         .ok()
         .and_then(|mut folders| folders.next()?.ok())
-        .ok_or_else(|| {
-            host(
-                "looking for the kernel's modules",
-                io::ErrorKind::NotFound.into(),
-            )
-        })?
+        .ok_or_else(|| host("looking for the kernel's modules", io::ErrorKind::NotFound.into()))?
         .file_name();
     let from = modules.join(&release);
     let to = Path::new("/lib/modules").join(&release);
-    let dependencies = fs::read_to_string(from.join("modules.dep"))
-        .map_err(|e| host("reading modules.dep of the kernel", e))?;
+    let dependencies =
+        fs::read_to_string(from.join("modules.dep")).map_err(|e| host("reading modules.dep of the kernel", e))?;
     for module in needed_modules(&dependencies) {
         folder.add_tree(&from.join(module), &to.join(module))?;
     }
-    for index in [
-        "modules.builtin",
-        "modules.builtin.modinfo",
-        "modules.order",
-    ] {
+    for index in ["modules.builtin", "modules.builtin.modinfo", "modules.order"] {
         folder.add_tree(&from.join(index), &to.join(index))?;
     }
     let tree = folder.path.join("tree/usr");
-    tool(
-        Command::new("/sbin/depmod")
-            .arg("-b")
-            .arg(tree)
-            .arg(&release),
-    )
-    .map(drop)
+    tool(Command::new("/sbin/depmod").arg("-b").arg(tree).arg(&release)).map(drop)
 }
 
 /// Names from a `modules.dep`, whose lines are `MODULE: WHAT IT NEEDS`, already closed over dependencies.
 fn needed_modules(dependencies: &str) -> BTreeSet<&str> {
-    let table: BTreeMap<&str, &str> = dependencies
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .collect();
+    let table: BTreeMap<&str, &str> = dependencies.lines().filter_map(|line| line.split_once(':')).collect();
     table
         .iter()
         .filter(|(module, _)| is_root_module(module))
@@ -786,31 +610,22 @@ fn needed_modules(dependencies: &str) -> BTreeSet<&str> {
 }
 
 fn is_root_module(module: &str) -> bool {
-    let is_device = |rest: &str| {
-        !rest.contains('/') || rest.starts_with("macvlan") || rest.starts_with("ipvlan")
-    };
+    let is_device = |rest: &str| !rest.contains('/') || rest.starts_with("macvlan") || rest.starts_with("ipvlan");
     module.starts_with("kernel/net/")
         || module.starts_with("kernel/lib/")
-        || module
-            .strip_prefix("kernel/drivers/net/")
-            .is_some_and(is_device)
+        || module.strip_prefix("kernel/drivers/net/").is_some_and(is_device)
 }
 
 /// When a file was last changed, as bytes; nothing for a file that is not there.
 fn modified(path: &Path) -> Vec<u8> {
     let time = fs::metadata(path).and_then(|m| m.modified()).ok();
-    time.map(|t| format!("{t:?}").into_bytes())
-        .unwrap_or_default()
+    time.map(|t| format!("{t:?}").into_bytes()).unwrap_or_default()
 }
 
 /// FNV-1a: names a cached file after what it was made from.
 fn fingerprint(parts: &[&[u8]]) -> u64 {
-    let octets = parts
-        .iter()
-        .flat_map(|part| part.iter().chain(std::iter::once(&0xff)));
-    octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
-        (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let octets = parts.iter().flat_map(|part| part.iter().chain(std::iter::once(&0xff)));
+    octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| (hash ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -836,19 +651,10 @@ mod tests {
     #[test]
     fn a_program_that_does_not_exist_is_named() {
         let work = WorkFolder::new().unwrap();
-        let vm = Vm {
-            kernel: PathBuf::new(),
-            base: PathBuf::new(),
-            work,
-            modules: Vec::new(),
-            memory: 0,
-            processors: 1,
-        };
+        let vm =
+            Vm { kernel: PathBuf::new(), base: PathBuf::new(), work, modules: Vec::new(), memory: 0, processors: 1 };
         let error = vm.program("no-such-program-here").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "no program no-such-program-here on this host"
-        );
+        assert_eq!(error.to_string(), "no program no-such-program-here on this host");
     }
 
     #[test]
