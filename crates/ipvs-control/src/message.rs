@@ -653,7 +653,7 @@ impl<'a> Attributes<'a> {
         self.find(kind).ok_or(ParseError::Missing(kind))
     }
 
-    fn nested(&self, kind: u16) -> Result<Attributes<'a>, ParseError> {
+    fn nested(&self, kind: u16) -> Result<Self, ParseError> {
         Attributes::parse(self.bytes(kind)?)
     }
 

@@ -6,14 +6,14 @@
 //! `wanted`.
 //!
 //! ```
-//! use ipvs_control::virtual_server::{CheckerId, Config, RealServer, RealServerId, Verdict, VirtualServer};
+//! use ipvs_control::virtual_server::{Checker, CheckerId, Config, RealServer, RealServerId, Verdict, VirtualServer};
 //! use ipvs_control::{ForwardingMethod, Scheduler, Service, ServiceAddress};
 //!
 //! let service = Service::new(ServiceAddress::tcp("192.0.2.1:80".parse().unwrap()), Scheduler::WLC);
 //! let mut config = Config::new(service);
 //! for address in ["10.0.0.1:80", "10.0.0.2:80"] {
 //!     let server = RealServer::new(&config.services[0], address.parse().unwrap(), ForwardingMethod::DirectRoute);
-//!     config.real_servers.push(server.with_checkers(vec![Verdict::Up]));
+//!     config.real_servers.push(server.with_checkers(vec![Checker::UP]));
 //! }
 //! let mut virtual_server = VirtualServer::new(config);
 //! virtual_server.start();
@@ -65,6 +65,25 @@ pub struct RealServerId(pub usize);
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 pub struct CheckerId(pub usize);
 
+/// What is known from one checker of a real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct Checker {
+    /// What it said last, or what counts until it has said something.
+    pub verdict: Verdict,
+    /// What it adds to the configured weight; negative to take away.
+    pub contribution: i64,
+    /// Whether it has said something.
+    pub reported: bool,
+}
+
+impl Checker {
+    /// The server takes part until the checker says otherwise.
+    pub const UP: Self = Self { verdict: Verdict::Up, contribution: 0, reported: false };
+    /// The server takes part once the checker says so (`alpha`).
+    pub const DOWN: Self = Self { verdict: Verdict::Down, contribution: 0, reported: false };
+}
+
 /// A real server and how it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RealServer {
@@ -84,16 +103,15 @@ pub struct RealServer {
     pub lower_threshold: u32,
     /// While it is down it has weight 0 instead of being removed.
     pub inhibit_on_failure: bool,
-    /// One entry for each checker: what counts until it has said something. `Down` under `alpha`, `Up` else, or the
-    /// last verdict of a checker that goes on after a reload or a restart. Without checkers it is always up.
-    pub checkers: Vec<Verdict>,
+    /// One entry for each checker: what counts until it has said something. Without checkers the server is always up.
+    pub checkers: Vec<Checker>,
 }
 
 impl RealServer {
     /// A real server of weight 1 without checkers, named after its address and the service's protocol.
     pub fn new(service: &Service, address: SocketAddr, forwarding: ForwardingMethod) -> Self {
         Self {
-            name: server_name(service, address),
+            name: server_name(service, address, forwarding),
             address: address.ip(),
             port: Some(address.port()),
             weight: Weight::default(),
@@ -105,9 +123,9 @@ impl RealServer {
         }
     }
 
-    /// With checkers that start with these verdicts.
+    /// With checkers.
     #[must_use]
-    pub fn with_checkers(mut self, checkers: Vec<Verdict>) -> Self {
+    pub fn with_checkers(mut self, checkers: Vec<Checker>) -> Self {
         self.checkers = checkers;
         self
     }
@@ -132,7 +150,7 @@ impl SorryServer {
     /// A sorry server named after its address and the service's protocol.
     pub fn new(service: &Service, address: SocketAddr, forwarding: ForwardingMethod) -> Self {
         Self {
-            name: server_name(service, address),
+            name: server_name(service, address, forwarding),
             address: address.ip(),
             port: Some(address.port()),
             forwarding,
@@ -141,11 +159,12 @@ impl SorryServer {
     }
 }
 
-fn server_name(service: &Service, address: SocketAddr) -> Arc<str> {
-    let (ip, port) = (address.ip(), address.port());
+/// As keepalived writes it: `[10.0.0.1]:tcp:80`, `[10.0.0.1]:none:0` for a firewall mark.
+fn server_name(service: &Service, address: SocketAddr, forwarding: ForwardingMethod) -> Arc<str> {
+    let port = destination_port(service.address, forwarding, Some(address.port()));
     match service.address.protocol() {
-        Some(protocol) => format!("[{ip}]:{protocol}:{port}").into(),
-        None => format!("[{ip}]:{port}").into(),
+        Some(protocol) => format!("[{}]:{protocol}:{port}", address.ip()).into(),
+        None => format!("[{}]:none:{port}", address.ip()).into(),
     }
 }
 
@@ -204,6 +223,18 @@ pub struct Thresholds {
     pub hysteresis: u64,
 }
 
+impl Thresholds {
+    /// Live weight from which on the quorum is gained.
+    pub const fn gain(&self) -> u64 {
+        self.quorum.saturating_add(self.hysteresis)
+    }
+
+    /// Live weight below which the quorum is lost.
+    pub const fn keep(&self) -> u64 {
+        self.quorum.saturating_sub(self.hysteresis)
+    }
+}
+
 /// What happened, in order. As text: the line for the log, without a line's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -258,6 +289,12 @@ pub enum Message {
     Disabling(Arc<str>),
     /// A real server is taken out because the virtual server stops.
     ShuttingDown(Arc<str>),
+    /// A real server with weight 0 is taken out because the virtual server stops.
+    ShuttingDownInhibited(Arc<str>),
+    /// A real server is not configured any more.
+    NoLongerExists(Arc<str>),
+    /// The virtual server is not configured any more.
+    RemovingVirtualServer,
     /// A real server's weight is another.
     ChangingWeight {
         /// Which one.
@@ -323,26 +360,35 @@ impl Message {
             Self::Enabling(server) => write!(f, "Enabling service {server} of VS {name}"),
             Self::Disabling(server) => write!(f, "Disabling service {server} of VS {name}"),
             Self::ShuttingDown(server) => write!(f, "Shutting down service {server} from VS {name}"),
+            Self::ShuttingDownInhibited(server) => {
+                write!(f, "Shutting down (inhibited) service {server} from VS {name}")
+            }
+            Self::NoLongerExists(server) => write!(f, "service {server} no longer exist"),
+            Self::RemovingVirtualServer => write!(f, "Removing Virtual Server {name}"),
             Self::ChangingWeight { real_server, from, to, verdict } => {
                 let activity = if *verdict == Verdict::Up { "active" } else { "inactive" };
                 write!(f, "Changing weight from {from} to {to} for {activity} service {real_server} of VS {name}")
             }
-            Self::GainedQuorum { thresholds: Thresholds { quorum, hysteresis }, live_weight } => {
-                let needed = quorum + hysteresis;
+            Self::GainedQuorum { thresholds, live_weight } => {
+                let Thresholds { quorum, hysteresis } = thresholds;
+                let needed = thresholds.gain();
                 write!(f, "Gained quorum {quorum}+{hysteresis}={needed} <= {live_weight} for VS {name}")
             }
-            Self::LostQuorum { thresholds: Thresholds { quorum, hysteresis }, live_weight } => {
-                let needed = quorum.saturating_sub(*hysteresis);
+            Self::LostQuorum { thresholds, live_weight } => {
+                let Thresholds { quorum, hysteresis } = thresholds;
+                let needed = thresholds.keep();
                 write!(f, "Lost quorum {quorum}-{hysteresis}={needed} > {live_weight} for VS {name}")
             }
-            Self::StartingWithQuorumDown { thresholds: Thresholds { quorum, hysteresis }, live_weight } => {
-                let needed = quorum.saturating_sub(*hysteresis);
+            Self::StartingWithQuorumDown { thresholds, live_weight } => {
+                let Thresholds { quorum, hysteresis } = thresholds;
+                // The minus sign is keepalived's own, the sum what it compares with.
+                let needed = thresholds.gain();
                 write!(f, "Starting with quorum down {quorum}-{hysteresis}={needed} > {live_weight} for VS {name}")
             }
             Self::AddingSorryServer(server) => write!(f, "Adding sorry server {server} to VS {name}"),
             Self::RemovingSorryServer(server) => write!(f, "Removing sorry server {server} from VS {name}"),
-            Self::EnablingSorryServer(server) => write!(f, "Enabling sorry server {server} of VS {name}"),
-            Self::DisablingSorryServer(server) => write!(f, "Disabling sorry server {server} of VS {name}"),
+            Self::EnablingSorryServer(server) => write!(f, "Enabling sorry server {server} to VS {name}"),
+            Self::DisablingSorryServer(server) => write!(f, "Disabling sorry server {server} from VS {name}"),
             Self::AddingAliveServers => write!(f, "Adding alive servers to the pool for VS {name}"),
             Self::RemovingAliveServers => write!(f, "Removing alive servers from the pool for VS {name}"),
         }
@@ -357,6 +403,8 @@ pub struct VirtualServer {
     /// One for each of `config.real_servers`.
     servers: Vec<ServerState>,
     phase: Phase,
+    /// What was last told of the quorum.
+    notified_quorum: Option<Quorum>,
     events: VecDeque<Event>,
 }
 
@@ -368,23 +416,14 @@ enum Phase {
 
 #[derive(Debug, Clone)]
 struct ServerState {
-    checkers: Vec<CheckerState>,
+    checkers: Vec<Checker>,
     /// Whether anybody was told what it is.
     notified: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct CheckerState {
-    verdict: Verdict,
-    /// What it adds to the weight.
-    contribution: i64,
-    reported: bool,
-}
-
 impl ServerState {
     fn new(server: &RealServer) -> Self {
-        let checker = |verdict: &Verdict| CheckerState { verdict: *verdict, contribution: 0, reported: false };
-        Self { checkers: server.checkers.iter().map(checker).collect(), notified: false }
+        Self { checkers: server.checkers.clone(), notified: false }
     }
 
     /// Down if any checker says so.
@@ -395,7 +434,7 @@ impl ServerState {
 
     /// Whether no checker that has not reported yet can change the verdict.
     fn is_known(&self) -> bool {
-        let failed = |checker: &CheckerState| checker.reported && checker.verdict == Verdict::Down;
+        let failed = |checker: &Checker| checker.reported && checker.verdict == Verdict::Down;
         self.checkers.iter().any(failed) || self.checkers.iter().all(|checker| checker.reported)
     }
 
@@ -410,20 +449,23 @@ impl VirtualServer {
     pub fn new(config: Config) -> Self {
         let thresholds = config.thresholds();
         let servers = config.real_servers.iter().map(ServerState::new).collect();
-        Self { config, thresholds, servers, phase: Phase::Stopped, events: VecDeque::new() }
+        Self { config, thresholds, servers, phase: Phase::Stopped, notified_quorum: None, events: VecDeque::new() }
     }
 
     /// Begins to want its services and real servers. The quorum is up if the checkers' first verdicts give it.
     pub fn start(&mut self) {
         let live_weight = self.live_weight();
-        if live_weight >= self.thresholds.quorum + self.thresholds.hysteresis {
+        if live_weight >= self.thresholds.gain() {
             self.phase = Phase::Running(Quorum::Up);
+            self.say(Message::GainedQuorum { thresholds: self.thresholds, live_weight });
+            self.notify_quorum(Quorum::Up, Audience::Everyone);
             return;
         }
         self.phase = Phase::Running(Quorum::Down);
         if self.config.sorry_server.is_some() {
-            let thresholds = self.thresholds;
-            self.say(Message::StartingWithQuorumDown { thresholds, live_weight });
+            self.say(Message::StartingWithQuorumDown { thresholds: self.thresholds, live_weight });
+            self.announce_sorry_server();
+            self.notify_quorum(Quorum::Down, Audience::Everyone);
         }
     }
 
@@ -431,21 +473,24 @@ impl VirtualServer {
     /// [`RealServer::checkers`].
     pub fn resume(&mut self, quorum: Quorum) {
         self.phase = Phase::Running(quorum);
+        self.notified_quorum = Some(quorum);
+        self.servers.iter_mut().for_each(|server| server.notified = true);
         self.evaluate_quorum();
     }
 
     /// What a checker found. The real server is down if any of its checkers is, up if none is. A real server or
-    /// checker that does not exist is ignored, as is any verdict after the stop.
+    /// checker that does not exist is ignored.
+    ///
+    /// Changes are notified, and so is the first result of a server if it is "down", or if the configuration asks for
+    /// it.
     pub fn handle_verdict(&mut self, real_server: RealServerId, checker: CheckerId, verdict: Verdict) {
         let Some(server) = self.servers.get_mut(real_server.0) else { return };
         let before = server.verdict();
         let Some(state) = server.checkers.get_mut(checker.0) else { return };
-        *state = CheckerState { verdict, reported: true, ..*state };
+        *state = Checker { verdict, reported: true, ..*state };
         let after = server.verdict();
-        let first = self.config.initial_notifications && !server.notified && server.is_known();
-        if self.phase == Phase::Stopped {
-            return;
-        }
+        let worth_telling = after == Verdict::Down || self.config.initial_notifications;
+        let first = worth_telling && !server.notified && server.is_known();
         if before != after {
             self.announce_verdict(real_server, after);
         }
@@ -466,36 +511,40 @@ impl VirtualServer {
         self.evaluate_quorum();
     }
 
-    /// Takes another configuration. Real servers are told apart by address and port; those that stay keep what
-    /// their checkers added to the weight, and [`RealServer::checkers`] says which verdict each begins with. The
-    /// quorum stays as it is until the live weight says otherwise.
+    /// Takes another configuration. Real servers are told apart by address and port. [`RealServer::checkers`] says
+    /// what is known from each checker: what [`checker`](Self::checker) gave for one that goes on, [`Checker::UP`] or
+    /// [`Checker::DOWN`] for one that begins. The quorum stays as it is until the live weight says otherwise.
     pub fn reconfigure(&mut self, config: Config) {
         let old = std::mem::replace(self, Self::new(config));
         self.phase = old.phase;
+        self.notified_quorum = old.notified_quorum;
         self.events = old.events;
-        let mut former: HashMap<_, _> = old.config.real_servers.iter().map(key).zip(0..).collect();
+        let mut former: HashMap<_, _> = old
+            .config
+            .real_servers
+            .iter()
+            .zip(&old.servers)
+            .map(|(server, state)| (key(server), (server, state)))
+            .collect();
         for place in 0..self.servers.len() {
-            let id = RealServerId(place);
-            let server = self.config.real_servers.get(place).map(key);
-            match server.and_then(|server| former.remove(&server)) {
-                Some(before) => self.adopt(id, &old.config.real_servers, &old.servers, before),
-                None if self.verdict(id) == Some(Verdict::Up) => self.announce_verdict(id, Verdict::Up),
-                None => {}
+            let before = self.config.real_servers.get(place).and_then(|server| former.remove(&key(server)));
+            if let Some((server, state)) = before {
+                self.adopt(RealServerId(place), server, state);
             }
         }
-        self.name_removed(&old.config.real_servers, &old.servers, former.into_values().collect());
+        for (server, state) in old.config.real_servers.iter().zip(&old.servers) {
+            if former.contains_key(&key(server)) {
+                self.say(Message::NoLongerExists(Arc::clone(&server.name)));
+                self.announce_removed(server, state, None);
+            }
+        }
         self.evaluate_quorum();
     }
 
     /// Takes over what was known of a real server that stays, and says what is new of it.
-    fn adopt(&mut self, id: RealServerId, servers: &[RealServer], states: &[ServerState], before: usize) {
-        let (Some(old), Some(old_state)) = (servers.get(before), states.get(before)) else { return };
+    fn adopt(&mut self, id: RealServerId, old: &RealServer, old_state: &ServerState) {
         let Some(state) = self.servers.get_mut(id.0) else { return };
         state.notified = old_state.notified;
-        for (checker, former) in state.checkers.iter_mut().zip(&old_state.checkers) {
-            checker.contribution = former.contribution;
-            checker.reported = former.reported;
-        }
         let verdict = state.verdict();
         self.announce_weight(id, Some(old_state.weight(old)));
         if verdict != old_state.verdict() {
@@ -504,38 +553,46 @@ impl VirtualServer {
         }
     }
 
-    /// Says of real servers that are not configured any more that they go.
-    fn name_removed(&mut self, servers: &[RealServer], states: &[ServerState], mut removed: Vec<usize>) {
-        removed.sort_unstable();
-        if self.phase == Phase::Stopped {
-            return;
-        }
+    /// Stops with the process: nothing is wanted any more. With `omega` everybody is told that all went down.
+    pub fn shutdown(&mut self) {
         let audience = self.last_audience();
-        for (server, state) in removed.iter().filter_map(|place| servers.get(*place).zip(states.get(*place))) {
+        for (place, (server, state)) in self.servers().enumerate() {
             let real_server = Arc::clone(&server.name);
-            self.say(Message::Removing(Arc::clone(&real_server)));
+            let inhibited = server.inhibit_on_failure && state.verdict() == Verdict::Down;
+            self.say(if inhibited {
+                Message::ShuttingDownInhibited(real_server)
+            } else {
+                Message::ShuttingDown(real_server)
+            });
             if state.verdict() == Verdict::Up {
-                self.events.push_back(Event::RealServer { real_server, id: None, verdict: Verdict::Down, audience });
+                self.notify_down(&server, Some(RealServerId(place)), audience);
             }
         }
+        self.stop(audience);
     }
 
-    /// Stops: nothing is wanted any more. With `omega` everybody is told that all went down.
-    pub fn shutdown(&mut self) {
-        let Phase::Running(quorum) = self.phase else { return };
-        self.phase = Phase::Stopped;
-        let audience = self.last_audience();
-        for (place, server) in self.config.real_servers.iter().enumerate() {
-            let real_server = Arc::clone(&server.name);
-            let message = Message::ShuttingDown(Arc::clone(&real_server));
-            self.events.push_back(Event::Message { virtual_server: Arc::clone(&self.config.name), message });
-            if self.servers.get(place).is_some_and(|state| state.verdict() == Verdict::Up) {
-                let id = Some(RealServerId(place));
-                self.events.push_back(Event::RealServer { real_server, id, verdict: Verdict::Down, audience });
-            }
+    /// Stops because a reload left the virtual server out: nothing is wanted any more. With `omega` everybody is told
+    /// that all went down.
+    pub fn remove(&mut self) {
+        self.say(Message::RemovingVirtualServer);
+        for (place, (server, state)) in self.servers().enumerate() {
+            self.announce_removed(&server, &state, Some(RealServerId(place)));
         }
-        if quorum == Quorum::Up {
-            self.events.push_back(Event::Quorum { quorum: Quorum::Down, audience });
+        self.stop(self.last_audience());
+    }
+
+    fn stop(&mut self, audience: Audience) {
+        if self.notified_quorum != Some(Quorum::Down) {
+            self.notify_quorum(Quorum::Down, audience);
+        }
+        self.phase = Phase::Stopped;
+    }
+
+    /// Says that a real server that is up goes without having failed.
+    fn announce_removed(&mut self, server: &RealServer, state: &ServerState, id: Option<RealServerId>) {
+        if state.verdict() == Verdict::Up {
+            self.say(Message::Removing(Arc::clone(&server.name)));
+            self.notify_down(server, id, self.last_audience());
         }
     }
 
@@ -599,9 +656,9 @@ impl VirtualServer {
         self.servers.get(real_server.0).map(ServerState::verdict)
     }
 
-    /// What a checker said last, or the verdict it began with; `None` if there is no such checker.
-    pub fn checker_verdict(&self, real_server: RealServerId, checker: CheckerId) -> Option<Verdict> {
-        Some(self.servers.get(real_server.0)?.checkers.get(checker.0)?.verdict)
+    /// What is known from a checker; `None` if there is no such checker.
+    pub fn checker(&self, real_server: RealServerId, checker: CheckerId) -> Option<Checker> {
+        self.servers.get(real_server.0)?.checkers.get(checker.0).copied()
     }
 
     /// A real server's weight with what its checkers contribute; `None` if there is no such server.
@@ -618,39 +675,37 @@ impl VirtualServer {
 
     /// Without any live weight the quorum is down, whatever is configured.
     fn evaluate_quorum(&mut self) {
-        let Thresholds { quorum, hysteresis } = self.thresholds;
-        let live = self.live_weight();
+        let live_weight = self.live_weight();
+        let thresholds = self.thresholds;
         match self.phase {
-            Phase::Running(Quorum::Down) if live >= quorum + hysteresis => self.gain_quorum(live),
-            Phase::Running(Quorum::Up) if live == 0 || live < quorum.saturating_sub(hysteresis) => {
-                self.lose_quorum(live);
+            Phase::Running(Quorum::Down) if live_weight >= thresholds.gain() => {
+                self.phase = Phase::Running(Quorum::Up);
+                self.say(Message::GainedQuorum { thresholds, live_weight });
+                self.announce_sorry_server();
+                self.notify_quorum(Quorum::Up, Audience::Everyone);
+            }
+            Phase::Running(Quorum::Up) if live_weight == 0 || live_weight < thresholds.keep() => {
+                self.phase = Phase::Running(Quorum::Down);
+                self.say(Message::LostQuorum { thresholds, live_weight });
+                self.announce_sorry_server();
+                self.notify_quorum(Quorum::Down, Audience::Everyone);
             }
             _ => {}
         }
     }
 
-    fn gain_quorum(&mut self, live_weight: u64) {
-        self.phase = Phase::Running(Quorum::Up);
-        self.say(Message::GainedQuorum { thresholds: self.thresholds, live_weight });
-        if let Some(SorryServer { name, inhibit, .. }) = &self.config.sorry_server {
-            let name = Arc::clone(name);
-            let leave = if *inhibit { Message::DisablingSorryServer } else { Message::RemovingSorryServer };
-            self.say(leave(name));
-            self.say(Message::AddingAliveServers);
-        }
-        self.events.push_back(Event::Quorum { quorum: Quorum::Up, audience: Audience::Everyone });
-    }
-
-    fn lose_quorum(&mut self, live_weight: u64) {
-        self.phase = Phase::Running(Quorum::Down);
-        self.say(Message::LostQuorum { thresholds: self.thresholds, live_weight });
-        if let Some(SorryServer { name, inhibit, .. }) = &self.config.sorry_server {
-            let name = Arc::clone(name);
-            let enter = if *inhibit { Message::EnablingSorryServer } else { Message::AddingSorryServer };
-            self.say(enter(name));
-            self.say(Message::RemovingAliveServers);
-        }
-        self.events.push_back(Event::Quorum { quorum: Quorum::Down, audience: Audience::Everyone });
+    /// Says who takes the connections now that the quorum has changed.
+    fn announce_sorry_server(&mut self) {
+        let Some(SorryServer { name, inhibit, .. }) = &self.config.sorry_server else { return };
+        let name = Arc::clone(name);
+        let (first, second) = match (self.quorum(), *inhibit) {
+            (Some(Quorum::Up), false) => (Message::RemovingSorryServer(name), Message::AddingAliveServers),
+            (Some(Quorum::Up), true) => (Message::DisablingSorryServer(name), Message::AddingAliveServers),
+            (_, false) => (Message::AddingSorryServer(name), Message::RemovingAliveServers),
+            (_, true) => (Message::EnablingSorryServer(name), Message::RemovingAliveServers),
+        };
+        self.say(first);
+        self.say(second);
     }
 
     fn announce_verdict(&mut self, id: RealServerId, verdict: Verdict) {
@@ -677,18 +732,35 @@ impl VirtualServer {
         let server = self.config.real_servers.get(id.0).zip(self.servers.get_mut(id.0));
         let Some((server, state)) = server else { return };
         state.notified = true;
+        let (real_server, id, audience) = (Arc::clone(&server.name), Some(id), Audience::Everyone);
+        self.tell(Event::RealServer { real_server, id, verdict, audience });
+    }
+
+    fn notify_down(&mut self, server: &RealServer, id: Option<RealServerId>, audience: Audience) {
         let real_server = Arc::clone(&server.name);
+        self.tell(Event::RealServer { real_server, id, verdict: Verdict::Down, audience });
+    }
+
+    fn notify_quorum(&mut self, quorum: Quorum, audience: Audience) {
+        self.notified_quorum = Some(quorum);
+        self.tell(Event::Quorum { quorum, audience });
+    }
+
+    fn say(&mut self, message: Message) {
+        self.tell(Event::Message { virtual_server: Arc::clone(&self.config.name), message });
+    }
+
+    /// Nothing is told before the start and after the stop.
+    fn tell(&mut self, event: Event) {
         if self.phase != Phase::Stopped {
-            let audience = Audience::Everyone;
-            self.events.push_back(Event::RealServer { real_server, id: Some(id), verdict, audience });
+            self.events.push_back(event);
         }
     }
 
-    /// Nothing is said before the start and after the stop.
-    fn say(&mut self, message: Message) {
-        if self.phase != Phase::Stopped {
-            self.events.push_back(Event::Message { virtual_server: Arc::clone(&self.config.name), message });
-        }
+    /// Real servers with their state, apart from `self` so that events can be queued meanwhile.
+    fn servers(&self) -> std::vec::IntoIter<(RealServer, ServerState)> {
+        let pairs = self.config.real_servers.iter().cloned().zip(self.servers.iter().cloned());
+        pairs.collect::<Vec<_>>().into_iter()
     }
 
     const fn last_audience(&self) -> Audience {
