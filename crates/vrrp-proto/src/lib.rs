@@ -74,3 +74,8 @@ pub use types::{
 };
 pub use virtual_router::{Active, ActiveRouter, Backup, Fault, State, VirtualRouter};
 pub use wire::{Cast, GROUP_IPV4, GROUP_IPV6, Peer, WireConfig, default_group};
+
+/// Runs the example of the README as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
