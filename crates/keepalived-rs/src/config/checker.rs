@@ -1,8 +1,15 @@
-//! The checker worker's part of a configuration.
+//! The checker worker's part of a configuration, and what its words mean to the libraries.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 
-use conf_parser::config::{Config, ServiceKey, VirtualServer};
+use conf_parser::config::{
+    self, Checker, CheckerKind, Config, HttpVersion, RealServer, ServiceKey, SorryServer, VirtualServer,
+};
+use health_checkers::probe::{Connect, Probe, http, tcp};
+use health_checkers::schedule;
+use ipvs_control::types::{Family, Granularity, Persistence, Seconds, ServiceFlags};
+use ipvs_control::{ForwardingMethod, Scheduler, Service, ServiceAddress, Weight, virtual_server};
 use serde::{Deserialize, Serialize};
 
 /// Everything the checker worker is told by a configuration.
@@ -19,10 +26,188 @@ impl CheckerPart {
     }
 }
 
-/// As log lines and events name a real server: `[ADDR]:PROTO:PORT`, or without a protocol behind a firewall mark.
-pub(crate) fn real_server_name(service: &ServiceKey, address: IpAddr, port: u16) -> String {
-    match service {
-        ServiceKey::Address { protocol, .. } => format!("[{address}]:{protocol}:{port}"),
-        ServiceKey::Fwmark { .. } => format!("[{address}]:{port}"),
+/// What the kernel has no way to express.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {reason}")]
+pub(crate) struct Inexpressible {
+    name: String,
+    reason: String,
+}
+
+/// As log lines and events name a real server: `[10.0.0.1]:tcp:80`.
+pub(crate) fn real_server_name(server: &VirtualServer, real: &RealServer) -> String {
+    let address = SocketAddr::new(real.address.value, real.port);
+    match service(server) {
+        Ok(service) => virtual_server::RealServer::new(&service, address, forwarding(real.forwarding)).name.to_string(),
+        Err(_) => address.to_string(),
     }
 }
+
+/// What tells a service apart, in the kernel's terms.
+///
+/// # Errors
+/// For firewall mark 0, which no packet has.
+pub(crate) fn service_address(key: &ServiceKey) -> Result<ServiceAddress, Inexpressible> {
+    match *key {
+        ServiceKey::Address { address, port, protocol } => {
+            let socket = SocketAddr::new(address, port);
+            Ok(match protocol {
+                config::Protocol::Tcp => ServiceAddress::tcp(socket),
+                config::Protocol::Udp => ServiceAddress::udp(socket),
+                config::Protocol::Sctp => ServiceAddress::sctp(socket),
+            })
+        }
+        ServiceKey::Fwmark { mark, family } => {
+            let reason = "a firewall mark must be at least 1".to_owned();
+            let mark = NonZeroU32::new(mark).ok_or(Inexpressible { name: key.to_string(), reason })?;
+            let family = match family {
+                config::Family::Ipv4 => Family::Inet,
+                config::Family::Ipv6 => Family::Inet6,
+            };
+            Ok(ServiceAddress::fwmark(mark, family))
+        }
+    }
+}
+
+/// The virtual server as `ipvs-control` keeps it, each checker with the verdict it begins with.
+///
+/// # Errors
+/// When the kernel has no way to express it.
+pub(crate) fn virtual_server(server: &VirtualServer) -> Result<virtual_server::Config, Inexpressible> {
+    let service = service(server)?;
+    let mut config = virtual_server::Config::new(service);
+    config.real_servers = server.real_servers.iter().map(|real| real_server(server, &service, real)).collect();
+    config.sorry_server = server.sorry_server.as_ref().map(|sorry| sorry_server(&service, sorry));
+    config.quorum = server.quorum;
+    config.hysteresis = server.hysteresis;
+    config.omega = server.omega;
+    Ok(config)
+}
+
+fn service(server: &VirtualServer) -> Result<Service, Inexpressible> {
+    let address = service_address(&server.service)?;
+    let scheduler = Scheduler::new(server.scheduler.as_str())
+        .map_err(|error| Inexpressible { name: server.service.to_string(), reason: error.to_string() })?;
+    let mut service = Service::new(address, scheduler);
+    let flags = server.scheduler_flags;
+    for (set, flag) in [
+        (server.one_packet, ServiceFlags::ONE_PACKET),
+        (flags.flag_1, ServiceFlags::SCHEDULER_1),
+        (flags.flag_2, ServiceFlags::SCHEDULER_2),
+        (flags.flag_3, ServiceFlags::SCHEDULER_3),
+    ] {
+        service.flags.set(flag, set);
+    }
+    service.persistence = server.persistence.map(|persistence| Persistence {
+        timeout: Seconds(u32::try_from(persistence.timeout.as_secs()).unwrap_or(u32::MAX)),
+        granularity: granularity(address.family(), persistence.granularity),
+    });
+    Ok(service)
+}
+
+fn granularity(family: Family, bits: u8) -> Granularity {
+    match family {
+        Family::Inet => {
+            let host_bits = 32u32.saturating_sub(bits.into());
+            Granularity::Netmask(Ipv4Addr::from_bits(u32::MAX.checked_shl(host_bits).unwrap_or(0)))
+        }
+        Family::Inet6 => Granularity::Prefix(bits),
+    }
+}
+
+fn real_server(server: &VirtualServer, service: &Service, real: &RealServer) -> virtual_server::RealServer {
+    let address = SocketAddr::new(real.address.value, real.port);
+    let first = |checker: &Checker| match checker.kind {
+        // Never taken for unchecked.
+        CheckerKind::Unsupported { .. } => virtual_server::Checker::DOWN,
+        _ if starts_down(server, real, checker) => virtual_server::Checker::DOWN,
+        _ => virtual_server::Checker::UP,
+    };
+    virtual_server::RealServer {
+        weight: Weight::saturating_from(real.weight.into()),
+        upper_threshold: real.upper_threshold,
+        lower_threshold: real.lower_threshold,
+        inhibit_on_failure: real.inhibit_on_failure,
+        checkers: real.checkers.iter().map(first).collect(),
+        ..virtual_server::RealServer::new(service, address, forwarding(real.forwarding))
+    }
+}
+
+fn starts_down(server: &VirtualServer, real: &RealServer, checker: &Checker) -> bool {
+    server.alpha || real.alpha || checker.alpha
+}
+
+fn sorry_server(service: &Service, sorry: &SorryServer) -> virtual_server::SorryServer {
+    let address = SocketAddr::new(sorry.address.value, sorry.port);
+    virtual_server::SorryServer::new(service, address, forwarding(sorry.forwarding))
+}
+
+fn forwarding(method: config::ForwardingMethod) -> ForwardingMethod {
+    match method {
+        config::ForwardingMethod::Masquerade => ForwardingMethod::Masquerade,
+        config::ForwardingMethod::DirectRoute => ForwardingMethod::DirectRoute,
+        config::ForwardingMethod::Tunnel => ForwardingMethod::Tunnel(ipvs_control::types::Tunnel::Ipip),
+    }
+}
+
+/// When a checker runs; `seed` is for the random part of its first wait.
+pub(crate) fn timing(server: &VirtualServer, real: &RealServer, checker: &Checker, seed: u64) -> schedule::Config {
+    schedule::Config {
+        delay_loop: checker.timing.delay_loop,
+        retry: checker.timing.retry,
+        delay_before_retry: checker.timing.delay_before_retry,
+        warmup: Some(checker.timing.warmup),
+        alpha: starts_down(server, real, checker),
+        seed,
+        ..schedule::Config::default()
+    }
+}
+
+/// What a checker does.
+///
+/// # Errors
+/// Why it cannot be done.
+pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Probe>, String> {
+    let connect = connect(real, &checker.target);
+    match &checker.kind {
+        CheckerKind::Tcp => Ok(Box::new(tcp::Tcp::new(connect))),
+        CheckerKind::Http(get) => {
+            let config = http::Config {
+                protocol: match get.version {
+                    HttpVersion::Http10 => http::Protocol::Http10,
+                    HttpVersion::Http10Close => http::Protocol::Http10Close,
+                    HttpVersion::Http11 => http::Protocol::Http11,
+                },
+                virtualhost: get.virtualhost.clone().or_else(|| real.virtualhost.clone()),
+                ..http::Config::new(connect, get.urls.iter().map(url).collect())
+            };
+            let probe = http::HttpGet::new(config).map_err(|error| error.to_string())?;
+            Ok(Box::new(probe))
+        }
+        CheckerKind::Unsupported { keyword } => Err(format!("this release cannot run {keyword}")),
+    }
+}
+
+fn url(url: &config::Url) -> http::Url {
+    http::Url {
+        path: url.path.clone(),
+        virtualhost: url.virtualhost.clone(),
+        status_code: url.status_codes.iter().map(|&(first, last)| first..=last).collect(),
+        digest: url.digest,
+    }
+}
+
+fn connect(real: &RealServer, target: &config::CheckTarget) -> Connect {
+    let address = target.address.unwrap_or(real.address.value);
+    Connect {
+        bindto: target.bind_address,
+        bind_port: target.bind_port,
+        bind_if: target.bind_interface.as_ref().map(|name| name.value.clone()),
+        fwmark: target.fwmark,
+        connect_timeout: target.connect_timeout,
+        ..Connect::to(SocketAddr::new(address, target.port.unwrap_or(real.port)))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

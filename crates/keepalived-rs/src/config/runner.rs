@@ -105,7 +105,7 @@ impl RunnerPart {
             self.scripts.extend(taken(occasion, script));
         }
         for real in &server.real_servers {
-            let real_server = checker::real_server_name(&server.service, real.address.value, real.port);
+            let real_server = checker::real_server_name(server, real);
             self.objects.insert(Object::RealServer(real_server.clone(), name.clone()));
             for (up, script) in [(true, &real.notify_up), (false, &real.notify_down)] {
                 let (virtual_server, real_server) = (name.clone(), real_server.clone());
@@ -139,8 +139,11 @@ pub(crate) fn occasions(event: &NotifyEvent) -> Vec<(Occasion, Vec<String>)> {
             // An instance that a reload removed reports FAULT.
             let state = if *state == NotifyState::Deleted { NotifyState::Fault } else { *state };
             let specific = (Occasion::Enter { instance: name.clone(), state }, Vec::new());
-            let Some(word) = word(state) else { return vec![specific] };
-            let arguments = ["INSTANCE", name, word, &priority.to_string()].map(str::to_owned).to_vec();
+            // `notify` does not hear of it.
+            if state == NotifyState::ActiveReceivedLowerPriority {
+                return vec![specific];
+            }
+            let arguments = ["INSTANCE", name, state.word(), &priority.to_string()].map(str::to_owned).to_vec();
             vec![specific, (Occasion::Change { instance: name.clone() }, arguments)]
         }
         NotifyEvent::Quorum { virtual_server, up } => {
@@ -154,18 +157,6 @@ pub(crate) fn occasions(event: &NotifyEvent) -> Vec<(Occasion, Vec<String>)> {
             };
             vec![(occasion, Vec::new())]
         }
-    }
-}
-
-/// The word that `notify` is given for a state; `None` for what it does not hear of.
-fn word(state: NotifyState) -> Option<&'static str> {
-    match state {
-        NotifyState::Active => Some("MASTER"),
-        NotifyState::Backup => Some("BACKUP"),
-        NotifyState::Fault => Some("FAULT"),
-        NotifyState::Stop => Some("STOP"),
-        NotifyState::Deleted => Some("DELETED"),
-        NotifyState::ActiveReceivedLowerPriority => None,
     }
 }
 

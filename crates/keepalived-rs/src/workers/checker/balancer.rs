@@ -1,0 +1,484 @@
+//! What the checks' results mean for the virtual servers, the log, the scripts and a successor. Holds no socket and no
+//! clock: call one method, drain [`poll_effect`](Balancer::poll_effect), hand the checks to their driver, and give
+//! [`wanted`](Balancer::wanted) to the kernel.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use conf_parser::config::{Checker, RealServer, ServiceKey, VirtualServer};
+use health_checkers::driver;
+use health_checkers::outcome::Outcome;
+use health_checkers::probe::Probe;
+use health_checkers::schedule::{self, Schedule};
+use ipvs_control::virtual_server::{self as ipvs, Audience, CheckerId, Quorum, RealServerId};
+use ipvs_control::{Pool, ServiceAddress, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::config::checker::{self as lower, CheckerPart, Inexpressible};
+use crate::ipc::{self, Fact, NotifyEvent};
+
+/// Names a check to the driver. Never used twice.
+pub(super) type CheckId = u64;
+
+/// The fact that says which services are ours.
+const SERVICES: &str = "services";
+
+/// A configuration that can be run.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    servers: Vec<(VirtualServer, ipvs::Config)>,
+}
+
+impl Plan {
+    /// Finds out whether `part` can be run.
+    pub(super) fn new(part: CheckerPart) -> Result<Self, Inexpressible> {
+        let lowered = |server: VirtualServer| lower::virtual_server(&server).map(|config| (server, config));
+        Ok(Self { servers: part.virtual_servers.into_iter().map(lowered).collect::<Result<_, _>>()? })
+    }
+}
+
+/// What there is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// A line for the log.
+    Info(String),
+    /// A line about something that needs somebody.
+    Error(String),
+    /// A line for who wants to know more.
+    Debug(String),
+    /// Tell the runner.
+    Notify(NotifyEvent),
+    /// Tell the supervisor.
+    Remember(Fact),
+}
+
+/// What a reload changes for the driver.
+#[derive(Default)]
+pub(super) struct Checks {
+    /// To be added and activated.
+    pub(super) added: Vec<(CheckId, Schedule, Box<dyn Probe>)>,
+    /// To be removed.
+    pub(super) removed: Vec<CheckId>,
+}
+
+/// A fact's content.
+#[derive(Debug, Serialize, Deserialize)]
+enum Remembered {
+    /// The checkers of one real server and whether each found it up.
+    Checkers { virtual_server: String, real_server: String, verdicts: Vec<(Checker, bool)> },
+    /// Whether a virtual server had its quorum.
+    Quorum { virtual_server: String, up: bool },
+    /// The services that are ours in the kernel.
+    Services(Vec<ServiceKey>),
+}
+
+/// What is known before a configuration is taken: from the one before, or from a predecessor.
+#[derive(Debug, Default)]
+struct Memory {
+    /// By virtual server and real server.
+    checkers: BTreeMap<(String, String), Vec<Known>>,
+    /// By virtual server.
+    quorum: BTreeMap<String, Quorum>,
+}
+
+#[derive(Debug)]
+struct Known {
+    checker: Checker,
+    state: ipvs::Checker,
+    /// Its check, when that is still running.
+    id: Option<CheckId>,
+}
+
+impl Memory {
+    /// What is known of this checker. One whose timing alone is another keeps its verdict, but not its check.
+    fn take(&mut self, server: &VirtualServer, real: &RealServer, checker: &Checker) -> Option<Known> {
+        let known = self.checkers.get_mut(&names(server, real))?;
+        let equal = known.iter().position(|known| known.checker == *checker);
+        let similar = |known: &Known| known.checker.kind == checker.kind && known.checker.target == checker.target;
+        let place = equal.or_else(|| known.iter().position(similar))?;
+        let mut found = known.swap_remove(place);
+        if equal.is_none() {
+            found.id = None;
+        }
+        Some(found)
+    }
+}
+
+fn names(server: &VirtualServer, real: &RealServer) -> (String, String) {
+    (server.service.to_string(), lower::real_server_name(server, real))
+}
+
+/// One virtual server.
+#[derive(Debug)]
+struct Entry {
+    config: VirtualServer,
+    logic: ipvs::VirtualServer,
+    /// The check of each checker of each real server; `None` for one that cannot run.
+    checks: Vec<Vec<Option<CheckId>>>,
+    /// Somebody hears of its changes.
+    heard: bool,
+}
+
+/// Which checker a check is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    entry: usize,
+    real: RealServerId,
+    checker: CheckerId,
+    kind: &'static str,
+}
+
+/// Every virtual server.
+#[derive(Debug)]
+pub(super) struct Balancer {
+    entries: Vec<Entry>,
+    places: BTreeMap<CheckId, Place>,
+    effects: VecDeque<Effect>,
+    /// What the supervisor knows.
+    facts: BTreeMap<String, Vec<u8>>,
+    /// What a predecessor left, until the first configuration.
+    inherited: Option<Memory>,
+    /// The services that are or may be in the kernel for us.
+    owned: Vec<ServiceKey>,
+    next_id: CheckId,
+    seed: u64,
+}
+
+impl Balancer {
+    /// No virtual server. `seed` is for the checks' first waits.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            entries: Vec::new(),
+            places: BTreeMap::new(),
+            effects: VecDeque::new(),
+            facts: BTreeMap::new(),
+            inherited: None,
+            owned: Vec::new(),
+            next_id: 0,
+            seed,
+        }
+    }
+
+    /// Takes over what a predecessor knew.
+    pub(super) fn resume(&mut self, facts: Vec<Fact>) {
+        let mut memory = Memory::default();
+        for Fact { key, value } in facts {
+            match ipc::decode(&value) {
+                Ok(Remembered::Checkers { virtual_server, real_server, verdicts }) => {
+                    let known = verdicts.into_iter().map(|(checker, up)| {
+                        let verdict = if up { Verdict::Up } else { Verdict::Down };
+                        let state = ipvs::Checker { verdict, reported: true, ..ipvs::Checker::UP };
+                        Known { checker, state, id: None }
+                    });
+                    memory.checkers.insert((virtual_server, real_server), known.collect());
+                }
+                Ok(Remembered::Quorum { virtual_server, up }) => {
+                    memory.quorum.insert(virtual_server, if up { Quorum::Up } else { Quorum::Down });
+                }
+                Ok(Remembered::Services(keys)) => self.owned = keys,
+                Err(error) => self.effects.push_back(Effect::Error(format!("forgetting {key}: {error}"))),
+            }
+            self.facts.insert(key, value);
+        }
+        self.inherited = Some(memory);
+    }
+
+    /// Takes a configuration. What did not change goes on as it was.
+    pub(super) fn configure(&mut self, plan: Plan) -> Checks {
+        let mut memory = self.inherited.take().unwrap_or_else(|| self.memory());
+        let mut former = std::mem::take(&mut self.entries);
+        let before: BTreeSet<_> = std::mem::take(&mut self.places).into_keys().collect();
+        let mut checks = Checks::default();
+        for (server, mut config) in plan.servers {
+            let entry = self.entries.len();
+            let ids = self.check_all(entry, &server, &mut config, &mut memory, &mut checks);
+            let former = former.iter().position(|entry| entry.config.service == server.service).map(|at| former.remove(at));
+            let heard = has_scripts(&server) || former.as_ref().is_some_and(|entry| entry.heard);
+            let logic = match former {
+                Some(Entry { mut logic, .. }) => {
+                    logic.reconfigure(config);
+                    logic
+                }
+                None => begin(config, memory.quorum.get(&server.service.to_string()).copied()),
+            };
+            self.entries.push(Entry { config: server, logic, checks: ids, heard });
+            self.drain(entry);
+        }
+        for entry in former {
+            self.retire(entry);
+        }
+        checks.removed = before.into_iter().filter(|id| !self.places.contains_key(id)).collect();
+        self.own();
+        self.remember_all();
+        checks
+    }
+
+    /// What is known of the configuration in force.
+    fn memory(&self) -> Memory {
+        let mut memory = Memory::default();
+        for entry in &self.entries {
+            for (place, (real, ids)) in entry.config.real_servers.iter().zip(&entry.checks).enumerate() {
+                let known = real.checkers.iter().zip(ids).enumerate().filter_map(|(checker, (config, id))| {
+                    let state = entry.logic.checker(RealServerId(place), CheckerId(checker))?;
+                    Some(Known { checker: config.clone(), state, id: *id })
+                });
+                memory.checkers.insert(names(&entry.config, real), known.collect());
+            }
+        }
+        memory
+    }
+
+    /// Finds or makes the check of every checker, and says in `config` with which verdict each begins.
+    fn check_all(
+        &mut self,
+        entry: usize,
+        server: &VirtualServer,
+        config: &mut ipvs::Config,
+        memory: &mut Memory,
+        checks: &mut Checks,
+    ) -> Vec<Vec<Option<CheckId>>> {
+        let mut all = Vec::new();
+        for (place, (real, target)) in server.real_servers.iter().zip(&mut config.real_servers).enumerate() {
+            let mut ids = Vec::new();
+            for (number, (checker, state)) in real.checkers.iter().zip(&mut target.checkers).enumerate() {
+                let known = memory.take(server, real, checker);
+                if let Some(known) = &known {
+                    *state = known.state;
+                }
+                let id = self.check(server, real, checker, known, checks);
+                if let Some((id, kind)) = id {
+                    let place = Place { entry, real: RealServerId(place), checker: CheckerId(number), kind };
+                    self.places.insert(id, place);
+                } else {
+                    *state = ipvs::Checker::DOWN;
+                }
+                ids.push(id.map(|(id, _)| id));
+            }
+            all.push(ids);
+        }
+        all
+    }
+
+    /// The check of one checker and its kind; `None` when it cannot run.
+    fn check(
+        &mut self,
+        server: &VirtualServer,
+        real: &RealServer,
+        checker: &Checker,
+        known: Option<Known>,
+        checks: &mut Checks,
+    ) -> Option<(CheckId, &'static str)> {
+        let (virtual_server, real_server) = names(server, real);
+        let probe = match lower::probe(real, checker) {
+            Ok(probe) => probe,
+            Err(why) => {
+                let line = format!("Service {real_server} of VS {virtual_server} counts as down: {why}");
+                self.effects.push_back(Effect::Error(line));
+                return None;
+            }
+        };
+        let kind = probe.kind();
+        if let Some(id) = known.as_ref().and_then(|known| known.id) {
+            return Some((id, kind));
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let timing = lower::timing(server, real, checker, self.seed.wrapping_add(id));
+        let schedule = match known.filter(|known| known.state.reported).map(|known| known.state.verdict) {
+            Some(Verdict::Up) => Schedule::resume(timing, schedule::Verdict::Up),
+            Some(Verdict::Down) => Schedule::resume(timing, schedule::Verdict::Down),
+            None => Schedule::new(timing),
+        };
+        checks.added.push((id, schedule, probe));
+        let line = format!("Activating healthchecker for service {real_server} for VS {virtual_server}");
+        self.effects.push_back(Effect::Info(line));
+        Some((id, kind))
+    }
+
+    /// A virtual server that is not configured any more.
+    fn retire(&mut self, mut entry: Entry) {
+        entry.logic.remove();
+        while let Some(event) = entry.logic.poll_event() {
+            self.effects.extend(effect(&entry, &event));
+        }
+    }
+
+    /// A try of a check ended.
+    pub(super) fn handle_event(&mut self, event: &driver::Event<CheckId>) {
+        let Some(place) = self.places.get(&event.id).copied() else { return };
+        let Some(entry) = self.entries.get_mut(place.entry) else { return };
+        let Some(real) = entry.config.real_servers.get(place.real.0) else { return };
+        let checker = real.checkers.get(place.checker.0);
+        let log_all = checker.is_some_and(|checker| checker.log_all_failures);
+        let (_, name) = names(&entry.config, real);
+        self.effects.extend(lines(event, &name, place.kind, log_all));
+        if !(event.report.changed || event.report.first) {
+            return;
+        }
+        let verdict = match event.report.verdict {
+            schedule::Verdict::Up => Verdict::Up,
+            schedule::Verdict::Down => Verdict::Down,
+        };
+        entry.logic.handle_verdict(place.real, place.checker, verdict);
+        self.remember_checkers(place.entry, place.real.0);
+        self.drain(place.entry);
+        self.remember_quorum(place.entry);
+    }
+
+    /// Everything goes.
+    pub(super) fn stop(&mut self) {
+        for entry in 0..self.entries.len() {
+            if let Some(entry) = self.entries.get_mut(entry) {
+                entry.logic.shutdown();
+            }
+            self.drain(entry);
+        }
+    }
+
+    /// What the kernel shall hold.
+    pub(super) fn wanted(&self) -> Vec<Pool> {
+        self.entries.iter().flat_map(|entry| entry.logic.wanted()).collect()
+    }
+
+    /// The services that are ours, wanted or not.
+    pub(super) fn ours(&self) -> BTreeSet<ServiceAddress> {
+        self.owned.iter().filter_map(|key| lower::service_address(key).ok()).collect()
+    }
+
+    /// The kernel holds what is wanted, and nothing else of ours.
+    pub(super) fn handle_applied(&mut self) {
+        self.owned = self.entries.iter().map(|entry| entry.config.service.value).collect();
+        self.remember_services();
+    }
+
+    /// The next thing to do, or `None` when drained.
+    pub(super) fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    fn drain(&mut self, entry: usize) {
+        let Some(entry) = self.entries.get_mut(entry) else { return };
+        while let Some(event) = entry.logic.poll_event() {
+            self.effects.extend(effect(entry, &event));
+        }
+    }
+
+    /// The configured services become ours, before the kernel is told of them.
+    fn own(&mut self) {
+        for entry in &self.entries {
+            if !self.owned.contains(&entry.config.service.value) {
+                self.owned.push(entry.config.service.value);
+            }
+        }
+        self.remember_services();
+    }
+
+    fn remember_services(&mut self) {
+        let services = Remembered::Services(self.owned.clone());
+        self.remember(SERVICES.to_owned(), &services);
+    }
+
+    /// Brings every fact up to date, and has the supervisor forget what is gone.
+    fn remember_all(&mut self) {
+        let mut gone: BTreeSet<String> = self.facts.keys().cloned().collect();
+        gone.remove(SERVICES);
+        for entry in 0..self.entries.len() {
+            gone.remove(&self.remember_quorum(entry));
+            let reals = self.entries.get(entry).map_or(0, |entry| entry.config.real_servers.len());
+            for real in 0..reals {
+                gone.remove(&self.remember_checkers(entry, real));
+            }
+        }
+        for key in gone {
+            self.facts.remove(&key);
+            self.effects.push_back(Effect::Remember(Fact { key, value: Vec::new() }));
+        }
+    }
+
+    /// Returns the key.
+    fn remember_quorum(&mut self, entry: usize) -> String {
+        let Some(entry) = self.entries.get(entry) else { return String::new() };
+        let virtual_server = entry.config.service.to_string();
+        let key = format!("quorum {virtual_server}");
+        let up = entry.logic.quorum() == Some(Quorum::Up);
+        self.remember(key.clone(), &Remembered::Quorum { virtual_server, up });
+        key
+    }
+
+    /// Returns the key.
+    fn remember_checkers(&mut self, entry: usize, place: usize) -> String {
+        let Some(entry) = self.entries.get(entry) else { return String::new() };
+        let Some(real) = entry.config.real_servers.get(place) else { return String::new() };
+        let (virtual_server, real_server) = names(&entry.config, real);
+        let key = format!("checkers {virtual_server} {real_server}");
+        let verdict = |(number, checker): (usize, &Checker)| {
+            let state = entry.logic.checker(RealServerId(place), CheckerId(number));
+            (checker.clone(), state.is_some_and(|state| state.verdict == Verdict::Up))
+        };
+        let verdicts: Vec<_> = real.checkers.iter().enumerate().map(verdict).collect();
+        if !verdicts.is_empty() {
+            self.remember(key.clone(), &Remembered::Checkers { virtual_server, real_server, verdicts });
+        }
+        key
+    }
+
+    fn remember(&mut self, key: String, what: &Remembered) {
+        let value = ipc::encode(what);
+        if self.facts.get(&key) != Some(&value) {
+            self.facts.insert(key.clone(), value.clone());
+            self.effects.push_back(Effect::Remember(Fact { key, value }));
+        }
+    }
+}
+
+fn begin(config: ipvs::Config, quorum: Option<Quorum>) -> ipvs::VirtualServer {
+    let mut logic = ipvs::VirtualServer::new(config);
+    match quorum {
+        Some(quorum) => logic.resume(quorum),
+        None => logic.start(),
+    }
+    logic
+}
+
+fn has_scripts(server: &VirtualServer) -> bool {
+    let of_real = |real: &RealServer| real.notify_up.is_some() || real.notify_down.is_some();
+    server.quorum_up.is_some() || server.quorum_down.is_some() || server.real_servers.iter().any(of_real)
+}
+
+/// What an event of a virtual server leads to.
+fn effect(entry: &Entry, event: &ipvs::Event) -> Option<Effect> {
+    let virtual_server = || entry.config.service.to_string();
+    match event {
+        ipvs::Event::Message { .. } => Some(Effect::Info(event.to_string())),
+        ipvs::Event::RealServer { real_server, verdict, audience: Audience::Everyone, .. } if entry.heard => {
+            let (real_server, up) = (real_server.to_string(), *verdict == Verdict::Up);
+            Some(Effect::Notify(NotifyEvent::RealServer { virtual_server: virtual_server(), real_server, up }))
+        }
+        ipvs::Event::Quorum { quorum, audience: Audience::Everyone } if entry.heard => {
+            let up = *quorum == Quorum::Up;
+            Some(Effect::Notify(NotifyEvent::Quorum { virtual_server: virtual_server(), up }))
+        }
+        _ => None,
+    }
+}
+
+/// What keepalived logs for a try: a success only while the server is not yet known to be up, a failure when it counts,
+/// or each with `log_all_failures`.
+fn lines(event: &driver::Event<CheckId>, name: &str, kind: &str, log_all: bool) -> Vec<Effect> {
+    let news = event.report.changed || event.report.first;
+    let said = event.outcome.lines(name).into_iter().map(Effect::Info);
+    let Outcome::Failure(failure) = &event.outcome else {
+        let down = event.report.verdict == schedule::Verdict::Down;
+        return if news || down { said.collect() } else { Vec::new() };
+    };
+    let detail = failure.detail.as_ref().map(|detail| Effect::Debug(format!("{kind} on service {name}: {detail}")));
+    if !(news || log_all) {
+        return detail.into_iter().collect();
+    }
+    let retries = event.report.failures.saturating_sub(1);
+    let counted = event.report.changed && retries > 0;
+    let verdict = counted.then(|| Effect::Info(format!("{kind} on service {name} failed after {retries} retries.")));
+    said.chain(detail).chain(verdict).collect()
+}
+
+#[cfg(test)]
+mod tests;
