@@ -13,7 +13,7 @@ fn main() {
 #[divan::bench]
 fn parse_20_000_lines(bencher: divan::Bencher<'_, '_>) {
     let text = configuration();
-    assert!(text.lines().count().abs_diff(LINES) < 20);
+    assert!(text.lines().count() >= LINES);
     let loader = MemoryLoader::new([("keepalived.conf", text.as_str())]);
     assert_eq!(read(&loader).config.virtual_servers.len(), text.matches("virtual_server").count());
     bencher.counter(divan::counter::BytesCount::of_str(text.as_str())).bench(|| read(&loader));
