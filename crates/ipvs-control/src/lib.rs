@@ -40,6 +40,8 @@
 pub mod message;
 pub mod plan;
 pub mod socket;
+#[cfg(test)]
+mod testing;
 pub mod types;
 pub mod virtual_server;
 
