@@ -1,6 +1,7 @@
 //! Namespaces of one's own for the whole program.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -88,7 +89,7 @@ fn enclose() -> Result<ExitStatus, Refused> {
     let refused = |call: &str, errno| Refused { call: call.to_owned(), errno, hint: hint(may_be_root, is_root, errno) };
     let own_pid = fs::read_link("/proc/self").map_err(|error| refused("readlink(/proc/self)", errno(&error)))?;
 
-    new_user_namespace(is_root, &refused)?;
+    new_user_namespace(is_root, &own_pid, &refused)?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)
         .map_err(|errno| refused("unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID)", errno))?;
     private_mounts(&refused)?;
@@ -100,8 +101,8 @@ fn enclose() -> Result<ExitStatus, Refused> {
 
 /// A new user namespace in which this process is root; where root may not have one it does without. The ids are mapped by a
 /// copy of the program that stays outside, since only from there can root map all of them.
-fn new_user_namespace(is_root: bool, refused: &impl Fn(&str, Errno) -> Refused) -> Result<(), Refused> {
-    let helper = again(ROLE_MAP).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+fn new_user_namespace(is_root: bool, own_pid: &Path, refused: &impl Fn(&str, Errno) -> Refused) -> Result<(), Refused> {
+    let helper = again(ROLE_MAP).env(OUTER, own_pid).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut helper = helper.map_err(|error| refused("execve(/proc/self/exe)", errno(&error)))?;
     let made = unshare(CloneFlags::CLONE_NEWUSER);
     let mapped = finish_mapping(&mut helper, made.is_ok());
@@ -165,7 +166,8 @@ fn map_one_id() -> io::Result<()> {
 }
 
 fn write_of_parent(file: &str, text: &str) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).open(format!("/proc/{}/{file}", getppid()))?.write_all(text.as_bytes())
+    let directory = Path::new("/proc").join(env::var_os(OUTER).unwrap_or_default());
+    File::options().write(true).open(directory.join(file))?.write_all(text.as_bytes())
 }
 
 /// Nothing that is mounted from here on is seen outside, and the host's /run and /dev/log are out of reach.
@@ -180,6 +182,15 @@ fn private_mounts(refused: &impl Fn(&str, Errno) -> Refused) -> Result<(), Refus
 /// A fresh, empty tmpfs on `target`.
 pub(crate) fn mount_tmpfs(target: &str) -> nix::Result<()> {
     mount(Some("netlab"), target, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755"))
+}
+
+/// What is written to `directory` from here on goes to the new directory `upper` instead, which is on a tmpfs.
+pub(crate) fn mount_overlay(directory: &Path, upper: &str) -> io::Result<()> {
+    let work = format!("{upper}.work");
+    fs::create_dir_all(upper)?;
+    fs::create_dir_all(&work)?;
+    let options = format!("lowerdir={},upperdir={upper},workdir={work}", directory.display());
+    Ok(mount(Some("netlab"), directory, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?)
 }
 
 /// `source` appears as `target`, which must exist.
@@ -201,7 +212,7 @@ fn private_dev() -> io::Result<()> {
             continue;
         }
         if !target.exists() {
-            fs::File::create(&target)?;
+            File::create(&target)?;
         }
         bind(&source, &target)?;
     }

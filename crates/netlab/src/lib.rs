@@ -18,7 +18,7 @@
 //!         lab.connect(host, "eth0", &lan)?;
 //!         host.address("eth0", address)?;
 //!     }
-//!     let daemon = router.spawn(Program::new("keepalived").arg("-nlDP").file("/run/k.conf", "").args(["-f", "/run/k.conf"]))?;
+//!     let daemon = router.spawn(Program::new("keepalived").arg("-nlDP").file("/etc/keepalived/keepalived.conf", ""))?;
 //!     let pinger = client.ping([192, 0, 2, 1].into(), Duration::from_millis(2))?;
 //!     pinger.wait_for_answer(Duration::from_secs(1))?;
 //!     router.cut("eth0")?;

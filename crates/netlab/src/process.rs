@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::LabError;
-use crate::isolation::{ROLE, SYSLOG_SOCKET, bind, mount_tmpfs};
+use crate::isolation::{ROLE, SYSLOG_SOCKET, bind, mount_overlay, mount_tmpfs};
 use crate::netns::{NetNs, on_own_thread};
 
 /// How long [`Process::kill_all`] and the end of a [`Process`] wait for killed processes to be gone.
@@ -64,14 +64,14 @@ impl Program {
         self
     }
 
-    /// The file or directory `source` appears as `target`, which must exist unless it is below /run.
+    /// The file or directory `source` appears as `target`, for this program only.
     #[must_use]
     pub fn bind(mut self, source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
         self.binds.push((source.into(), target.into()));
         self
     }
 
-    /// A file below /run that only this program sees, for instance its configuration.
+    /// A file that only this program sees, for instance its configuration.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         self.files.push((path.into(), text.into()));
@@ -105,11 +105,12 @@ impl Program {
         // Opened first: they may be below the /run that is about to be covered.
         let sources: Vec<_> = self.binds.iter().map(|(source, _)| open(source)).collect::<Result<_, _>>()?;
         mount_tmpfs("/run")?;
+        let mut layers = Layers::default();
         for (source, (_, target)) in sources.iter().zip(&self.binds) {
-            bind_open(source, target).map_err(|error| at(target, error))?;
+            layers.bind(source, target).map_err(|error| at(target, error))?;
         }
         for (path, text) in &self.files {
-            write(path, text)?;
+            layers.write(path, text).map_err(|error| at(path, error))?;
         }
         Ok(fs::metadata("/proc/thread-self/ns/mnt")?.ino())
     }
@@ -121,16 +122,42 @@ fn open(path: &Path) -> io::Result<File> {
     opened.map_err(|error| at(path, error))
 }
 
-fn bind_open(source: &File, target: &Path) -> io::Result<()> {
-    if target.starts_with("/run") && !target.exists() {
-        if source.metadata()?.is_dir() {
-            fs::create_dir_all(target)?;
-        } else {
-            write(target, "")?;
+/// Directories that were made writable for one program: what is written there lies on its /run.
+#[derive(Debug, Default)]
+struct Layers(Vec<PathBuf>);
+
+impl Layers {
+    fn bind(&mut self, source: &File, target: &Path) -> io::Result<()> {
+        if !target.exists() && source.metadata()?.is_dir() {
+            self.make_parent(target)?;
+            fs::create_dir(target)?;
+        } else if !target.exists() {
+            self.write(target, "")?;
         }
+        Ok(bind(&PathBuf::from(format!("/proc/thread-self/fd/{}", source.as_raw_fd())), target)?)
     }
-    let source = PathBuf::from(format!("/proc/thread-self/fd/{}", source.as_raw_fd()));
-    Ok(bind(&source, target)?)
+
+    fn write(&mut self, path: &Path, text: &str) -> io::Result<()> {
+        self.make_parent(path)?;
+        // Another user's file can be replaced here, but not written to.
+        if path.exists() {
+            fs::remove_file(path)?;
+        }
+        fs::write(path, text)
+    }
+
+    /// Makes the directory of `path`, and the nearest one that exists writable without any trace outside.
+    fn make_parent(&mut self, path: &Path) -> io::Result<()> {
+        let Some(parent) = path.parent() else { return Err(Errno::EISDIR.into()) };
+        let existing = parent.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(parent);
+        if !existing.starts_with("/run") && !self.0.iter().any(|ours| ours == existing) {
+            mount_overlay(existing, &format!("/run/.netlab/{}", self.0.len()))?;
+            self.0.push(existing.to_owned());
+        }
+        fs::create_dir_all(parent)?;
+        self.0.push(parent.to_owned());
+        Ok(())
+    }
 }
 
 fn listen_to_syslog() -> io::Result<UnixDatagram> {
@@ -144,13 +171,6 @@ impl From<Command> for Program {
     fn from(command: Command) -> Self {
         Self { command, binds: Vec::new(), files: Vec::new() }
     }
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    fs::write(path, text).map_err(|error| at(path, error))
 }
 
 fn at(path: &Path, error: io::Error) -> io::Error {
