@@ -98,14 +98,7 @@ impl<Id: Ord + Clone + Send + 'static> Driver<Id> {
     pub fn add(&mut self, id: Id, mut schedule: Schedule, probe: Box<dyn Probe>) {
         self.remove(&id);
         schedule.suspend();
-        self.checks.insert(
-            id,
-            Check {
-                schedule,
-                probe: Arc::from(probe),
-                running: None,
-            },
-        );
+        self.checks.insert(id, Check { schedule, probe: Arc::from(probe), running: None });
     }
 
     /// Removes a check, ends its try under way, and returns its last verdict. No event of it follows.
@@ -150,9 +143,7 @@ impl<Id: Ord + Clone + Send + 'static> Driver<Id> {
 
     /// The checks by id, with their last verdicts.
     pub fn verdicts(&self) -> impl Iterator<Item = (&Id, Verdict)> {
-        self.checks
-            .iter()
-            .map(|(id, check)| (id, check.schedule.verdict()))
+        self.checks.iter().map(|(id, check)| (id, check.schedule.verdict()))
     }
 
     /// Number of tries under way.
@@ -202,32 +193,20 @@ impl<Id: Ord + Clone + Send + 'static> Driver<Id> {
             let future = attempt_once(id, Arc::clone(&check.probe), cx);
             let (handle, registration) = AbortHandle::new_pair();
             check.running = Some(handle);
-            self.running
-                .push(Abortable::new(Box::pin(future), registration));
+            self.running.push(Abortable::new(Box::pin(future), registration));
         }
     }
 
     fn conclude(&mut self, finished: Finished<Id>) -> Option<Event<Id>> {
         let now = self.now();
-        let Finished {
-            id,
-            attempt,
-            outcome,
-            took,
-        } = finished;
+        let Finished { id, attempt, outcome, took } = finished;
         let check = self.checks.get_mut(&id)?;
         check.running = None;
         let report = check.schedule.handle_outcome(now, &outcome)?;
         if let Some(due) = check.schedule.poll_timeout() {
             self.due.insert((due, id.clone()));
         }
-        Some(Event {
-            id,
-            attempt,
-            outcome,
-            report,
-            took,
-        })
+        Some(Event { id, attempt, outcome, report, took })
     }
 
     /// Pending until the earliest check is due; when no more may start, until a try ends.
@@ -238,10 +217,7 @@ impl<Id: Ord + Clone + Send + 'static> Driver<Id> {
         if self.running.len() >= self.in_flight.get() {
             return Poll::Pending;
         }
-        let deadline = self.origin
-            + due
-                .saturating_duration_since(Instant::default())
-                .min(FAR_FUTURE);
+        let deadline = self.origin + due.saturating_duration_since(Instant::default()).min(FAR_FUTURE);
         if self.sleep.deadline() != deadline {
             self.sleep.as_mut().reset(deadline);
         }
@@ -259,12 +235,7 @@ const FAR_FUTURE: Duration = Duration::from_secs(100 * 365 * 86_400);
 async fn attempt_once<Id>(id: Id, probe: Arc<dyn Probe>, cx: Context) -> Finished<Id> {
     let start = time::Instant::now();
     let outcome = probe.run(&cx).await;
-    Finished {
-        id,
-        attempt: cx.attempt,
-        outcome,
-        took: start.elapsed(),
-    }
+    Finished { id, attempt: cx.attempt, outcome, took: start.elapsed() }
 }
 
 /// Never ends.

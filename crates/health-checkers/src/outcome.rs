@@ -43,9 +43,7 @@ impl Outcome {
     #[must_use]
     pub fn lines(&self, server: &str) -> Vec<String> {
         match self {
-            Self::Success { notes } | Self::Progress { notes } => {
-                notes.iter().map(|note| note.line(server)).collect()
-            }
+            Self::Success { notes } | Self::Progress { notes } => notes.iter().map(|note| note.line(server)).collect(),
             Self::Failure(failure) => vec![failure.reason.line(server)],
         }
     }
@@ -64,18 +62,12 @@ impl Failure {
     /// A failure of which no more is known than its kind.
     #[must_use]
     pub const fn new(reason: Reason) -> Self {
-        Self {
-            reason,
-            detail: None,
-        }
+        Self { reason, detail: None }
     }
 
     /// A failure with more to say.
     pub fn with_detail(reason: Reason, detail: impl fmt::Display) -> Self {
-        Self {
-            reason,
-            detail: Some(detail.to_string()),
-        }
+        Self { reason, detail: Some(detail.to_string()) }
     }
 }
 
@@ -191,13 +183,8 @@ impl Note {
             }
             Self::Digest { path } => format!("MD5 digest success to {server} url({path})"),
             Self::WebServer => format!("Remote Web server {server} succeed on service."),
-            Self::ContentLength {
-                announced,
-                received,
-            } => {
-                format!(
-                    "Content-Length {announced} of {server} differs from the {received} octets received"
-                )
+            Self::ContentLength { announced, received } => {
+                format!("Content-Length {announced} of {server} differs from the {received} octets received")
             }
         }
     }
@@ -212,32 +199,16 @@ mod tests {
     #[test]
     fn failures_are_logged_in_keepaliveds_words() {
         let line = |reason| Outcome::from(Failure::new(reason)).lines(SERVER).join("|");
-        assert_eq!(
-            line(Reason::TcpTimeout),
-            "TCP connection to [192.0.2.10]:tcp:80 timeout."
-        );
-        assert_eq!(
-            line(Reason::TcpFailed),
-            "TCP connection to [192.0.2.10]:tcp:80 failed."
-        );
-        assert_eq!(
-            line(Reason::StatusCode),
-            "HTTP status code error to server [192.0.2.10]:tcp:80."
-        );
-        assert_eq!(
-            line(Reason::Request),
-            "Cannot send get request to server [192.0.2.10]:tcp:80."
-        );
+        assert_eq!(line(Reason::TcpTimeout), "TCP connection to [192.0.2.10]:tcp:80 timeout.");
+        assert_eq!(line(Reason::TcpFailed), "TCP connection to [192.0.2.10]:tcp:80 failed.");
+        assert_eq!(line(Reason::StatusCode), "HTTP status code error to server [192.0.2.10]:tcp:80.");
+        assert_eq!(line(Reason::Request), "Cannot send get request to server [192.0.2.10]:tcp:80.");
     }
 
     #[test]
     fn successes_are_logged_in_keepaliveds_words() {
         let path = String::from("/health");
-        let notes = vec![
-            Note::StatusCode { path: path.clone() },
-            Note::Digest { path },
-            Note::WebServer,
-        ];
+        let notes = vec![Note::StatusCode { path: path.clone() }, Note::Digest { path }, Note::WebServer];
         assert_eq!(
             Outcome::success(notes).lines(SERVER),
             [
@@ -250,9 +221,6 @@ mod tests {
 
     #[test]
     fn a_failure_reads_as_a_sentence() {
-        assert_eq!(
-            Failure::with_detail(Reason::StatusCode, 404).to_string(),
-            "HTTP status code error to: 404"
-        );
+        assert_eq!(Failure::with_detail(Reason::StatusCode, 404).to_string(), "HTTP status code error to: 404");
     }
 }

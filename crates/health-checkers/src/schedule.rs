@@ -44,10 +44,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -146,11 +143,7 @@ impl Schedule {
     /// A check that waits for [`activate`](Self::activate): up, or with `alpha` down.
     #[must_use]
     pub const fn new(config: Config) -> Self {
-        let verdict = if config.alpha {
-            Verdict::Down
-        } else {
-            Verdict::Up
-        };
+        let verdict = if config.alpha { Verdict::Down } else { Verdict::Up };
         let random = config.seed;
         Self {
             config,
@@ -217,15 +210,8 @@ impl Schedule {
             return None;
         }
         self.phase = Phase::Trying;
-        let retries = if self.verdict == Verdict::Up {
-            self.failures
-        } else {
-            0
-        };
-        Some(Attempt {
-            step: self.step,
-            retries,
-        })
+        let retries = if self.verdict == Verdict::Up { self.failures } else { 0 };
+        Some(Attempt { step: self.step, retries })
     }
 
     /// The outcome of the try under way, which ended at `now`. `None` when no try is under way: it was suspended
@@ -262,11 +248,7 @@ impl Schedule {
     const fn proceed(&mut self) -> Duration {
         self.failures = 0;
         self.step = self.step.saturating_add(1);
-        if self.recovering && self.config.fast_recovery {
-            Duration::ZERO
-        } else {
-            self.config.delay_loop
-        }
+        if self.recovering && self.config.fast_recovery { Duration::ZERO } else { self.config.delay_loop }
     }
 
     /// A retry repeats the failed step; a check that is down begins anew, since all its steps must pass.

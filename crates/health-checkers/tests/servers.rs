@@ -31,9 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_millis(150);
 
 /// MD5 of "hello".
-const HELLO: [u8; 16] = [
-    0x5d, 0x41, 0x40, 0x2a, 0xbc, 0x4b, 0x2a, 0x76, 0xb9, 0x71, 0x9d, 0x91, 0x10, 0x17, 0xc5, 0x92,
-];
+const HELLO: [u8; 16] =
+    [0x5d, 0x41, 0x40, 0x2a, 0xbc, 0x4b, 0x2a, 0x76, 0xb9, 0x71, 0x9d, 0x91, 0x10, 0x17, 0xc5, 0x92];
 
 /// A server on a free port that treats each connection with `treat`.
 async fn serve<F>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
@@ -79,9 +78,7 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<String> {
 
 /// An address where nobody listens: no other test uses this host.
 async fn closed_port() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 66), 0))
-        .await
-        .unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 66), 0)).await.unwrap();
     listener.local_addr().unwrap()
 }
 
@@ -91,9 +88,7 @@ async fn run(probe: &impl Probe) -> Outcome {
 
 async fn run_step(probe: &impl Probe, step: usize) -> Outcome {
     let cx = Context::new(Attempt { step, retries: 0 }, Verdict::Up);
-    timeout(PATIENCE, probe.run(&cx))
-        .await
-        .expect("a probe ends in time")
+    timeout(PATIENCE, probe.run(&cx)).await.expect("a probe ends in time")
 }
 
 fn reason(outcome: &Outcome) -> Option<Reason> {
@@ -104,17 +99,11 @@ fn reason(outcome: &Outcome) -> Option<Reason> {
 }
 
 fn connect(target: SocketAddr) -> Connect {
-    Connect {
-        connect_timeout: PATIENCE,
-        ..Connect::to(target)
-    }
+    Connect { connect_timeout: PATIENCE, ..Connect::to(target) }
 }
 
 fn impatient(target: SocketAddr) -> Connect {
-    Connect {
-        connect_timeout: SOON,
-        ..Connect::to(target)
-    }
+    Connect { connect_timeout: SOON, ..Connect::to(target) }
 }
 
 fn get(connect: Connect) -> HttpGet {
@@ -122,15 +111,8 @@ fn get(connect: Connect) -> HttpGet {
 }
 
 fn get_with_digest(connect: Connect, digest: [u8; 16]) -> HttpGet {
-    let url = Url {
-        digest: Some(digest),
-        ..Url::new("/")
-    };
-    HttpGet::new(http::Config {
-        protocol: Protocol::Http11,
-        ..http::Config::new(connect, vec![url])
-    })
-    .unwrap()
+    let url = Url { digest: Some(digest), ..Url::new("/") };
+    HttpGet::new(http::Config { protocol: Protocol::Http11, ..http::Config::new(connect, vec![url]) }).unwrap()
 }
 
 /// A listener whose queue is full, so that a further connection gets no answer.
@@ -142,11 +124,7 @@ async fn full_queue() -> (TcpListener, Vec<TcpStream>) {
     let mut queued = Vec::new();
     while let Ok(stream) = timeout(SOON, TcpStream::connect(address)).await {
         queued.push(stream.unwrap());
-        assert!(
-            queued.len() < 100,
-            "a queue for one takes {} connections",
-            queued.len()
-        );
+        assert!(queued.len() < 100, "a queue for one takes {} connections", queued.len());
     }
     (listener, queued)
 }
@@ -195,11 +173,7 @@ mod tcp {
 
     #[tokio::test]
     async fn bindto_is_the_source_address() {
-        let source = source_of(|connect| Connect {
-            bindto: Some([127, 0, 0, 2].into()),
-            ..connect
-        })
-        .await;
+        let source = source_of(|connect| Connect { bindto: Some([127, 0, 0, 2].into()), ..connect }).await;
         assert_eq!(source.ip(), Ipv4Addr::new(127, 0, 0, 2));
     }
 
@@ -208,15 +182,10 @@ mod tcp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let local = closed_port().await;
         let target = listener.local_addr().unwrap();
-        let bound = Connect {
-            bindto: Some(local.ip()),
-            bind_port: Some(local.port()),
-            ..connect(target)
-        };
+        let bound = Connect { bindto: Some(local.ip()), bind_port: Some(local.port()), ..connect(target) };
         let probe = Tcp::new(bound);
         for _ in 0..3 {
-            let (outcome, accepted) =
-                tokio::join!(run(&probe), timeout(PATIENCE, listener.accept()));
+            let (outcome, accepted) = tokio::join!(run(&probe), timeout(PATIENCE, listener.accept()));
             assert_eq!(outcome, Outcome::success(vec![Note::TcpConnected]));
             assert_eq!(accepted.unwrap().unwrap().1, local);
         }
@@ -224,34 +193,18 @@ mod tcp {
 
     #[tokio::test]
     async fn bind_if_names_an_interface() {
-        let source = source_of(|connect| Connect {
-            bind_if: Some("lo".into()),
-            ..connect
-        })
-        .await;
+        let source = source_of(|connect| Connect { bind_if: Some("lo".into()), ..connect }).await;
         assert!(source.ip().is_loopback());
     }
 
     #[tokio::test]
     async fn local_errors_fail_the_check() {
         let address = serve_and_close(b"").await;
-        let no_interface = Connect {
-            bind_if: Some("no-such-if".into()),
-            ..connect(address)
-        };
-        let no_address = Connect {
-            bindto: Some([192, 0, 2, 1].into()),
-            ..connect(address)
-        };
+        let no_interface = Connect { bind_if: Some("no-such-if".into()), ..connect(address) };
+        let no_address = Connect { bindto: Some([192, 0, 2, 1].into()), ..connect(address) };
         for options in [no_interface, no_address] {
-            assert_eq!(
-                reason(&run(&Tcp::new(options.clone())).await),
-                Some(Reason::TcpFailed)
-            );
-            assert_eq!(
-                reason(&run(&get(options)).await),
-                Some(Reason::ConnectError)
-            );
+            assert_eq!(reason(&run(&Tcp::new(options.clone())).await), Some(Reason::TcpFailed));
+            assert_eq!(reason(&run(&get(options)).await), Some(Reason::ConnectError));
         }
     }
 
@@ -270,9 +223,7 @@ mod http_get {
     use super::*;
 
     fn assert_up(outcome: &Outcome) {
-        let Outcome::Success { notes, .. } = outcome else {
-            panic!("{outcome:?}")
-        };
+        let Outcome::Success { notes, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(notes.last(), Some(&Note::WebServer));
     }
 
@@ -293,10 +244,9 @@ mod http_get {
 
     #[tokio::test]
     async fn a_keep_alive_server_is_up_if_its_body_has_chunks() {
-        let address = serve_keep_alive(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
-        )
-        .await;
+        let address =
+            serve_keep_alive(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n")
+                .await;
         assert_up(&run(&get_with_digest(connect(address), HELLO)).await);
     }
 
@@ -318,15 +268,10 @@ mod http_get {
             }
         })
         .await;
-        let second = Url {
-            virtualhost: Some("second.example.org".into()),
-            ..Url::new("/second")
-        };
+        let second = Url { virtualhost: Some("second.example.org".into()), ..Url::new("/second") };
         let config = http::Config::new(connect(address), vec![Url::new("/first"), second]);
         let probe = HttpGet::new(config).unwrap();
-        let passed = vec![Note::StatusCode {
-            path: "/first".into(),
-        }];
+        let passed = vec![Note::StatusCode { path: "/first".into() }];
         assert_eq!(run_step(&probe, 0).await, Outcome::progress(passed));
         assert_up(&run_step(&probe, 1).await);
         let expected = [
@@ -334,20 +279,14 @@ mod http_get {
             "GET /second HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\nHost: second.example.org\r\n\r\n".into(),
         ];
         for request in expected {
-            assert_eq!(
-                timeout(PATIENCE, requests.recv()).await.unwrap(),
-                Some(request)
-            );
+            assert_eq!(timeout(PATIENCE, requests.recv()).await.unwrap(), Some(request));
         }
     }
 
     #[tokio::test]
     async fn a_wrong_status_or_digest_fails() {
         let address = serve_and_close(b"HTTP/1.0 503 Busy\r\n\r\nhello").await;
-        assert_eq!(
-            reason(&run(&get(connect(address))).await),
-            Some(Reason::StatusCode)
-        );
+        assert_eq!(reason(&run(&get(connect(address))).await), Some(Reason::StatusCode));
         let address = serve_and_close(b"HTTP/1.0 200 OK\r\n\r\nbye").await;
         let outcome = run(&get_with_digest(connect(address), HELLO)).await;
         assert_eq!(reason(&outcome), Some(Reason::Digest));
@@ -356,10 +295,7 @@ mod http_get {
     #[tokio::test]
     async fn what_is_not_http_fails() {
         let address = serve_and_close(b"220 mail.example.org ESMTP\r\n\r\n").await;
-        assert_eq!(
-            reason(&run(&get(connect(address))).await),
-            Some(Reason::StatusCode)
-        );
+        assert_eq!(reason(&run(&get(connect(address))).await), Some(Reason::StatusCode));
     }
 
     #[tokio::test]
@@ -374,40 +310,26 @@ mod http_get {
     #[tokio::test]
     async fn a_server_that_closes_without_an_answer_fails() {
         let address = serve_and_close(b"").await;
-        assert_eq!(
-            reason(&run(&get(connect(address))).await),
-            Some(Reason::Read)
-        );
+        assert_eq!(reason(&run(&get(connect(address))).await), Some(Reason::Read));
         let address = serve_and_close(b"HTTP/1.0 200 OK\r\nServer: x\r\n").await;
-        assert_eq!(
-            reason(&run(&get(connect(address))).await),
-            Some(Reason::Read)
-        );
+        assert_eq!(reason(&run(&get(connect(address))).await), Some(Reason::Read));
     }
 
     #[tokio::test]
     async fn a_server_that_resets_within_its_answer_fails() {
         let address = serve(|mut stream| async move {
             read_request(&mut stream).await?;
-            stream
-                .write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 50\r\n\r\nhello")
-                .await?;
+            stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 50\r\n\r\nhello").await?;
             stream.set_zero_linger()
         })
         .await;
-        assert_eq!(
-            reason(&run(&get(connect(address))).await),
-            Some(Reason::Read)
-        );
+        assert_eq!(reason(&run(&get(connect(address))).await), Some(Reason::Read));
     }
 
     #[tokio::test]
     async fn a_server_that_hangs_is_a_time_out() {
         let address = serve_keep_alive(b"").await;
-        assert_eq!(
-            reason(&run(&get(impatient(address))).await),
-            Some(Reason::ReadTimeout)
-        );
+        assert_eq!(reason(&run(&get(impatient(address))).await), Some(Reason::ReadTimeout));
     }
 
     #[tokio::test]
@@ -425,15 +347,9 @@ mod http_get {
         .await;
         let start = Instant::now();
         let patience = Duration::from_millis(400);
-        let options = Connect {
-            connect_timeout: patience,
-            ..Connect::to(address)
-        };
+        let options = Connect { connect_timeout: patience, ..Connect::to(address) };
         assert_up(&run(&get_with_digest(options, HELLO)).await);
-        assert!(
-            start.elapsed() > patience,
-            "the whole takes longer than one silence may"
-        );
+        assert!(start.elapsed() > patience, "the whole takes longer than one silence may");
     }
 
     #[tokio::test]
@@ -447,11 +363,7 @@ mod http_get {
         })
         .await;
         let config = http::Config::new(connect(address), vec![Url::new("/")]);
-        let probe = HttpGet::new(http::Config {
-            response_timeout: SOON,
-            ..config
-        })
-        .unwrap();
+        let probe = HttpGet::new(http::Config { response_timeout: SOON, ..config }).unwrap();
         assert_eq!(reason(&run(&probe).await), Some(Reason::ReadTimeout));
     }
 
@@ -465,11 +377,7 @@ mod http_get {
         })
         .await;
         let config = http::Config::new(connect(address), vec![Url::new("/")]);
-        let probe = HttpGet::new(http::Config {
-            response_timeout: SOON,
-            ..config
-        })
-        .unwrap();
+        let probe = HttpGet::new(http::Config { response_timeout: SOON, ..config }).unwrap();
         assert_eq!(reason(&run(&probe).await), Some(Reason::ReadTimeout));
     }
 

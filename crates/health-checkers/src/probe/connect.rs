@@ -59,11 +59,7 @@ impl Connect {
     }
 
     fn socket(&self) -> io::Result<TcpSocket> {
-        let socket = Socket::new(
-            Domain::for_address(self.target),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        let socket = Socket::new(Domain::for_address(self.target), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         if let Some(interface) = &self.bind_if {
             socket.bind_device(Some(interface.as_bytes()))?;
@@ -89,10 +85,7 @@ impl Connect {
             SocketAddr::V4(_) => IpAddr::from([0; 4]),
             SocketAddr::V6(_) => IpAddr::from([0; 16]),
         };
-        Some(SocketAddr::new(
-            self.bindto.unwrap_or(any),
-            self.bind_port.unwrap_or(0),
-        ))
+        Some(SocketAddr::new(self.bindto.unwrap_or(any), self.bind_port.unwrap_or(0)))
     }
 }
 

@@ -49,13 +49,7 @@ impl Config {
     /// A check of `urls` by HTTP/1.0 without a host name.
     #[must_use]
     pub const fn new(connect: Connect, urls: Vec<Url>) -> Self {
-        Self {
-            connect,
-            protocol: Protocol::Http10,
-            virtualhost: None,
-            urls,
-            response_timeout: Self::RESPONSE_TIMEOUT,
-        }
+        Self { connect, protocol: Protocol::Http10, virtualhost: None, urls, response_timeout: Self::RESPONSE_TIMEOUT }
     }
 }
 
@@ -90,12 +84,7 @@ pub struct Url {
 impl Url {
     /// `path` with the status codes keepalived accepts if none are given: 200–299.
     pub fn new(path: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            virtualhost: None,
-            status_code: vec![200..=299],
-            digest: None,
-        }
+        Self { path: path.into(), virtualhost: None, status_code: vec![200..=299], digest: None }
     }
 }
 
@@ -126,10 +115,7 @@ impl HttpGet {
         if config.urls.is_empty() {
             return Err(ConfigError::NoUrl);
         }
-        let of_urls = config
-            .urls
-            .iter()
-            .flat_map(|url| [Some(&url.path), url.virtualhost.as_ref()]);
+        let of_urls = config.urls.iter().flat_map(|url| [Some(&url.path), url.virtualhost.as_ref()]);
         for text in of_urls.chain([config.virtualhost.as_ref()]).flatten() {
             if text.chars().any(char::is_control) {
                 return Err(ConfigError::ControlCharacter(text.clone()));
@@ -145,15 +131,9 @@ impl HttpGet {
             Protocol::Http10Close => ("1.0", "Connection: close\r\n"),
             Protocol::Http11 => ("1.1", "Connection: close\r\n"),
         };
-        let mut request = format!(
-            "GET {} HTTP/{version}\r\nUser-Agent: KeepAliveClient\r\n{connection}Host: ",
-            url.path
-        );
-        match url
-            .virtualhost
-            .as_ref()
-            .or(self.config.virtualhost.as_ref())
-        {
+        let mut request =
+            format!("GET {} HTTP/{version}\r\nUser-Agent: KeepAliveClient\r\n{connection}Host: ", url.path);
+        match url.virtualhost.as_ref().or(self.config.virtualhost.as_ref()) {
             Some(host) => request.push_str(host),
             None => {
                 let target = self.config.connect.target;
@@ -168,29 +148,16 @@ impl HttpGet {
     }
 
     async fn fetch(&self, url: &Url) -> Result<Response, Failure> {
-        let mut stream = self
-            .config
-            .connect
-            .open()
-            .await
-            .map_err(|error| match error {
-                ConnectError::Timeout => Failure::new(Reason::ConnectTimeout),
-                ConnectError::Remote(error) => Failure::with_detail(Reason::ConnectFailed, error),
-                ConnectError::Local(error) => Failure::with_detail(Reason::ConnectError, error),
-            })?;
+        let mut stream = self.config.connect.open().await.map_err(|error| match error {
+            ConnectError::Timeout => Failure::new(Reason::ConnectTimeout),
+            ConnectError::Remote(error) => Failure::with_detail(Reason::ConnectFailed, error),
+            ConnectError::Local(error) => Failure::with_detail(Reason::ConnectError, error),
+        })?;
         let request = self.request(url);
-        match time::timeout(
-            self.config.connect.connect_timeout,
-            stream.write_all(request.as_bytes()),
-        )
-        .await
-        {
+        match time::timeout(self.config.connect.connect_timeout, stream.write_all(request.as_bytes())).await {
             Ok(Ok(())) => self.read(&mut stream).await,
             Ok(Err(error)) => Err(Failure::with_detail(Reason::Request, error)),
-            Err(_elapsed) => Err(Failure::with_detail(
-                Reason::Request,
-                "the server does not read",
-            )),
+            Err(_elapsed) => Err(Failure::with_detail(Reason::Request, "the server does not read")),
         }
     }
 
@@ -201,19 +168,15 @@ impl HttpGet {
         let mut buffer = vec![0; READ_BUFFER];
         loop {
             let silence = Instant::now() + connect_timeout;
-            let octets =
-                match time::timeout_at(silence.min(deadline), stream.read(&mut buffer)).await {
-                    Ok(Ok(0)) => return reader.finish().map_err(failure_of),
-                    Ok(Ok(length)) => buffer.get(..length).unwrap_or_default(),
-                    Ok(Err(error)) => return Err(Failure::with_detail(Reason::Read, error)),
-                    Err(_elapsed) => return Err(Failure::new(Reason::ReadTimeout)),
-                };
+            let octets = match time::timeout_at(silence.min(deadline), stream.read(&mut buffer)).await {
+                Ok(Ok(0)) => return reader.finish().map_err(failure_of),
+                Ok(Ok(length)) => buffer.get(..length).unwrap_or_default(),
+                Ok(Err(error)) => return Err(Failure::with_detail(Reason::Read, error)),
+                Err(_elapsed) => return Err(Failure::new(Reason::ReadTimeout)),
+            };
             // The time-out above polls the socket first: only this ends a server that always has more.
             if Instant::now() >= deadline {
-                return Err(Failure::with_detail(
-                    Reason::ReadTimeout,
-                    "the response takes too long",
-                ));
+                return Err(Failure::with_detail(Reason::ReadTimeout, "the response takes too long"));
             }
             if reader.push(octets).map_err(failure_of)? == Status::Complete {
                 return reader.finish().map_err(failure_of);
@@ -251,24 +214,14 @@ impl Probe for HttpGet {
 /// Holds a response against what is expected of it.
 fn check(url: &Url, response: &Response) -> Result<Vec<Note>, Failure> {
     let path = || url.path.clone();
-    if !url
-        .status_code
-        .iter()
-        .any(|range| range.contains(&response.status_code))
-    {
-        return Err(Failure::with_detail(
-            Reason::StatusCode,
-            format_args!("status code {}", response.status_code),
-        ));
+    if !url.status_code.iter().any(|range| range.contains(&response.status_code)) {
+        return Err(Failure::with_detail(Reason::StatusCode, format_args!("status code {}", response.status_code)));
     }
     let mut notes = vec![Note::StatusCode { path: path() }];
     if let Some(announced) = response.content_length
         && announced != response.body_length
     {
-        notes.push(Note::ContentLength {
-            announced,
-            received: response.body_length,
-        });
+        notes.push(Note::ContentLength { announced, received: response.body_length });
     }
     if let Some(expected) = url.digest {
         if expected != response.digest && expected != response.digest_as_sent {
@@ -282,9 +235,9 @@ fn check(url: &Url, response: &Response) -> Result<Vec<Note>, Failure> {
 fn failure_of(error: ResponseError) -> Failure {
     let reason = match error {
         ResponseError::Malformed => Reason::StatusCode,
-        ResponseError::NoHeader
-        | ResponseError::HeaderTooLong { .. }
-        | ResponseError::BodyTooLong { .. } => Reason::Read,
+        ResponseError::NoHeader | ResponseError::HeaderTooLong { .. } | ResponseError::BodyTooLong { .. } => {
+            Reason::Read
+        }
     };
     Failure::with_detail(reason, error)
 }

@@ -47,25 +47,16 @@ impl Run {
 
     /// Waits for the next try and ends it with `outcome` at once. Returns the wait, the attempt and the report.
     fn step(&mut self, outcome: &Outcome) -> (Duration, Attempt, Report) {
-        let due = self
-            .schedule
-            .poll_timeout()
-            .expect("an active check has a deadline");
+        let due = self.schedule.poll_timeout().expect("an active check has a deadline");
         let wait = due.saturating_duration_since(self.now);
         self.now = self.now.max(due);
         let attempt = self.schedule.poll_attempt(self.now).expect("due");
-        let report = self
-            .schedule
-            .handle_outcome(self.now, outcome)
-            .expect("a try is under way");
+        let report = self.schedule.handle_outcome(self.now, outcome).expect("a try is under way");
         (wait, attempt, report)
     }
 
     fn waits(&mut self, outcomes: &[Outcome]) -> Vec<u64> {
-        outcomes
-            .iter()
-            .map(|outcome| self.step(outcome).0.as_secs())
-            .collect()
+        outcomes.iter().map(|outcome| self.step(outcome).0.as_secs()).collect()
     }
 }
 
@@ -79,44 +70,19 @@ fn tries_every_delay_loop() {
 #[test]
 fn is_up_from_the_start_without_alpha() {
     assert_eq!(Schedule::new(config()).verdict(), Verdict::Up);
-    assert_eq!(
-        Schedule::new(Config {
-            alpha: true,
-            ..config()
-        })
-        .verdict(),
-        Verdict::Down
-    );
+    assert_eq!(Schedule::new(Config { alpha: true, ..config() }).verdict(), Verdict::Down);
 }
 
 #[test]
 fn a_server_that_is_up_retries_before_it_is_down() {
     let mut run = Run::new(config());
     let (_, _, report) = run.step(&failure());
-    assert_eq!(
-        report,
-        Report {
-            verdict: Verdict::Up,
-            changed: false,
-            first: false,
-            failures: 1,
-            retrying: true
-        }
-    );
+    assert_eq!(report, Report { verdict: Verdict::Up, changed: false, first: false, failures: 1, retrying: true });
     let (wait, attempt, _) = run.step(&failure());
     assert_eq!((wait, attempt.retries), (2 * SECOND, 1));
     let (wait, attempt, report) = run.step(&failure());
     assert_eq!((wait, attempt.retries), (2 * SECOND, 2));
-    assert_eq!(
-        report,
-        Report {
-            verdict: Verdict::Down,
-            changed: true,
-            first: true,
-            failures: 3,
-            retrying: false
-        }
-    );
+    assert_eq!(report, Report { verdict: Verdict::Down, changed: true, first: true, failures: 3, retrying: false });
 }
 
 #[test]
@@ -133,49 +99,22 @@ fn a_server_that_is_down_gets_no_retries_and_is_up_at_its_first_success() {
     let mut run = Run::of(Schedule::resume(config(), Verdict::Down));
     assert_eq!(run.waits(&[failure(), failure()]), [0, 10]);
     let (wait, attempt, report) = run.step(&success());
-    assert_eq!(
-        (wait, attempt),
-        (
-            10 * SECOND,
-            Attempt {
-                step: 0,
-                retries: 0
-            }
-        )
-    );
+    assert_eq!((wait, attempt), (10 * SECOND, Attempt { step: 0, retries: 0 }));
     assert!(report.changed && report.verdict == Verdict::Up && !report.first);
 }
 
 #[test]
 fn with_alpha_the_first_failure_is_final_and_the_first_success_counts() {
-    let mut run = Run::new(Config {
-        alpha: true,
-        ..config()
-    });
+    let mut run = Run::new(Config { alpha: true, ..config() });
     let (_, _, report) = run.step(&failure());
-    assert_eq!(
-        report,
-        Report {
-            verdict: Verdict::Down,
-            changed: false,
-            first: true,
-            failures: 1,
-            retrying: false
-        }
-    );
+    assert_eq!(report, Report { verdict: Verdict::Down, changed: false, first: true, failures: 1, retrying: false });
     let (wait, _, report) = run.step(&success());
-    assert_eq!(
-        (wait, report.verdict, report.changed),
-        (10 * SECOND, Verdict::Up, true)
-    );
+    assert_eq!((wait, report.verdict, report.changed), (10 * SECOND, Verdict::Up, true));
 }
 
 #[test]
 fn without_retry_the_first_failure_is_final() {
-    let mut run = Run::new(Config {
-        retry: 0,
-        ..config()
-    });
+    let mut run = Run::new(Config { retry: 0, ..config() });
     assert_eq!(run.step(&failure()).2.verdict, Verdict::Down);
 }
 
@@ -183,42 +122,15 @@ fn without_retry_the_first_failure_is_final() {
 fn a_retry_repeats_the_failed_step() {
     let mut run = Run::new(config());
     run.step(&progress());
-    assert_eq!(
-        run.step(&failure()).1,
-        Attempt {
-            step: 1,
-            retries: 0
-        }
-    );
-    assert_eq!(
-        run.step(&progress()).1,
-        Attempt {
-            step: 1,
-            retries: 1
-        }
-    );
-    assert_eq!(
-        run.step(&success()).1,
-        Attempt {
-            step: 2,
-            retries: 0
-        }
-    );
-    assert_eq!(
-        run.step(&success()).1,
-        Attempt {
-            step: 0,
-            retries: 0
-        }
-    );
+    assert_eq!(run.step(&failure()).1, Attempt { step: 1, retries: 0 });
+    assert_eq!(run.step(&progress()).1, Attempt { step: 1, retries: 1 });
+    assert_eq!(run.step(&success()).1, Attempt { step: 2, retries: 0 });
+    assert_eq!(run.step(&success()).1, Attempt { step: 0, retries: 0 });
 }
 
 #[test]
 fn a_check_that_is_down_must_pass_all_its_steps() {
-    let mut run = Run::new(Config {
-        retry: 0,
-        ..config()
-    });
+    let mut run = Run::new(Config { retry: 0, ..config() });
     run.step(&progress());
     assert_eq!(run.step(&failure()).2.verdict, Verdict::Down);
     let (_, attempt, report) = run.step(&progress());
@@ -229,50 +141,21 @@ fn a_check_that_is_down_must_pass_all_its_steps() {
 
 #[test]
 fn steps_are_one_per_cycle_and_with_fast_recovery_at_once_until_a_success() {
-    let rounds = [
-        progress(),
-        progress(),
-        success(),
-        progress(),
-        success(),
-        failure(),
-        progress(),
-        progress(),
-    ];
-    let slow = Config {
-        retry: 0,
-        ..config()
-    };
-    assert_eq!(
-        Run::new(slow.clone()).waits(&rounds),
-        [0, 10, 10, 10, 10, 10, 10, 10]
-    );
-    let fast = Config {
-        fast_recovery: true,
-        ..slow
-    };
+    let rounds = [progress(), progress(), success(), progress(), success(), failure(), progress(), progress()];
+    let slow = Config { retry: 0, ..config() };
+    assert_eq!(Run::new(slow.clone()).waits(&rounds), [0, 10, 10, 10, 10, 10, 10, 10]);
+    let fast = Config { fast_recovery: true, ..slow };
     assert_eq!(Run::new(fast).waits(&rounds), [0, 0, 0, 10, 10, 10, 10, 0]);
 }
 
 #[test]
 fn warmup_spreads_the_first_tries_over_its_whole_length() {
     let first = |seed, warmup| {
-        let run = Run::new(Config {
-            seed,
-            warmup,
-            ..config()
-        });
-        run.schedule
-            .poll_timeout()
-            .unwrap()
-            .saturating_duration_since(run.now)
+        let run = Run::new(Config { seed, warmup, ..config() });
+        run.schedule.poll_timeout().unwrap().saturating_duration_since(run.now)
     };
     assert_eq!(first(1, Some(Duration::ZERO)), Duration::ZERO);
-    assert_eq!(
-        first(1, None),
-        first(1, Some(10 * SECOND)),
-        "the default is delay_loop"
-    );
+    assert_eq!(first(1, None), first(1, Some(10 * SECOND)), "the default is delay_loop");
     let mut per_second = [0; 10];
     for seed in 0..1000 {
         let delay = first(seed, None);
@@ -288,26 +171,16 @@ fn a_suspended_check_keeps_its_verdict_and_begins_anew() {
     run.step(&failure());
     run.step(&failure());
     run.schedule.suspend();
-    assert_eq!(
-        (run.schedule.poll_timeout(), run.schedule.verdict()),
-        (None, Verdict::Up)
-    );
+    assert_eq!((run.schedule.poll_timeout(), run.schedule.verdict()), (None, Verdict::Up));
     assert_eq!(run.schedule.poll_attempt(run.now + 100 * SECOND), None);
     run.schedule.activate(run.now);
     assert_eq!(run.waits(&[failure(), failure()]), [0, 2]);
-    assert_eq!(
-        run.schedule.verdict(),
-        Verdict::Up,
-        "the failures before the suspension do not count"
-    );
+    assert_eq!(run.schedule.verdict(), Verdict::Up, "the failures before the suspension do not count");
 }
 
 #[test]
 fn an_outcome_after_suspension_is_ignored() {
-    let mut run = Run::new(Config {
-        retry: 0,
-        ..config()
-    });
+    let mut run = Run::new(Config { retry: 0, ..config() });
     assert!(run.schedule.poll_attempt(run.now).is_some());
     run.schedule.suspend();
     assert_eq!(run.schedule.handle_outcome(run.now, &failure()), None);
@@ -327,14 +200,8 @@ fn a_second_activation_does_not_move_the_deadline() {
 fn time_saturates() {
     let end = Instant::from_nanos(u64::MAX);
     assert_eq!(end + Duration::MAX, end);
-    assert_eq!(
-        Instant::default().saturating_duration_since(end),
-        Duration::ZERO
-    );
-    let mut run = Run::new(Config {
-        delay_loop: Duration::MAX,
-        ..config()
-    });
+    assert_eq!(Instant::default().saturating_duration_since(end), Duration::ZERO);
+    let mut run = Run::new(Config { delay_loop: Duration::MAX, ..config() });
     run.step(&success());
     assert_eq!(run.schedule.poll_timeout(), Some(end));
 }
@@ -347,31 +214,14 @@ enum Input {
 }
 
 fn any_duration() -> impl Strategy<Value = Duration> {
-    prop_oneof![
-        Just(Duration::ZERO),
-        (0..120_000_u64).prop_map(Duration::from_millis),
-        Just(Duration::MAX)
-    ]
+    prop_oneof![Just(Duration::ZERO), (0..120_000_u64).prop_map(Duration::from_millis), Just(Duration::MAX)]
 }
 
 fn any_config() -> impl Strategy<Value = Config> {
-    let timing = (
-        any_duration(),
-        0..4_u32,
-        any_duration(),
-        proptest::option::of(any_duration()),
-    );
+    let timing = (any_duration(), 0..4_u32, any_duration(), proptest::option::of(any_duration()));
     (timing, any::<(bool, bool, u64)>()).prop_map(|(timing, (alpha, fast_recovery, seed))| {
         let (delay_loop, retry, delay_before_retry, warmup) = timing;
-        Config {
-            delay_loop,
-            retry,
-            delay_before_retry,
-            warmup,
-            alpha,
-            fast_recovery,
-            seed,
-        }
+        Config { delay_loop, retry, delay_before_retry, warmup, alpha, fast_recovery, seed }
     })
 }
 

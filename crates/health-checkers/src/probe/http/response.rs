@@ -17,10 +17,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            header: 256 << 10,
-            body: 1 << 30,
-        }
+        Self { header: 256 << 10, body: 1 << 30 }
     }
 }
 
@@ -175,12 +172,7 @@ impl ResponseReader {
 
     fn keep(&mut self, octets: &[u8]) -> Result<(), ResponseError> {
         let limit = self.limits.header;
-        if self
-            .interim
-            .saturating_add(self.header.len())
-            .saturating_add(octets.len())
-            > limit
-        {
+        if self.interim.saturating_add(self.header.len()).saturating_add(octets.len()) > limit {
             return Err(ResponseError::HeaderTooLong { limit });
         }
         self.header.extend_from_slice(octets);
@@ -232,11 +224,7 @@ impl ResponseReader {
                 Some(Framing::Chunked(Chunk::Data { left })) => {
                     let taken = self.take_data(octets, left);
                     let left = left.saturating_sub(length_of(taken));
-                    let chunk = if left == 0 {
-                        Chunk::DataEnd
-                    } else {
-                        Chunk::Data { left }
-                    };
+                    let chunk = if left == 0 { Chunk::DataEnd } else { Chunk::Data { left } };
                     self.framing = Some(Framing::Chunked(chunk));
                     taken
                 }
@@ -248,17 +236,11 @@ impl ResponseReader {
             self.as_sent.update(taken);
             self.as_sent_length = self.as_sent_length.saturating_add(length_of(taken));
             if self.as_sent_length > self.limits.body {
-                return Err(ResponseError::BodyTooLong {
-                    limit: self.limits.body,
-                });
+                return Err(ResponseError::BodyTooLong { limit: self.limits.body });
             }
             octets = octets.get(taken.len()..).unwrap_or_default();
         }
-        Ok(if self.framing == Some(Framing::Complete) {
-            Status::Complete
-        } else {
-            Status::More
-        })
+        Ok(if self.framing == Some(Framing::Complete) { Status::Complete } else { Status::More })
     }
 
     /// Hashes at most `left` octets of the body.
@@ -276,42 +258,22 @@ impl Chunk {
     const fn handle_octet(self, octet: u8) -> Framing {
         let next = match (self, octet) {
             (Self::Size { digits: 1.., size }, b'\n') => Self::after_size(size),
-            (Self::Size { digits: 1.., size }, b'\r' | b';' | b' ' | b'\t') => {
-                Self::Extension { size }
-            }
-            (
-                Self::Size {
-                    size,
-                    digits: digits @ ..=15,
-                },
-                b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F',
-            ) => {
+            (Self::Size { digits: 1.., size }, b'\r' | b';' | b' ' | b'\t') => Self::Extension { size },
+            (Self::Size { size, digits: digits @ ..=15 }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = match octet {
                     b'0'..=b'9' => octet - b'0',
                     _ => (octet | 0x20) - b'a' + 10,
                 };
-                Self::Size {
-                    size: (size << 4) | digit as u64,
-                    digits: digits + 1,
-                }
+                Self::Size { size: (size << 4) | digit as u64, digits: digits + 1 }
             }
             (Self::Extension { size }, b'\n') => Self::after_size(size),
             (Self::Extension { size }, _) => Self::Extension { size },
             (Self::DataEnd, b'\r') => Self::DataEnd,
             (Self::DataEnd, b'\n') => Self::Size { size: 0, digits: 0 },
-            (
-                Self::Trailer {
-                    line_is_empty: true,
-                },
-                b'\n',
-            ) => return Framing::Complete,
-            (Self::Trailer { .. }, b'\n') => Self::Trailer {
-                line_is_empty: true,
-            },
+            (Self::Trailer { line_is_empty: true }, b'\n') => return Framing::Complete,
+            (Self::Trailer { .. }, b'\n') => Self::Trailer { line_is_empty: true },
             (Self::Trailer { line_is_empty }, b'\r') => Self::Trailer { line_is_empty },
-            (Self::Trailer { .. }, _) => Self::Trailer {
-                line_is_empty: false,
-            },
+            (Self::Trailer { .. }, _) => Self::Trailer { line_is_empty: false },
             (Self::Size { .. } | Self::DataEnd | Self::Data { .. }, _) => {
                 return Framing::UntilClose;
             }
@@ -320,13 +282,7 @@ impl Chunk {
     }
 
     const fn after_size(size: u64) -> Self {
-        if size == 0 {
-            Self::Trailer {
-                line_is_empty: true,
-            }
-        } else {
-            Self::Data { left: size }
-        }
+        if size == 0 { Self::Trailer { line_is_empty: true } } else { Self::Data { left: size } }
     }
 }
 
@@ -364,43 +320,24 @@ impl Head {
 
     const fn framing(&self) -> Framing {
         match self {
-            Self {
-                status_code: 204 | 304,
-                ..
-            } => Framing::Complete,
+            Self { status_code: 204 | 304, .. } => Framing::Complete,
             Self { chunked: true, .. } => Framing::Chunked(Chunk::Size { size: 0, digits: 0 }),
-            Self {
-                content_length: Some(0),
-                ..
-            } => Framing::Complete,
-            Self {
-                content_length: Some(left),
-                ..
-            } => Framing::Length { left: *left },
-            Self {
-                content_length: None,
-                ..
-            } => Framing::UntilClose,
+            Self { content_length: Some(0), .. } => Framing::Complete,
+            Self { content_length: Some(left), .. } => Framing::Length { left: *left },
+            Self { content_length: None, .. } => Framing::UntilClose,
         }
     }
 }
 
 fn values<'a>(headers: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .iter()
-        .filter(move |header| header.name.eq_ignore_ascii_case(name))
-        .map(|header| header.value)
+    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
 /// The announced length, unless it is nonsense or announced twice with different values.
 fn content_length(headers: &[Header<'_>]) -> Option<u64> {
     let mut lengths = values(headers, "content-length").map(|value| {
         let text = str::from_utf8(value).ok()?.trim();
-        if text.bytes().all(|octet| octet.is_ascii_digit()) {
-            text.parse::<u64>().ok()
-        } else {
-            None
-        }
+        if text.bytes().all(|octet| octet.is_ascii_digit()) { text.parse::<u64>().ok() } else { None }
     });
     let first = lengths.next()??;
     lengths.all(|length| length == Some(first)).then_some(first)
