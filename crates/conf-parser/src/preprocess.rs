@@ -126,20 +126,22 @@ impl Reader<'_> {
                 self.diagnostics.push(finding);
                 continue;
             }
-            let line = line.without_comment().trimmed();
+            // A line goes on even when its end is commented out.
+            let (body, more) = definition::continued(&line.trimmed());
             if let Some((name, mut lines)) = pending.take() {
-                let (line, more) = definition::continued(&line);
+                let line = body.without_comment().trimmed();
                 if !line.text().is_empty() {
                     lines.push(line);
                 }
                 pending = self.define_lines(name, lines, more);
                 continue;
             }
+            let line = line.without_comment().trimmed();
             let Some(line) = self.condition(line) else { continue };
             match definition::definition(&line) {
                 Some((name, value)) => {
-                    let (value, more) = definition::continued(&value);
                     if more {
+                        let (value, _) = definition::continued(&value);
                         let lines = if value.text().is_empty() { Vec::new() } else { vec![value] };
                         pending = Some((name, lines));
                     } else {

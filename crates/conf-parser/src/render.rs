@@ -114,9 +114,9 @@ impl<'a> View<'a> {
             start = start.max(boundary(file.text(), from.saturating_sub(MAX_LINE / 4)));
             end = end.min(boundary(file.text(), start + MAX_LINE));
         }
-        let place = from - start..to.clamp(from, end.max(from)) - start;
         let text = file.text().get(start..end)?;
-        let place = place.start.min(text.len())..place.end.min(text.len());
+        let inside = |at: usize| at.saturating_sub(start).min(text.len());
+        let place = boundary(text, inside(from))..boundary(text, inside(to.max(from)));
         Some(Self { path: file.path().display().to_string(), first_line, text, place })
     }
 

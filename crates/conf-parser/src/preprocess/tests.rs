@@ -1,1 +1,226 @@
+use std::path::Path;
 
+use crate::{Limits, Loader, MemoryLoader, Options, Parsed, parse};
+
+/// Parses files of which the first is the main one, and gives the mails of `global_defs`: a list of any words.
+fn run(files: &[(&str, &str)], options: &Options) -> Parsed {
+    let loader = MemoryLoader::new(files.iter().copied());
+    parse(&loader, Path::new(files[0].0), options)
+}
+
+fn words(text: &str) -> Vec<String> {
+    let options = Options { config_id: "node1".to_owned(), random_seed: 7, ..Options::default() };
+    let parsed = run(&[("/etc/k.conf", &format!("global_defs {{\nnotification_email {{\n{text}\n}}\n}}\n"))], &options);
+    parsed.config.global.notification_email
+}
+
+fn findings(files: &[(&str, &str)]) -> Vec<String> {
+    run(files, &Options::default()).diagnostics.into_iter().map(|finding| finding.message).collect()
+}
+
+#[test]
+fn conditions_compare_the_identity() {
+    assert_eq!(words("@node1 a\n@node2 b\n@^node2 c\n@^node1 d\n@node1x e\n@node1\nf"), ["a", "c", "f"]);
+}
+
+#[test]
+fn definitions_are_resolved_when_used() {
+    assert_eq!(words("$A=one\n$B=${A}two\n$B\n$A=three\n$B"), ["onetwo", "threetwo"]);
+    assert_eq!(words("$A=x\n$A.y $A ($A) $A,z"), ["$A.y", "x", "(x)", "x,z"]);
+    assert_eq!(words("$Z = x"), ["$Z", "=", "x"]);
+    assert_eq!(words("$A=\na${A}b"), ["ab"]);
+    assert_eq!(words("$A=@node2 x\n$A\ny"), ["y"]);
+}
+
+#[test]
+fn definitions_of_several_lines_keep_their_lines() {
+    assert_eq!(words("$A=one \\\n two\\\n\\\n three\nx $A"), ["x", "one", "two", "three"]);
+    assert_eq!(words("$I=i1\\\ni2\n$A=$I\\\nlast\n$A"), ["i1", "i2", "last"]);
+    assert_eq!(words("$A=one\\\n# two\\\n@node2 x\\\nthree\n$A"), ["one", "three"]);
+    assert_eq!(words("$A=one\\\ntwo\n$A x"), ["$A", "x"]);
+}
+
+#[test]
+fn built_in_names() {
+    assert_eq!(words("${_PWD} ${_INSTANCE} a${_HASH}b\n\"${_BANG}\" ${_ENV HOME}x"), ["/etc", "node1", "a", "!", "x"]);
+    let numbers = words("${_RANDOM} ${_RANDOM 5 6} ${_RANDOM 9 9} ${_RANDOM 9 3}");
+    assert!(numbers[0].parse::<u32>().unwrap() <= 32767);
+    assert!(["5", "6"].contains(&numbers[1].as_str()));
+    assert_eq!(numbers[2..], ["9", "9"]);
+}
+
+#[test]
+fn environment_comes_from_the_loader() {
+    struct WithHome(MemoryLoader);
+    impl Loader for WithHome {
+        fn load(&self, path: &Path) -> Result<Vec<u8>, crate::LoadError> {
+            self.0.load(path)
+        }
+        fn glob(&self, pattern: &str) -> Result<Vec<std::path::PathBuf>, crate::LoadError> {
+            self.0.glob(pattern)
+        }
+        fn environment(&self, name: &str) -> Option<String> {
+            (name == "HOME").then(|| "/root".to_owned())
+        }
+    }
+    let loader = WithHome(MemoryLoader::new([("k", "global_defs {\nrouter_id ${_ENV HOME}\n}")]));
+    assert_eq!(parse(&loader, Path::new("k"), &Options::default()).config.global.router_id.as_deref(), Some("/root"));
+}
+
+#[test]
+fn sequences_repeat_a_line() {
+    assert_eq!(words("~SEQ(N, 3) a$N"), ["a1", "a2", "a3"]);
+    assert_eq!(words("~SEQ(N, 3) a${N}b"), ["a1b", "a2b", "a3b"]);
+    assert_eq!(words("~SEQ(N,-2) ${N}"), ["-1", "-2"]);
+    assert_eq!(words("~SEQ(N,4,2) ${N}"), ["4", "3", "2"]);
+    assert_eq!(words("~SEQ(N,1,3,8) ${N}"), ["1", "4", "7"]);
+    assert_eq!(words("~SEQ(N,5,5) ${N}\n$N"), ["5", "5"]);
+    assert_eq!(words("~SEQx(N, 9, 0x0b) ${N}"), ["9", "a", "b"]);
+    assert_eq!(words("$E=2\n~SEQ(A, $E) ~SEQ(B, 2) ${A}${B}"), ["11", "12", "21", "22"]);
+    assert_eq!(words("$L=x${N}\\\ny${N}\n~SEQ(N, 2) $L"), ["x1", "y1", "x2", "y2"]);
+}
+
+#[test]
+fn lists_repeat_a_line() {
+    assert_eq!(words("~LST(A, x, y) ${A}"), ["x", "y"]);
+    assert_eq!(words("~LST({A,B}, {x,1}, {y}) ${A}-${B}"), ["x-1", "y-"]);
+}
+
+#[test]
+fn malformed_repetitions_are_reported() {
+    for (line, expected) in [
+        ("~SEQ(N, 1, 0, 5) x", "~SEQ from 1 never reaches 5 in steps of 0"),
+        ("~SEQ(N, 1, -1, 5) x", "~SEQ from 1 never reaches 5 in steps of -1"),
+        ("~SEQ(N, 2000000000) x", "~SEQ gives 2000000000 rounds, more than the 999999 lines that may still come"),
+        ("~SEQx(N, -3) x", "~SEQx takes no negative numbers"),
+        ("~SEQ(1, 3) x", "'1' is not a name"),
+        ("~SEQ(N, q) x", "invalid number 'q'"),
+        ("~SEQ(N, 3 x", "the ')' of ~SEQ or ~LST is missing"),
+        ("~LST(A, {x,y}) z", "~LST has 2 values for 1 names"),
+    ] {
+        assert_eq!(findings(&[("k", line)]), [expected], "{line}");
+    }
+}
+
+#[test]
+fn expansions_that_never_end_are_stopped() {
+    for text in [
+        "$A=$A\nx $A",
+        "$A=x$B\n$B=y$A\n${A}",
+        "$A=${A}${A}\n${A}",
+        "$A=a\\\n$A\n$A",
+        "~SEQ(A,1000) ~SEQ(B,1000) ~SEQ(C,1000) @nobody x",
+        "~SEQ(A,90000) ~SEQ(B,90000)",
+    ] {
+        let found = run(&[("k", text)], &Options::default()).diagnostics;
+        assert!(found.iter().any(|finding| finding.code == crate::Code::LimitReached), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn an_undefined_name_stays() {
+    assert_eq!(words("$X"), ["$X"]);
+    let found = findings(&[("k", "global_defs {\nrouter_id ${X}\n}")]);
+    assert_eq!(found[0], "the definition 'X' is not known or has wrong parameters, the text stays as it is");
+}
+
+#[test]
+fn includes_are_relative_to_the_file_that_names_them() {
+    let files = [
+        ("/etc/k.conf", "include conf.d/*.conf\n"),
+        ("/etc/conf.d/a.conf", "global_defs {\ninclude sub/b.inc\n}\n"),
+        ("/etc/conf.d/sub/b.inc", "router_id ${_PWD}\n"),
+        ("/etc/conf.d/z.conf", "global_defs { smtp_server ${_PWD} }\n"),
+    ];
+    let parsed = run(&files, &Options::default());
+    assert_eq!(parsed.diagnostics, []);
+    assert_eq!(parsed.config.global.router_id.as_deref(), Some("/etc/conf.d/sub"));
+    assert_eq!(parsed.config.global.smtp.server.as_deref(), Some("/etc/conf.d"));
+    assert_eq!(parsed.sources.files().len(), 4);
+}
+
+#[test]
+fn include_loops_are_cut() {
+    assert_eq!(findings(&[("k", "include ./k\n")]), ["'./k' includes itself - ignoring"]);
+    assert_eq!(findings(&[("k", "include a\n"), ("a", "include b\n"), ("b", "include a\n")]), ["'a' includes itself through others - ignoring"]);
+}
+
+#[test]
+fn a_missing_include_refuses_the_start_only_when_checked() {
+    let refuses = |text: &str| run(&[("k", text)], &Options::default()).refuses_start();
+    assert!(!refuses("include none"));
+    assert!(!refuses("includer none"));
+    assert!(refuses("includem none"));
+    assert!(!refuses("includem none*"));
+    assert!(refuses("includew none*"));
+    assert!(!refuses("includem {k2,none}*"));
+    assert!(refuses("includea {k2,none}"));
+    assert!(refuses("include_check match\ninclude none"));
+    assert!(!refuses("include_check +match -match\ninclude none"));
+    assert!(refuses("global_defs {\ninclude_check\n}\ninclude none"));
+    assert_eq!(findings(&[("k", "include_check foo")]), ["Unknown include_check type foo"]);
+    assert_eq!(findings(&[("k", "include")]), ["*** Configuration line starting `include` is missing a parameter after keyword `include` at word position 2"]);
+    let all = Options { check_includes: true, ..Options::default() };
+    assert!(run(&[("k", "include none")], &all).refuses_start());
+}
+
+#[test]
+fn include_checks_end_with_their_file() {
+    let files = [("k", "include a\ninclude none\n"), ("a", "include_check\n")];
+    assert!(!run(&files, &Options::default()).refuses_start());
+}
+
+#[test]
+fn braces_in_includes() {
+    let files = [("k", "include {a,b}.inc\n"), ("a.inc", "global_defs { router_id a }"), ("b.inc", "global_defs { smtp_server b }")];
+    let parsed = run(&files, &Options::default());
+    assert_eq!(parsed.config.global.router_id.as_deref(), Some("a"));
+    assert_eq!(parsed.config.global.smtp.server.as_deref(), Some("b"));
+}
+
+#[test]
+fn a_missing_main_file_is_the_one_finding() {
+    let parsed = parse(&MemoryLoader::default(), Path::new("/etc/k.conf"), &Options::default());
+    assert!(!parsed.main_file_read());
+    assert!(parsed.refuses_start());
+    assert_eq!(parsed.diagnostics[0].message, "Config files missing '/etc/k.conf'.");
+    assert_eq!(crate::config_test_exit_code(&parsed.diagnostics), 4);
+}
+
+#[test]
+fn limits_on_files_hold() {
+    let limits = Limits { files: 3, ..Limits::default() };
+    let options = Options { limits, ..Options::default() };
+    let found = run(&[("k", "include a\ninclude a\ninclude a\n"), ("a", "\n")], &options).diagnostics;
+    assert_eq!(found[0].message, "too many or too large files: the reading stops here");
+    let limits = Limits { include_depth: 2, ..Limits::default() };
+    let options = Options { limits, ..Options::default() };
+    let files = [("k", "include a"), ("a", "include b"), ("b", "include c"), ("c", "x")];
+    assert_eq!(run(&files, &options).diagnostics[0].message, "includes too deep inside each other: the reading stops here");
+}
+
+#[test]
+fn odd_characters() {
+    let parsed = parse(
+        &MemoryLoader::new([("k", b"\xef\xbb\xbfglobal_defs {\r\nrouter_id a\0b\r\nrouter_id caf\xe9\r\n}\r\n")]),
+        Path::new("k"),
+        &Options::default(),
+    );
+    let found: Vec<_> = parsed.diagnostics.iter().map(|finding| finding.message.as_str()).collect();
+    assert_eq!(
+        found,
+        [
+            "the file starts with a UTF-8 byte order mark, which is passed over",
+            "the line holds a NUL byte - ignoring",
+            "the file is not UTF-8: byte 0xe9"
+        ]
+    );
+    assert_eq!(parsed.config.global.router_id.as_deref(), Some("caf\u{fffd}"));
+}
+
+#[test]
+fn a_finding_in_an_expanded_line_points_at_its_definition() {
+    let parsed = run(&[("k", "$A=foo 1\\\nbar 2\n\n$A\n$B=qux\nx$B y ${B}\n")], &Options::default());
+    let places: Vec<_> = parsed.diagnostics.iter().map(|finding| (finding.message.as_str(), parsed.sources.location(finding.span.unwrap()).unwrap().to_string())).collect();
+    assert_eq!(places, [("Unknown keyword 'foo'", "k:1:4".to_owned()), ("Unknown keyword 'bar'", "k:2:1".to_owned()), ("Unknown keyword 'xqux'", "k:6:1".to_owned())]);
+}

@@ -1,0 +1,139 @@
+//! Real configuration files: read to their end, in time, and without calling a known word unknown.
+//!
+//! The files are looked for in `$KEEPALIVED_CORPUS`, else in `shared/corpus` beside the workspace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use conf_parser::schema::schema;
+use conf_parser::{LoadError, Loader, Options, Parsed, parse};
+
+/// What any one file may take, in a build without optimisation on a busy machine.
+const BOUND: std::time::Duration = std::time::Duration::from_secs(10);
+
+struct Disk;
+
+impl Loader for Disk {
+    #[expect(clippy::disallowed_methods, reason = "the corpus is on disk")]
+    fn load(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
+        std::fs::read(path).map_err(|_| LoadError::NotFound)
+    }
+
+    fn glob(&self, _: &str) -> Result<Vec<PathBuf>, LoadError> {
+        Ok(Vec::new())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test looks for its data")]
+fn corpus() -> Option<PathBuf> {
+    let given = std::env::var("KEEPALIVED_CORPUS").map(PathBuf::from);
+    let path = given.unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus"));
+    if path.join("open").is_dir() {
+        return Some(path);
+    }
+    println!("skipped: corpus not found at {}", path.display());
+    None
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "conf"));
+    files.sort();
+    files
+}
+
+#[expect(clippy::disallowed_types, reason = "a time bound is what is tested")]
+fn read_in_time(file: &Path) -> Parsed {
+    let started = std::time::Instant::now();
+    let parsed = parse(&Disk, file, &Options { config_id: "testhost".to_owned(), ..Options::default() });
+    assert!(started.elapsed() < BOUND, "{} took {:?}", file.display(), started.elapsed());
+    assert!(parsed.main_file_read(), "{}", file.display());
+    parsed
+}
+
+fn name(file: &Path) -> String {
+    file.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// The words that are called unknown, with their lines.
+fn unknown(parsed: &Parsed) -> BTreeSet<(usize, String)> {
+    let word = |message: &str| Some(message.strip_prefix("Unknown keyword '")?.strip_suffix('\'')?.to_owned());
+    let found = parsed.diagnostics.iter().filter_map(|finding| Some((parsed.sources.location(finding.span?)?.line, word(&finding.message)?)));
+    found.collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the corpus is on disk")]
+fn table(path: &Path) -> Vec<Vec<String>> {
+    let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn every_file_is_read_to_its_end() {
+    let Some(corpus) = corpus() else { return };
+    for directory in ["open", "bad"] {
+        for file in files(&corpus.join(directory)) {
+            read_in_time(&file);
+        }
+    }
+}
+
+/// What is called unknown here is called unknown on the same line by keepalived 2.2.7 too. The other way round, keepalived
+/// also reports what stands inside a block that it does not know, words that came after 2.2.7, and the
+/// `\` at the end of a comment.
+#[test]
+fn unknown_words_are_those_of_keepalived() {
+    let Some(corpus) = corpus() else { return };
+    let mut theirs: BTreeMap<String, BTreeSet<(usize, String)>> = BTreeMap::new();
+    for row in table(&corpus.join("diagnostics.tsv")) {
+        let word = row[5].strip_prefix("Unknown keyword '").and_then(|word| word.strip_suffix('\''));
+        if let (Some(word), Ok(line)) = (word, row[2].parse()) {
+            theirs.entry(row[0].clone()).or_default().insert((line, word.to_owned()));
+        }
+    }
+    // keepalived read these only in part: it ended at a missing parameter, or at a network namespace that does not exist,
+    // or passed over an instance without a name.
+    let in_part = |row: &Vec<String>| row[1] == "2" || row[0] == "198.conf" || row[3].split(',').any(|feature| feature == "netns");
+    let cut_short: BTreeSet<_> = table(&corpus.join("labels.tsv")).into_iter().filter(in_part).map(|row| row[0].clone()).collect();
+    let (mut compared, mut equal) = (0, 0);
+    for file in files(&corpus.join("open")) {
+        let name = name(&file);
+        if cut_short.contains(&name) {
+            continue;
+        }
+        let ours = unknown(&read_in_time(&file));
+        let theirs = theirs.remove(&name).unwrap_or_default();
+        let ascii = |set: &BTreeSet<(usize, String)>| -> BTreeSet<_> { set.iter().filter(|(_, word)| word.is_ascii() && !word.contains("\\x")).cloned().collect() };
+        let only_ours: Vec<_> = ascii(&ours).difference(&theirs).cloned().collect();
+        assert_eq!(only_ours, [], "{name}: unknown here, known to keepalived");
+        compared += 1;
+        equal += usize::from(ascii(&ours) == ascii(&theirs));
+        for (line, word) in ascii(&theirs).difference(&ours) {
+            let newer = schema().rows().iter().any(|row| row.keyword == word);
+            let inside = word == "}" || word == "\\" || theirs.iter().any(|(earlier, _)| earlier < line);
+            assert!(newer || inside, "{name}:{line}: '{word}' is unknown to keepalived and passed over here");
+        }
+    }
+    println!("{compared} files compared, {equal} with the same unknown words");
+    assert!(compared > 150 && equal * 10 > compared * 8, "{equal} of {compared}");
+}
+
+#[test]
+fn mistakes_are_found_on_their_line() {
+    let Some(corpus) = corpus() else { return };
+    // Where the mistake shows elsewhere (a brace missing at the end shows at its block, too many addresses at the first one
+    // too many), is none here (a long line), on the host, or not at all.
+    let elsewhere = ["003.conf", "033.conf", "057.conf", "032.conf", "035.conf", "042.conf", "043.conf", "051.conf", "015.conf", "026.conf", "044.conf", "045.conf", "046.conf", "047.conf"];
+    for row in table(&corpus.join("bad/labels.tsv")) {
+        let (file, line, verdict) = (&row[0], row[1].parse::<usize>().unwrap(), row[5].as_str());
+        let parsed = read_in_time(&corpus.join("bad").join(file));
+        let lines: Vec<_> = parsed.diagnostics.iter().filter_map(|finding| Some(parsed.sources.location(finding.span?)?.line)).collect();
+        match verdict {
+            "legal" => assert_eq!(parsed.diagnostics, [], "{file}"),
+            "reported" | "crash" if !elsewhere.contains(&file.as_str()) => {
+                assert!(lines.contains(&line), "{file}: {} should be reported on line {line}, is on {lines:?}", row[2]);
+            }
+            _ => {}
+        }
+    }
+}
