@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use conf_parser::render::Color;
 use tracing::{debug, error, info, warn};
 
 use cli::{Cli, Command};
@@ -14,6 +15,7 @@ use ipc::{Channel, Common, Order, Role};
 mod cli;
 mod compat;
 mod config;
+mod demo;
 mod ipc;
 mod log;
 mod pid_file;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let first = arguments.first().and_then(|word| word.to_str()).unwrap_or_default();
     let status = match first {
         CHILD_ARGUMENT => child(arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default()),
+        "demo" => demo::run(arguments.get(1..).unwrap_or_default()),
         _ => {
             let (command, remarks) = cli::parse(arguments.drain(..));
             for remark in remarks {
@@ -98,8 +101,8 @@ fn host_name() -> String {
 /// `-t`: every finding, and the status of the worst.
 fn config_test(source: &reader::Source, output: Option<&Path>) -> anyhow::Result<u8> {
     let checked = reader::check(source);
-    let colour = output.is_none() && std::io::stderr().is_terminal();
-    let text = checked.render(colour);
+    let color = if output.is_none() && std::io::stderr().is_terminal() { Color::Ansi } else { Color::None };
+    let text = checked.render(color);
     match output {
         None => std::io::stderr().write_all(text.as_bytes())?,
         Some(path) => append(path, &text).with_context(|| format!("writing to {}", path.display()))?,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use conf_parser::render::{self, Color};
 use conf_parser::{Class, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
 use serde::{Deserialize, Serialize};
 
@@ -147,12 +148,11 @@ impl Checked {
     }
 
     /// Every finding with its source, for a person.
-    pub(crate) fn render(&self, colour: bool) -> String {
-        let mut text = crate::compat::render(&self.parsed, colour);
-        for usage in &self.parsed.unsupported {
-            text.push_str(&format!("note: {}\n", self.unsupported_line(usage).text));
-        }
-        text
+    pub(crate) fn render(&self, color: Color) -> String {
+        let findings = self.parsed.diagnostics.iter().map(|finding| render::excerpt(finding, &self.parsed.sources, color));
+        let unsupported =
+            self.parsed.unsupported.iter().map(|usage| format!("note: {}\n", self.unsupported_line(usage).text));
+        findings.chain(unsupported).collect()
     }
 }
 

@@ -1,0 +1,414 @@
+//! One daemon seen from outside: the service manager, signals, files, the log, what is on the wire.
+
+#[expect(dead_code, reason = "the failover tests use the rest")]
+mod support;
+
+use std::net::IpAddr;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use netlab::harness::{self, CaseResult, Stop, case};
+use netlab::{Bridge, Host, Lab, Process, Program, Source, peers};
+use nix::sys::signal::{Signal, kill};
+use support::{PATIENCE, Protocol, wait_until};
+
+const V2: Protocol = Protocol { version: 2, interval: Duration::from_secs(1), ipv6: false };
+const V3: Protocol = Protocol { version: 3, interval: Duration::from_millis(200), ipv6: false };
+const V3_IPV6: Protocol = Protocol { version: 3, interval: Duration::from_millis(200), ipv6: true };
+
+/// A host with a folder for its files.
+struct Node {
+    lab: Lab,
+    lan: Bridge,
+    host: Host,
+    folder: tempfile::TempDir,
+}
+
+impl Node {
+    fn new(protocol: Protocol) -> Result<Self, Stop> {
+        let lab = Lab::new()?;
+        let lan = lab.bridge("br0")?;
+        let host = lab.host("r1")?;
+        lab.connect(&host, "eth0", &lan)?;
+        host.address("eth0", &protocol.address(1))?;
+        Ok(Self { lab, lan, host, folder: tempfile::tempdir()? })
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path("keepalived.conf")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, text: &str) -> Result<(), Stop> {
+        Ok(std::fs::write(self.config(), text)?)
+    }
+
+    fn program(&self) -> Program {
+        Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nlD", "-f"]).arg(self.config())
+    }
+
+    fn start(&self, text: &str) -> Result<Process, Stop> {
+        self.write(text)?;
+        Ok(self.host.spawn(self.program())?)
+    }
+
+    fn wait_for_vip(&self, protocol: Protocol) -> Result<(), Stop> {
+        Ok(self.lab.wait_for_holders(protocol.vip(), &["r1"], PATIENCE)?)
+    }
+}
+
+/// What a service manager would hear.
+struct Manager {
+    socket: UnixDatagram,
+    heard: Vec<String>,
+}
+
+impl Manager {
+    fn new(path: &Path) -> Result<Self, Stop> {
+        let socket = UnixDatagram::bind(path)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { socket, heard: Vec::new() })
+    }
+
+    /// The next message that contains `text`.
+    fn wait_for(&mut self, text: &str) -> Result<String, Stop> {
+        let mut buffer = [0; 4096];
+        loop {
+            let Ok(length) = self.socket.recv(&mut buffer) else {
+                return Err(Stop::failed(format!("waited for {text}, heard {:?}", self.heard)));
+            };
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            self.heard.push(message.clone());
+            if message.contains(text) {
+                return Ok(message);
+            }
+        }
+    }
+}
+
+fn expect(condition: bool, what: &str, process: &Process) -> CaseResult {
+    if condition {
+        return Ok(());
+    }
+    let lines: Vec<_> = process.lines().into_iter().map(|line| line.text).collect();
+    Err(Stop::failed(format!("{what}\n{}", lines.join("\n"))))
+}
+
+fn the_service_manager_hears_ready_reloading_stopping() -> CaseResult {
+    let node = Node::new(V3)?;
+    let socket = node.path("notify");
+    let mut manager = Manager::new(&socket)?;
+    node.write(&V3.config(150, ""))?;
+    let daemon = node.host.spawn(node.program().env("NOTIFY_SOCKET", &socket))?;
+    let ready = manager.wait_for("READY=1")?;
+    expect(ready.contains(&format!("MAINPID={}", daemon.pid())), &format!("wrong main pid: {ready}"), &daemon)?;
+    daemon.signal(Signal::SIGHUP)?;
+    manager.wait_for("RELOADING=1")?;
+    manager.wait_for("READY=1")?;
+    node.write("vrrp_instance broken {\n interface eth0\n}\n")?;
+    daemon.signal(Signal::SIGHUP)?;
+    manager.wait_for("RELOADING=1")?;
+    let status = manager.wait_for("READY=1")?;
+    expect(status.contains("STATUS=") && status.contains("refused"), &format!("no trace in {status}"), &daemon)?;
+    daemon.signal(Signal::SIGTERM)?;
+    manager.wait_for("STOPPING=1")?;
+    expect(daemon.wait_for_exit(PATIENCE)?.success(), "the exit status is not 0", &daemon)
+}
+
+/// systemd's default: every process of the unit gets the signal at once.
+fn term_to_every_process_still_runs_the_stop_script() -> CaseResult {
+    let node = Node::new(V3)?;
+    let witness = node.path("stopped");
+    let script = node.path("stop.sh");
+    std::fs::write(&script, format!("#!/bin/sh\necho \"$@\" >> {}\n", witness.display()))?;
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let notify = format!("notify_stop {0}\n notify {0}", script.display());
+    let daemon = node.start(&V3.config(150, &notify))?;
+    node.wait_for_vip(V3)?;
+    let wire = node.lan.capture()?;
+    for process in daemon.processes()? {
+        kill(process.pid, Signal::SIGTERM)?;
+    }
+    expect(daemon.wait_for_exit(PATIENCE)?.success(), "the exit status is not 0", &daemon)?;
+    expect(!node.host.holds(V3.vip())?, "the address is still there", &daemon)?;
+    wire.wait_for(PATIENCE, |frame| frame.vrrp().filter(|packet| packet.payload.get(2) == Some(&0)).map(drop))?;
+    let told = std::fs::read_to_string(&witness).unwrap_or_default();
+    expect(told.lines().any(str::is_empty), &format!("notify_stop did not run: {told:?}"), &daemon)?;
+    expect(told.contains("INSTANCE VI_1 STOP 150"), &format!("notify did not run: {told:?}"), &daemon)?;
+    expect(daemon.processes()?.is_empty(), "processes are left", &daemon)
+}
+
+fn scripts_hear_every_state() -> CaseResult {
+    let node = Node::new(V3)?;
+    let witness = node.path("states");
+    let script = node.path("notify.sh");
+    std::fs::write(&script, format!("#!/bin/sh\necho \"$@\" >> {}\n", witness.display()))?;
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let daemon = node.start(&V3.config(150, &format!("notify {}", script.display())))?;
+    node.wait_for_vip(V3)?;
+    let told = || std::fs::read_to_string(&witness).unwrap_or_default();
+    wait_until("MASTER", || Ok(told().contains("INSTANCE VI_1 MASTER 150")))?;
+    expect(told().contains("INSTANCE VI_1 BACKUP 150"), "BACKUP is missing", &daemon)?;
+    node.host.cut("eth0")?;
+    wait_until("FAULT", || Ok(told().contains("INSTANCE VI_1 FAULT 150")))?;
+    node.host.mend("eth0")?;
+    wait_until("MASTER again", || Ok(told().matches("MASTER").count() == 2))
+}
+
+/// Whatever is wrong with the new file, the old configuration stays, and nobody sees anything.
+fn a_refused_file_at_reload_changes_nothing() -> CaseResult {
+    let node = Node::new(V3)?;
+    let daemon = node.start(&V3.config(150, ""))?;
+    node.wait_for_vip(V3)?;
+    let wire = node.lan.capture()?;
+    let pinger = node.host.ping(V3.vip(), Duration::from_millis(2))?;
+    pinger.wait_for_answer(PATIENCE)?;
+    let refuse = |prepare: &dyn Fn() -> std::io::Result<()>, said: &str| -> CaseResult {
+        prepare()?;
+        let mark = daemon.mark();
+        daemon.signal(Signal::SIGHUP)?;
+        let line = daemon.wait_for_line_after(mark, "Reload refused", PATIENCE)?;
+        expect(line.text.contains(said), &format!("no '{said}' in: {}", line.text), &daemon)
+    };
+    let config = node.config();
+    refuse(&|| std::fs::remove_file(&config), "keepalived.conf")?;
+    refuse(&|| std::fs::create_dir(&config), "keepalived.conf")?;
+    std::fs::remove_dir(&config)?;
+    refuse(&|| std::fs::write(&config, "vrrp_instance A {\n interface eth9\n virtual_router_id 1\n}\n"), ":2:")?;
+    refuse(&|| std::fs::write(&config, "vrrp_instance A {\n interface eth0\n}\n"), "the virtual router id must be set")?;
+    refuse(
+        &|| std::fs::write(&config, V3.config(150, "track_script { nothing }").replace("nothing", "x")),
+        "not acted on yet",
+    )?;
+    expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)?;
+    expect(pinger.longest_gap().is_none(), "pings were lost", &daemon)?;
+    let resigned = wire.frames().iter().any(|frame| frame.vrrp().is_some_and(|packet| packet.payload.get(2) == Some(&0)));
+    expect(!resigned, "it resigned", &daemon)
+}
+
+fn a_reload_keeps_what_stays() -> CaseResult {
+    let node = Node::new(V3)?;
+    let daemon = node.start(&V3.config(150, ""))?;
+    node.wait_for_vip(V3)?;
+    let wire = node.lan.capture()?;
+    let pinger = node.host.ping(V3.vip(), Duration::from_millis(2))?;
+    pinger.wait_for_answer(PATIENCE)?;
+    let extended = V3.config(150, "").replace("198.18.0.102/24", "198.18.0.103/24");
+    let mark = daemon.mark();
+    node.write(&extended)?;
+    daemon.signal(Signal::SIGHUP)?;
+    daemon.wait_for_line_after(mark, "Reload complete", PATIENCE)?;
+    let added: IpAddr = "198.18.0.103".parse()?;
+    let removed: IpAddr = "198.18.0.102".parse()?;
+    wait_until("the new address", || Ok(node.host.holds(added)? && !node.host.holds(removed)?))?;
+    expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)?;
+    expect(pinger.longest_gap().is_none(), "pings were lost", &daemon)?;
+    let resigned = wire.frames().iter().any(|frame| frame.vrrp().is_some_and(|packet| packet.payload.get(2) == Some(&0)));
+    expect(!resigned, "it resigned", &daemon)
+}
+
+fn a_second_daemon_on_the_same_pid_file_is_told_so() -> CaseResult {
+    let node = Node::new(V3)?;
+    let pid_file = node.path("pid");
+    node.write(&V3.config(150, ""))?;
+    let program = || node.program().arg("-p").arg(&pid_file);
+    let first = node.host.spawn(program())?;
+    node.wait_for_vip(V3)?;
+    let told = std::fs::read_to_string(&pid_file)?;
+    expect(told == format!("{}\n", first.pid()), &format!("the pid file holds {told:?}"), &first)?;
+    let second = node.host.spawn(program())?;
+    expect(second.wait_for_exit(PATIENCE)?.code() == Some(0), "the exit status is not 0", &second)?;
+    second.wait_for_line("daemon is already running", PATIENCE)?;
+    expect(node.host.holds(V3.vip())?, "the address is gone", &first)?;
+    first.signal(Signal::SIGINT)?;
+    first.wait_for_exit(PATIENCE)?;
+    expect(!pid_file.exists(), "the pid file is still there", &first)
+}
+
+/// One refused start: what it says, its status, and that nothing changed.
+fn refused(node: &Node, status: i32, said: &[&str]) -> CaseResult {
+    let before = node.host.addresses()?.len();
+    let daemon = node.host.spawn(node.program())?;
+    let exit = daemon.wait_for_exit(PATIENCE)?;
+    expect(exit.code() == Some(status), &format!("{exit}, expected {status}"), &daemon)?;
+    for words in said {
+        daemon.wait_for_line(words, PATIENCE)?;
+    }
+    expect(node.host.addresses()?.len() == before, "addresses changed", &daemon)
+}
+
+fn a_file_that_cannot_run_is_refused_with_its_place() -> CaseResult {
+    let node = Node::new(V3)?;
+    refused(&node, 6, &["keepalived.conf"])?;
+    std::fs::create_dir(node.config())?;
+    refused(&node, 6, &["keepalived.conf"])?;
+    std::fs::remove_dir(node.config())?;
+    node.write(&V3.config(150, "").replace("eth0", "eth9"))?;
+    refused(&node, 2, &["keepalived.conf:7:", "eth9"])?;
+    node.write(&V3.config(150, "").replace("    virtual_router_id 51\n", ""))?;
+    refused(&node, 2, &["(VI_1) the virtual router id must be set"])
+}
+
+/// What keepalived carries on with: said with its place, and running.
+fn a_file_with_mistakes_runs_and_names_them() -> CaseResult {
+    let node = Node::new(V3)?;
+    let text = V3.config(150, "").replace("state MASTER", "state BACKP").replacen("router_id test", "router_id te\u{1}", 1);
+    let mut bytes = text.trim_end().trim_end_matches('}').as_bytes().to_vec();
+    let place = bytes.iter().position(|byte| *byte == 1).expect("the marker is there");
+    bytes[place] = 0xff;
+    std::fs::write(node.config(), bytes)?;
+    let daemon = node.host.spawn(node.program())?;
+    daemon.wait_for_line("keepalived.conf:6:", PATIENCE)?;
+    let state = daemon.wait_for_line("unknown state 'BACKP', defaulting to BACKUP", PATIENCE)?;
+    expect(state.text.contains("keepalived.conf:6:"), &format!("no place in {}", state.text), &daemon)?;
+    daemon.wait_for_line("keepalived.conf:2:", PATIENCE)?;
+    daemon.wait_for_line("missing '}'s", PATIENCE)?;
+    node.wait_for_vip(V3)
+}
+
+fn the_log_goes_to_syslog_under_keepalived_s_names() -> CaseResult {
+    let node = Node::new(V3)?;
+    let daemon = node.start(&V3.config(150, ""))?;
+    node.wait_for_vip(V3)?;
+    let has = |ident: &str, text: &str| {
+        daemon.lines().iter().any(|line| {
+            line.source == Source::Syslog && line.text.contains(&format!(" {ident}[")) && line.text.contains(text)
+        })
+    };
+    wait_until("the lines in syslog", || {
+        Ok(has("Keepalived", "Startup complete") && has("Keepalived_vrrp", "(VI_1) Entering MASTER STATE"))
+    })
+}
+
+/// Without a supervisor there is nobody to restart a worker: it must not go on alone.
+fn the_workers_resign_when_the_supervisor_dies() -> CaseResult {
+    let node = Node::new(V3)?;
+    let daemon = node.start(&V3.config(150, ""))?;
+    node.wait_for_vip(V3)?;
+    let wire = node.lan.capture()?;
+    kill(daemon.pid(), Signal::SIGKILL)?;
+    wait_until("the address to go", || Ok(!node.host.holds(V3.vip())?))?;
+    wire.wait_for(PATIENCE, |frame| frame.vrrp().filter(|packet| packet.payload.get(2) == Some(&0)).map(drop))?;
+    wait_until("every process to end", || Ok(daemon.processes()?.is_empty()))
+}
+
+/// tshark finds nothing to complain about in our packets.
+fn tshark_reads_our_packets() -> CaseResult {
+    for protocol in [V2, V3, V3_IPV6] {
+        let node = Node::new(protocol)?;
+        let wire = node.lan.capture()?;
+        let daemon = node.start(&protocol.config(150, ""))?;
+        node.wait_for_vip(protocol)?;
+        daemon.signal(Signal::SIGTERM)?;
+        daemon.wait_for_exit(PATIENCE)?;
+        let adverts = wire.frames().iter().filter(|frame| frame.vrrp().is_some()).count();
+        expect(adverts >= 2, &format!("{adverts} adverts"), &daemon)?;
+        let pcap = node.path("wire.pcap");
+        wire.write_pcap(&pcap)?;
+        let dissect = |filter: &str| -> Result<Vec<String>, Stop> {
+            let program = peers::tshark()?.program().args(["-o", "vrrp.v3_checksum_as_in_v2:FALSE", "-n", "-r"]);
+            let options = ["-o", "ip.check_checksum:TRUE", "-Y", filter, "-V"];
+            let tshark = node.host.spawn(program.arg(&pcap).args(options))?;
+            tshark.wait_for_exit(PATIENCE)?;
+            Ok(tshark.lines().into_iter().map(|line| line.text).collect())
+        };
+        let read = dissect("vrrp")?;
+        let correct = read.iter().filter(|line| line.contains("Checksum Status: Good")).count();
+        expect(correct >= adverts, &format!("{correct} good checksums of {adverts}:\n{}", read.join("\n")), &daemon)?;
+        let wrong = dissect("_ws.malformed || vrrp.checksum.status == \"Bad\" || icmpv6.checksum.status == \"Bad\"")?;
+        let wrong: Vec<_> = wrong.iter().filter(|line| line.starts_with("Frame ")).collect();
+        expect(wrong.is_empty(), &format!("{wrong:?}"), &daemon)?;
+    }
+    Ok(())
+}
+
+/// A file checked for a person: every mistake, exit status by the worst.
+fn a_test_of_the_file_shows_every_mistake() -> CaseResult {
+    let node = Node::new(V3)?;
+    let text = V3.config(150, "").replace("state MASTER", "state BACKP").replace("priority 150", "priority 300");
+    node.write(&text)?;
+    let program = || Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-t", "-f"]).arg(node.config());
+    let check = node.host.spawn(program())?;
+    expect(check.wait_for_exit(PATIENCE)?.code() == Some(5), "the exit status is not 5", &check)?;
+    check.wait_for_line("BACKP", PATIENCE)?;
+    check.wait_for_line("300", PATIENCE)?;
+    node.write(&V3.config(150, ""))?;
+    let check = node.host.spawn(program())?;
+    expect(check.wait_for_exit(PATIENCE)?.code() == Some(0), "a clean file is not clean", &check)?;
+    std::fs::remove_file(node.config())?;
+    let check = node.host.spawn(program())?;
+    expect(check.wait_for_exit(PATIENCE)?.code() == Some(4), "a missing file is not status 4", &check)
+}
+
+/// In the background: the caller gets its prompt back, the pid file names the daemon.
+fn it_goes_into_the_background() -> CaseResult {
+    let node = Node::new(V3)?;
+    node.write(&V3.config(150, ""))?;
+    let pid_file = node.path("pid");
+    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).arg("-f").arg(node.config()).arg("-p").arg(&pid_file);
+    let daemon = node.host.spawn(program)?;
+    expect(daemon.wait_for_exit(PATIENCE)?.success(), "the caller did not get its prompt", &daemon)?;
+    node.wait_for_vip(V3)?;
+    let pid = nix::unistd::Pid::from_raw(std::fs::read_to_string(&pid_file)?.trim().parse()?);
+    kill(pid, Signal::SIGTERM)?;
+    wait_until("every process to end", || Ok(daemon.processes()?.is_empty()))?;
+    expect(!node.host.holds(V3.vip())? && !pid_file.exists(), "something is left", &daemon)
+}
+
+/// The rhythm of adverts is that of the timer, whatever junk arrives.
+fn junk_does_not_silence_a_master() -> CaseResult {
+    let node = Node::new(V3)?;
+    let daemon = node.start(&V3.config(150, ""))?;
+    node.wait_for_vip(V3)?;
+    let stranger = node.lab.host("junk")?;
+    node.lab.connect(&stranger, "eth0", &node.lan)?;
+    stranger.address("eth0", "198.18.0.66/24")?;
+    let wire = node.lan.capture()?;
+    let ours: IpAddr = "198.18.0.1".parse()?;
+    let adverts = || -> Vec<Instant> {
+        let frames = wire.frames();
+        frames.iter().filter(|frame| frame.vrrp().is_some_and(|packet| packet.source == ours)).map(|frame| frame.at).collect()
+    };
+    stranger.run(|| -> CaseResult {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(112.into()))?;
+        socket.set_multicast_if_v4(&std::net::Ipv4Addr::new(198, 18, 0, 66))?;
+        // TTL 1, a nonsense checksum, priority 254.
+        socket.set_multicast_ttl_v4(1)?;
+        let group = socket2::SockAddr::from(std::net::SocketAddrV4::new([224, 0, 0, 18].into(), 0));
+        wait_until("ten adverts amid junk", || {
+            socket.send_to(&[0x31, 51, 254, 1, 0, 20, 0xde, 0xad, 198, 18, 0, 100], &group)?;
+            Ok(adverts().len() > 10)
+        })
+    })?;
+    let times = adverts();
+    let longest = times.windows(2).filter_map(|pair| Some(*pair.get(1)? - *pair.first()?)).max().unwrap_or_default();
+    expect(longest < V3.interval * 2, &format!("{longest:?} without an advert"), &daemon)?;
+    expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)
+}
+
+fn main() -> ExitCode {
+    macro_rules! cases {
+        ($($name:ident),+ $(,)?) => { harness::main(&[$(case(stringify!($name), $name)),+]) };
+    }
+    cases![
+        the_service_manager_hears_ready_reloading_stopping,
+        term_to_every_process_still_runs_the_stop_script,
+        scripts_hear_every_state,
+        a_refused_file_at_reload_changes_nothing,
+        a_reload_keeps_what_stays,
+        a_second_daemon_on_the_same_pid_file_is_told_so,
+        a_file_that_cannot_run_is_refused_with_its_place,
+        a_file_with_mistakes_runs_and_names_them,
+        the_log_goes_to_syslog_under_keepalived_s_names,
+        the_workers_resign_when_the_supervisor_dies,
+        tshark_reads_our_packets,
+        a_test_of_the_file_shows_every_mistake,
+        it_goes_into_the_background,
+        junk_does_not_silence_a_master,
+    ]
+}

@@ -1,0 +1,194 @@
+//! The balancer on a kernel with IPVS: this test boots a virtual machine and runs itself in there, each daemon in a
+//! network namespace of its own.
+
+#[expect(dead_code, reason = "the failover tests use the rest")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use netlab::harness::{self, CaseResult, Stop, case};
+use netlab::{Host, Lab, Process, Program, peers};
+use nix::sys::signal::Signal;
+use support::{Daemon, PATIENCE, wait_until};
+
+/// The tutorial's pair with three virtual servers, interface names and addresses aside.
+const CONFIG: &str = include_str!("../../../examples/keepalived-lvs.conf");
+
+const REAL_SERVERS: [&str; 3] = ["192.0.2.11", "192.0.2.12", "192.0.2.13"];
+const PORTS: [u16; 3] = [8080, 25, 21];
+
+/// A balancer whose real servers are addresses of its own.
+struct Balancer {
+    _lab: Lab,
+    host: Host,
+    listeners: BTreeMap<SocketAddr, TcpListener>,
+    daemon: Process,
+}
+
+impl Balancer {
+    fn start(daemon: Daemon, config: &str) -> Result<Self, Stop> {
+        let lab = Lab::new()?;
+        let lan = lab.bridge("br0")?;
+        let host = lab.host("lb")?;
+        lab.connect(&host, "eth0", &lan)?;
+        host.address("eth0", "198.18.0.1/24")?;
+        for real in REAL_SERVERS {
+            host.address("lo", &format!("{real}/32"))?;
+        }
+        let mut listeners = BTreeMap::new();
+        for place in places() {
+            listeners.insert(place, host.run(|| TcpListener::bind(place))?);
+        }
+        let program = match daemon {
+            Daemon::Ours => Program::new(env!("CARGO_BIN_EXE_keepalived-rs")),
+            Daemon::C => peers::keepalived()?.program(),
+        };
+        let program = program.args(["-nlD", "-f", "/run/keepalived.conf"]).file("/run/keepalived.conf", config);
+        let daemon = host.spawn(program)?;
+        Ok(Self { _lab: lab, host, listeners, daemon })
+    }
+
+    /// The kernel's table as `/proc/net/ip_vs` shows it, connection counts included.
+    fn table(&self) -> Result<String, Stop> {
+        // Of the thread: the process's own is another namespace's.
+        Ok(self.host.run(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs"))?)
+    }
+
+    /// The same as an administrator sees it.
+    fn ipvsadm(&self) -> Result<Vec<String>, Stop> {
+        let ipvsadm = self.host.spawn(Program::new("ipvsadm").arg("-Ln"))?;
+        ipvsadm.wait_for_exit(PATIENCE)?;
+        Ok(ipvsadm.lines().into_iter().map(|line| line.text).collect())
+    }
+
+    fn wait_for_destinations(&self, count: usize) -> CaseResult {
+        let waited = wait_until(&format!("{count} destinations"), || Ok(destinations(&self.table()?) == count));
+        waited.map_err(|_| {
+            let log: Vec<_> = self.daemon.lines().into_iter().map(|line| line.text).collect();
+            Stop::failed(format!("not {count} destinations:\n{}\n{}", self.table().unwrap_or_default(), log.join("\n")))
+        })
+    }
+}
+
+fn places() -> impl Iterator<Item = SocketAddr> {
+    let addresses = REAL_SERVERS.iter().map(|real| real.parse().expect("an address"));
+    addresses.flat_map(|ip: std::net::IpAddr| PORTS.map(|port| SocketAddr::new(ip, port)))
+}
+
+fn destinations(table: &str) -> usize {
+    table.lines().filter(|line| line.starts_with("  -> ") && !line.contains("RemoteAddress")).count()
+}
+
+/// Checks that decide within a second or two.
+fn quick() -> String {
+    CONFIG
+        .replace("delay_loop 6", "delay_loop 1")
+        .replace("nb_get_retry 3", "nb_get_retry 1")
+        .replace("delay_before_retry 3", "delay_before_retry 1")
+}
+
+fn the_table_is_what_c_keepalived_makes_of_the_same_file() -> CaseResult {
+    let ours = Balancer::start(Daemon::Ours, CONFIG)?;
+    ours.wait_for_destinations(9)?;
+    let c = Balancer::start(Daemon::C, CONFIG)?;
+    c.wait_for_destinations(9)?;
+    let (ours_table, c_table) = (ours.table()?, c.table()?);
+    if sorted(&ours_table) != sorted(&c_table) {
+        return Err(Stop::failed(format!("ours:\n{ours_table}\nC:\n{c_table}")));
+    }
+    let (ours_list, c_list) = (ours.ipvsadm()?, c.ipvsadm()?);
+    if sorted(&ours_list.join("\n")) != sorted(&c_list.join("\n")) {
+        return Err(Stop::failed(format!("ours:\n{ours_list:#?}\nC:\n{c_list:#?}")));
+    }
+    Ok(())
+}
+
+/// Services with their destinations, in an order of their own: the kernel lists a hash table.
+fn sorted(table: &str) -> Vec<Vec<String>> {
+    let mut services: Vec<Vec<String>> = Vec::new();
+    for line in table.lines() {
+        let line = line.trim_end().to_owned();
+        match services.last_mut() {
+            Some(service) if line.starts_with("  -> ") => service.push(line),
+            _ => services.push(vec![line]),
+        }
+    }
+    for service in &mut services {
+        service.sort();
+    }
+    services.sort();
+    services
+}
+
+fn a_server_whose_port_closes_leaves_and_comes_back() -> CaseResult {
+    let mut balancer = Balancer::start(Daemon::Ours, &quick())?;
+    balancer.wait_for_destinations(9)?;
+    let place: SocketAddr = "192.0.2.12:25".parse()?;
+    balancer.daemon.wait_for_line("Entering MASTER STATE", PATIENCE)?;
+    balancer.listeners.remove(&place);
+    balancer.wait_for_destinations(8)?;
+    balancer.daemon.wait_for_line("Removing service [192.0.2.12]:tcp:25 from VS [198.18.0.101]:tcp:25", PATIENCE)?;
+    let listener = balancer.host.run(|| TcpListener::bind(place))?;
+    balancer.listeners.insert(place, listener);
+    balancer.wait_for_destinations(9)?;
+    balancer.daemon.wait_for_line("Adding service [192.0.2.12]:tcp:25 to VS [198.18.0.101]:tcp:25", PATIENCE)?;
+    Ok(())
+}
+
+fn a_stop_leaves_nothing() -> CaseResult {
+    let balancer = Balancer::start(Daemon::Ours, CONFIG)?;
+    balancer.wait_for_destinations(9)?;
+    balancer.daemon.signal(Signal::SIGTERM)?;
+    let exit = balancer.daemon.wait_for_exit(PATIENCE)?;
+    let table = balancer.table()?;
+    if !exit.success() || table.lines().count() > 3 {
+        return Err(Stop::failed(format!("{exit}\n{table}")));
+    }
+    Ok(())
+}
+
+/// The checker dies: the table stays as it is, and its successor goes on.
+fn a_dead_checker_changes_nothing() -> CaseResult {
+    const WORDS: &str = "Starting Healthcheck child process, pid=";
+    let mut balancer = Balancer::start(Daemon::Ours, &quick())?;
+    balancer.listeners.remove(&"192.0.2.13:21".parse()?);
+    balancer.wait_for_destinations(8)?;
+    let line = balancer.daemon.wait_for_line(WORDS, PATIENCE)?;
+    let pid: i32 = line.text.rsplit('=').next().unwrap_or_default().trim().parse()?;
+    let mark = balancer.daemon.mark();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL)?;
+    let deadline = std::time::Instant::now() + Duration::from_secs(3);
+    balancer.daemon.wait_for_line_after(mark, WORDS, PATIENCE)?;
+    while std::time::Instant::now() < deadline {
+        let count = destinations(&balancer.table()?);
+        if count != 8 {
+            return Err(Stop::failed(format!("{count} destinations while the checker was replaced")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    balancer.listeners.remove(&"192.0.2.11:21".parse()?);
+    balancer.wait_for_destinations(7)
+}
+
+fn main() -> ExitCode {
+    let files = |vm: netlab::vm::Vm| {
+        let vm = vm.module("ip_vs").module("ip_vs_wlc").module("veth").module("bridge").memory(1024);
+        let mut vm = vm.program(env!("CARGO_BIN_EXE_keepalived-rs"))?.program("ipvsadm")?;
+        if let Ok(peer) = peers::keepalived() {
+            vm = peer.add_to(vm)?;
+        }
+        Ok(vm)
+    };
+    harness::main_in_vm(
+        files,
+        &[
+            case("the_table_is_what_c_keepalived_makes_of_the_same_file", the_table_is_what_c_keepalived_makes_of_the_same_file),
+            case("a_server_whose_port_closes_leaves_and_comes_back", a_server_whose_port_closes_leaves_and_comes_back),
+            case("a_stop_leaves_nothing", a_stop_leaves_nothing),
+            case("a_dead_checker_changes_nothing", a_dead_checker_changes_nothing),
+        ],
+    )
+}

@@ -1,0 +1,205 @@
+//! Two routers, a client and a bridge: the laboratory of the whole-daemon tests.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use netlab::harness::Stop;
+use netlab::{Bridge, Host, Lab, Pinger, Process, Program, peers};
+
+/// How long a step may take before it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What scheduling, netlink and the client's own period may add to a timer.
+pub const SLACK: Duration = Duration::from_millis(250);
+
+/// Whose daemon a router runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Daemon {
+    /// keepalived-rs.
+    Ours,
+    /// Debian's keepalived.
+    C,
+}
+
+impl Daemon {
+    /// This daemon on `config`, in the foreground with a detailed log.
+    pub fn program(self, config: &str) -> Result<Program, Stop> {
+        let program = match self {
+            Self::Ours => Program::new(env!("CARGO_BIN_EXE_keepalived-rs")),
+            Self::C => peers::keepalived()?.program(),
+        };
+        Ok(program.args(["-nlD", "--vrrp", "-f", "/run/keepalived.conf"]).file("/run/keepalived.conf", config))
+    }
+}
+
+/// What both routers have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Protocol {
+    /// 2 or 3.
+    pub version: u8,
+    /// The advertisement interval.
+    pub interval: Duration,
+    /// IPv6 instead of IPv4.
+    pub ipv6: bool,
+}
+
+impl Protocol {
+    /// The first virtual address.
+    pub fn vip(self) -> IpAddr {
+        if self.ipv6 { "2001:db8::100" } else { "198.18.0.100" }.parse().expect("an address")
+    }
+
+    /// The address of a host with a number.
+    pub fn address(self, number: u8) -> String {
+        if self.ipv6 { format!("2001:db8::{number}/64") } else { format!("198.18.0.{number}/24") }
+    }
+
+    /// A configuration of one instance with three addresses; `extra` lines go into the instance.
+    pub fn config(self, priority: u8, extra: &str) -> String {
+        let state = if priority > 100 { "MASTER" } else { "BACKUP" };
+        let addresses = if self.ipv6 {
+            "fe80::100/64 2001:db8::100/64 2001:db8::101/64"
+        } else {
+            "198.18.0.100/24 198.18.0.101/24 198.18.0.102/24"
+        };
+        let addresses = addresses.replace(' ', "\n        ");
+        let authentication =
+            if self.version == 2 { "authentication { auth_type PASS\n auth_pass 1111\n }" } else { "" };
+        // nopreempt does not go with `state MASTER`.
+        let state = if extra.contains("nopreempt") { "BACKUP" } else { state };
+        format!(
+            "global_defs {{\n    router_id test\n    vrrp_skip_check_adv_addr\n}}\n\
+             vrrp_instance VI_1 {{\n    state {state}\n    interface eth0\n    virtual_router_id 51\n    \
+             priority {priority}\n    version {}\n    advert_int {}\n    {extra}\n    {authentication}\n    \
+             virtual_ipaddress {{\n        {addresses}\n    }}\n}}\n",
+            self.version,
+            self.interval.as_secs_f64(),
+        )
+    }
+
+    /// Skew_Time of a router with this priority (RFC 9568 §6.1; RFC 3768 §6.1 for version 2).
+    pub fn skew(self, priority: u8) -> Duration {
+        let base = if self.version == 2 { Duration::from_secs(1) } else { self.interval };
+        base * (256 - u32::from(priority)) / 256
+    }
+
+    /// Active_Down_Interval of a router with this priority.
+    pub fn active_down(self, priority: u8) -> Duration {
+        self.interval * 3 + self.skew(priority)
+    }
+}
+
+/// A router and what runs there.
+pub struct Router {
+    pub host: Host,
+    pub daemon: Daemon,
+    pub priority: u8,
+    pub process: Option<Process>,
+}
+
+impl Router {
+    /// Starts its daemon.
+    pub fn start(&mut self, protocol: Protocol, extra: &str) -> Result<(), Stop> {
+        let program = self.daemon.program(&protocol.config(self.priority, extra))?;
+        self.process = Some(self.host.spawn(program)?);
+        Ok(())
+    }
+
+    /// Its running daemon.
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("the daemon was started")
+    }
+
+    /// The pid of its newest VRRP process, as its log names it.
+    pub fn worker(&self) -> nix::unistd::Pid {
+        const WORDS: &str = "Starting VRRP child process, pid=";
+        let lines = self.process().lines();
+        let newest = lines.iter().rev().find_map(|line| line.text.split_once(WORDS));
+        let (_, pid) = newest.expect("a daemon that runs has started its worker");
+        nix::unistd::Pid::from_raw(pid.trim().parse().expect("a pid"))
+    }
+}
+
+/// The laboratory: r1 is the better router.
+pub struct Pair {
+    pub lab: Lab,
+    pub lan: Bridge,
+    pub client: Host,
+    pub r1: Router,
+    pub r2: Router,
+    pub protocol: Protocol,
+}
+
+impl Pair {
+    /// Both hosts and a client around a bridge; nothing runs yet.
+    pub fn new(protocol: Protocol, first: Daemon, second: Daemon) -> Result<Self, Stop> {
+        let lab = Lab::new()?;
+        let lan = lab.bridge("br0")?;
+        let host = |name: &str, number: u8| -> Result<Host, Stop> {
+            let host = lab.host(name)?;
+            lab.connect(&host, "eth0", &lan)?;
+            host.address("eth0", &protocol.address(number))?;
+            Ok(host)
+        };
+        let router = |name, number, daemon, priority| -> Result<Router, Stop> {
+            Ok(Router { host: host(name, number)?, daemon, priority, process: None })
+        };
+        let r1 = router("r1", 1, first, 150)?;
+        let r2 = router("r2", 2, second, 90)?;
+        let client = host("client", 9)?;
+        Ok(Self { lab, lan, client, r1, r2, protocol })
+    }
+
+    /// Waits until only `name` has the virtual address.
+    pub fn wait_for_holder(&self, name: &str) -> Result<(), Stop> {
+        let waited = self.lab.wait_for_holders(self.protocol.vip(), &[name], PATIENCE);
+        waited.map_err(|error| Stop::failed(format!("{error}\n{}", self.logs())))
+    }
+
+    /// A client's ping that has had its first answer.
+    pub fn ping(&self) -> Result<Pinger, Stop> {
+        let pinger = self.client.ping(self.protocol.vip(), Duration::from_millis(2))?;
+        self.answered(&pinger)?;
+        Ok(pinger)
+    }
+
+    /// Waits for an answer to a request that is sent from now on.
+    pub fn answered(&self, pinger: &Pinger) -> Result<(), Stop> {
+        pinger.wait_for_answer(PATIENCE).map_err(|error| Stop::failed(format!("{error}\n{}", self.logs())))?;
+        Ok(())
+    }
+
+    /// Fails if the client lost more than `bound` and a little.
+    pub fn lost_at_most(&self, pinger: &Pinger, bound: Duration, what: &str) -> Result<(), Stop> {
+        self.answered(pinger)?;
+        let lost = pinger.longest_gap().map_or(Duration::ZERO, |gap| gap.duration());
+        if lost > bound + SLACK {
+            return Err(Stop::failed(format!("{what}: the client lost {lost:?}, the bound is {bound:?}\n{}", self.logs())));
+        }
+        Ok(())
+    }
+
+    /// Everything both daemons said.
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for router in [&self.r1, &self.r2] {
+            text += &format!("--- {} ({:?})\n", router.host.name(), router.daemon);
+            for line in router.process.iter().flat_map(Process::lines) {
+                text += &format!("{}\n", line.text);
+            }
+        }
+        text
+    }
+}
+
+/// Waits for a condition.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition()? {
+        if Instant::now() > deadline {
+            return Err(Stop::failed(format!("waited {PATIENCE:?} for {what}")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
