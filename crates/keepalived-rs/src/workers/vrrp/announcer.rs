@@ -3,7 +3,7 @@
 //! Every address is announced once before any is announced again, and no link carries more than its pace allows:
 //! switches and hosts drop what comes faster, and then a client keeps the stale entry.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub(crate) struct Gaps {
 pub(crate) struct Announcer {
     gaps: Gaps,
     lanes: BTreeMap<(LinkIndex, Family), Lane>,
+    /// Routers for which something may wait.
+    routers: BTreeSet<RouterId>,
 }
 
 /// What waits for one link: the first frame of every address, the second, and so on.
@@ -48,6 +50,7 @@ impl Announcer {
     /// Announces each of `addresses` `repeat` times, instead of what still waits for `router`.
     pub(crate) fn queue(&mut self, router: RouterId, addresses: &[Announcement], repeat: u8) {
         self.forget(router);
+        self.routers.insert(router);
         for announcement in addresses {
             let lane = self.lanes.entry((announcement.link, family(announcement.ip))).or_default();
             let repeat = usize::from(repeat);
@@ -62,6 +65,9 @@ impl Announcer {
 
     /// Drops what waits for `router`: it no longer has the addresses.
     pub(crate) fn forget(&mut self, router: RouterId) {
+        if !self.routers.remove(&router) {
+            return;
+        }
         for lane in self.lanes.values_mut() {
             for round in &mut lane.rounds {
                 round.retain(|(owner, _)| *owner != router);
@@ -81,6 +87,9 @@ impl Announcer {
             }
         }
         self.lanes.retain(|_, lane| !lane.is_empty() || lane.next > now);
+        if self.next().is_none() {
+            self.routers.clear();
+        }
         due
     }
 

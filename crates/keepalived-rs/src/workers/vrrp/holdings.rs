@@ -1,7 +1,6 @@
 //! Which addresses every router has, and which of them belong on this host at the moment. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, Scope, Wanted};
 use vrrp_proto::{Ownership, RouterId};
@@ -26,18 +25,25 @@ struct Holding {
 }
 
 impl Holdings {
-    /// The routers of a new configuration. What an old one had beside is removed with the next plan.
-    pub(crate) fn configure(&mut self, routers: impl IntoIterator<Item = (RouterId, Vec<VirtualAddress>)>) {
+    /// The routers of a new configuration. What an old one had beside is removed with the next plan; here it is named.
+    pub(crate) fn configure(
+        &mut self,
+        routers: impl IntoIterator<Item = (RouterId, Vec<VirtualAddress>)>,
+    ) -> Vec<(RouterId, VirtualAddress)> {
+        let mut all_gone = Vec::new();
         for holding in self.routers.values_mut() {
             holding.deleted = true;
         }
         for (id, addresses) in routers {
             let holding = self.routers.entry(id).or_default();
             let before = std::mem::replace(&mut holding.addresses, addresses);
-            let gone = before.into_iter().filter(|address| !same_place(address, &holding.addresses));
-            holding.former.extend(gone.collect::<Vec<_>>());
+            let gone: Vec<_> =
+                before.into_iter().filter(|address| !same_place(address, &holding.addresses)).collect();
+            all_gone.extend(gone.iter().map(|address| (id, address.clone())));
+            holding.former.extend(gone);
             holding.deleted = false;
         }
+        all_gone
     }
 
     /// A router holds its addresses from now on, or no longer.
@@ -95,21 +101,15 @@ impl Holdings {
         self.routers.get(&router).map_or(&[], |holding| &holding.addresses)
     }
 
-    /// The routers that hold an address.
-    pub(crate) fn holders<'a>(
-        &'a self,
-        key: &'a AddressKey,
-        link: impl Fn(&str) -> Option<LinkIndex> + 'a,
-    ) -> impl Iterator<Item = RouterId> + 'a {
-        self.held()
-            .filter(move |(_, holding)| keys(&holding.addresses, &link).any(|held| held == *key))
-            .map(|(id, _)| id)
-    }
-
-    /// Every address that is virtual here, whoever holds it.
-    pub(crate) fn virtual_ones(&self) -> BTreeSet<IpAddr> {
-        let addresses = self.routers.values().flat_map(|holding| &holding.addresses);
-        addresses.map(|address| address.ip).collect()
+    /// Every address that is held, with the routers that hold it.
+    pub(crate) fn holders(&self, link: impl Fn(&str) -> Option<LinkIndex>) -> BTreeMap<AddressKey, Vec<RouterId>> {
+        let mut holders: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (id, holding) in self.held() {
+            for key in keys(&holding.addresses, &link) {
+                holders.entry(key).or_default().push(id);
+            }
+        }
+        holders
     }
 
     fn held(&self) -> impl Iterator<Item = (RouterId, &Holding)> {
@@ -144,6 +144,8 @@ fn resolve(address: &VirtualAddress, link: &impl Fn(&str) -> Option<LinkIndex>) 
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn address(last: u8) -> VirtualAddress {
@@ -202,7 +204,8 @@ mod tests {
         let mut holdings = Holdings::default();
         holdings.configure([(ONE, vec![address(1), address(2)])]);
         holdings.set(ONE, Ownership::Held);
-        holdings.configure([(ONE, vec![address(2), address(3)])]);
+        let gone = holdings.configure([(ONE, vec![address(2), address(3)])]);
+        assert_eq!(gone, [(ONE, address(1))]);
         assert_eq!(plan(&holdings, ONE), (vec![2, 3], vec![1]));
         holdings.settled(ONE);
         assert_eq!(plan(&holdings, ONE), (vec![2, 3], vec![]));

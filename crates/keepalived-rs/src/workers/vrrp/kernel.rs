@@ -265,7 +265,11 @@ impl Kernel {
     fn commit(&mut self) {
         let Some(part) = self.roster.commit() else { return };
         self.announcer.set_gaps(Gaps { garp: part.garp_interval, gna: part.gna_interval });
-        self.holdings.configure(self.roster.addresses());
+        for (router, gone) in self.holdings.configure(self.roster.addresses()) {
+            let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
+            let name = self.roster.name(router);
+            tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
+        }
         self.tell_links();
         self.tell_paths();
     }
@@ -309,9 +313,8 @@ impl Kernel {
             if self.open.contains(&place) {
                 continue;
             }
-            let index = LinkIndex::new(place.link);
-            let name = index.and_then(|index| self.view.link_by_index(index)).map(|link| link.name.to_string());
-            match SocketPair::open(place, &name.unwrap_or_default(), RECEIVE_BUFFER) {
+            let name = LinkIndex::new(place.link).map(|index| self.link_name(index)).unwrap_or_default();
+            match SocketPair::open(place, &name, RECEIVE_BUFFER) {
                 Ok(pair) => {
                     tracing::debug!("{}", pair.describe());
                     opened.push(pair);
@@ -368,12 +371,16 @@ impl Kernel {
             .homeless(router, link)
             .map(|address| format!("adding {} to {}: there is no such interface", address.ip, address.device))
             .collect();
-        let wanted = self.holdings.wanted(&BTreeSet::from([router]), link);
-        let keys: BTreeSet<_> =
-            wanted.addresses.iter().map(vip_netlink::Address::key).chain(wanted.release).collect();
-        let missing = keys.iter().filter(|key| refused.has(key)).count();
+        let (missing, all) = if refused.is_empty() {
+            (0, None)
+        } else {
+            let wanted = self.holdings.wanted(&BTreeSet::from([router]), link);
+            let keys: BTreeSet<_> =
+                wanted.addresses.iter().map(vip_netlink::Address::key).chain(wanted.release).collect();
+            (keys.iter().filter(|key| refused.has(key)).count(), Some(keys.len()))
+        };
         let settled = missing == 0 && homeless.is_empty();
-        let nothing = !settled && missing == keys.len();
+        let nothing = all == Some(missing) && !settled;
         for reason in homeless {
             self.complain(reason);
         }
@@ -440,26 +447,30 @@ impl Kernel {
         if heard {
             self.tell_links();
             self.tell_paths();
-            self.tell_lost(removed.into_iter().filter(|key| !self.view.has(key)).collect::<Vec<_>>());
+            removed.retain(|key| !self.view.has(key));
+            self.tell_lost(&removed.into_iter().collect::<Vec<_>>());
         }
         Ok(())
     }
 
-    fn tell_lost(&self, removed: Vec<AddressKey>) {
-        let link = |name: &str| self.view.link(name).map(|link| link.index);
+    fn tell_lost(&self, removed: &[AddressKey]) {
+        if removed.is_empty() {
+            return;
+        }
+        let holders = self.holdings.holders(|name| self.view.link(name).map(|link| link.index));
         let mut losers = BTreeSet::new();
         for key in removed {
-            let holders: Vec<_> = self.holdings.holders(&key, link).collect();
-            if !holders.is_empty() {
-                let name = self.view.link_by_index(key.link).map(|link| link.name.to_string());
-                let name = name.unwrap_or_else(|| key.link.to_string());
-                tracing::info!("Netlink reflector reports IP {} removed from {name}", key.ip);
-            }
-            losers.extend(holders);
+            let Some(holders) = holders.get(key) else { continue };
+            tracing::info!("Netlink reflector reports IP {} removed from {}", key.ip, self.link_name(key.link));
+            losers.extend(holders.iter().copied());
         }
         for router in losers {
             self.outcomes.send(Outcome::AddressLost { router });
         }
+    }
+
+    fn link_name(&self, index: LinkIndex) -> String {
+        self.view.link_by_index(index).map_or_else(|| index.to_string(), |link| link.name.to_string())
     }
 
     fn queue_announcements(&mut self, router: RouterId, repeat: u8) {
@@ -467,11 +478,12 @@ impl Kernel {
             return;
         }
         let mut announcements = Vec::new();
+        let name = self.roster.name(router);
         for address in self.holdings.addresses(router) {
             let Some(link) = self.view.link(&address.device).filter(|link| !link.is_noarp()) else { continue };
             let Some(mac) = link.mac else { continue };
             let what = if address.ip.is_ipv4() { "gratuitous ARPs" } else { "Unsolicited Neighbour Adverts" };
-            tracing::debug!("({}) Sending/queueing {what} on {} for {}", self.roster.name(router), link.name, address.ip);
+            tracing::debug!("({name}) Sending/queueing {what} on {} for {}", link.name, address.ip);
             let is_router = address.ip.is_ipv6() && forwards(&address.device);
             announcements.push(Announcement { link: link.index, mac, ip: address.ip, router: is_router });
         }
@@ -485,8 +497,7 @@ impl Kernel {
         }
         for announcement in &due {
             let what = if announcement.ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" };
-            let name = self.view.link_by_index(announcement.link).map(|link| link.name.to_string());
-            tracing::debug!("Sending {what} on {} for {}", name.unwrap_or_default(), announcement.ip);
+            tracing::debug!("Sending {what} on {} for {}", self.link_name(announcement.link), announcement.ip);
         }
         for refusal in self.announce.send(&due) {
             self.complain(refusal.error.to_string());
@@ -495,14 +506,19 @@ impl Kernel {
     }
 }
 
-/// What the kernel refused, by address. An empty key stands for everything.
+/// What the kernel refused.
 #[derive(Debug, Default)]
 struct Refused {
+    /// The kernel could not even be asked.
     everything: Option<String>,
     addresses: BTreeMap<AddressKey, String>,
 }
 
 impl Refused {
+    fn is_empty(&self) -> bool {
+        self.everything.is_none() && self.addresses.is_empty()
+    }
+
     fn has(&self, key: &AddressKey) -> bool {
         self.everything.is_some() || self.addresses.contains_key(key)
     }

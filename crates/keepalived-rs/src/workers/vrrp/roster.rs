@@ -53,6 +53,8 @@ pub(crate) struct Roster {
     router_ids: BTreeMap<String, RouterId>,
     link_ids: BTreeMap<String, LinkId>,
     link_names: Vec<String>,
+    /// The names of the routers of the running configuration.
+    names: BTreeMap<RouterId, String>,
     current: Option<VrrpPart>,
     prepared: Option<VrrpPart>,
 }
@@ -111,8 +113,10 @@ impl Roster {
 
     /// Makes the prepared configuration the running one.
     pub(crate) fn commit(&mut self) -> Option<&VrrpPart> {
-        self.current = Some(self.prepared.take()?);
-        self.current.as_ref()
+        let part = self.prepared.take()?;
+        let names = part.instances.iter().filter_map(|it| Some((self.id(it)?, it.name.clone()))).collect();
+        self.names = names;
+        Some(self.current.insert(part))
     }
 
     /// Forgets the prepared configuration.
@@ -122,8 +126,7 @@ impl Roster {
 
     /// The name of a router in the running configuration.
     pub(crate) fn name(&self, router: RouterId) -> &str {
-        let mut instances = self.current.iter().flat_map(|part| &part.instances);
-        instances.find(|instance| self.id(instance) == Some(router)).map_or("", |instance| instance.name.as_str())
+        self.names.get(&router).map_or("", String::as_str)
     }
 
     /// The addresses of every router of the running configuration.
