@@ -280,7 +280,7 @@ fn a_pinger_measures_a_cut() -> CaseResult {
     assert!(gaps.len() > before && gaps.contains(&gap), "{gaps:?}");
     assert!(gap.from > cut - SECOND && gap.from < mended, "it begins with the cut: {gap:?}");
     assert!(gap.until.is_some_and(|until| until > mended && until <= answered), "it ends after the mending: {gap:?}");
-    assert!(gap.duration() >= Duration::from_millis(300) && gap.lost > 50, "{gap:?}");
+    assert!(gap.duration() >= Duration::from_millis(300) && gap.lost > 5, "{gap:?}");
     Ok(())
 }
 
@@ -414,7 +414,7 @@ fn a_program_that_says_nothing_is_not_waited_for() -> CaseResult {
 fn vrrp(priority: u8) -> String {
     format!(
         "global_defs {{\n  router_id lab\n  vrrp_version 3\n}}\n\
-         vrrp_instance VI_1 {{\n  interface eth0\n  virtual_router_id 51\n  priority {priority}\n  advert_int 0.1\n\
+         vrrp_instance VI_1 {{\n  interface eth0\n  virtual_router_id 51\n  priority {priority}\n  advert_int 0.3\n\
          virtual_ipaddress {{\n    192.0.2.100/24\n  }}\n}}\n"
     )
 }
@@ -444,10 +444,10 @@ fn two_c_keepalived_fail_over() -> CaseResult {
     h1.cut("eth0")?;
     let took_over = second.wait_for_line_after(mark, "Entering MASTER STATE", SOON)?;
     pinger.wait_for_answer(SOON)?;
-    // Three advertisement intervals and the skew of priority 100; the other second is for a busy machine.
+    // Three intervals and the skew of priority 100 are 1083 ms, up to one interval of which was over; and the machine may be busy.
     let gap = pinger.longest_gap().unwrap();
-    assert!(took_over.at > killed && gap.duration() > Duration::from_millis(200), "{gap:?}");
-    assert!(gap.duration() < Duration::from_millis(361) + SECOND, "{gap:?}");
+    assert!(took_over.at > killed && gap.duration() > Duration::from_millis(700), "{gap:?}");
+    assert!(gap.duration() < Duration::from_millis(1083) + 2 * SECOND, "{gap:?}");
     capture.wait_for(SOON, |frame| {
         (frame.at > killed && frame.gratuitous_arp().map(IpAddr::from) == Some(vip)).then_some(())
     })?;
