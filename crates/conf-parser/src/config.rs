@@ -672,13 +672,28 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Every script that may be run.
+    pub fn scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
+        let instances = self.vrrp_instances.iter().map(|instance| &instance.notify);
+        let notify =
+            instances.flat_map(|notify| [&notify.master, &notify.backup, &notify.fault, &notify.stop, &notify.any]);
+        let quorum = self.virtual_servers.iter().flat_map(|server| [&server.quorum_up, &server.quorum_down]);
+        let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
+        let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
+        notify.chain(quorum).chain(changes).flatten()
+    }
+}
+
 impl VrrpInstance {
     fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
-        let own = self.interface.iter().map(|name| (name.value.as_str(), name.span, format!("for vrrp_instance {}", *self.name)));
-        let tracked = self
-            .track_interfaces
+        let own = self
+            .interface
             .iter()
-            .map(|name| (name.value.as_str(), name.span, format!("for track_interface of vrrp_instance {}", *self.name)));
+            .map(|name| (name.value.as_str(), name.span, format!("for vrrp_instance {}", *self.name)));
+        let tracked = self.track_interfaces.iter().map(|name| {
+            (name.value.as_str(), name.span, format!("for track_interface of vrrp_instance {}", *self.name))
+        });
         let devices = self.virtual_addresses.iter().chain(&self.excluded_addresses).filter_map(|address| {
             let dev = address.dev.as_ref()?;
             Some((dev.value.as_str(), dev.span, format!("for ip address {}/{}", *address.address, address.prefix_len)))

@@ -73,7 +73,11 @@ impl Line {
         let pieces = inside
             .map(|piece| {
                 let cut = range.start.saturating_sub(piece.start);
-                let origin = if piece.verbatim { Span { start: piece.origin.start.saturating_add(cut_u32(cut)), ..piece.origin } } else { piece.origin };
+                let origin = if piece.verbatim {
+                    Span { start: piece.origin.start.saturating_add(cut_u32(cut)), ..piece.origin }
+                } else {
+                    piece.origin
+                };
                 Piece { start: piece.start.saturating_sub(range.start), origin, verbatim: piece.verbatim }
             })
             .collect();
@@ -250,7 +254,11 @@ pub(crate) fn script_words(line: &Line, range: Range<usize>) -> Vec<Word> {
         let end = at + script_word_len(line.part(at..range.end));
         let inner = line.part(at..end);
         let wrapped = matches!(byte, b'"' | b'\'') && inner.len() >= 2 && inner.last() == Some(&byte);
-        words.push(if wrapped { Word::new(line, at + 1..end - 1, true) } else { Word::new(line, at..end, matches!(byte, b'"' | b'\'')) });
+        words.push(if wrapped {
+            Word::new(line, at + 1..end - 1, true)
+        } else {
+            Word::new(line, at..end, matches!(byte, b'"' | b'\''))
+        });
         at = end;
     }
     words
@@ -392,7 +400,10 @@ mod tests {
     #[test]
     fn braces_part_a_line() {
         let line = line(r#"a b { "{" c } d"#);
-        assert_eq!(parts(&line), [Part::Text(0..4), Part::Open(4), Part::Text(5..12), Part::Close(12), Part::Text(13..15)]);
+        assert_eq!(
+            parts(&line),
+            [Part::Text(0..4), Part::Open(4), Part::Text(5..12), Part::Close(12), Part::Text(13..15)]
+        );
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub use loader::{LoadError, Loader, MemoryLoader};
 pub use source::{FileId, Location, SourceFile, Sources, Span, Spanned};
 
 /// What a reading depends on beside the files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
     /// The identity that `@id` lines are compared with and `${_INSTANCE}` gives: the node name up to its first dot unless set.
     pub config_id: String,
@@ -56,12 +56,6 @@ pub struct Options {
     pub random_seed: u64,
     /// Bounds on what a file may make of itself.
     pub limits: Limits,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { config_id: String::new(), check_includes: false, random_seed: 0, limits: Limits::default() }
-    }
 }
 
 /// Bounds on what a configuration may grow to. Reaching one is an error that refuses the start.
@@ -155,6 +149,17 @@ pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
     Parsed { config, diagnostics, unsupported, sources }
 }
 
+/// The finding of keepalived when scripts are run without `enable_script_security`; the caller knows whether any of
+/// [`Config::scripts`] exists on the host.
+pub fn check_script_security(config: &Config) -> Option<Diagnostic> {
+    let span = config.scripts().map(|script| script.span).next().filter(|_| !config.global.enable_script_security)?;
+    let message = "SECURITY VIOLATION - scripts are being executed but script_security not enabled.";
+    Some(
+        Diagnostic::warning(Code::ScriptSecurity, Class::Security, span, message)
+            .help("add 'enable_script_security' to global_defs"),
+    )
+}
+
 /// Findings for every interface in `config` that does not exist. Each refuses the start, as in keepalived
 /// without `dynamic_interfaces`.
 pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
@@ -168,3 +173,8 @@ pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<D
         })
         .collect()
 }
+
+/// The example of the README is run with the tests.
+#[cfg(all(doctest, feature = "render"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -83,7 +83,8 @@ impl Loader for MemoryLoader {
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, LoadError> {
-        let matches = |path: &&PathBuf| path.to_str().is_some_and(|path| wildcard_match(pattern.as_bytes(), path.as_bytes()));
+        let matches =
+            |path: &&PathBuf| path.to_str().is_some_and(|path| wildcard_match(pattern.as_bytes(), path.as_bytes()));
         Ok(self.files.keys().filter(matches).cloned().collect())
     }
 }

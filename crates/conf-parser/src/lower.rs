@@ -23,7 +23,11 @@ use global::Globals;
 use value::Numbers;
 
 /// Types a tree.
-pub(crate) fn lower(root: &[Statement], diagnostics: &mut Vec<Diagnostic>, unsupported: &mut Vec<Unsupported>) -> Config {
+pub(crate) fn lower(
+    root: &[Statement],
+    diagnostics: &mut Vec<Diagnostic>,
+    unsupported: &mut Vec<Unsupported>,
+) -> Config {
     let mut context = Context { diagnostics, unsupported };
     let mut draft = Draft::default();
     context.visit(&mut draft, root, &[ROOT]);
@@ -48,12 +52,16 @@ const ROOT: &[Handler<Draft>] = &[
             draft.globals.defs.child_wait_time = Duration::from_secs(seconds.into());
         }
     }),
-    Handler("global_defs", |draft, context, statement| context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])),
+    Handler("global_defs", |draft, context, statement| {
+        context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])
+    }),
     Handler("vrrp_instance", |draft, context, statement| {
         let instance = instance::read(context, statement, &draft.instances);
         draft.instances.extend(instance);
     }),
-    Handler("virtual_server", |draft, context, statement| draft.servers.extend(virtual_server::read(context, statement))),
+    Handler("virtual_server", |draft, context, statement| {
+        draft.servers.extend(virtual_server::read(context, statement))
+    }),
 ];
 
 /// What one keyword does to the block that it stands in.
@@ -84,15 +92,20 @@ impl Context<'_> {
             let Some(row) = statement.row else { continue };
             if statement.arguments.len() < row.words {
                 let message = missing_parameter(&statement.keyword.text);
-                let finding = Diagnostic::error(Code::MissingParameter, Class::MissingParameter, statement.keyword.span, message);
-                self.push(finding.help(format!("{} {}", row.keyword, row.arguments)));
+                let finding =
+                    Diagnostic::error(Code::MissingParameter, Class::MissingParameter, statement.keyword.span, message);
+                let finding = finding.help(format!("{} {}", row.keyword, row.arguments));
+                let block = row.kind == Kind::Block;
+                self.push(if block { finding.label("the whole block is passed over") } else { finding });
                 continue;
             }
             self.extra_words(statement, row);
             if row.support != Support::Acted && !switched_off(statement, row) {
                 self.unsupported(row, &statement.keyword.text, statement.keyword.span);
             }
-            if let Some(Handler(_, read)) = tables.iter().flat_map(|table| table.iter()).find(|handler| handler.0 == row.keyword) {
+            if let Some(Handler(_, read)) =
+                tables.iter().flat_map(|table| table.iter()).find(|handler| handler.0 == row.keyword)
+            {
                 read(target, self, statement);
             }
         }

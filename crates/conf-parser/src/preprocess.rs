@@ -16,11 +16,16 @@ use crate::source::{FileId, Sources, Span};
 use crate::tree::{Builder, Statement};
 use crate::{Limits, Options};
 use definition::{Definitions, Reference, Value};
-pub(crate) use include::missing_parameter;
 use include::Checks;
+pub(crate) use include::missing_parameter;
 
 /// Reads `main` and what it includes into a tree.
-pub(crate) fn read(loader: &dyn Loader, main: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> (Sources, Vec<Statement>) {
+pub(crate) fn read(
+    loader: &dyn Loader,
+    main: &Path,
+    options: &Options,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Sources, Vec<Statement>) {
     let mut reader = Reader {
         loader,
         options,
@@ -102,15 +107,17 @@ impl Reader<'_> {
         let Some(file) = self.sources.file(id) else { return };
         if file.bytes().starts_with(BYTE_ORDER_MARK) {
             let message = "the file starts with a UTF-8 byte order mark, which is passed over";
-            self.diagnostics.push(Diagnostic::note(Code::ByteOrderMark, Span::new(id, 0, BYTE_ORDER_MARK.len()), message).help(
-                "keepalived itself reads it as part of the first word: save the file without it",
-            ));
+            self.diagnostics.push(
+                Diagnostic::note(Code::ByteOrderMark, Span::new(id, 0, BYTE_ORDER_MARK.len()), message)
+                    .help("keepalived itself reads it as part of the first word: save the file without it"),
+            );
         }
         if let Err(error) = std::str::from_utf8(file.bytes()) {
             let at = error.valid_up_to();
             let byte = file.bytes().get(at).copied().unwrap_or_default();
             let message = format!("the file is not UTF-8: byte 0x{byte:02x}");
-            self.diagnostics.push(Diagnostic::note(Code::NotUtf8, Span::new(id, at, at + 1), message).label("the first such byte"));
+            self.diagnostics
+                .push(Diagnostic::note(Code::NotUtf8, Span::new(id, at, at + 1), message).label("the first such byte"));
         }
     }
 
@@ -122,7 +129,12 @@ impl Reader<'_> {
                 return;
             }
             if line.text().contains(&0) {
-                let finding = Diagnostic::error(Code::NulByte, Class::General, line.whole(), "the line holds a NUL byte - ignoring");
+                let finding = Diagnostic::error(
+                    Code::NulByte,
+                    Class::General,
+                    line.whole(),
+                    "the line holds a NUL byte - ignoring",
+                );
                 self.diagnostics.push(finding);
                 continue;
             }
@@ -239,8 +251,16 @@ impl Reader<'_> {
                 }
                 (range, Reference::Text(value)) => {
                     if rounds > MAX_ROUNDS || line.text().len() + value.len() > self.limits().line_bytes {
-                        let message = format!("the expansion is longer than {} bytes or never ends - not made", self.limits().line_bytes);
-                        self.diagnostics.push(Diagnostic::error(Code::LimitReached, Class::General, line.span(range.clone()), message));
+                        let message = format!(
+                            "the expansion is longer than {} bytes or never ends - not made",
+                            self.limits().line_bytes
+                        );
+                        self.diagnostics.push(Diagnostic::error(
+                            Code::LimitReached,
+                            Class::General,
+                            line.span(range.clone()),
+                            message,
+                        ));
                         return None;
                     }
                     self.spent.expanded += line.text().len() + value.len();
@@ -304,13 +324,16 @@ impl Reader<'_> {
                     }
                 }
             }
-            Err(message) => self.diagnostics.push(Diagnostic::error(Code::BadDefinition, Class::General, head.whole(), message)),
+            Err(message) => {
+                self.diagnostics.push(Diagnostic::error(Code::BadDefinition, Class::General, head.whole(), message))
+            }
         }
     }
 
     /// A line with nothing left to resolve.
     fn finished(&mut self, line: Line) {
-        let start: Vec<_> = line.text().iter().copied().take_while(u8::is_ascii_lowercase).take("includea".len() + 1).collect();
+        let start: Vec<_> =
+            line.text().iter().copied().take_while(u8::is_ascii_lowercase).take("includea".len() + 1).collect();
         if start.starts_with(b"include") {
             let words = words(&line, 0..line.text().len());
             if let Some((keyword, arguments)) = words.split_first() {
@@ -332,7 +355,13 @@ impl Reader<'_> {
             return;
         }
         self.stopped = true;
-        let finding = Diagnostic::new(Severity::Error, Code::LimitReached, Class::Fatal, span, format!("{what}: the reading stops here"));
+        let finding = Diagnostic::new(
+            Severity::Error,
+            Code::LimitReached,
+            Class::Fatal,
+            span,
+            format!("{what}: the reading stops here"),
+        );
         self.diagnostics.push(finding.refusing());
     }
 }

@@ -45,7 +45,9 @@ pub fn excerpt(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> Stri
         (Some(help), Some((view, text))) => {
             report.push(group);
             let patch = Patch::new(view.place.clone(), text);
-            report.push(Group::with_title(Level::HELP.secondary_title(help.as_str())).element(view.source().patch(patch)));
+            report.push(
+                Group::with_title(Level::HELP.secondary_title(help.as_str())).element(view.source().patch(patch)),
+            );
         }
         (Some(help), None) => report.push(group.element(Level::HELP.message(help.as_str()))),
         (None, _) => report.push(group),
@@ -89,7 +91,9 @@ pub fn line(diagnostic: &Diagnostic, sources: &Sources) -> String {
 pub fn log_line(diagnostic: &Diagnostic, sources: &Sources) -> String {
     match diagnostic.span.and_then(|span| sources.location(span)) {
         None => diagnostic.message.clone(),
-        Some(place) if sources.files().len() > 1 => format!("({}: Line {}) {}", place.path.display(), place.line, diagnostic.message),
+        Some(place) if sources.files().len() > 1 => {
+            format!("({}: Line {}) {}", place.path.display(), place.line, diagnostic.message)
+        }
         Some(place) => format!("(Line {}) {}", place.line, diagnostic.message),
     }
 }
@@ -168,7 +172,10 @@ mod tests {
     #[test]
     fn one_line_names_the_place() {
         let (found, sources) = findings("global_defs {\n  vrrp_garp_intervall 1\n}\n");
-        assert_eq!(line(&found[0], &sources), "k.conf:2:3: error: Unknown keyword 'vrrp_garp_intervall' - did you mean 'vrrp_garp_interval'? [K0101]");
+        assert_eq!(
+            line(&found[0], &sources),
+            "k.conf:2:3: error: Unknown keyword 'vrrp_garp_intervall' - did you mean 'vrrp_garp_interval'? [K0101]"
+        );
         assert_eq!(log_line(&found[0], &sources), "(Line 2) Unknown keyword 'vrrp_garp_intervall'");
     }
 

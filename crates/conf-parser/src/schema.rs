@@ -105,8 +105,13 @@ impl Schema {
     fn read() -> Self {
         let rows: Vec<Row> = TABLE.lines().filter(|line| !line.starts_with("# block")).map(read_row).collect();
         let index = rows.iter().enumerate().map(|(at, row)| ((row.block, row.keyword), at)).collect();
-        let has_keywords = |path: &str| rows.iter().any(|row| row.block == path && matches!(row.kind, Kind::Block | Kind::Keyword));
-        let blocks = rows.iter().filter(|row| row.kind == Kind::Block).map(|row| (row.path(), !has_keywords(&row.path()))).collect();
+        let has_keywords =
+            |path: &str| rows.iter().any(|row| row.block == path && matches!(row.kind, Kind::Block | Kind::Keyword));
+        let blocks = rows
+            .iter()
+            .filter(|row| row.kind == Kind::Block)
+            .map(|row| (row.path(), !has_keywords(&row.path())))
+            .collect();
         Self { rows, index, blocks }
     }
 
@@ -214,7 +219,11 @@ mod tests {
 
     #[test]
     fn every_block_path_leads_to_a_block() {
-        for row in schema().rows().iter().filter(|row| !row.block.is_empty() && row.kind != Kind::Option && row.kind != Kind::Syntax) {
+        for row in schema()
+            .rows()
+            .iter()
+            .filter(|row| !row.block.is_empty() && row.kind != Kind::Option && row.kind != Kind::Syntax)
+        {
             assert!(schema().blocks.contains_key(row.block), "{}", row.block);
         }
     }

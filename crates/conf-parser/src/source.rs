@@ -110,7 +110,13 @@ pub struct SourceFile {
 impl SourceFile {
     fn new(path: PathBuf, bytes: Vec<u8>) -> Self {
         let line_starts = std::iter::once(0)
-            .chain(bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX)))
+            .chain(
+                bytes
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, byte)| **byte == b'\n')
+                    .map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX)),
+            )
             .collect();
         let (text, raw) = match String::from_utf8(bytes) {
             Ok(text) => (text, None),

@@ -15,7 +15,7 @@ pub(crate) struct Statement {
     /// The keyword's row; none in a list.
     pub(crate) row: Option<&'static Row>,
     /// The braced body, where the keyword opens one.
-    pub(crate) body: Vec<Statement>,
+    pub(crate) body: Vec<Self>,
 }
 
 impl Statement {
@@ -51,6 +51,9 @@ pub(crate) struct Builder {
 
 const MAX_SUGGESTIONS: usize = 200;
 
+/// Most blocks that are named as the place of a word.
+const MAX_HOMES: usize = 3;
+
 #[derive(Debug)]
 struct Skip {
     depth: usize,
@@ -62,8 +65,14 @@ impl Builder {
     pub(crate) fn line(&mut self, line: &Line, diagnostics: &mut Vec<Diagnostic>) {
         if line.has_open_quote() {
             let text: String = String::from_utf8_lossy(line.text()).trim().chars().take(1024).collect();
-            let finding = Diagnostic::error(Code::UnmatchedQuote, Class::UnmatchedQuote, line.whole(), format!("Unterminated quote '{text}'"));
-            diagnostics.push(finding.label("Unmatched quote").help("a quoted text ends on the line on which it starts"));
+            let finding = Diagnostic::error(
+                Code::UnmatchedQuote,
+                Class::UnmatchedQuote,
+                line.whole(),
+                format!("Unterminated quote '{text}'"),
+            );
+            diagnostics
+                .push(finding.label("Unmatched quote").help("a quoted text ends on the line on which it starts"));
         }
         for part in parts(line) {
             match (part, &mut self.skipping) {
@@ -86,10 +95,15 @@ impl Builder {
     pub(crate) fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) -> Vec<Statement> {
         self.settle_missing_brace(diagnostics);
         let unclosed = self.open.len() + self.skipping.as_ref().map_or(0, |skip| skip.depth);
-        let innermost = self.skipping.as_ref().map(|skip| skip.keyword).or_else(|| self.open.last().map(|open| open.statement.keyword.span));
+        let innermost = self
+            .skipping
+            .as_ref()
+            .map(|skip| skip.keyword)
+            .or_else(|| self.open.last().map(|open| open.statement.keyword.span));
         if let Some(span) = innermost {
             let message = format!("There are {unclosed} missing '}}'s or extra '{{'s");
-            let mut finding = Diagnostic::error(Code::MissingClosingBrace, Class::MissingClosingBrace, span, message).label("this block is never closed");
+            let mut finding = Diagnostic::error(Code::MissingClosingBrace, Class::MissingClosingBrace, span, message)
+                .label("this block is never closed");
             for open in self.open.iter().rev().filter(|open| open.statement.keyword.span != span) {
                 finding = finding.related(open.statement.keyword.span, "nor is this one");
             }
@@ -175,7 +189,8 @@ impl Builder {
         };
         open.braced = true;
         let message = "Missing '{' at beginning of configuration block";
-        let finding = Diagnostic::error(Code::MissingOpeningBrace, Class::MissingOpeningBrace, open.statement.span(), message);
+        let finding =
+            Diagnostic::error(Code::MissingOpeningBrace, Class::MissingOpeningBrace, open.statement.span(), message);
         diagnostics.push(finding.help("write '{' at the end of this line"));
     }
 
@@ -204,15 +219,18 @@ fn unknown_keyword(word: &Word) -> Diagnostic {
 fn suggest(finding: Diagnostic, block: &str, word: &Word) -> Diagnostic {
     if word.text.contains('\u{a0}') || word.text.contains('\u{fffd}') && word.bytes().contains(&0xa0) {
         let finding = Diagnostic { code: Code::NoBreakSpace, ..finding };
-        return finding.help("the word holds no-break spaces, as copied from a web page: replace them by ordinary spaces");
+        return finding
+            .help("the word holds no-break spaces, as copied from a web page: replace them by ordinary spaces");
     }
-    if let Some(near) = schema().alias(block, &word.text).or_else(|| schema().nearest(block, &word.text)) {
-        return finding.help(format!("did you mean '{near}'?")).replacement(near);
+    let home = |row: &Row| if row.block.is_empty() { "the top level" } else { row.block };
+    let homes: Vec<_> = schema().homes(&word.text).map(home).take(MAX_HOMES).collect();
+    let near = schema().alias(block, &word.text);
+    if near.is_none() && !homes.is_empty() {
+        return finding.help(format!("this word belongs into {}", homes.join(" or ")));
     }
-    let homes: Vec<_> = schema().homes(&word.text).map(|row| if row.block.is_empty() { "the top level" } else { row.block }).collect();
-    match homes.as_slice() {
-        [] => finding,
-        homes => finding.help(format!("this word belongs into {}", homes.join(" or "))),
+    match near.or_else(|| schema().nearest(block, &word.text)) {
+        Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
+        None => finding,
     }
 }
 
@@ -227,17 +245,26 @@ mod tests {
         let mut at = 0;
         for line in text.split_inclusive('\n') {
             let trimmed = line.trim_end();
-            builder.line(&Line::new(trimmed.as_bytes(), Span::new(FileId(0), at, at + trimmed.len())), &mut diagnostics);
+            builder
+                .line(&Line::new(trimmed.as_bytes(), Span::new(FileId(0), at, at + trimmed.len())), &mut diagnostics);
             at += line.len();
         }
         let root = builder.finish(&mut diagnostics);
-        (root.iter().map(show).collect::<Vec<_>>().join(" "), diagnostics.into_iter().map(|finding| finding.message).collect())
+        (
+            root.iter().map(show).collect::<Vec<_>>().join(" "),
+            diagnostics.into_iter().map(|finding| finding.message).collect(),
+        )
     }
 
     fn show(statement: &Statement) -> String {
-        let words: Vec<_> = std::iter::once(&statement.keyword).chain(&statement.arguments).map(|word| word.text.as_str()).collect();
+        let words: Vec<_> =
+            std::iter::once(&statement.keyword).chain(&statement.arguments).map(|word| word.text.as_str()).collect();
         let body: Vec<_> = statement.body.iter().map(show).collect();
-        if body.is_empty() { format!("({})", words.join(" ")) } else { format!("({} {})", words.join(" "), body.join(" ")) }
+        if body.is_empty() {
+            format!("({})", words.join(" "))
+        } else {
+            format!("({} {})", words.join(" "), body.join(" "))
+        }
     }
 
     const WHOLE: &str = "(vrrp_instance A (priority 5) (virtual_ipaddress (1.2.3.4 dev x)))";
@@ -255,7 +282,9 @@ mod tests {
 
     #[test]
     fn a_block_of_an_unknown_keyword_is_one_finding() {
-        let (tree, findings) = build("vrrp_instance A {\n foo {\n a\n b { c }\n }\n priority 5\n virtual_ipaddress { 1.2.3.4 dev x }\n}\nbar\n{\n x\n}\n");
+        let (tree, findings) = build(
+            "vrrp_instance A {\n foo {\n a\n b { c }\n }\n priority 5\n virtual_ipaddress { 1.2.3.4 dev x }\n}\nbar\n{\n x\n}\n",
+        );
         assert_eq!(tree, WHOLE);
         assert_eq!(findings, ["Unknown keyword 'foo'", "Unknown keyword 'bar'"]);
     }
@@ -271,7 +300,10 @@ mod tests {
     fn brace_mistakes() {
         assert_eq!(build("}\n").1, ["Extra '}' found"]);
         assert_eq!(build("{\n").1, ["Unexpected '{' - ignoring"]);
-        assert_eq!(build("vrrp_instance A { {\n priority 5\n}\n"), ("(vrrp_instance A (priority 5))".to_owned(), vec!["Unexpected '{' - ignoring".to_owned()]));
+        assert_eq!(
+            build("vrrp_instance A { {\n priority 5\n}\n"),
+            ("(vrrp_instance A (priority 5))".to_owned(), vec!["Unexpected '{' - ignoring".to_owned()])
+        );
         assert_eq!(build("vrrp_instance A {\n virtual_ipaddress {\n").1, ["There are 2 missing '}'s or extra '{'s"]);
         assert_eq!(build("foo { {\n").1, ["Unknown keyword 'foo'", "There are 2 missing '}'s or extra '{'s"]);
     }

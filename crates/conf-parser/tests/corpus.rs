@@ -1,6 +1,7 @@
 //! Real configuration files: read to their end, in time, and without calling a known word unknown.
 //!
 //! The files are looked for in `$KEEPALIVED_CORPUS`, else in `shared/corpus` beside the workspace.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -58,7 +59,10 @@ fn name(file: &Path) -> String {
 /// The words that are called unknown, with their lines.
 fn unknown(parsed: &Parsed) -> BTreeSet<(usize, String)> {
     let word = |message: &str| Some(message.strip_prefix("Unknown keyword '")?.strip_suffix('\'')?.to_owned());
-    let found = parsed.diagnostics.iter().filter_map(|finding| Some((parsed.sources.location(finding.span?)?.line, word(&finding.message)?)));
+    let found = parsed
+        .diagnostics
+        .iter()
+        .filter_map(|finding| Some((parsed.sources.location(finding.span?)?.line, word(&finding.message)?)));
     found.collect()
 }
 
@@ -93,8 +97,11 @@ fn unknown_words_are_those_of_keepalived() {
     }
     // keepalived read these only in part: it ended at a missing parameter, or at a network namespace that does not exist,
     // or passed over an instance without a name.
-    let in_part = |row: &Vec<String>| row[1] == "2" || row[0] == "198.conf" || row[3].split(',').any(|feature| feature == "netns");
-    let cut_short: BTreeSet<_> = table(&corpus.join("labels.tsv")).into_iter().filter(in_part).map(|row| row[0].clone()).collect();
+    let in_part = |row: &Vec<String>| {
+        row[1] == "2" || row[0] == "198.conf" || row[3].split(',').any(|feature| feature == "netns")
+    };
+    let cut_short: BTreeSet<_> =
+        table(&corpus.join("labels.tsv")).into_iter().filter(in_part).map(|row| row[0].clone()).collect();
     let (mut compared, mut equal) = (0, 0);
     for file in files(&corpus.join("open")) {
         let name = name(&file);
@@ -103,7 +110,9 @@ fn unknown_words_are_those_of_keepalived() {
         }
         let ours = unknown(&read_in_time(&file));
         let theirs = theirs.remove(&name).unwrap_or_default();
-        let ascii = |set: &BTreeSet<(usize, String)>| -> BTreeSet<_> { set.iter().filter(|(_, word)| word.is_ascii() && !word.contains("\\x")).cloned().collect() };
+        let ascii = |set: &BTreeSet<(usize, String)>| -> BTreeSet<_> {
+            set.iter().filter(|(_, word)| word.is_ascii() && !word.contains("\\x")).cloned().collect()
+        };
         let only_ours: Vec<_> = ascii(&ours).difference(&theirs).cloned().collect();
         assert_eq!(only_ours, [], "{name}: unknown here, known to keepalived");
         compared += 1;
@@ -123,11 +132,18 @@ fn mistakes_are_found_on_their_line() {
     let Some(corpus) = corpus() else { return };
     // Where the mistake shows elsewhere (a brace missing at the end shows at its block, too many addresses at the first one
     // too many), is none here (a long line), on the host, or not at all.
-    let elsewhere = ["003.conf", "033.conf", "057.conf", "032.conf", "035.conf", "042.conf", "043.conf", "051.conf", "015.conf", "026.conf", "044.conf", "045.conf", "046.conf", "047.conf"];
+    let elsewhere = [
+        "003.conf", "033.conf", "057.conf", "032.conf", "035.conf", "042.conf", "043.conf", "051.conf", "015.conf",
+        "026.conf", "044.conf", "045.conf", "046.conf", "047.conf",
+    ];
     for row in table(&corpus.join("bad/labels.tsv")) {
         let (file, line, verdict) = (&row[0], row[1].parse::<usize>().unwrap(), row[5].as_str());
         let parsed = read_in_time(&corpus.join("bad").join(file));
-        let lines: Vec<_> = parsed.diagnostics.iter().filter_map(|finding| Some(parsed.sources.location(finding.span?)?.line)).collect();
+        let lines: Vec<_> = parsed
+            .diagnostics
+            .iter()
+            .filter_map(|finding| Some(parsed.sources.location(finding.span?)?.line))
+            .collect();
         match verdict {
             "legal" => assert_eq!(parsed.diagnostics, [], "{file}"),
             "reported" | "crash" if !elsewhere.contains(&file.as_str()) => {

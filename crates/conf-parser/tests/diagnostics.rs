@@ -1,4 +1,5 @@
 //! Every small file with a mistake in `tests/diagnostics`, with what is said about it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,11 @@ fn directory() -> PathBuf {
 }
 
 fn report(file: &str) -> String {
-    let parsed = parse(&Directory(directory()), Path::new(file), &Options { config_id: "node1".to_owned(), ..Options::default() });
+    let parsed = parse(
+        &Directory(directory()),
+        Path::new(file),
+        &Options { config_id: "node1".to_owned(), ..Options::default() },
+    );
     let mut text = String::new();
     for finding in &parsed.diagnostics {
         text.push_str(&render::excerpt(finding, &parsed.sources, Color::None));
@@ -41,7 +46,10 @@ fn report(file: &str) -> String {
 
 #[test]
 fn every_mistake_is_explained() {
-    let mut files: Vec<_> = std::fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     files.retain(|file| file.ends_with(".conf"));
     files.sort();
     assert!(files.len() >= 25, "{files:?}");

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 fn read(text: &[u8]) {
     let limits = Limits { lines: 2000, expanded_bytes: 1 << 20, ..Limits::default() };
     let loader = MemoryLoader::new([("k.conf", text), ("a.conf", b"include k.conf\nglobal_defs {\n".as_slice())]);
-    let parsed = parse(&loader, Path::new("k.conf"), &Options { config_id: "n".to_owned(), limits, ..Options::default() });
+    let parsed =
+        parse(&loader, Path::new("k.conf"), &Options { config_id: "n".to_owned(), limits, ..Options::default() });
     for finding in parsed.diagnostics.iter().take(50) {
         assert!(!render::excerpt(finding, &parsed.sources, Color::None).is_empty());
         assert!(!render::line(finding, &parsed.sources).is_empty());
@@ -24,10 +25,54 @@ fn read(text: &[u8]) {
 fn token() -> impl Strategy<Value = String> {
     let words: Vec<String> = schema().rows().iter().map(|row| row.keyword.to_owned()).collect();
     let odd = [
-        "{", "}", "\n", "\n", "\n", "\"", "'", "\\", "#", "!", "$A=", "$A=x\\\n", "${A}", "$A", "${_RANDOM 1 2}", "${_PWD}", "@n ", "@^n ", "~SEQ(A, 3) ",
-        "~SEQ(A,B,", "~LST({A,B},{1,2}) ", "include a.conf\n", "include *.conf\n", "include_check ", "192.0.2.1/24", "2001:db8::1", "51", "-1", "0", "70000",
-        "0.5", "4294967296", "on", "off", "TCP", "\u{a0}", "é", "\0", "\r\n", "255.255.0.0", "+", "-", "200-300", "eth0", "vrrp_instance V {\n", "virtual_server 192.0.2.1 80 {\n",
-        "real_server 192.0.2.2 80 {\n", "virtual_ipaddress {\n",
+        "{",
+        "}",
+        "\n",
+        "\n",
+        "\n",
+        "\"",
+        "'",
+        "\\",
+        "#",
+        "!",
+        "$A=",
+        "$A=x\\\n",
+        "${A}",
+        "$A",
+        "${_RANDOM 1 2}",
+        "${_PWD}",
+        "@n ",
+        "@^n ",
+        "~SEQ(A, 3) ",
+        "~SEQ(A,B,",
+        "~LST({A,B},{1,2}) ",
+        "include a.conf\n",
+        "include *.conf\n",
+        "include_check ",
+        "192.0.2.1/24",
+        "2001:db8::1",
+        "51",
+        "-1",
+        "0",
+        "70000",
+        "0.5",
+        "4294967296",
+        "on",
+        "off",
+        "TCP",
+        "\u{a0}",
+        "é",
+        "\0",
+        "\r\n",
+        "255.255.0.0",
+        "+",
+        "-",
+        "200-300",
+        "eth0",
+        "vrrp_instance V {\n",
+        "virtual_server 192.0.2.1 80 {\n",
+        "real_server 192.0.2.2 80 {\n",
+        "virtual_ipaddress {\n",
     ];
     prop_oneof![
         2 => proptest::sample::select(words),

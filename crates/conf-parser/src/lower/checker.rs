@@ -52,10 +52,12 @@ pub(super) trait Timed: Sized + 'static {
         block.timing().delay_loop = value.or(block.timing().delay_loop);
     });
     const WARMUP_HANDLER: Handler<Self> = Handler("warmup", |block, context, statement| {
-        block.timing().warmup = context.time(statement, "warmup", Duration::ZERO..=Duration::MAX).or(block.timing().warmup);
+        block.timing().warmup =
+            context.time(statement, "warmup", Duration::ZERO..=Duration::MAX).or(block.timing().warmup);
     });
     const RETRY_HANDLER: Handler<Self> = Handler("retry", |block, context, statement| {
-        block.timing().retry = context.number(statement, "retry", Self::LEAST_RETRY..=u32::MAX).or(block.timing().retry);
+        block.timing().retry =
+            context.number(statement, "retry", Self::LEAST_RETRY..=u32::MAX).or(block.timing().retry);
     });
     const DELAY_BEFORE_RETRY_HANDLER: Handler<Self> = Handler("delay_before_retry", |block, context, statement| {
         let value = context.time(statement, "delay_before_retry", Duration::ZERO..=Duration::MAX);
@@ -126,10 +128,17 @@ impl Draft {
         Checker {
             kind: match self.keyword.as_str() {
                 "TCP_CHECK" => CheckerKind::Tcp,
-                "HTTP_GET" => CheckerKind::Http(HttpGet { version: self.http_version, virtualhost: self.virtualhost, urls: self.urls }),
+                "HTTP_GET" => CheckerKind::Http(HttpGet {
+                    version: self.http_version,
+                    virtualhost: self.virtualhost,
+                    urls: self.urls,
+                }),
                 _ => CheckerKind::Unsupported { keyword: self.keyword },
             },
-            target: CheckTarget { connect_timeout: timing.connect_timeout.unwrap_or(Duration::from_secs(5)), ..self.target },
+            target: CheckTarget {
+                connect_timeout: timing.connect_timeout.unwrap_or(Duration::from_secs(5)),
+                ..self.target
+            },
             timing: CheckTiming {
                 delay_loop,
                 warmup: timing.warmup.unwrap_or(delay_loop),
@@ -151,11 +160,16 @@ pub(super) const CONNECTION: &[Handler<Draft>] = &[
     Handler("connect_ip", |draft, context, statement| {
         draft.target.address = context.address(statement).map(|address| address.value).or(draft.target.address);
     }),
-    Handler("connect_port", |draft, context, statement| draft.target.port = port(context, statement).or(draft.target.port)),
-    Handler("bindto", |draft, context, statement| {
-        draft.target.bind_address = context.address(statement).map(|address| address.value).or(draft.target.bind_address);
+    Handler("connect_port", |draft, context, statement| {
+        draft.target.port = port(context, statement).or(draft.target.port)
     }),
-    Handler("bind_port", |draft, context, statement| draft.target.bind_port = port(context, statement).or(draft.target.bind_port)),
+    Handler("bindto", |draft, context, statement| {
+        draft.target.bind_address =
+            context.address(statement).map(|address| address.value).or(draft.target.bind_address);
+    }),
+    Handler("bind_port", |draft, context, statement| {
+        draft.target.bind_port = port(context, statement).or(draft.target.bind_port)
+    }),
     Handler("bind_if", |draft, context, statement| {
         draft.target.bind_interface = statement.arguments.first().and_then(|word| context.interface(word));
     }),
@@ -173,13 +187,21 @@ pub(super) const CONNECTION: &[Handler<Draft>] = &[
     <Draft as Timed>::CONNECT_TIMEOUT_HANDLER,
 ];
 
-pub(super) const HTTP_VERSIONS: &[(&str, HttpVersion)] =
-    &[("1.0", HttpVersion::Http10), ("1.0C", HttpVersion::Http10Close), ("1.0c", HttpVersion::Http10Close), ("1.1", HttpVersion::Http11)];
+pub(super) const HTTP_VERSIONS: &[(&str, HttpVersion)] = &[
+    ("1.0", HttpVersion::Http10),
+    ("1.0C", HttpVersion::Http10Close),
+    ("1.0c", HttpVersion::Http10Close),
+    ("1.1", HttpVersion::Http11),
+];
 
 pub(super) const HTTP: &[Handler<Draft>] = &[
     Handler("nb_get_retry", |draft, context, statement| {
-        let finding =
-            Diagnostic::warning(Code::Deprecated, Class::Deprecated, statement.keyword.span, "nb_get_retry is deprecated - please use 'retry'");
+        let finding = Diagnostic::warning(
+            Code::Deprecated,
+            Class::Deprecated,
+            statement.keyword.span,
+            "nb_get_retry is deprecated - please use 'retry'",
+        );
         context.push(finding.replacement("retry"));
         draft.timing.retry = context.number(statement, "nb_get_retry", 0..=u32::MAX).or(draft.timing.retry);
     }),
@@ -188,7 +210,12 @@ pub(super) const HTTP: &[Handler<Draft>] = &[
         match HTTP_VERSIONS.iter().find(|(name, _)| *name == word.text) {
             Some((_, version)) => draft.http_version = *version,
             None => {
-                let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, format!("Invalid http_protocol version '{}' - ignoring", word.text));
+                let finding = Diagnostic::error(
+                    Code::BadWord,
+                    Class::General,
+                    word.span,
+                    format!("Invalid http_protocol version '{}' - ignoring", word.text),
+                );
                 context.push(finding.help("one of 1.0, 1.0C, 1.1"));
             }
         }
@@ -223,7 +250,9 @@ pub(super) const URL: &[Handler<UrlWords>] = &[
         for word in &statement.arguments {
             match status_codes(&word.text) {
                 Ok(range) => url.status_codes.push(range),
-                Err(wrong) => context.bad_number(word, wrong, format!("Invalid HTTP status code '{}' - ignoring", word.text)),
+                Err(wrong) => {
+                    context.bad_number(word, wrong, format!("Invalid HTTP status code '{}' - ignoring", word.text))
+                }
             }
         }
     }),
@@ -231,7 +260,12 @@ pub(super) const URL: &[Handler<UrlWords>] = &[
         let Some(word) = statement.arguments.first() else { return };
         url.digest = digest(&word.text);
         if url.digest.is_none() {
-            let finding = Diagnostic::error(Code::BadChecker, Class::General, word.span, format!("digest '{}' is not an MD5 sum - ignoring", word.text));
+            let finding = Diagnostic::error(
+                Code::BadChecker,
+                Class::General,
+                word.span,
+                format!("digest '{}' is not an MD5 sum - ignoring", word.text),
+            );
             context.push(finding.help("write 32 hexadecimal digits, as genhash prints them"));
         }
     }),
@@ -250,7 +284,8 @@ fn digest(text: &str) -> Option<[u8; 16]> {
         return None;
     }
     for (byte, digits) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        let digits =
+            std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
         *byte = u8::from_str_radix(digits, 16).ok()?;
     }
     Some(digest)

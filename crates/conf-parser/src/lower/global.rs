@@ -59,7 +59,11 @@ impl Globals {
     pub(super) fn resolve(&mut self) {
         let words = &self.garp_words;
         let default = Garp::default();
-        let base = Garp { lower_prio_delay: words.delay.unwrap_or(default.delay), lower_prio_repeat: words.repeat.unwrap_or(default.repeat), ..default };
+        let base = Garp {
+            lower_prio_delay: words.delay.unwrap_or(default.delay),
+            lower_prio_repeat: words.repeat.unwrap_or(default.repeat),
+            ..default
+        };
         self.garp = words.or(&base);
     }
 
@@ -88,7 +92,10 @@ fn interval(context: &mut Context<'_>, statement: &Statement) -> Option<Duration
     // "0" is what tutorials write: keepalived complains and keeps its default, which is the same.
     if seconds(&word.text, 6, &(Duration::ZERO..=Duration::ZERO)).is_ok() {
         let message = format!("{} '{}' is invalid", statement.keyword.text, word.text);
-        context.push(Diagnostic::warning(Code::BadNumber, Class::General, word.span, message).help("0 is the default: leave the line out"));
+        context.push(
+            Diagnostic::warning(Code::BadNumber, Class::General, word.span, message)
+                .help("0 is the default: leave the line out"),
+        );
         return None;
     }
     context.time_with(statement, 6, range, |text| format!("{} '{text}' is invalid", statement.keyword.text))
@@ -99,7 +106,8 @@ fn group(context: &mut Context<'_>, statement: &Statement) -> Option<IpAddr> {
     let v4 = statement.keyword.text.ends_with('4');
     let group = word.text.parse::<IpAddr>().ok().filter(|group| group.is_multicast() && group.is_ipv4() == v4);
     if group.is_none() {
-        let message = format!("Configuration error: Cannot parse {} {}, keeping the default", statement.keyword.text, word.text);
+        let message =
+            format!("Configuration error: Cannot parse {} {}, keeping the default", statement.keyword.text, word.text);
         context.error(Code::BadAddress, word.span, message);
     }
     group
@@ -114,13 +122,17 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
         let words = statement.body.iter().flat_map(|line| std::iter::once(&line.keyword).chain(&line.arguments));
         globals.defs.notification_email.extend(words.map(|word| word.text.clone()));
     }),
-    Handler("notification_email_from", |globals, context, statement| globals.defs.notification_email_from = context.text(statement)),
+    Handler("notification_email_from", |globals, context, statement| {
+        globals.defs.notification_email_from = context.text(statement)
+    }),
     Handler("smtp_server", |globals, context, statement| {
         globals.defs.smtp.server = context.text(statement);
         if let Some(word) = statement.arguments.get(1) {
             match integer(&word.text, &(1..=u16::MAX)) {
                 Ok(port) => globals.defs.smtp.port = port,
-                Err(wrong) => context.bad_number(word, wrong, format!("Invalid smtp server port '{}', using 25", word.text)),
+                Err(wrong) => {
+                    context.bad_number(word, wrong, format!("Invalid smtp server port '{}', using 25", word.text))
+                }
             }
         }
     }),
@@ -132,7 +144,9 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
     }),
     Handler("smtp_alert", |globals, context, statement| globals.defs.smtp.alert = context.switch(statement)),
     Handler("smtp_alert_vrrp", |globals, context, statement| globals.defs.smtp.alert_vrrp = context.switch(statement)),
-    Handler("smtp_alert_checker", |globals, context, statement| globals.defs.smtp.alert_checker = context.switch(statement)),
+    Handler("smtp_alert_checker", |globals, context, statement| {
+        globals.defs.smtp.alert_checker = context.switch(statement)
+    }),
     Handler("no_email_faults", |globals, _, _| globals.defs.smtp.no_email_faults = true),
     Handler("max_auto_priority", |globals, context, statement| {
         globals.defs.max_auto_priority = match statement.arguments.is_empty() {
@@ -140,7 +154,9 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
             false => context.number(statement, "max_auto_priority", -1..=99i8).filter(|priority| *priority != 0),
         };
     }),
-    Handler("script_user", |globals, context, statement| globals.defs.script_user = context.script_user(&statement.arguments)),
+    Handler("script_user", |globals, context, statement| {
+        globals.defs.script_user = context.script_user(&statement.arguments)
+    }),
     Handler("enable_script_security", |globals, _, _| globals.defs.enable_script_security = true),
     Handler("checker_log_all_failures", |globals, context, statement| {
         globals.log_all_failures = context.switch(statement).unwrap_or(globals.log_all_failures);
@@ -177,7 +193,8 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
         globals.garp_words.refresh_repeat = repeats(context, statement).or(globals.garp_words.refresh_repeat);
     }),
     Handler("vrrp_garp_lower_prio_delay", |globals, context, statement| {
-        globals.garp_words.lower_prio_delay = context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(globals.garp_words.lower_prio_delay);
+        globals.garp_words.lower_prio_delay =
+            context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(globals.garp_words.lower_prio_delay);
     }),
     Handler("vrrp_garp_lower_prio_repeat", |globals, context, statement| {
         let repeat = context.number(statement, "vrrp_garp_lower_prio_repeat", 0..=i32::MAX.unsigned_abs());
@@ -198,7 +215,8 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
         globals.higher_prio_send_advert = context.switch(statement).unwrap_or(globals.higher_prio_send_advert);
     }),
     Handler("vrrp_down_timer_adverts", |globals, context, statement| {
-        globals.down_timer_adverts = context.number(statement, "vrrp_down_timer_adverts", 1..=100).or(globals.down_timer_adverts);
+        globals.down_timer_adverts =
+            context.number(statement, "vrrp_down_timer_adverts", 1..=100).or(globals.down_timer_adverts);
     }),
 ];
 
@@ -215,4 +233,3 @@ pub(super) fn version(context: &mut Context<'_>, statement: &Statement, owner: &
         }
     }
 }
-

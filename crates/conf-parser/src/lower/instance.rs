@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::global::{GarpWords, Globals, MAX_TIMER_SECONDS, repeats, version};
 use super::value::Numbers;
 use super::{Context, Handler};
-use crate::config::{AuthPass, Authentication, Family, InitialState, Notify, Priority, VirtualAddress, VrrpInstance, VrrpVersion, Vrid};
+use crate::config::{
+    AuthPass, Authentication, Family, InitialState, Notify, Priority, VirtualAddress, Vrid, VrrpInstance, VrrpVersion,
+};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::schema::nearest;
 use crate::source::{Span, Spanned};
@@ -61,7 +63,8 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement, earlier: &[
     let name = statement.arguments.first()?;
     if let Some(first) = earlier.iter().find(|draft| draft.name.value == name.text) {
         let message = format!("vrrp instance {} already defined", name.text);
-        let finding = Diagnostic::error(Code::DuplicateInstance, Class::General, name.span, message).label("this block is ignored");
+        let finding = Diagnostic::error(Code::DuplicateInstance, Class::General, name.span, message)
+            .label("this block is ignored");
         context.push(finding.related(first.name.span, "the one that is used"));
         return None;
     }
@@ -84,8 +87,15 @@ fn report_shared_vrids(context: &mut Context<'_>, instances: &[VrrpInstance]) {
         let same = users.entry((*instance.virtual_router_id, instance.family, link)).or_default();
         if let Some(first) = same.iter().find(|first| conflict(first, instance)) {
             let (vrid, family) = (instance.virtual_router_id.0, instance.family);
-            let message = format!("{} and {} both use VRID {vrid} with {family} on interface {}", *first.name, *instance.name, link.unwrap_or("none"));
-            let finding = Diagnostic::error(Code::DuplicateVrid, Class::General, instance.virtual_router_id.span, message).refusing();
+            let message = format!(
+                "{} and {} both use VRID {vrid} with {family} on interface {}",
+                *first.name,
+                *instance.name,
+                link.unwrap_or("none")
+            );
+            let finding =
+                Diagnostic::error(Code::DuplicateVrid, Class::General, instance.virtual_router_id.span, message)
+                    .refusing();
             context.push(finding.related(first.virtual_router_id.span, format!("{} uses it here", *first.name)));
         }
         same.push(instance);
@@ -111,7 +121,8 @@ impl Draft {
         let version = self.version(family, globals);
         let wants_master = self.state == Some(InitialState::Master);
         let priority = self.priority.unwrap_or(if wants_master { Priority::OWNER } else { Priority::DEFAULT });
-        let state = self.state.unwrap_or(if priority == Priority::OWNER { InitialState::Master } else { InitialState::Backup });
+        let state =
+            self.state.unwrap_or(if priority == Priority::OWNER { InitialState::Master } else { InitialState::Backup });
         let interval = self.interval(context, version);
         let authentication = self.authentication(context, version, family);
         self.check_unicast(context);
@@ -122,7 +133,11 @@ impl Draft {
         let placed = self.check_interface(context);
         let Some(vrid) = self.vrid.clone() else {
             let message = format!("{} the virtual router id must be set", self.tag());
-            context.push(Diagnostic::error(Code::NoVrid, Class::General, self.name.span, message).refusing().help("add 'virtual_router_id' with a number from 1 to 255"));
+            context.push(
+                Diagnostic::error(Code::NoVrid, Class::General, self.name.span, message)
+                    .refusing()
+                    .help("add 'virtual_router_id' with a number from 1 to 255"),
+            );
             return None;
         };
         placed.then(|| VrrpInstance {
@@ -177,19 +192,33 @@ impl Draft {
         let message = match version {
             VrrpVersion::V2 => format!("VRRPv2 advertisement interval {seconds:.6}s must be an integer. rounding"),
             VrrpVersion::V3 if micros > most => {
-                format!("VRRPv3 advertisement interval {seconds:.2}s is out of range. Must be less than 40.96s. Setting to 40.95s")
+                format!(
+                    "VRRPv3 advertisement interval {seconds:.2}s is out of range. Must be less than 40.96s. Setting to 40.95s"
+                )
             }
-            VrrpVersion::V3 => format!("VRRPv3 advertisement interval {seconds:.6}s must be a multiple of 0.01s. rounding"),
+            VrrpVersion::V3 => {
+                format!("VRRPv3 advertisement interval {seconds:.6}s must be a multiple of 0.01s. rounding")
+            }
         };
         if rounded != micros {
             let used = Duration::from_micros(rounded).as_secs_f64();
-            let finding = Diagnostic::warning(Code::AdjustedValue, Class::Warning, written.span, format!("{} {message}", self.tag()));
+            let finding = Diagnostic::warning(
+                Code::AdjustedValue,
+                Class::Warning,
+                written.span,
+                format!("{} {message}", self.tag()),
+            );
             context.push(finding.label(format!("{used} s is used")));
         }
         Duration::from_micros(rounded)
     }
 
-    fn authentication(&self, context: &mut Context<'_>, version: VrrpVersion, family: Family) -> Option<Authentication> {
+    fn authentication(
+        &self,
+        context: &mut Context<'_>,
+        version: VrrpVersion,
+        family: Family,
+    ) -> Option<Authentication> {
         let words = self.authentication.as_ref()?;
         let reason = match (words.pass, words.password) {
             (false, _) => return None,
@@ -237,8 +266,12 @@ impl Draft {
         }
         let message = |need| format!("{} No VIP specified; at least one is {need}", self.tag());
         context.push(match version {
-            VrrpVersion::V2 => Diagnostic::warning(Code::NoAddress, Class::General, self.name.span, message("sensible")),
-            VrrpVersion::V3 => Diagnostic::error(Code::NoAddress, Class::General, self.name.span, message("required")).refusing(),
+            VrrpVersion::V2 => {
+                Diagnostic::warning(Code::NoAddress, Class::General, self.name.span, message("sensible"))
+            }
+            VrrpVersion::V3 => {
+                Diagnostic::error(Code::NoAddress, Class::General, self.name.span, message("required")).refusing()
+            }
         });
     }
 
@@ -246,8 +279,12 @@ impl Draft {
         let tag = self.tag();
         if let Some(span) = self.nopreempt {
             let reason = match state {
-                InitialState::Master if self.state.is_some() => Some("Warning - nopreempt will not work with initial state MASTER - clearing"),
-                _ if priority == Priority::OWNER => Some("nopreempt is incompatible with priority 255. resetting nopreempt"),
+                InitialState::Master if self.state.is_some() => {
+                    Some("Warning - nopreempt will not work with initial state MASTER - clearing")
+                }
+                _ if priority == Priority::OWNER => {
+                    Some("nopreempt is incompatible with priority 255. resetting nopreempt")
+                }
                 _ => None,
             };
             if let Some(reason) = reason {
@@ -293,7 +330,9 @@ impl Draft {
             _ => {}
         }
         let span = self.interface.as_ref().map_or(self.name.span, |interface| interface.span);
-        let finding = Diagnostic::error(Code::NoInterface, Class::General, span, format!("{} Unknown interface!", self.tag())).refusing();
+        let finding =
+            Diagnostic::error(Code::NoInterface, Class::General, span, format!("{} Unknown interface!", self.tag()))
+                .refusing();
         context.push(match (&self.interface, unicast) {
             (Some(_), _) => finding.help("the loopback interface cannot carry adverts"),
             (None, true) => finding.help("add 'interface' or 'unicast_src_ip'"),
@@ -334,7 +373,10 @@ fn source(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     match word.text.parse::<IpAddr>() {
         Ok(address) if draft.fits_family(Family::of(address)) => draft.source = Some(Spanned::new(address, word.span)),
         _ => {
-            let message = format!("Configuration error: VRRP instance[{}] malformed src address[{}]. Skipping...", *draft.name, word.text);
+            let message = format!(
+                "Configuration error: VRRP instance[{}] malformed src address[{}]. Skipping...",
+                *draft.name, word.text
+            );
             context.error(Code::BadAddress, word.span, message);
         }
     }
@@ -343,7 +385,8 @@ fn source(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
 fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     draft.unicast_word = Some(statement.keyword.span);
     for line in &statement.body {
-        for word in line.arguments.iter().filter(|word| word.text.starts_with(|char: char| char.is_ascii_alphabetic())) {
+        for word in line.arguments.iter().filter(|word| word.text.starts_with(|char: char| char.is_ascii_alphabetic()))
+        {
             if !context.known_option("vrrp_instance/unicast_peer", &word.text, word.span) {
                 let message = format!("{} unknown unicast_peer option {} - ignoring", draft.tag(), word.text);
                 context.error(Code::BadWord, word.span, message);
@@ -352,15 +395,20 @@ fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
         let word = &line.keyword;
         let problem = match word.text.parse::<IpAddr>() {
             Err(_) => Some("malformed unicast peer address"),
-            Ok(peer) if !draft.fits_family(Family::of(peer)) => Some("address family does not match unicast peer address"),
-            Ok(peer) if draft.peers.iter().any(|earlier| earlier.value == peer) => Some("duplicate unicast peer address"),
+            Ok(peer) if !draft.fits_family(Family::of(peer)) => {
+                Some("address family does not match unicast peer address")
+            }
+            Ok(peer) if draft.peers.iter().any(|earlier| earlier.value == peer) => {
+                Some("duplicate unicast peer address")
+            }
             Ok(peer) => {
                 draft.peers.push(Spanned::new(peer, word.span));
                 None
             }
         };
         if let Some(problem) = problem {
-            let message = format!("Configuration error: VRRP instance[{}] {problem}[{}]. Skipping...", *draft.name, word.text);
+            let message =
+                format!("Configuration error: VRRP instance[{}] {problem}[{}]. Skipping...", *draft.name, word.text);
             context.error(Code::UnicastPeer, word.span, message);
         }
     }
@@ -368,7 +416,8 @@ fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
 
 fn track_interfaces(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     for line in &statement.body {
-        for word in line.arguments.iter().filter(|word| word.text.starts_with(|char: char| char.is_ascii_alphabetic())) {
+        for word in line.arguments.iter().filter(|word| word.text.starts_with(|char: char| char.is_ascii_alphabetic()))
+        {
             if !context.known_option("vrrp_instance/track_interface", &word.text, word.span) {
                 let message = format!("{} unknown track_interface option {} - ignoring", draft.tag(), word.text);
                 context.error(Code::BadWord, word.span, message);
@@ -376,7 +425,11 @@ fn track_interfaces(draft: &mut Draft, context: &mut Context<'_>, statement: &St
         }
         let Some(name) = context.interface(&line.keyword) else { continue };
         if draft.tracked.contains(&name) {
-            context.warning(Code::AdjustedValue, name.span, format!("{} duplicate track_interface {} - ignoring", draft.tag(), *name));
+            context.warning(
+                Code::AdjustedValue,
+                name.span,
+                format!("{} duplicate track_interface {} - ignoring", draft.tag(), *name),
+            );
         } else {
             draft.tracked.push(name);
         }
@@ -388,7 +441,9 @@ pub(super) const AUTHENTICATION: &[Handler<AuthenticationWords>] = &[
         let Some(word) = statement.arguments.first() else { return };
         match word.text.as_str() {
             "PASS" => words.pass = true,
-            text if context.known_option("vrrp_instance/authentication/auth_type", text, word.span) => words.pass = false,
+            text if context.known_option("vrrp_instance/authentication/auth_type", text, word.span) => {
+                words.pass = false
+            }
             text => {
                 let message = format!("{} unknown authentication type '{text}'", words.tag);
                 let finding = Diagnostic::error(Code::Authentication, Class::General, word.span, message);
@@ -400,7 +455,12 @@ pub(super) const AUTHENTICATION: &[Handler<AuthenticationWords>] = &[
         let Some(word) = statement.arguments.first() else { return };
         let mut password = [0; 8];
         if word.bytes().len() > password.len() {
-            let finding = Diagnostic::warning(Code::Authentication, Class::General, word.span, "Truncating auth_pass to 8 characters");
+            let finding = Diagnostic::warning(
+                Code::Authentication,
+                Class::General,
+                word.span,
+                "Truncating auth_pass to 8 characters",
+            );
             context.push(finding.help("only the first eight bytes are ever sent: write just these"));
         }
         password.iter_mut().zip(word.bytes()).for_each(|(to, from)| *to = *from);
@@ -409,7 +469,8 @@ pub(super) const AUTHENTICATION: &[Handler<AuthenticationWords>] = &[
 ];
 
 fn authentication(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
-    let mut words = AuthenticationWords { tag: draft.tag(), span: statement.keyword.span, ..AuthenticationWords::default() };
+    let mut words =
+        AuthenticationWords { tag: draft.tag(), span: statement.keyword.span, ..AuthenticationWords::default() };
     context.visit(&mut words, &statement.body, &[AUTHENTICATION]);
     draft.authentication = Some(words);
 }
@@ -417,14 +478,19 @@ fn authentication(draft: &mut Draft, context: &mut Context<'_>, statement: &Stat
 pub(super) const INSTANCE: &[Handler<Draft>] = &[
     Handler("state", state),
     Handler("interface", |draft, context, statement| {
-        draft.interface = statement.arguments.first().and_then(|word| context.interface(word)).or(draft.interface.take());
+        draft.interface =
+            statement.arguments.first().and_then(|word| context.interface(word)).or(draft.interface.take());
     }),
     Handler("virtual_router_id", |draft, context, statement| {
         let Some(word) = statement.arguments.first() else { return };
         match super::value::integer(&word.text, &(1..=255u8)).map(NonZeroU8::new) {
             Ok(vrid) => draft.vrid = vrid.map(|vrid| Spanned::new(Vrid(vrid), word.span)),
             Err(wrong) => {
-                context.bad_number(word, wrong, format!("{}: VRID '{}' not valid - must be between 1 & 255", draft.tag(), word.text));
+                context.bad_number(
+                    word,
+                    wrong,
+                    format!("{}: VRID '{}' not valid - must be between 1 & 255", draft.tag(), word.text),
+                );
             }
         }
     }),
@@ -433,7 +499,11 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
         match super::value::integer(&word.text, &(1..=255u8)).map(NonZeroU8::new) {
             Ok(priority) => draft.priority = priority.map(Priority),
             Err(wrong) => {
-                context.bad_number(word, wrong, format!("{} Priority not valid! must be between 1 & 255. Using default 100", draft.tag()));
+                context.bad_number(
+                    word,
+                    wrong,
+                    format!("{} Priority not valid! must be between 1 & 255. Using default 100", draft.tag()),
+                );
                 draft.priority = Some(Priority::DEFAULT);
             }
         }
@@ -441,7 +511,9 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
     Handler("advert_int", |draft, context, statement| {
         let tag = draft.tag();
         let range = Duration::from_millis(10)..=Duration::from_secs(255);
-        let interval = context.time_with(statement, 6, range, |text| format!("{tag} Advert interval ({text}) not valid! Must be between 0.01 & 255. Using default 1"));
+        let interval = context.time_with(statement, 6, range, |text| {
+            format!("{tag} Advert interval ({text}) not valid! Must be between 0.01 & 255. Using default 1")
+        });
         draft.interval = interval.map(|interval| Spanned::new(interval, statement.span()));
     }),
     Handler("version", |draft, context, statement| {
@@ -456,10 +528,21 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
             let Some(address) = address::read(context, "vrrp_instance/virtual_ipaddress", line) else { continue };
             let written = format!("{}/{}", *address.address, address.prefix_len);
             if !draft.fits_family(Family::of(*address.address)) {
-                let message = format!("{}: address family must match VRRP instance [{}] - ignoring", draft.tag(), line.keyword.text);
-                context.push(Diagnostic::error(Code::AddressFamily, Class::General, line.keyword.span, message).help("virtual_ipaddress_excluded takes either family"));
+                let message = format!(
+                    "{}: address family must match VRRP instance [{}] - ignoring",
+                    draft.tag(),
+                    line.keyword.text
+                );
+                context.push(
+                    Diagnostic::error(Code::AddressFamily, Class::General, line.keyword.span, message)
+                        .help("virtual_ipaddress_excluded takes either family"),
+                );
             } else if draft.addresses.contains(&address) {
-                context.warning(Code::DuplicateAddress, line.keyword.span, format!("{} Duplicate VIP {written} - ignoring", draft.tag()));
+                context.warning(
+                    Code::DuplicateAddress,
+                    line.keyword.span,
+                    format!("{} Duplicate VIP {written} - ignoring", draft.tag()),
+                );
             } else {
                 draft.addresses.push(address);
             }
@@ -484,7 +567,9 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
     Handler("preempt_delay", |draft, context, statement| {
         let tag = draft.tag();
         let range = Duration::ZERO..=Duration::from_secs(1000);
-        let delay = context.time_with(statement, 6, range, |text| format!("{tag} Preempt_delay ({text}) not valid! must be between 0-1000"));
+        let delay = context.time_with(statement, 6, range, |text| {
+            format!("{tag} Preempt_delay ({text}) not valid! must be between 0-1000")
+        });
         draft.preempt_delay = Spanned::new(delay.unwrap_or_default(), statement.span());
     }),
     Handler("garp_master_delay", |draft, context, statement| {
@@ -500,13 +585,16 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
         draft.garp.refresh_repeat = repeats(context, statement).or(draft.garp.refresh_repeat);
     }),
     Handler("garp_lower_prio_delay", |draft, context, statement| {
-        draft.garp.lower_prio_delay = context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(draft.garp.lower_prio_delay);
+        draft.garp.lower_prio_delay =
+            context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(draft.garp.lower_prio_delay);
     }),
     Handler("garp_lower_prio_repeat", |draft, context, statement| {
         let repeat = context.number(statement, "garp_lower_prio_repeat", 0..=i32::MAX.unsigned_abs());
         draft.garp.lower_prio_repeat = repeat.or(draft.garp.lower_prio_repeat);
     }),
-    Handler("skip_check_adv_addr", |draft, context, statement| draft.skip_check_adv_addr = context.switch(statement).or(draft.skip_check_adv_addr)),
+    Handler("skip_check_adv_addr", |draft, context, statement| {
+        draft.skip_check_adv_addr = context.switch(statement).or(draft.skip_check_adv_addr)
+    }),
     Handler("lower_prio_no_advert", |draft, context, statement| {
         draft.lower_prio_no_advert = context.switch(statement).or(draft.lower_prio_no_advert);
     }),
@@ -514,7 +602,8 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
         draft.higher_prio_send_advert = context.switch(statement).or(draft.higher_prio_send_advert);
     }),
     Handler("down_timer_adverts", |draft, context, statement| {
-        draft.down_timer_adverts = context.number(statement, "down_timer_adverts", 1..=100).or(draft.down_timer_adverts);
+        draft.down_timer_adverts =
+            context.number(statement, "down_timer_adverts", 1..=100).or(draft.down_timer_adverts);
     }),
     Handler("mcast_src_ip", source),
     Handler("unicast_src_ip", |draft, context, statement| {
@@ -524,12 +613,24 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
     Handler("unicast_peer", peers),
     Handler("dont_track_primary", |draft, _, _| draft.ignore_primary = true),
     Handler("track_interface", track_interfaces),
-    Handler("notify_master", |draft, context, statement| context.script(&format!("{} ", draft.tag()), &mut draft.notify.master, statement)),
-    Handler("notify_backup", |draft, context, statement| context.script(&format!("{} ", draft.tag()), &mut draft.notify.backup, statement)),
-    Handler("notify_fault", |draft, context, statement| context.script(&format!("{} ", draft.tag()), &mut draft.notify.fault, statement)),
-    Handler("notify_stop", |draft, context, statement| context.script(&format!("{} ", draft.tag()), &mut draft.notify.stop, statement)),
-    Handler("notify", |draft, context, statement| context.script(&format!("{} ", draft.tag()), &mut draft.notify.any, statement)),
-    Handler("smtp_alert", |draft, context, statement| draft.smtp_alert = context.switch(statement).or(draft.smtp_alert)),
+    Handler("notify_master", |draft, context, statement| {
+        context.script(&format!("{} ", draft.tag()), &mut draft.notify.master, statement)
+    }),
+    Handler("notify_backup", |draft, context, statement| {
+        context.script(&format!("{} ", draft.tag()), &mut draft.notify.backup, statement)
+    }),
+    Handler("notify_fault", |draft, context, statement| {
+        context.script(&format!("{} ", draft.tag()), &mut draft.notify.fault, statement)
+    }),
+    Handler("notify_stop", |draft, context, statement| {
+        context.script(&format!("{} ", draft.tag()), &mut draft.notify.stop, statement)
+    }),
+    Handler("notify", |draft, context, statement| {
+        context.script(&format!("{} ", draft.tag()), &mut draft.notify.any, statement)
+    }),
+    Handler("smtp_alert", |draft, context, statement| {
+        draft.smtp_alert = context.switch(statement).or(draft.smtp_alert)
+    }),
 ];
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ impl Context<'_> {
         };
         if slot.is_some() {
             let given: Vec<_> = statement.arguments.iter().map(|word| word.text.as_str()).collect();
-            let message = format!("{owner}{} script already specified - ignoring {}", statement.keyword.text, given.join(" "));
+            let message =
+                format!("{owner}{} script already specified - ignoring {}", statement.keyword.text, given.join(" "));
             self.error(Code::ExtraParameter, statement.keyword.span, message);
             return;
         }
@@ -41,7 +42,11 @@ impl Context<'_> {
         }
         let command = if word.quoted { command(&word.text) } else { command(&word.text.replace(' ', "\\ ")) };
         if command.first().is_none_or(String::is_empty) {
-            self.error(Code::MissingParameter, word.span, format!("{owner}{} has no command - ignoring", statement.keyword.text));
+            self.error(
+                Code::MissingParameter,
+                word.span,
+                format!("{owner}{} has no command - ignoring", statement.keyword.text),
+            );
             return;
         }
         let user = self.script_user(user).map(|user| user.value);

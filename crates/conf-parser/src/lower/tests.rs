@@ -17,7 +17,9 @@ fn messages(parsed: &Parsed) -> Vec<&str> {
 
 /// An instance that is complete but for `lines`.
 fn instance(lines: &str) -> Parsed {
-    read(&format!("vrrp_instance V {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n192.0.2.1/24\n}}\n{lines}\n}}\n"))
+    read(&format!(
+        "vrrp_instance V {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n192.0.2.1/24\n}}\n{lines}\n}}\n"
+    ))
 }
 
 fn server(lines: &str) -> Parsed {
@@ -41,7 +43,8 @@ fn consumed() -> BTreeSet<(String, String)> {
     all.extend(handled(&format!("{REAL}/TCP_CHECK"), &[checker::CONNECTION]));
     all.extend(handled(&format!("{REAL}/HTTP_GET"), &[checker::CONNECTION, checker::HTTP]));
     all.extend(handled(&format!("{REAL}/HTTP_GET/url"), &[checker::URL]));
-    let mut options = |block: &str, words: Vec<&str>| all.extend(words.into_iter().map(|word| (block.to_owned(), word.to_owned())));
+    let mut options =
+        |block: &str, words: Vec<&str>| all.extend(words.into_iter().map(|word| (block.to_owned(), word.to_owned())));
     for block in ["vrrp_instance/virtual_ipaddress", "vrrp_instance/virtual_ipaddress_excluded"] {
         options(block, instance::ADDRESS_OPTIONS.iter().map(|(word, _)| *word).chain(["<address>"]).collect());
     }
@@ -56,8 +59,14 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("virtual_server/protocol", virtual_server::PROTOCOLS.iter().map(|(word, _)| *word).collect());
     options("virtual_server/lvs_sched", Scheduler::WORDS.iter().map(|(word, _)| *word).collect());
     options("virtual_server/lvs_method", virtual_server::FORWARDING.iter().map(|(word, _)| *word).collect());
-    options("virtual_server/real_server/lvs_method", virtual_server::FORWARDING.iter().map(|(word, _)| *word).collect());
-    options("virtual_server/real_server/HTTP_GET/http_protocol", checker::HTTP_VERSIONS.iter().map(|(word, _)| *word).collect());
+    options(
+        "virtual_server/real_server/lvs_method",
+        virtual_server::FORWARDING.iter().map(|(word, _)| *word).collect(),
+    );
+    options(
+        "virtual_server/real_server/HTTP_GET/http_protocol",
+        checker::HTTP_VERSIONS.iter().map(|(word, _)| *word).collect(),
+    );
     all.into_iter().collect()
 }
 
@@ -70,7 +79,11 @@ fn every_acted_word_is_read_and_every_read_word_is_known() {
         .filter(|row| row.support == Support::Acted && row.kind != Kind::Syntax)
         .map(|row| (row.block.to_owned(), row.keyword.to_owned()))
         .collect();
-    assert_eq!(acted.difference(&consumed).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "marked as acted, read by nothing");
+    assert_eq!(
+        acted.difference(&consumed).collect::<Vec<_>>(),
+        Vec::<&(String, String)>::new(),
+        "marked as acted, read by nothing"
+    );
     for (block, word) in &consumed {
         assert!(schema().lookup(block, word).is_some(), "{block} {word} is not in the table");
     }
@@ -88,7 +101,11 @@ fn every_word_of_the_language_is_recognised_and_nothing_panics() {
         for values in ["", " 1 2 3", " x", " \"\"", " 192.0.2.1"] {
             let file = format!("{text}{}{values} {body}\n{}", row.keyword, "}\n".repeat(blocks.len()));
             let parsed = read(&file);
-            assert!(!messages(&parsed).iter().any(|message| message.starts_with("Unknown keyword")), "{file}{:?}", messages(&parsed));
+            assert!(
+                !messages(&parsed).iter().any(|message| message.starts_with("Unknown keyword")),
+                "{file}{:?}",
+                messages(&parsed)
+            );
         }
     }
 }
@@ -96,7 +113,8 @@ fn every_word_of_the_language_is_recognised_and_nothing_panics() {
 #[test]
 fn words_without_effect_yet_are_listed() {
     let parsed = instance("track_script {\nchk\n}\nsmtp_alert\nstrict_mode off\ngarp_extra_if 5");
-    let used: Vec<_> = parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.block.as_str(), usage.effect)).collect();
+    let used: Vec<_> =
+        parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.block.as_str(), usage.effect)).collect();
     assert_eq!(
         used,
         [
@@ -126,8 +144,14 @@ fn a_tutorial_pair() {
     assert_eq!((global.smtp.port, global.smtp.connect_timeout), (2525, Duration::from_secs(20)));
     assert_eq!(global.router_id.as_deref(), Some("LVS_DEVEL"));
     let instance = &parsed.config.vrrp_instances[0];
-    assert_eq!((instance.name.as_str(), instance.virtual_router_id.0.get(), instance.priority.0.get()), ("VI_1", 51, 90));
-    assert_eq!((instance.state, instance.version, instance.family), (InitialState::Backup, VrrpVersion::V2, Family::Ipv4));
+    assert_eq!(
+        (instance.name.as_str(), instance.virtual_router_id.0.get(), instance.priority.0.get()),
+        ("VI_1", 51, 90)
+    );
+    assert_eq!(
+        (instance.state, instance.version, instance.family),
+        (InitialState::Backup, VrrpVersion::V2, Family::Ipv4)
+    );
     assert_eq!(instance.advertisement_interval, Duration::from_secs(2));
     assert_eq!(instance.authentication, Some(Authentication::Pass(AuthPass(*b"secret\0\0"))));
     assert!(!instance.preempt && instance.skip_check_adv_addr && instance.accept && instance.track_primary);
@@ -160,11 +184,20 @@ fn intervals_are_rounded_to_what_the_version_carries() {
         let messages: Vec<_> = messages(&parsed).into_iter().map(str::to_owned).collect();
         (parsed.config.vrrp_instances[0].advertisement_interval.as_millis(), messages)
     };
-    assert_eq!(of("advert_int 0.5"), (1000, vec!["(V) VRRPv2 advertisement interval 0.500000s must be an integer. rounding".to_owned()]));
+    assert_eq!(
+        of("advert_int 0.5"),
+        (1000, vec!["(V) VRRPv2 advertisement interval 0.500000s must be an integer. rounding".to_owned()])
+    );
     assert_eq!(of("advert_int 0.1\nversion 3"), (100, vec![]));
     assert_eq!(
         of("advert_int 50\nversion 3"),
-        (40950, vec!["(V) VRRPv3 advertisement interval 50.00s is out of range. Must be less than 40.96s. Setting to 40.95s".to_owned()])
+        (
+            40950,
+            vec![
+                "(V) VRRPv3 advertisement interval 50.00s is out of range. Must be less than 40.96s. Setting to 40.95s"
+                    .to_owned()
+            ]
+        )
     );
     assert_eq!(of("advert_int 255"), (255_000, vec![]));
     assert_eq!(of("advert_int 300").0, 1000);
@@ -175,9 +208,18 @@ fn the_family_follows_the_first_address() {
     let parsed = read(
         "vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nauthentication { auth_type PASS\nauth_pass x\n}\nvirtual_ipaddress {\nfe80::1\n192.0.2.1\n2001:db8::1/64 -nodad\n}\nvirtual_ipaddress_excluded {\n192.0.2.2\n}\n}\n",
     );
-    assert_eq!(messages(&parsed), ["(V) VRRP version 3 does not support authentication. Ignoring.", "(V): address family must match VRRP instance [192.0.2.1] - ignoring"]);
+    assert_eq!(
+        messages(&parsed),
+        [
+            "(V) VRRP version 3 does not support authentication. Ignoring.",
+            "(V): address family must match VRRP instance [192.0.2.1] - ignoring"
+        ]
+    );
     let instance = &parsed.config.vrrp_instances[0];
-    assert_eq!((instance.family, instance.version, instance.virtual_addresses.len(), instance.excluded_addresses.len()), (Family::Ipv6, VrrpVersion::V3, 2, 1));
+    assert_eq!(
+        (instance.family, instance.version, instance.virtual_addresses.len(), instance.excluded_addresses.len()),
+        (Family::Ipv6, VrrpVersion::V3, 2, 1)
+    );
     assert_eq!(parsed.unsupported[0].effect, Effect::None);
 }
 
@@ -188,7 +230,14 @@ fn settings_of_global_defs_reach_the_instances() {
          global_defs {\nvrrp_version 3\nvrrp_garp_master_delay 2\nvrrp_garp_master_refresh 60\nvrrp_down_timer_adverts 5\nvrrp_lower_prio_no_advert\nvrrp_higher_prio_send_advert true\n}\n",
     );
     let instance = &parsed.config.vrrp_instances[0];
-    let expected = Garp { delay: Duration::from_secs(2), repeat: 7, refresh: Duration::from_secs(60), refresh_repeat: 1, lower_prio_delay: Duration::from_secs(2), lower_prio_repeat: 5 };
+    let expected = Garp {
+        delay: Duration::from_secs(2),
+        repeat: 7,
+        refresh: Duration::from_secs(60),
+        refresh_repeat: 1,
+        lower_prio_delay: Duration::from_secs(2),
+        lower_prio_repeat: 5,
+    };
     assert_eq!(instance.garp, expected);
     assert_eq!((instance.version, instance.down_timer_adverts), (VrrpVersion::V3, 5));
     assert!(instance.lower_prio_no_advert && instance.higher_prio_send_advert);
@@ -196,8 +245,19 @@ fn settings_of_global_defs_reach_the_instances() {
 
 #[test]
 fn min_garp_touches_only_what_was_not_written_before() {
-    let of = |lines: &str| read(&format!("global_defs {{\n{lines}\n}}\nvrrp_instance V {{ interface e\nvirtual_router_id 1\nvirtual_ipaddress {{ 192.0.2.1 }}\n}}")).config.vrrp_instances[0].garp;
-    assert_eq!(of("vrrp_min_garp"), Garp { delay: Duration::ZERO, repeat: 1, lower_prio_delay: Duration::ZERO, lower_prio_repeat: 1, ..Garp::default() });
+    let of = |lines: &str| {
+        read(&format!("global_defs {{\n{lines}\n}}\nvrrp_instance V {{ interface e\nvirtual_router_id 1\nvirtual_ipaddress {{ 192.0.2.1 }}\n}}")).config.vrrp_instances[0].garp
+    };
+    assert_eq!(
+        of("vrrp_min_garp"),
+        Garp {
+            delay: Duration::ZERO,
+            repeat: 1,
+            lower_prio_delay: Duration::ZERO,
+            lower_prio_repeat: 1,
+            ..Garp::default()
+        }
+    );
     assert_eq!(of("vrrp_garp_master_repeat 3\nvrrp_min_garp\nvrrp_garp_master_delay 9").repeat, 3);
     assert_eq!(of("vrrp_min_garp\nvrrp_garp_master_delay 9").delay, Duration::from_secs(9));
     assert_eq!(of("vrrp_min_garp off"), Garp::default());
@@ -207,7 +267,11 @@ fn min_garp_touches_only_what_was_not_written_before() {
 fn preemption_options() {
     let of = |lines: &str| {
         let parsed = instance(lines);
-        (parsed.config.vrrp_instances[0].preempt, parsed.config.vrrp_instances[0].preempt_delay.as_secs(), parsed.diagnostics.len())
+        (
+            parsed.config.vrrp_instances[0].preempt,
+            parsed.config.vrrp_instances[0].preempt_delay.as_secs(),
+            parsed.diagnostics.len(),
+        )
     };
     assert_eq!(of("nopreempt"), (false, 0, 0));
     assert_eq!(of("nopreempt\npreempt"), (true, 0, 0));
@@ -220,14 +284,24 @@ fn preemption_options() {
 
 #[test]
 fn unicast() {
-    let parsed = read("vrrp_instance V {\nvirtual_router_id 1\nunicast_src_ip 192.0.2.1\nunicast_peer {\n192.0.2.2\n192.0.2.2x\n2001:db8::1\n192.0.2.3 min_ttl 5\n}\nvirtual_ipaddress { 192.0.2.9 }\n}\n");
+    let parsed = read(
+        "vrrp_instance V {\nvirtual_router_id 1\nunicast_src_ip 192.0.2.1\nunicast_peer {\n192.0.2.2\n192.0.2.2x\n2001:db8::1\n192.0.2.3 min_ttl 5\n}\nvirtual_ipaddress { 192.0.2.9 }\n}\n",
+    );
     let instance = &parsed.config.vrrp_instances[0];
     assert_eq!(instance.interface, None);
     assert_eq!(instance.source_address.as_ref().map(|address| address.value), Some(IpAddr::from([192, 0, 2, 1])));
-    assert_eq!(instance.unicast_peers.iter().map(|peer| peer.value).collect::<Vec<_>>(), [IpAddr::from([192, 0, 2, 2]), IpAddr::from([192, 0, 2, 3])]);
+    assert_eq!(
+        instance.unicast_peers.iter().map(|peer| peer.value).collect::<Vec<_>>(),
+        [IpAddr::from([192, 0, 2, 2]), IpAddr::from([192, 0, 2, 3])]
+    );
     assert_eq!(parsed.diagnostics.len(), 2);
     assert_eq!(parsed.unsupported.iter().map(|usage| usage.keyword.as_str()).collect::<Vec<_>>(), ["min_ttl"]);
-    assert!(read("vrrp_instance V {\nvirtual_router_id 1\nunicast_peer {\n192.0.2.2\n}\nvirtual_ipaddress { 192.0.2.9 }\n}\n").refuses_start());
+    assert!(
+        read(
+            "vrrp_instance V {\nvirtual_router_id 1\nunicast_peer {\n192.0.2.2\n}\nvirtual_ipaddress { 192.0.2.9 }\n}\n"
+        )
+        .refuses_start()
+    );
     assert!(messages(&super::tests::instance("unicast_src_ip 192.0.2.1"))[0].contains("without any unicast peers"));
 }
 
@@ -259,14 +333,19 @@ fn what_refuses_the_start() {
 fn a_missing_value_is_reported_and_the_reading_goes_on() {
     let parsed = instance("priority\nauthentication {\nauth_type\n}\nversion 3");
     assert_eq!(messages(&parsed).len(), 2);
-    assert!(messages(&parsed)[0].starts_with("*** Configuration line starting `priority` is missing a parameter after keyword `priority`"));
+    assert!(
+        messages(&parsed)[0]
+            .starts_with("*** Configuration line starting `priority` is missing a parameter after keyword `priority`")
+    );
     assert_eq!(parsed.config.vrrp_instances[0].version, VrrpVersion::V3);
     assert_eq!(read("vrrp_instance {\nstate BACKUP\n}").config.vrrp_instances, []);
 }
 
 #[test]
 fn scripts_have_a_command_and_a_user() {
-    let parsed = instance("notify_master \"/bin/a 'b c' d\" user group\nnotify /bin/e ignored\nnotify /bin/f\nnotify_fault '/bin/g h'");
+    let parsed = instance(
+        "notify_master \"/bin/a 'b c' d\" user group\nnotify /bin/e ignored\nnotify /bin/f\nnotify_fault '/bin/g h'",
+    );
     let notify = &parsed.config.vrrp_instances[0].notify;
     let master = notify.master.as_ref().unwrap();
     assert_eq!(master.command, ["/bin/a", "b c", "d"]);
@@ -274,6 +353,10 @@ fn scripts_have_a_command_and_a_user() {
     assert_eq!(notify.any.as_ref().unwrap().command, ["/bin/e"]);
     assert_eq!(notify.fault.as_ref().unwrap().command, ["/bin/g", "h"]);
     assert_eq!(messages(&parsed), ["(V) notify script already specified - ignoring /bin/f"]);
+    assert_eq!(parsed.config.scripts().count(), 3);
+    let finding = crate::check_script_security(&parsed.config).unwrap();
+    assert_eq!(crate::config_test_exit_code(&[finding]), 6);
+    assert_eq!(crate::check_script_security(&instance("").config), None);
 }
 
 #[test]
@@ -293,7 +376,8 @@ fn tracked_interfaces() {
 #[test]
 fn too_many_addresses_move_to_the_excluded_ones() {
     let addresses: String = (0..300).map(|number| format!("10.0.{}.{}\n", number / 250, number % 250)).collect();
-    let parsed = read(&format!("vrrp_instance V {{ interface e\nvirtual_router_id 1\nvirtual_ipaddress {{\n{addresses}}}\n}}"));
+    let parsed =
+        read(&format!("vrrp_instance V {{ interface e\nvirtual_router_id 1\nvirtual_ipaddress {{\n{addresses}}}\n}}"));
     let instance = &parsed.config.vrrp_instances[0];
     assert_eq!((instance.virtual_addresses.len(), instance.excluded_addresses.len()), (255, 45));
     assert!(messages(&parsed)[0].starts_with("(V) Number of VIPs (300) exceeds"));
@@ -318,19 +402,34 @@ fn a_tutorial_virtual_server() {
     assert_eq!(server.service.to_string(), "[192.0.2.10]:tcp:8080");
     assert_eq!(server.scheduler, Scheduler::WeightedLeastConnection);
     assert_eq!(server.persistence, Some(Persistence { timeout: Duration::from_secs(50), granularity: 32 }));
-    assert_eq!(server.sorry_server.as_ref().map(|sorry| (sorry.port, sorry.forwarding)), Some((80, ForwardingMethod::DirectRoute)));
+    assert_eq!(
+        server.sorry_server.as_ref().map(|sorry| (sorry.port, sorry.forwarding)),
+        Some((80, ForwardingMethod::DirectRoute))
+    );
     let [first, second, third] = server.real_servers.as_slice() else { panic!("three servers") };
     assert_eq!((first.weight, second.weight, second.port, second.inhibit_on_failure), (3, 1, 8080, true));
     let tcp = &first.checkers[0];
-    assert_eq!((tcp.kind.clone(), tcp.target.port, tcp.target.connect_timeout), (CheckerKind::Tcp, Some(8081), Duration::from_secs(10)));
+    assert_eq!(
+        (tcp.kind.clone(), tcp.target.port, tcp.target.connect_timeout),
+        (CheckerKind::Tcp, Some(8081), Duration::from_secs(10))
+    );
     let six = Duration::from_secs(6);
-    assert_eq!(tcp.timing, CheckTiming { delay_loop: six, warmup: six, retry: 3, delay_before_retry: Duration::from_secs(3) });
+    assert_eq!(
+        tcp.timing,
+        CheckTiming { delay_loop: six, warmup: six, retry: 3, delay_before_retry: Duration::from_secs(3) }
+    );
     let CheckerKind::Http(http) = &second.checkers[0].kind else { panic!("HTTP_GET") };
     assert_eq!(http.urls[0].status_codes, [(200, 200), (300, 302)]);
     assert_eq!(http.urls[1].digest.map(|digest| digest[0]), Some(0x9b));
-    assert_eq!(second.checkers[0].timing, CheckTiming { delay_loop: six, warmup: six, retry: 2, delay_before_retry: Duration::from_secs(3) });
+    assert_eq!(
+        second.checkers[0].timing,
+        CheckTiming { delay_loop: six, warmup: six, retry: 2, delay_before_retry: Duration::from_secs(3) }
+    );
     assert_eq!(third.checkers[0].kind, CheckerKind::Unsupported { keyword: "MISC_CHECK".to_owned() });
-    assert_eq!(parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.effect)).collect::<Vec<_>>(), [("MISC_CHECK", Effect::Traffic)]);
+    assert_eq!(
+        parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.effect)).collect::<Vec<_>>(),
+        [("MISC_CHECK", Effect::Traffic)]
+    );
 }
 
 #[test]
@@ -343,7 +442,10 @@ fn mistakes_in_a_virtual_server() {
         ("protocol HTTP", "Unknown protocol HTTP - ignoring"),
         ("delay_loop -6", "virtual server delay loop '-6' invalid - ignoring"),
         ("persistence_timeout 0", "persistence_timeout invalid"),
-        ("quorum 5", "Warning - quorum 5 for [192.0.2.10]:tcp:80 exceeds total weight of real servers 1, reducing quorum to 1"),
+        (
+            "quorum 5",
+            "Warning - quorum 5 for [192.0.2.10]:tcp:80 exceeds total weight of real servers 1, reducing quorum to 1",
+        ),
         ("hysteresis 1", "Virtual server [192.0.2.10]:tcp:80: hysteresis 1 >= quorum 1; setting hysteresis to 0"),
         ("ops", "Virtual server [192.0.2.10]:tcp:80: one packet scheduling requires UDP - resetting"),
         ("sh-port", "sh-port only applies to sh scheduler - ignoring"),
@@ -360,12 +462,17 @@ fn mistakes_in_a_virtual_server() {
 fn scheduler_flags_by_name_may_come_first() {
     let parsed = server("sh-port\nsh-fallback\nlb_algo sh\nreal_server 192.0.2.21 80 {\n}");
     assert_eq!(messages(&parsed), [""; 0]);
-    assert_eq!(parsed.config.virtual_servers[0].scheduler_flags, SchedulerFlags { flag_1: true, flag_2: true, flag_3: false });
+    assert_eq!(
+        parsed.config.virtual_servers[0].scheduler_flags,
+        SchedulerFlags { flag_1: true, flag_2: true, flag_3: false }
+    );
 }
 
 #[test]
 fn services_by_mark_and_group() {
-    let parsed = read("virtual_server fwmark 7 {\nlb_algo rr\nlb_kind DR\nreal_server 2001:db8::1 80 {\n}\n}\nvirtual_server group G 80 {\nreal_server 192.0.2.1 80 {\n}\n}\n");
+    let parsed = read(
+        "virtual_server fwmark 7 {\nlb_algo rr\nlb_kind DR\nreal_server 2001:db8::1 80 {\n}\n}\nvirtual_server group G 80 {\nreal_server 192.0.2.1 80 {\n}\n}\n",
+    );
     assert_eq!(parsed.config.virtual_servers.len(), 1);
     assert_eq!(parsed.config.virtual_servers[0].service.value, ServiceKey::Fwmark { mark: 7, family: Family::Ipv6 });
     assert_eq!(parsed.config.virtual_servers[0].real_servers[0].port, 0);
@@ -377,7 +484,10 @@ fn a_service_without_port_or_protocol() {
     let parsed = read("virtual_server 192.0.2.1 {\nlb_algo rr\nlb_kind NAT\nreal_server 192.0.2.2 80 {\n}\n}\n");
     assert_eq!(
         messages(&parsed),
-        ["Virtual server [192.0.2.1]:none:0: no protocol set - defaulting to UDP", "Virtual server [192.0.2.1]:udp:0: zero port only valid for persistent services - setting"]
+        [
+            "Virtual server [192.0.2.1]:none:0: no protocol set - defaulting to UDP",
+            "Virtual server [192.0.2.1]:udp:0: zero port only valid for persistent services - setting"
+        ]
     );
     assert_eq!(parsed.config.virtual_servers[0].persistence.unwrap().timeout, Duration::from_secs(360));
 }
@@ -386,7 +496,10 @@ fn a_service_without_port_or_protocol() {
 fn persistence_granularity_is_a_mask_or_a_length() {
     let of = |value: &str| {
         let parsed = server(&format!("persistence_granularity {value}\nreal_server 192.0.2.21 80 {{\n}}"));
-        (parsed.config.virtual_servers[0].persistence.map(|persistence| persistence.granularity), parsed.diagnostics.len())
+        (
+            parsed.config.virtual_servers[0].persistence.map(|persistence| persistence.granularity),
+            parsed.diagnostics.len(),
+        )
     };
     assert_eq!(of("255.255.255.0"), (Some(24), 0));
     assert_eq!(of("255.0.255.0"), (None, 1));
@@ -399,13 +512,18 @@ fn tunnels() {
     let of = |value: &str| server(&format!("lb_kind {value}\nreal_server 192.0.2.21 80 {{\n}}"));
     assert_eq!(of("TUN type ipip").unsupported, []);
     assert_eq!(of("TUN").config.virtual_servers[0].real_servers[0].forwarding, ForwardingMethod::Tunnel);
-    assert_eq!(of("TUN type gue port 5").unsupported.iter().map(|usage| usage.keyword.as_str()).collect::<Vec<_>>(), ["gue", "port"]);
+    assert_eq!(
+        of("TUN type gue port 5").unsupported.iter().map(|usage| usage.keyword.as_str()).collect::<Vec<_>>(),
+        ["gue", "port"]
+    );
 }
 
 #[cfg(feature = "serde")]
 #[test]
 fn a_configuration_survives_the_wire() {
-    let parsed = server("virtualhost a\nquorum_up \"/bin/x y\"\nreal_server 192.0.2.21 80 {\nHTTP_GET {\nurl { path / }\n}\n}\nvrrp_instance X {");
+    let parsed = server(
+        "virtualhost a\nquorum_up \"/bin/x y\"\nreal_server 192.0.2.21 80 {\nHTTP_GET {\nurl { path / }\n}\n}\nvrrp_instance X {",
+    );
     let bytes = postcard::to_stdvec(&parsed.config).unwrap();
     assert_eq!(postcard::from_bytes::<Config>(&bytes).unwrap(), parsed.config);
     assert_eq!(parsed.config.virtual_servers.len(), 1);

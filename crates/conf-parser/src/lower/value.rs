@@ -29,7 +29,9 @@ where
         return Err(format!("negative number '{text}'"));
     }
     let value = text.parse::<i64>().ok().and_then(|value| T::try_from(value).ok());
-    value.filter(|value| range.contains(value)).ok_or_else(|| format!("number '{text}' outside range [{}, {}]", range.start(), range.end()))
+    value
+        .filter(|value| range.contains(value))
+        .ok_or_else(|| format!("number '{text}' outside range [{}, {}]", range.start(), range.end()))
 }
 
 /// A time in seconds with up to `places` decimals; more are rounded half up, with a finding.
@@ -37,7 +39,11 @@ where
 /// # Errors
 ///
 /// keepalived's words for what is wrong with it.
-pub(super) fn seconds(text: &str, places: usize, range: &RangeInclusive<Duration>) -> Result<(Duration, Option<String>), String> {
+pub(super) fn seconds(
+    text: &str,
+    places: usize,
+    range: &RangeInclusive<Duration>,
+) -> Result<(Duration, Option<String>), String> {
     let digits = text.strip_prefix('+').unwrap_or(text);
     if let Some(rest) = digits.strip_prefix('-').filter(|rest| rest.starts_with(|char: char| char.is_ascii_digit())) {
         return Err(format!("negative number '-{rest}'"));
@@ -47,7 +53,8 @@ pub(super) fn seconds(text: &str, places: usize, range: &RangeInclusive<Duration
     if whole.is_empty() && fraction.is_empty() || !number(whole) || !number(fraction) {
         return Err(format!("invalid number '{text}'"));
     }
-    let outside = || format!("number '{text}' outside range [{}, {}]", range.start().as_secs_f64(), range.end().as_secs_f64());
+    let outside =
+        || format!("number '{text}' outside range [{}, {}]", range.start().as_secs_f64(), range.end().as_secs_f64());
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| outside())? };
     let digit = |at: usize| u64::from(fraction.as_bytes().get(at).map_or(0, |byte| byte - b'0'));
     let mut micros = (0..6).fold(0, |micros, at| micros * 10 + if at < places { digit(at) } else { 0 });
@@ -102,7 +109,12 @@ impl Context<'_> {
     }
 
     /// The time after a keyword, in seconds with up to six decimals.
-    pub(super) fn time(&mut self, statement: &Statement, what: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(super) fn time(
+        &mut self,
+        statement: &Statement,
+        what: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
         self.time_with(statement, 6, range, |text| format!("{what} '{text}' is invalid - ignoring"))
     }
 
@@ -154,7 +166,11 @@ impl Context<'_> {
         let word = statement.arguments.first()?;
         let address = word.text.parse().ok().map(|address| Spanned::new(address, word.span));
         if address.is_none() {
-            self.error(Code::BadAddress, word.span, format!("invalid {} address {} - ignoring", statement.keyword.text, word.text));
+            self.error(
+                Code::BadAddress,
+                word.span,
+                format!("invalid {} address {} - ignoring", statement.keyword.text, word.text),
+            );
         }
         address
     }
@@ -167,7 +183,11 @@ impl Context<'_> {
     /// An interface name after a keyword; the kernel allows 15 bytes.
     pub(super) fn interface(&mut self, word: &Word) -> Option<Spanned<String>> {
         if word.text.len() > 15 || word.text.is_empty() {
-            self.error(Code::BadWord, word.span, format!("interface name '{}' must have 1 to 15 characters - ignoring", word.text));
+            self.error(
+                Code::BadWord,
+                word.span,
+                format!("interface name '{}' must have 1 to 15 characters - ignoring", word.text),
+            );
             return None;
         }
         Some(Spanned::new(word.text.clone(), word.span))
@@ -187,13 +207,18 @@ mod tests {
         assert_eq!(integer("-1", &(0..=255u8)).unwrap_err(), "negative number '-1'");
         assert_eq!(integer("100;", &(1..=255u8)).unwrap_err(), "invalid number '100;'");
         assert_eq!(integer("", &(1..=255u8)).unwrap_err(), "invalid number ''");
-        assert_eq!(integer("99999999999999999999", &(0..=5u32)).unwrap_err(), "number '99999999999999999999' outside range [0, 5]");
+        assert_eq!(
+            integer("99999999999999999999", &(0..=5u32)).unwrap_err(),
+            "number '99999999999999999999' outside range [0, 5]"
+        );
     }
 
     #[test]
     fn times() {
         let any = Duration::ZERO..=Duration::MAX;
-        let read = |text, places| seconds(text, places, &any).map(|(value, complaint)| (value.as_micros(), complaint.is_some()));
+        let read = |text, places| {
+            seconds(text, places, &any).map(|(value, complaint)| (value.as_micros(), complaint.is_some()))
+        };
         assert_eq!(read("1", 6), Ok((1_000_000, false)));
         assert_eq!(read("0.25", 6), Ok((250_000, false)));
         assert_eq!(read(".5", 6), Ok((500_000, false)));

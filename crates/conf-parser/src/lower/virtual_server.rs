@@ -9,7 +9,8 @@ use super::global::Globals;
 use super::value::{Numbers, integer};
 use super::{Context, Handler};
 use crate::config::{
-    Family, ForwardingMethod, Persistence, Protocol, RealServer, Scheduler, SchedulerFlags, Script, ServiceKey, SorryServer, VirtualServer,
+    Family, ForwardingMethod, Persistence, Protocol, RealServer, Scheduler, SchedulerFlags, Script, ServiceKey,
+    SorryServer, VirtualServer,
 };
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
@@ -90,7 +91,11 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<D
         ("fwmark", Some(mark)) => match integer(&mark.text, &(0..=u32::MAX)) {
             Ok(mark) => Head::Fwmark(mark),
             Err(wrong) => {
-                context.bad_number(mark, wrong, format!("virtual server fwmark '{}' is invalid - the block is ignored", mark.text));
+                context.bad_number(
+                    mark,
+                    wrong,
+                    format!("virtual server fwmark '{}' is invalid - the block is ignored", mark.text),
+                );
                 return None;
             }
         },
@@ -130,7 +135,13 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<D
 }
 
 /// `ADDR [PORT]`; 0 stands for no port.
-fn endpoint(context: &mut Context<'_>, word: &Word, port: Option<&Word>, what: &str, then: &str) -> Option<(Spanned<IpAddr>, Option<u16>)> {
+fn endpoint(
+    context: &mut Context<'_>,
+    word: &Word,
+    port: Option<&Word>,
+    what: &str,
+    then: &str,
+) -> Option<(Spanned<IpAddr>, Option<u16>)> {
     let shown = port.map_or_else(|| word.text.clone(), |port| format!("{}/{}", word.text, port.text));
     let message = format!("Invalid {what} ip address/port {shown} - {then}");
     let Ok(address) = word.text.parse() else {
@@ -165,11 +176,21 @@ impl Draft {
         let service = self.service(context);
         let name = service.to_string();
         if self.real_servers.is_empty() {
-            context.push(Diagnostic::error(Code::NoRealServer, Class::General, self.span, format!("Virtual server {name} has no real servers - ignoring")));
+            context.push(Diagnostic::error(
+                Code::NoRealServer,
+                Class::General,
+                self.span,
+                format!("Virtual server {name} has no real servers - ignoring"),
+            ));
             return None;
         }
         let default = |context: &mut Context<'_>, span, what: &str| {
-            context.push(Diagnostic::warning(Code::LvsDefault, Class::General, span, format!("Virtual server {name}: {what}")));
+            context.push(Diagnostic::warning(
+                Code::LvsDefault,
+                Class::General,
+                span,
+                format!("Virtual server {name}: {what}"),
+            ));
         };
         if self.scheduler.is_none() {
             default(context, self.span, "no scheduler set, setting default 'wlc'");
@@ -185,7 +206,8 @@ impl Draft {
         let real_servers = self.finish_real_servers(context, service, forwarding, globals);
         let (quorum, hysteresis) = self.quorum(context, &name, &real_servers);
         let port = self.port();
-        let sorry_server = self.sorry.take().map(|(address, given)| SorryServer { address, port: given.unwrap_or(port), forwarding });
+        let sorry_server =
+            self.sorry.take().map(|(address, given)| SorryServer { address, port: given.unwrap_or(port), forwarding });
         Some(VirtualServer {
             service: Spanned::new(service, self.span),
             scheduler,
@@ -221,7 +243,11 @@ impl Draft {
                 }
                 let protocol = *self.protocol.get_or_insert(Protocol::Udp);
                 if self.family.is_some_and(|family| family != Family::of(address)) {
-                    context.error(Code::BadVirtualServer, self.span, format!("Virtual server {}: ip_family contradicts the address - ignoring", self.name()));
+                    context.error(
+                        Code::BadVirtualServer,
+                        self.span,
+                        format!("Virtual server {}: ip_family contradicts the address - ignoring", self.name()),
+                    );
                 }
                 ServiceKey::Address { address, port, protocol }
             }
@@ -256,14 +282,19 @@ impl Draft {
         }
         let granularity = self.granularity.unwrap_or(family.bits());
         if granularity > family.bits() {
-            context.error(Code::BadVirtualServer, self.span, format!("Virtual server {service}: persistence_granularity is longer than an address - ignoring"));
+            context.error(
+                Code::BadVirtualServer,
+                self.span,
+                format!("Virtual server {service}: persistence_granularity is longer than an address - ignoring"),
+            );
         }
         timeout.map(|timeout| Persistence { timeout, granularity: granularity.min(family.bits()) })
     }
 
     fn one_packet(&self, context: &mut Context<'_>, service: ServiceKey) -> bool {
         let Some(span) = self.ops else { return false };
-        let possible = matches!(service, ServiceKey::Fwmark { .. } | ServiceKey::Address { protocol: Protocol::Udp, .. });
+        let possible =
+            matches!(service, ServiceKey::Fwmark { .. } | ServiceKey::Address { protocol: Protocol::Udp, .. });
         if !possible {
             let message = format!("Virtual server {service}: one packet scheduling requires UDP - resetting");
             context.push(Diagnostic::warning(Code::BadVirtualServer, Class::General, span, message));
@@ -278,7 +309,9 @@ impl Draft {
             // A sum of zero leaves the least quorum there is.
             let reduced = total.max(1);
             if quorum > reduced {
-                let message = format!("Warning - quorum {quorum} for {name} exceeds total weight of real servers {total}, reducing quorum to {reduced}");
+                let message = format!(
+                    "Warning - quorum {quorum} for {name} exceeds total weight of real servers {total}, reducing quorum to {reduced}"
+                );
                 context.push(Diagnostic::warning(Code::AdjustedValue, Class::General, self.quorum.span, message));
             }
             quorum = reduced;
@@ -286,16 +319,27 @@ impl Draft {
         let mut hysteresis = self.hysteresis;
         if hysteresis >= quorum && hysteresis > 0 {
             let reduced = quorum - 1;
-            let message = format!("Virtual server {name}: hysteresis {hysteresis} >= quorum {quorum}; setting hysteresis to {reduced}");
+            let message = format!(
+                "Virtual server {name}: hysteresis {hysteresis} >= quorum {quorum}; setting hysteresis to {reduced}"
+            );
             context.push(Diagnostic::warning(Code::AdjustedValue, Class::General, self.span, message));
             hysteresis = reduced;
         }
         (quorum, hysteresis)
     }
 
-    fn finish_real_servers(&mut self, context: &mut Context<'_>, service: ServiceKey, forwarding: ForwardingMethod, globals: &Globals) -> Vec<RealServer> {
+    fn finish_real_servers(
+        &mut self,
+        context: &mut Context<'_>,
+        service: ServiceKey,
+        forwarding: ForwardingMethod,
+        globals: &Globals,
+    ) -> Vec<RealServer> {
         let drafts = std::mem::take(&mut self.real_servers);
-        drafts.into_iter().map(|server| self.finish_real_server(context, server, service, forwarding, globals)).collect()
+        drafts
+            .into_iter()
+            .map(|server| self.finish_real_server(context, server, service, forwarding, globals))
+            .collect()
     }
 
     fn finish_real_server(
@@ -363,14 +407,19 @@ pub(super) struct NamedFlag {
     set: fn(&mut SchedulerFlags),
 }
 
-static SH_FALLBACK: NamedFlag = NamedFlag { word: "sh-fallback", scheduler: Scheduler::SourceHash, set: |flags| flags.flag_1 = true };
-static SH_PORT: NamedFlag = NamedFlag { word: "sh-port", scheduler: Scheduler::SourceHash, set: |flags| flags.flag_2 = true };
-static MH_FALLBACK: NamedFlag = NamedFlag { word: "mh-fallback", scheduler: Scheduler::MaglevHash, set: |flags| flags.flag_1 = true };
-static MH_PORT: NamedFlag = NamedFlag { word: "mh-port", scheduler: Scheduler::MaglevHash, set: |flags| flags.flag_2 = true };
+static SH_FALLBACK: NamedFlag =
+    NamedFlag { word: "sh-fallback", scheduler: Scheduler::SourceHash, set: |flags| flags.flag_1 = true };
+static SH_PORT: NamedFlag =
+    NamedFlag { word: "sh-port", scheduler: Scheduler::SourceHash, set: |flags| flags.flag_2 = true };
+static MH_FALLBACK: NamedFlag =
+    NamedFlag { word: "mh-fallback", scheduler: Scheduler::MaglevHash, set: |flags| flags.flag_1 = true };
+static MH_PORT: NamedFlag =
+    NamedFlag { word: "mh-port", scheduler: Scheduler::MaglevHash, set: |flags| flags.flag_2 = true };
 
 pub(super) const FORWARDING: &[(&str, ForwardingMethod)] =
     &[("NAT", ForwardingMethod::Masquerade), ("DR", ForwardingMethod::DirectRoute), ("TUN", ForwardingMethod::Tunnel)];
-pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("TCP", Protocol::Tcp), ("UDP", Protocol::Udp), ("SCTP", Protocol::Sctp)];
+pub(super) const PROTOCOLS: &[(&str, Protocol)] =
+    &[("TCP", Protocol::Tcp), ("UDP", Protocol::Udp), ("SCTP", Protocol::Sctp)];
 pub(super) const FAMILIES: &[(&str, Family)] = &[("inet", Family::Ipv4), ("inet6", Family::Ipv6)];
 
 fn find<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
@@ -392,7 +441,12 @@ fn forwarding(context: &mut Context<'_>, statement: &Statement) -> Option<Forwar
     let (word, options) = statement.arguments.split_first()?;
     let method = find(FORWARDING, &word.text);
     if method.is_none() {
-        bad_word(context, word, format!("PARSER : unknown [{}] routing method for virtual server.", word.text), FORWARDING);
+        bad_word(
+            context,
+            word,
+            format!("PARSER : unknown [{}] routing method for virtual server.", word.text),
+            FORWARDING,
+        );
     }
     for option in options.iter().filter(|option| option.text.starts_with(|char: char| char.is_ascii_alphabetic())) {
         // The plain form of IP in IP is what is acted on.
@@ -424,12 +478,18 @@ fn granularity(draft: &mut Draft, context: &mut Context<'_>, statement: &Stateme
     let mask = word.text.parse::<Ipv4Addr>().ok().map(Ipv4Addr::to_bits);
     // Ones, then zeros.
     let bits = match mask {
-        Some(mask) if mask != 0 && mask.leading_ones() + mask.trailing_zeros() == 32 => u8::try_from(mask.leading_ones()).ok(),
+        Some(mask) if mask != 0 && mask.leading_ones() + mask.trailing_zeros() == 32 => {
+            u8::try_from(mask.leading_ones()).ok()
+        }
         Some(_) => None,
         None => integer(&word.text, &(1..=128u8)).ok(),
     };
     if bits.is_none() {
-        context.error(Code::BadAddress, word.span, format!("Invalid IPv4 persistence_granularity specified - {}", word.text));
+        context.error(
+            Code::BadAddress,
+            word.span,
+            format!("Invalid IPv4 persistence_granularity specified - {}", word.text),
+        );
     }
     draft.granularity = bits.or(draft.granularity);
 }
@@ -440,7 +500,11 @@ fn real_server(draft: &mut Draft, context: &mut Context<'_>, statement: &Stateme
         return;
     };
     if draft.real_servers.iter().any(|server| server.address == address && server.port == port) {
-        context.error(Code::BadRealServer, first.span, format!("Real server {} is listed twice - ignoring", first.text));
+        context.error(
+            Code::BadRealServer,
+            first.span,
+            format!("Real server {} is listed twice - ignoring", first.text),
+        );
         return;
     }
     let mut server = RealDraft {
@@ -463,7 +527,11 @@ fn weight(context: &mut Context<'_>, statement: &Statement, range: RangeInclusiv
     let weight = integer(&word.text, &range);
     if let Err(wrong) = &weight {
         let (least, most) = (range.start(), range.end());
-        context.bad_number(word, wrong.clone(), format!("Real server weight {} is outside range {least}-{most}", word.text));
+        context.bad_number(
+            word,
+            wrong.clone(),
+            format!("Real server weight {} is outside range {least}-{most}", word.text),
+        );
     }
     weight.ok()
 }
@@ -497,15 +565,23 @@ pub(super) const VIRTUAL_SERVER: &[Handler<Draft>] = &[
     Handler("protocol", protocol),
     Handler("lb_algo", scheduler),
     Handler("lvs_sched", scheduler),
-    Handler("lb_kind", |draft, context, statement| draft.forwarding = forwarding(context, statement).or(draft.forwarding)),
-    Handler("lvs_method", |draft, context, statement| draft.forwarding = forwarding(context, statement).or(draft.forwarding)),
+    Handler("lb_kind", |draft, context, statement| {
+        draft.forwarding = forwarding(context, statement).or(draft.forwarding)
+    }),
+    Handler("lvs_method", |draft, context, statement| {
+        draft.forwarding = forwarding(context, statement).or(draft.forwarding)
+    }),
     Handler("ops", |draft, _, statement| draft.ops = Some(statement.keyword.span)),
     Handler("flag-1", |draft, _, _| draft.flags.flag_1 = true),
     Handler("flag-2", |draft, _, _| draft.flags.flag_2 = true),
     Handler("flag-3", |draft, _, _| draft.flags.flag_3 = true),
-    Handler("sh-fallback", |draft, _, statement| draft.named_flags.push(Spanned::new(&SH_FALLBACK, statement.keyword.span))),
+    Handler("sh-fallback", |draft, _, statement| {
+        draft.named_flags.push(Spanned::new(&SH_FALLBACK, statement.keyword.span))
+    }),
     Handler("sh-port", |draft, _, statement| draft.named_flags.push(Spanned::new(&SH_PORT, statement.keyword.span))),
-    Handler("mh-fallback", |draft, _, statement| draft.named_flags.push(Spanned::new(&MH_FALLBACK, statement.keyword.span))),
+    Handler("mh-fallback", |draft, _, statement| {
+        draft.named_flags.push(Spanned::new(&MH_FALLBACK, statement.keyword.span))
+    }),
     Handler("mh-port", |draft, _, statement| draft.named_flags.push(Spanned::new(&MH_PORT, statement.keyword.span))),
     Handler("persistence_timeout", |draft, context, statement| {
         let Some(word) = statement.arguments.first() else {
@@ -522,7 +598,9 @@ pub(super) const VIRTUAL_SERVER: &[Handler<Draft>] = &[
     Handler("alpha", |draft, _, _| draft.shared.alpha = Some(true)),
     Handler("omega", |draft, _, _| draft.omega = true),
     Handler("virtualhost", |draft, context, statement| draft.shared.virtualhost = context.text(statement)),
-    Handler("weight", |draft, context, statement| draft.shared.weight = weight(context, statement, 1..=MAX_WEIGHT).or(draft.shared.weight)),
+    Handler("weight", |draft, context, statement| {
+        draft.shared.weight = weight(context, statement, 1..=MAX_WEIGHT).or(draft.shared.weight)
+    }),
     Handler("quorum", |draft, context, statement| {
         if let Some(quorum) = context.number(statement, "Quorum", 1..=u32::MAX) {
             draft.quorum = Spanned::new(quorum, statement.span());
@@ -537,7 +615,9 @@ pub(super) const VIRTUAL_SERVER: &[Handler<Draft>] = &[
         let Some((first, rest)) = statement.arguments.split_first() else { return };
         draft.sorry = endpoint(context, first, rest.first(), "sorry server", "ignoring").or(draft.sorry.take());
     }),
-    Handler("smtp_alert", |draft, context, statement| draft.shared.smtp_alert = context.switch(statement).or(draft.shared.smtp_alert)),
+    Handler("smtp_alert", |draft, context, statement| {
+        draft.shared.smtp_alert = context.switch(statement).or(draft.shared.smtp_alert)
+    }),
     Handler("real_server", real_server),
     <Draft as Timed>::DELAY_LOOP_HANDLER,
     <Draft as Timed>::WARMUP_HANDLER,
@@ -547,20 +627,32 @@ pub(super) const VIRTUAL_SERVER: &[Handler<Draft>] = &[
 ];
 
 pub(super) const REAL_SERVER: &[Handler<RealDraft>] = &[
-    Handler("weight", |server, context, statement| server.shared.weight = weight(context, statement, 0..=MAX_WEIGHT).or(server.shared.weight)),
-    Handler("lvs_method", |server, context, statement| server.forwarding = forwarding(context, statement).or(server.forwarding)),
+    Handler("weight", |server, context, statement| {
+        server.shared.weight = weight(context, statement, 0..=MAX_WEIGHT).or(server.shared.weight)
+    }),
+    Handler("lvs_method", |server, context, statement| {
+        server.forwarding = forwarding(context, statement).or(server.forwarding)
+    }),
     Handler("uthreshold", |server, context, statement| {
-        server.upper_threshold = context.number(statement, "uthreshold", 0..=u32::MAX).unwrap_or(server.upper_threshold);
+        server.upper_threshold =
+            context.number(statement, "uthreshold", 0..=u32::MAX).unwrap_or(server.upper_threshold);
     }),
     Handler("lthreshold", |server, context, statement| {
-        server.lower_threshold = context.number(statement, "lthreshold", 0..=u32::MAX).unwrap_or(server.lower_threshold);
+        server.lower_threshold =
+            context.number(statement, "lthreshold", 0..=u32::MAX).unwrap_or(server.lower_threshold);
     }),
-    Handler("inhibit_on_failure", |server, context, statement| server.shared.inhibit = context.switch(statement).or(server.shared.inhibit)),
-    Handler("alpha", |server, context, statement| server.shared.alpha = context.switch(statement).or(server.shared.alpha)),
+    Handler("inhibit_on_failure", |server, context, statement| {
+        server.shared.inhibit = context.switch(statement).or(server.shared.inhibit)
+    }),
+    Handler("alpha", |server, context, statement| {
+        server.shared.alpha = context.switch(statement).or(server.shared.alpha)
+    }),
     Handler("virtualhost", |server, context, statement| server.shared.virtualhost = context.text(statement)),
     Handler("notify_up", |server, context, statement| context.script("", &mut server.notify_up, statement)),
     Handler("notify_down", |server, context, statement| context.script("", &mut server.notify_down, statement)),
-    Handler("smtp_alert", |server, context, statement| server.shared.smtp_alert = context.switch(statement).or(server.shared.smtp_alert)),
+    Handler("smtp_alert", |server, context, statement| {
+        server.shared.smtp_alert = context.switch(statement).or(server.shared.smtp_alert)
+    }),
     <RealDraft as Timed>::DELAY_LOOP_HANDLER,
     <RealDraft as Timed>::WARMUP_HANDLER,
     <RealDraft as Timed>::RETRY_HANDLER,

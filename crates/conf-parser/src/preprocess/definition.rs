@@ -60,7 +60,12 @@ impl Definitions {
     }
 
     /// The first reference at or after `from`, with what it comes to.
-    pub(super) fn next_reference(&mut self, line: &Line, from: usize, loader: &dyn Loader) -> Option<(Range<usize>, Reference)> {
+    pub(super) fn next_reference(
+        &mut self,
+        line: &Line,
+        from: usize,
+        loader: &dyn Loader,
+    ) -> Option<(Range<usize>, Reference)> {
         let mut at = from;
         loop {
             at += line.part(at..line.text().len()).iter().position(|byte| *byte == b'$')?;
@@ -77,10 +82,16 @@ impl Definitions {
                     at = range.end;
                     continue;
                 }
-                Some(Value::Lines(_)) => {
-                    unresolved(line, range, format!("the definition '{name}' has several lines and is used only at the end of a line"))
-                }
-                None => unresolved(line, range, format!("the definition '{name}' is not known or has wrong parameters, the text stays as it is")),
+                Some(Value::Lines(_)) => unresolved(
+                    line,
+                    range,
+                    format!("the definition '{name}' has several lines and is used only at the end of a line"),
+                ),
+                None => unresolved(
+                    line,
+                    range,
+                    format!("the definition '{name}' is not known or has wrong parameters, the text stays as it is"),
+                ),
             });
         }
     }
@@ -88,15 +99,21 @@ impl Definitions {
     fn resolve(&mut self, name: &str, parameters: &[String], loader: &dyn Loader) -> Option<Value> {
         match (self.values.get(name), name, parameters) {
             (Some(value), _, []) => Some(value.clone()),
-            (None, "_RANDOM", parameters) => self.random(parameters).map(|number| Value::Text(number.to_string().into_bytes())),
-            (None, "_ENV", [variable]) => Some(Value::Text(loader.environment(variable).unwrap_or_default().into_bytes())),
+            (None, "_RANDOM", parameters) => {
+                self.random(parameters).map(|number| Value::Text(number.to_string().into_bytes()))
+            }
+            (None, "_ENV", [variable]) => {
+                Some(Value::Text(loader.environment(variable).unwrap_or_default().into_bytes()))
+            }
             _ => None,
         }
     }
 
     /// A number of `_RANDOM [min [max]]`, both ends included.
     fn random(&mut self, parameters: &[String]) -> Option<u64> {
-        let number = |at: usize, default: u64| parameters.get(at).map_or(Some(default), |text| text.parse::<u32>().ok().map(u64::from));
+        let number = |at: usize, default: u64| {
+            parameters.get(at).map_or(Some(default), |text| text.parse::<u32>().ok().map(u64::from))
+        };
         let (min, max) = (number(0, 0)?, number(1, 32767)?);
         if parameters.len() > 2 {
             return None;

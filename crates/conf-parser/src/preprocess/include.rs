@@ -65,8 +65,13 @@ impl Checks {
                 "brace_match" => &mut next.brace,
                 _ => {
                     findings.push(
-                        Diagnostic::error(Code::BadWord, Class::General, word.span, format!("Unknown include_check type {name}"))
-                            .help("one of read, match, wildcard_match, brace_match"),
+                        Diagnostic::error(
+                            Code::BadWord,
+                            Class::General,
+                            word.span,
+                            format!("Unknown include_check type {name}"),
+                        )
+                        .help("one of read, match, wildcard_match, brace_match"),
                     );
                     continue;
                 }
@@ -83,7 +88,12 @@ impl Reader<'_> {
     /// Reads the files that an include line names.
     pub(super) fn include(&mut self, keyword: &Word, arguments: &[Word], checks: Checks) {
         let Some(pattern) = arguments.first() else {
-            let finding = Diagnostic::error(Code::MissingParameter, Class::MissingParameter, keyword.span, missing_parameter(&keyword.text));
+            let finding = Diagnostic::error(
+                Code::MissingParameter,
+                Class::MissingParameter,
+                keyword.span,
+                missing_parameter(&keyword.text),
+            );
             self.diagnostics.push(finding);
             return;
         };
@@ -92,7 +102,12 @@ impl Reader<'_> {
             return;
         }
         let Some(patterns) = alternatives(&pattern.text) else {
-            self.diagnostics.push(Diagnostic::error(Code::LimitReached, Class::General, pattern.span, "too many alternatives in braces - ignoring"));
+            self.diagnostics.push(Diagnostic::error(
+                Code::LimitReached,
+                Class::General,
+                pattern.span,
+                "too many alternatives in braces - ignoring",
+            ));
             return;
         };
         let several = patterns.len() > 1;
@@ -163,7 +178,9 @@ impl Reader<'_> {
 }
 
 pub(crate) fn missing_parameter(keyword: &str) -> String {
-    format!("*** Configuration line starting `{keyword}` is missing a parameter after keyword `{keyword}` at word position 2")
+    format!(
+        "*** Configuration line starting `{keyword}` is missing a parameter after keyword `{keyword}` at word position 2"
+    )
 }
 
 /// The path without `.` and `..`, as far as that can be told without looking.
@@ -190,7 +207,9 @@ fn alternatives(pattern: &str) -> Option<Vec<String>> {
             return None;
         }
         match first_braces(&pattern) {
-            Some((before, choices, after)) => waiting.extend(choices.iter().rev().map(|choice| format!("{before}{choice}{after}"))),
+            Some((before, choices, after)) => {
+                waiting.extend(choices.iter().rev().map(|choice| format!("{before}{choice}{after}")))
+            }
             None => done.push(pattern),
         }
     }

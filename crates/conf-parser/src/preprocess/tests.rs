@@ -142,7 +142,10 @@ fn includes_are_relative_to_the_file_that_names_them() {
 #[test]
 fn include_loops_are_cut() {
     assert_eq!(findings(&[("k", "include ./k\n")]), ["'./k' includes itself - ignoring"]);
-    assert_eq!(findings(&[("k", "include a\n"), ("a", "include b\n"), ("b", "include a\n")]), ["'a' includes itself through others - ignoring"]);
+    assert_eq!(
+        findings(&[("k", "include a\n"), ("a", "include b\n"), ("b", "include a\n")]),
+        ["'a' includes itself through others - ignoring"]
+    );
 }
 
 #[test]
@@ -159,7 +162,10 @@ fn a_missing_include_refuses_the_start_only_when_checked() {
     assert!(!refuses("include_check +match -match\ninclude none"));
     assert!(refuses("global_defs {\ninclude_check\n}\ninclude none"));
     assert_eq!(findings(&[("k", "include_check foo")]), ["Unknown include_check type foo"]);
-    assert_eq!(findings(&[("k", "include")]), ["*** Configuration line starting `include` is missing a parameter after keyword `include` at word position 2"]);
+    assert_eq!(
+        findings(&[("k", "include")]),
+        ["*** Configuration line starting `include` is missing a parameter after keyword `include` at word position 2"]
+    );
     let all = Options { check_includes: true, ..Options::default() };
     assert!(run(&[("k", "include none")], &all).refuses_start());
 }
@@ -172,7 +178,11 @@ fn include_checks_end_with_their_file() {
 
 #[test]
 fn braces_in_includes() {
-    let files = [("k", "include {a,b}.inc\n"), ("a.inc", "global_defs { router_id a }"), ("b.inc", "global_defs { smtp_server b }")];
+    let files = [
+        ("k", "include {a,b}.inc\n"),
+        ("a.inc", "global_defs { router_id a }"),
+        ("b.inc", "global_defs { smtp_server b }"),
+    ];
     let parsed = run(&files, &Options::default());
     assert_eq!(parsed.config.global.router_id.as_deref(), Some("a"));
     assert_eq!(parsed.config.global.smtp.server.as_deref(), Some("b"));
@@ -196,7 +206,10 @@ fn limits_on_files_hold() {
     let limits = Limits { include_depth: 2, ..Limits::default() };
     let options = Options { limits, ..Options::default() };
     let files = [("k", "include a"), ("a", "include b"), ("b", "include c"), ("c", "x")];
-    assert_eq!(run(&files, &options).diagnostics[0].message, "includes too deep inside each other: the reading stops here");
+    assert_eq!(
+        run(&files, &options).diagnostics[0].message,
+        "includes too deep inside each other: the reading stops here"
+    );
 }
 
 #[test]
@@ -221,6 +234,17 @@ fn odd_characters() {
 #[test]
 fn a_finding_in_an_expanded_line_points_at_its_definition() {
     let parsed = run(&[("k", "$A=foo 1\\\nbar 2\n\n$A\n$B=qux\nx$B y ${B}\n")], &Options::default());
-    let places: Vec<_> = parsed.diagnostics.iter().map(|finding| (finding.message.as_str(), parsed.sources.location(finding.span.unwrap()).unwrap().to_string())).collect();
-    assert_eq!(places, [("Unknown keyword 'foo'", "k:1:4".to_owned()), ("Unknown keyword 'bar'", "k:2:1".to_owned()), ("Unknown keyword 'xqux'", "k:6:1".to_owned())]);
+    let places: Vec<_> = parsed
+        .diagnostics
+        .iter()
+        .map(|finding| (finding.message.as_str(), parsed.sources.location(finding.span.unwrap()).unwrap().to_string()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ("Unknown keyword 'foo'", "k:1:4".to_owned()),
+            ("Unknown keyword 'bar'", "k:2:1".to_owned()),
+            ("Unknown keyword 'xqux'", "k:6:1".to_owned())
+        ]
+    );
 }

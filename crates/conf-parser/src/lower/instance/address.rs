@@ -35,25 +35,43 @@ pub(super) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
     };
     let bits = Family::of(ip).bits();
     let prefix_len = length.map_or(Ok(bits), |length| integer(length, &(0..=bits))).unwrap_or_else(|wrong| {
-        let message = format!("Invalid address prefix len {} for address {} - using {bits}", length.unwrap_or_default(), word.text);
+        let message = format!(
+            "Invalid address prefix len {} for address {} - using {bits}",
+            length.unwrap_or_default(),
+            word.text
+        );
         context.bad_number(word, wrong, message);
         bits
     });
-    let mut address =
-        VirtualAddress { address: Spanned::new(ip, word.span), prefix_len, dev: None, broadcast: None, scope: 0, label: None };
+    let mut address = VirtualAddress {
+        address: Spanned::new(ip, word.span),
+        prefix_len,
+        dev: None,
+        broadcast: None,
+        scope: 0,
+        label: None,
+    };
     let mut words = line.arguments.iter();
     while let Some(option) = words.next() {
         if let Some((_, set)) = OPTIONS.iter().find(|(name, _)| *name == option.text) {
             match words.next() {
                 Some(value) => set(&mut address, context, value),
-                None => context.error(Code::MissingParameter, option.span, format!("{} for ip address has no value - ignoring", option.text)),
+                None => context.error(
+                    Code::MissingParameter,
+                    option.span,
+                    format!("{} for ip address has no value - ignoring", option.text),
+                ),
             }
         } else if context.known_option(block, &option.text, option.span) {
             if WITH_VALUE.contains(&option.text.as_str()) {
                 words.next();
             }
         } else {
-            context.error(Code::BadWord, option.span, format!("Unknown configuration entry '{}' for ip address - ignoring", option.text));
+            context.error(
+                Code::BadWord,
+                option.span,
+                format!("Unknown configuration entry '{}' for ip address - ignoring", option.text),
+            );
         }
     }
     Some(address)
@@ -70,10 +88,16 @@ fn scope(address: &mut VirtualAddress, context: &mut Context<'_>, word: &Word) {
     };
     match named {
         Some(_) if address.address.is_ipv6() => {
-            context.warning(Code::BadWord, word.span, format!("scope {} is for IPv4 addresses only - ignoring", word.text));
+            context.warning(
+                Code::BadWord,
+                word.span,
+                format!("scope {} is for IPv4 addresses only - ignoring", word.text),
+            );
         }
         Some(scope) => address.scope = scope,
-        None => context.error(Code::BadWord, word.span, format!("Invalid scope '{}' for ip address - ignoring", word.text)),
+        None => {
+            context.error(Code::BadWord, word.span, format!("Invalid scope '{}' for ip address - ignoring", word.text))
+        }
     }
 }
 
@@ -87,7 +111,11 @@ fn label(address: &mut VirtualAddress, context: &mut Context<'_>, word: &Word) {
 
 fn broadcast(address: &mut VirtualAddress, context: &mut Context<'_>, word: &Word) {
     let IpAddr::V4(ip) = *address.address else {
-        context.error(Code::BadAddress, word.span, format!("VRRP is trying to assign a broadcast {} to an IPv6 address - ignoring", word.text));
+        context.error(
+            Code::BadAddress,
+            word.span,
+            format!("VRRP is trying to assign a broadcast {} to an IPv6 address - ignoring", word.text),
+        );
         return;
     };
     let host_bits = u32::MAX.checked_shr(address.prefix_len.into()).unwrap_or(0);
