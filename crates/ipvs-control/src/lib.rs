@@ -48,3 +48,8 @@ pub mod virtual_server;
 pub use plan::plan;
 pub use types::{Change, Destination, ForwardingMethod, Pool, Scheduler, Service, ServiceAddress, Weight};
 pub use virtual_server::{Verdict, VirtualServer};
+
+/// The example of the README is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -227,8 +227,8 @@ impl Socket {
 
 /// Sends and receives datagrams; the kernel, or a stand-in for it in tests.
 trait Datagrams {
-    /// Sends requests; they are done when this returns.
-    fn send(&mut self, octets: &[u8]) -> io::Result<()>;
+    /// Sends requests, which are done when this returns, and says how long the kernel took.
+    fn send(&mut self, octets: &[u8]) -> io::Result<Duration>;
     /// The next datagram of answers, or an error of kind `WouldBlock` if there is none.
     fn receive<'a>(&mut self, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]>;
 }
@@ -253,8 +253,10 @@ impl Netlink {
 }
 
 impl Datagrams for Netlink {
-    fn send(&mut self, octets: &[u8]) -> io::Result<()> {
-        retry(|| self.0.send(octets, Msg::empty())).map(drop)
+    fn send(&mut self, octets: &[u8]) -> io::Result<Duration> {
+        let started = now();
+        retry(|| self.0.send(octets, Msg::empty()))?;
+        Ok(started.elapsed())
     }
 
     fn receive<'a>(&mut self, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
@@ -374,9 +376,8 @@ impl<D: Datagrams> Exchange<D> {
     fn send_batch(&mut self, batch: &[Change]) -> Result<Vec<(usize, Refusal)>, ExchangeError> {
         let requests: Vec<_> = batch.iter().copied().map(Request::Change).collect();
         let first = self.sequence.wrapping_add(1);
-        let sent = now();
-        self.send(&requests)?;
-        self.adapt(batch.len(), sent.elapsed());
+        let took = self.send(&requests)?;
+        self.adapt(batch.len(), took);
         let last = self.sequence;
         let mut refused = Vec::new();
         self.receive(|sequence, reply| {
@@ -440,7 +441,7 @@ impl<D: Datagrams> Exchange<D> {
     }
 
     /// Sends requests as one datagram; only the last is acknowledged.
-    fn send(&mut self, requests: &[Request]) -> Result<(), ExchangeError> {
+    fn send(&mut self, requests: &[Request]) -> Result<Duration, ExchangeError> {
         self.outgoing.clear();
         for (place, request) in requests.iter().enumerate() {
             self.sequence = self.sequence.wrapping_add(1);

@@ -18,6 +18,7 @@
 //! let mut virtual_server = VirtualServer::new(config);
 //! virtual_server.start();
 //! assert_eq!(virtual_server.wanted()[0].destinations.len(), 2);
+//! while virtual_server.poll_event().is_some() {} // the quorum was gained
 //!
 //! virtual_server.handle_verdict(RealServerId(1), CheckerId(0), Verdict::Down);
 //! assert_eq!(virtual_server.wanted()[0].destinations.len(), 1);
