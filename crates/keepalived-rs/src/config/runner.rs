@@ -165,9 +165,49 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_script_is_found_under_its_occasion() {
+        let config = crate::config::checker::tests::config(
+            "global_defs {
+                script_user nobody nogroup
+                enable_script_security
+            }
+            vrrp_instance VI_1 {
+                interface eth0
+                virtual_router_id 51
+                notify_master \"/m one\" root
+                notify /n
+                virtual_ipaddress { 192.0.2.9/24 }
+            }
+            virtual_server 192.0.2.1 80 {
+                protocol TCP
+                lb_algo rr
+                lb_kind NAT
+                quorum_down /q
+                real_server 10.0.0.1 80 { notify_up /u }
+            }",
+        );
+        let part = RunnerPart::from_config(&config);
+        assert!(part.script_security);
+        assert_eq!(part.script_user, Some(ScriptUser { user: "nobody".into(), group: Some("nogroup".into()) }));
+        let [vs, rs] = ["[192.0.2.1]:tcp:80", "[10.0.0.1]:tcp:80"].map(str::to_owned);
+        let found: Vec<_> =
+            part.scripts.iter().map(|(occasion, script)| (occasion, script.command.as_slice())).collect();
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let expected = [
+            (Occasion::Enter { instance: "VI_1".into(), state: NotifyState::Active }, words(&["/m", "one"])),
+            (Occasion::Change { instance: "VI_1".into() }, words(&["/n"])),
+            (Occasion::Quorum { virtual_server: vs.clone(), up: false }, words(&["/q"])),
+            (Occasion::RealServer { virtual_server: vs.clone(), real_server: rs.clone(), up: true }, words(&["/u"])),
+        ];
+        let expected: Vec<_> = expected.iter().map(|(occasion, words)| (occasion, words.as_slice())).collect();
+        assert_eq!(found, expected);
+        let objects = [Object::Instance("VI_1".into()), Object::VirtualServer(vs.clone()), Object::RealServer(rs, vs)];
+        assert_eq!(part.objects, objects.into());
+    }
+
+    #[test]
     fn a_state_runs_its_own_script_and_then_the_general_one_with_four_words() {
-        let event =
-            NotifyEvent::Instance { name: "VI_1".into(), state: NotifyState::Active, priority: 150 };
+        let event = NotifyEvent::Instance { name: "VI_1".into(), state: NotifyState::Active, priority: 150 };
         let expected = [
             (Occasion::Enter { instance: "VI_1".into(), state: NotifyState::Active }, vec![]),
             (
@@ -187,8 +227,7 @@ mod tests {
 
     #[test]
     fn a_removed_instance_reports_fault() {
-        let event =
-            NotifyEvent::Instance { name: "VI_1".into(), state: NotifyState::Deleted, priority: 1 };
+        let event = NotifyEvent::Instance { name: "VI_1".into(), state: NotifyState::Deleted, priority: 1 };
         let words: Vec<_> = occasions(&event).into_iter().flat_map(|(_, words)| words).collect();
         assert_eq!(words, ["INSTANCE", "VI_1", "FAULT", "1"]);
     }

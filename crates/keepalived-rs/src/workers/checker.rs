@@ -66,7 +66,8 @@ impl Table for Socket {
         let mut rest = changes;
         let mut failures = Vec::new();
         while !rest.is_empty() {
-            let report = Self::apply(self, rest, APPLY_LIMIT).map_err(|error: ExchangeError| io::Error::other(error))?;
+            let report =
+                Self::apply(self, rest, APPLY_LIMIT).map_err(|error: ExchangeError| io::Error::other(error))?;
             failures.extend(report.failures.iter().map(ToString::to_string));
             rest = rest.get(report.sent.max(1)..).unwrap_or_default();
         }

@@ -1,0 +1,171 @@
+use std::path::Path;
+use std::time::Duration;
+
+use conf_parser::{MemoryLoader, Options, parse};
+use ipvs_control::types::Tunnel;
+
+use super::*;
+
+/// What a checker worker is told by this file. Every word of it must be understood.
+pub(crate) fn part(text: &str) -> CheckerPart {
+    CheckerPart::from_config(&config(text))
+}
+
+/// A file that is understood without a finding.
+pub(crate) fn config(text: &str) -> Config {
+    let loader = MemoryLoader::new([("k.conf", text)]);
+    let parsed = parse(&loader, Path::new("k.conf"), &Options::default());
+    let findings: Vec<_> = parsed.diagnostics.iter().map(|finding| &finding.message).collect();
+    assert!(findings.is_empty(), "{findings:?}");
+    parsed.config
+}
+
+fn only(text: &str) -> VirtualServer {
+    let mut servers = part(text).virtual_servers;
+    assert_eq!(servers.len(), 1);
+    servers.remove(0)
+}
+
+#[test]
+fn a_virtual_server_becomes_its_kernel_service() {
+    let server = only(
+        "virtual_server 192.0.2.1 80 {
+            protocol TCP
+            lb_algo sh
+            sh-port
+            lb_kind DR
+            persistence_timeout 50
+            persistence_granularity 24
+            quorum 2
+            hysteresis 1
+            omega
+            sorry_server 10.0.0.9 8080
+            real_server 10.0.0.1 80 {
+                weight 3
+                inhibit_on_failure
+                uthreshold 100
+                lthreshold 50
+                TCP_CHECK { connect_timeout 3 }
+            }
+            real_server 10.0.0.2 80 { lvs_method NAT }
+        }",
+    );
+    let config = virtual_server(&server).unwrap();
+    assert_eq!(&*config.name, "[192.0.2.1]:tcp:80");
+    let service = config.services[0];
+    assert_eq!(service.address, ServiceAddress::tcp("192.0.2.1:80".parse().unwrap()));
+    assert_eq!(service.scheduler.as_str(), "sh");
+    assert_eq!(service.flags, ServiceFlags::SCHEDULER_2);
+    let granularity = Granularity::Netmask(Ipv4Addr::new(255, 255, 255, 0));
+    assert_eq!(service.persistence, Some(Persistence { timeout: Seconds(50), granularity }));
+    assert_eq!((config.quorum, config.hysteresis, config.omega), (2, 1, true));
+    let first = &config.real_servers[0];
+    assert_eq!(&*first.name, "[10.0.0.1]:tcp:80");
+    assert_eq!((first.weight, first.upper_threshold, first.lower_threshold), (Weight(3), 100, 50));
+    assert!(first.inhibit_on_failure);
+    assert_eq!(first.forwarding, ForwardingMethod::DirectRoute);
+    assert_eq!(first.checkers, [virtual_server::Checker::UP]);
+    assert_eq!(config.real_servers[1].forwarding, ForwardingMethod::Masquerade);
+    assert_eq!(config.real_servers[1].checkers, []);
+    assert_eq!(config.sorry_server.unwrap().address, "10.0.0.9".parse::<std::net::IpAddr>().unwrap());
+}
+
+#[test]
+fn a_mark_and_a_tunnel_are_expressed() {
+    let server = only(
+        "virtual_server fwmark 7 {
+            ip_family inet6
+            lb_algo rr
+            lb_kind TUN
+            real_server 2001:db8::1 0 { weight 1 }
+        }",
+    );
+    let config = virtual_server(&server).unwrap();
+    let mark = NonZeroU32::new(7).unwrap();
+    assert_eq!(config.services[0].address, ServiceAddress::fwmark(mark, Family::Inet6));
+    assert_eq!(&*config.name, "FWM 7");
+    assert_eq!(config.real_servers[0].forwarding, ForwardingMethod::Tunnel(Tunnel::Ipip));
+}
+
+#[test]
+fn mark_zero_is_refused() {
+    let mut server = only("virtual_server fwmark 7 { lb_algo rr\n lb_kind NAT\n real_server 10.0.0.1 0 { weight 1 } }");
+    server.service.value = ServiceKey::Fwmark { mark: 0, family: config::Family::Ipv4 };
+    assert_eq!(virtual_server(&server).unwrap_err().to_string(), "FWM 0: a firewall mark must be at least 1");
+}
+
+#[test]
+fn granularity_keeps_the_leading_bits() {
+    let mask = |bits| granularity(Family::Inet, bits);
+    assert_eq!(mask(32), Granularity::Netmask(Ipv4Addr::BROADCAST));
+    assert_eq!(mask(9), Granularity::Netmask(Ipv4Addr::new(255, 128, 0, 0)));
+    assert_eq!(mask(0), Granularity::Netmask(Ipv4Addr::UNSPECIFIED));
+    assert_eq!(granularity(Family::Inet6, 64), Granularity::Prefix(64));
+}
+
+#[test]
+fn under_alpha_a_checker_begins_as_down() {
+    let server = only(
+        "virtual_server 192.0.2.1 80 {
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            alpha
+            delay_loop 7
+            real_server 10.0.0.1 80 { TCP_CHECK { retry 4\n delay_before_retry 2\n warmup 0 } }
+        }",
+    );
+    let config = virtual_server(&server).unwrap();
+    assert_eq!(config.real_servers[0].checkers, [virtual_server::Checker::DOWN]);
+    let (real, checker) = (&server.real_servers[0], &server.real_servers[0].checkers[0]);
+    let timing = timing(&server, real, checker, 9);
+    let expected = schedule::Config {
+        delay_loop: Duration::from_secs(7),
+        retry: 4,
+        delay_before_retry: Duration::from_secs(2),
+        warmup: Some(Duration::ZERO),
+        alpha: true,
+        fast_recovery: false,
+        seed: 9,
+    };
+    assert_eq!(timing, expected);
+}
+
+#[test]
+fn a_check_connects_where_it_is_told() {
+    let server = only(
+        "virtual_server 192.0.2.1 80 {
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 8080 {
+                TCP_CHECK { connect_port 99\n bindto 10.0.0.7\n bind_port 1234\n connect_timeout 2 }
+                TCP_CHECK { connect_ip 10.0.0.8 }
+            }
+        }",
+    );
+    let real = &server.real_servers[0];
+    let first = connect(real, &real.checkers[0].target);
+    assert_eq!(first.target, "10.0.0.1:99".parse().unwrap());
+    assert_eq!((first.bindto, first.bind_port), (Some("10.0.0.7".parse().unwrap()), Some(1234)));
+    assert_eq!(first.connect_timeout, Duration::from_secs(2));
+    assert_eq!(connect(real, &real.checkers[1].target).target, "10.0.0.8:8080".parse().unwrap());
+}
+
+#[test]
+fn a_checker_that_cannot_run_counts_as_down() {
+    let mut server = only(
+        "virtual_server 192.0.2.1 80 {
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 80 { TCP_CHECK { connect_timeout 2 } }
+        }",
+    );
+    let checker = &mut server.real_servers[0].checkers[0];
+    checker.kind = CheckerKind::Unsupported { keyword: "MISC_CHECK".into() };
+    let checker = checker.clone();
+    assert_eq!(virtual_server(&server).unwrap().real_servers[0].checkers, [virtual_server::Checker::DOWN]);
+    let why = probe(&server.real_servers[0], &checker).err().unwrap();
+    assert_eq!(why, "this release cannot run MISC_CHECK");
+}

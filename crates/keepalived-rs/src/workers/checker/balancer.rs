@@ -191,7 +191,8 @@ impl Balancer {
         for (server, mut config) in plan.servers {
             let entry = self.entries.len();
             let ids = self.check_all(entry, &server, &mut config, &mut memory, &mut checks);
-            let former = former.iter().position(|entry| entry.config.service == server.service).map(|at| former.remove(at));
+            let former =
+                former.iter().position(|entry| entry.config.service == server.service).map(|at| former.remove(at));
             let heard = has_scripts(&server) || former.as_ref().is_some_and(|entry| entry.heard);
             let logic = match former {
                 Some(Entry { mut logic, .. }) => {

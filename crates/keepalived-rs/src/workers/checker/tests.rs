@@ -1,0 +1,279 @@
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use ipvs_control::types::{Scheduler, Service, ServiceAddress};
+
+use super::kernel::tests::Shared;
+use super::*;
+use crate::config::checker::tests::part;
+use crate::ipc::{Notification, NotifyEvent};
+
+/// A checker in a thread, driven as the supervisor and the runner do.
+struct Lab {
+    table: Shared,
+    orders: Channel,
+    runner: Channel,
+    checker: Option<JoinHandle<u8>>,
+    facts: Vec<Fact>,
+    generation: u64,
+}
+
+/// Waits for `value`, ten seconds at most.
+fn until<T>(what: &str, mut value: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(value) = value() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "no {what} within ten seconds");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn start(table: &Shared, keep: bool) -> (Channel, JoinHandle<u8>) {
+    let (orders, theirs) = Channel::pair().unwrap();
+    let table = table.clone();
+    let checker = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let open = || Ok(Box::new(table.clone()) as Box<dyn Table>);
+        runtime.block_on(serve(theirs, keep, open)).unwrap()
+    });
+    (orders, checker)
+}
+
+impl Lab {
+    fn new(keep: bool) -> Self {
+        let table = Shared::default();
+        let (orders, checker) = start(&table, keep);
+        let (runner, theirs) = Channel::pair().unwrap();
+        orders.send(&Order::Connect { peer: Role::Runner }, &[theirs.as_fd()]).unwrap();
+        Self { table, orders, runner, checker: Some(checker), facts: Vec::new(), generation: 0 }
+    }
+
+    /// The next report that is neither a beat nor a fact.
+    fn report(&mut self) -> Report {
+        loop {
+            let (report, _) = until("report", || self.orders.receive::<Report>().ok()).expect("the checker is there");
+            match report {
+                Report::Beat => {}
+                Report::Fact(fact) => self.facts.push(fact),
+                other => return other,
+            }
+        }
+    }
+
+    fn configure(&mut self, file: &str) {
+        self.generation += 1;
+        let generation = self.generation;
+        let fd = ipc::seal(&part(file)).unwrap();
+        self.orders.send(&Order::Prepare { generation }, &[fd.as_fd()]).unwrap();
+        assert_eq!(self.report(), Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) });
+        self.orders.send(&Order::Commit { generation }, &[]).unwrap();
+        assert_eq!(self.report(), Report::Committed { generation });
+    }
+
+    /// Waits until the table holds these destinations.
+    fn holds(&self, expected: &[SocketAddr]) {
+        let what = format!("table with {expected:?}");
+        until(&what, || (destinations(&self.table) == expected).then_some(()));
+    }
+
+    fn stop(&mut self) -> u8 {
+        self.orders.send(&Order::Stop, &[]).unwrap();
+        assert_eq!(self.report(), Report::Stopped);
+        self.checker.take().unwrap().join().unwrap()
+    }
+}
+
+fn destinations(table: &Shared) -> Vec<SocketAddr> {
+    let pools = table.look(|memory| memory.pools.clone());
+    let all = pools.iter().flat_map(|pool| &pool.destinations);
+    let mut all: Vec<_> = all.map(|there| SocketAddr::new(there.address, there.port)).collect();
+    all.sort();
+    all
+}
+
+/// Real servers at these addresses, looked at twenty times a second.
+fn file(servers: &[SocketAddr], more: &str) -> String {
+    let mut text = format!(
+        "virtual_server 192.0.2.1 80 {{\n protocol TCP\n lb_algo wlc\n lb_kind NAT\n delay_loop 0.05\n warmup 0\n {more}\n"
+    );
+    for server in servers {
+        text += &format!(
+            "real_server {} {} {{\n TCP_CHECK {{\n connect_timeout 2\n retry 0\n }}\n }}\n",
+            server.ip(),
+            server.port()
+        );
+    }
+    text + "}\n"
+}
+
+/// Servers on a loopback address that no other test uses, so that nobody else listens on a port that was closed.
+fn servers<const N: usize>() -> ([Option<TcpListener>; N], [SocketAddr; N]) {
+    static TEST: AtomicU8 = AtomicU8::new(1);
+    let [.., process] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, TEST.fetch_add(1, Ordering::Relaxed), process, 1);
+    let mut listeners = [(); N].map(|()| TcpListener::bind((address, 0)).unwrap());
+    listeners.sort_by_key(|listener| listener.local_addr().unwrap());
+    let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    (listeners.map(Some), addresses)
+}
+
+#[test]
+fn a_server_whose_port_closes_leaves_the_table_and_comes_back() {
+    let mut lab = Lab::new(false);
+    let ([mut first, _second], [a, b]) = servers();
+    lab.configure(&file(&[a, b], ""));
+    lab.holds(&[a, b]);
+    drop(first.take());
+    lab.holds(&[b]);
+    let again = until("free port", || TcpListener::bind(a).ok());
+    lab.holds(&[a, b]);
+    drop(again);
+    lab.holds(&[b]);
+    assert_eq!(lab.stop(), 0);
+    assert_eq!(lab.table.look(|memory| memory.pools.len()), 0, "nothing of ours is left");
+}
+
+#[test]
+fn the_runner_is_told_of_a_server_that_goes() {
+    let mut lab = Lab::new(false);
+    let ([mut first], [a]) = servers();
+    lab.configure(&file(&[a], "quorum_down /q"));
+    lab.holds(&[a]);
+    drop(first.take());
+    let virtual_server = "[192.0.2.1]:tcp:80".to_owned();
+    let wanted = NotifyEvent::Quorum { virtual_server, up: false };
+    let mut last = 0;
+    until("notification", || {
+        let (Notification { number, event }, _) = lab.runner.receive().ok()??;
+        assert_eq!(number, last + 1);
+        last = number;
+        (event == wanted).then_some(())
+    });
+    lab.stop();
+}
+
+#[test]
+fn a_reload_keeps_a_server_out_that_was_found_down() {
+    let mut lab = Lab::new(false);
+    let ([mut first, _second], [a, b]) = servers();
+    lab.configure(&file(&[a, b], ""));
+    drop(first.take());
+    lab.holds(&[b]);
+    lab.configure(&file(&[a, b], "quorum 1"));
+    lab.holds(&[b]);
+    lab.configure(&file(&[b], ""));
+    lab.holds(&[b]);
+    lab.stop();
+}
+
+#[test]
+fn a_successor_leaves_the_table_as_it_is() {
+    let mut lab = Lab::new(false);
+    let ([mut first, _second], [a, b]) = servers();
+    let text = file(&[a, b], "");
+    lab.configure(&text);
+    drop(first.take());
+    lab.holds(&[b]);
+    // The fact is sent with the change; another generation makes sure that it was read.
+    lab.configure(&text);
+    let mut newest = std::collections::BTreeMap::new();
+    for Fact { key, value } in lab.facts.drain(..) {
+        newest.insert(key, value);
+    }
+    let facts: Vec<_> = newest.into_iter().map(|(key, value)| Fact { key, value }).collect();
+
+    let (orders, checker) = start(&lab.table, false);
+    let mut second = Lab {
+        table: lab.table.clone(),
+        orders,
+        runner: Channel::pair().unwrap().0,
+        checker: Some(checker),
+        facts: Vec::new(),
+        generation: 0,
+    };
+    let fd = ipc::seal(&facts).unwrap();
+    second.orders.send(&Order::Resume, &[fd.as_fd()]).unwrap();
+    second.configure(&text);
+    assert_eq!(destinations(&second.table), [b]);
+    let again = until("free port", || TcpListener::bind(a).ok());
+    second.holds(&[a, b]);
+    drop(again);
+    assert_eq!(second.stop(), 0);
+}
+
+#[test]
+fn the_table_can_be_left_at_the_stop() {
+    let mut lab = Lab::new(true);
+    let ([_first], [a]) = servers();
+    lab.configure(&file(&[a], ""));
+    lab.holds(&[a]);
+    assert_eq!(lab.stop(), 0);
+    assert_eq!(destinations(&lab.table), [a]);
+}
+
+#[test]
+fn services_of_others_are_left_alone() {
+    let mut lab = Lab::new(false);
+    let theirs = Pool {
+        service: Service::new(ServiceAddress::tcp("192.0.2.7:80".parse().unwrap()), Scheduler::WLC),
+        destinations: Vec::new(),
+    };
+    lab.table.look(|memory| memory.pools.push(theirs.clone()));
+    let ([_first], [a]) = servers();
+    lab.configure(&file(&[a], ""));
+    lab.holds(&[a]);
+    lab.stop();
+    assert_eq!(lab.table.look(|memory| memory.pools.clone()), [theirs]);
+}
+
+#[test]
+fn a_supervisor_that_is_gone_is_a_stop() {
+    let mut lab = Lab::new(false);
+    let ([_first], [a]) = servers();
+    lab.configure(&file(&[a], ""));
+    lab.orders = Channel::pair().unwrap().0;
+    assert_eq!(lab.checker.take().unwrap().join().unwrap(), 0);
+    assert_eq!(destinations(&lab.table), []);
+}
+
+#[test]
+fn without_ipvs_the_configuration_is_rejected() {
+    let (orders, theirs) = Channel::pair().unwrap();
+    let checker = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let open = || Err("IPVS: Can't initialize ipvs: there is none".to_owned());
+        runtime.block_on(serve(theirs, false, open)).unwrap()
+    });
+    let mut lab = Lab {
+        table: Shared::default(),
+        orders,
+        runner: Channel::pair().unwrap().0,
+        checker: Some(checker),
+        facts: Vec::new(),
+        generation: 0,
+    };
+    let fd = ipc::seal(&part(&file(&[([127, 0, 0, 1], 1).into()], ""))).unwrap();
+    lab.orders.send(&Order::Prepare { generation: 1 }, &[fd.as_fd()]).unwrap();
+    let why = "IPVS: Can't initialize ipvs: there is none".to_owned();
+    assert_eq!(lab.report(), Report::Rejected { generation: 1, exit: 1, why });
+    assert_eq!(lab.stop(), 0);
+}
+
+#[test]
+fn it_beats() {
+    let mut lab = Lab::new(false);
+    let ([_first], [a]) = servers();
+    lab.configure(&file(&[a], ""));
+    let mut beats = 0;
+    until("beats", || {
+        let beat = matches!(lab.orders.receive::<Report>(), Ok(Some((Report::Beat, _))));
+        beats += usize::from(beat);
+        (beats == 3).then_some(())
+    });
+    lab.stop();
+}

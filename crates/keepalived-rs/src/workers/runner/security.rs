@@ -180,9 +180,12 @@ impl<H: Host> Checker<'_, H> {
     }
 
     fn searched(&mut self, name: &str) -> io::Result<PathBuf> {
-        let found = self.host.search_path().into_iter().map(|directory| directory.join(name)).find(|path| {
-            self.host.status(path).is_ok_and(|status| status.is_file && status.mode & 0o111 != 0)
-        });
+        let found = self
+            .host
+            .search_path()
+            .into_iter()
+            .map(|directory| directory.join(name))
+            .find(|path| self.host.status(path).is_ok_and(|status| status.is_file && status.mode & 0o111 != 0));
         let path = found.ok_or(io::ErrorKind::NotFound)?;
         self.warn(format!(
             "WARNING - script `{name}` resolved by path search to `{}`. Please specify full path.",

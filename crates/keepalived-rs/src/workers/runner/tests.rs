@@ -76,7 +76,9 @@ impl Lab {
         let me = nix::unistd::getuid().to_string();
         let scripts: BTreeMap<_, _> = scripts.into_iter().collect();
         let objects = scripts.keys().filter_map(|occasion| match occasion {
-            Occasion::Enter { instance, .. } | Occasion::Change { instance } => Some(Object::Instance(instance.clone())),
+            Occasion::Enter { instance, .. } | Occasion::Change { instance } => {
+                Some(Object::Instance(instance.clone()))
+            }
             _ => None,
         });
         let part = RunnerPart {
@@ -172,7 +174,10 @@ fn a_script_gets_a_clean_environment() {
 fn a_state_waits_for_the_scripts_of_the_one_before() {
     let mut lab = Lab::new();
     let gate = lab.path("gate");
-    let body = format!("echo \"begin $3\" >>$out; while [ ! -e {} ]; do sleep 0.01; done; echo \"end $3\" >>$out", gate.display());
+    let body = format!(
+        "echo \"begin $3\" >>$out; while [ ! -e {} ]; do sleep 0.01; done; echo \"end $3\" >>$out",
+        gate.display()
+    );
     let script = lab.script("slow", &body);
     lab.configure([(change(), script)]);
     lab.tell(notify("VI_1", NotifyState::Backup));
