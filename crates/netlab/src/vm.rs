@@ -531,8 +531,8 @@ fn find_kernel(unpacked: &Path) -> Option<PathBuf> {
         .find(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"vmlinuz")))
 }
 
-/// The archive that every machine has: busybox, kmod, modules and the first process. Made anew when this program
-/// or busybox is newer.
+/// The archive that every machine has: busybox, kmod, modules and the first process. Made anew when the first process,
+/// busybox or the kernel is another.
 fn base_archive(cache: &Path, unpacked: &Path) -> Result<PathBuf, VmError> {
     let busybox = find_program("busybox").ok_or_else(|| VmError::NoProgram("busybox".into()))?;
     let stamp = format!("{:016x}", fingerprint(&[INIT.as_bytes(), &modified(&busybox), &modified(unpacked)]));
