@@ -49,7 +49,7 @@ impl Node {
     }
 
     fn program(&self) -> Program {
-        Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nlD", "-f"]).arg(self.config())
+        Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nlDG", "-f"]).arg(self.config())
     }
 
     fn start(&self, text: &str) -> Result<Process, Stop> {
@@ -273,7 +273,9 @@ fn a_file_with_mistakes_runs_and_names_them() -> CaseResult {
 
 fn the_log_goes_to_syslog_under_keepalived_s_names() -> CaseResult {
     let node = Node::new(V3)?;
-    let daemon = node.start(&V3.config(150, ""))?;
+    node.write(&V3.config(150, ""))?;
+    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nD", "-f"]).arg(node.config());
+    let daemon = node.host.spawn(program)?;
     node.wait_for_vip(V3)?;
     let has = |ident: &str, text: &str| {
         daemon.lines().iter().any(|line| {

@@ -28,7 +28,7 @@ impl Daemon {
             Self::Ours => Program::new(env!("CARGO_BIN_EXE_keepalived-rs")),
             Self::C => peers::keepalived()?.program(),
         };
-        Ok(program.args(["-nlD", "--vrrp", "-f", "/run/keepalived.conf"]).file("/run/keepalived.conf", config))
+        Ok(program.args(["-nlDG", "--vrrp", "-f", "/run/keepalived.conf"]).file("/run/keepalived.conf", config))
     }
 }
 
