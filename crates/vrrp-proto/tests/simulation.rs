@@ -237,6 +237,7 @@ impl<'a> Lan<'a> {
 
     fn run(&mut self, duration: u64) {
         let end = self.now + duration;
+        let mut steps = 0;
         loop {
             let timer = (0..self.nodes.len()).filter_map(|index| Some((self.timer(index)?, index))).min();
             let event = self.queue.first_key_value().map(|(key, _)| key.0);
@@ -244,6 +245,8 @@ impl<'a> Lan<'a> {
                 break;
             };
             self.check(next >= self.now, "a timer in the past");
+            steps = if next == self.now { steps + 1 } else { 0 };
+            self.check(steps < 10_000, "time stands still: something due is never done");
             self.now = next;
             match timer.filter(|(due, _)| *due == next) {
                 Some((_, index)) => self.with(index, Engine::handle_timeout),

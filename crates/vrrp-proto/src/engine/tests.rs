@@ -186,6 +186,7 @@ fn its_own_link_need_not_be_tracked() {
 }
 
 #[test]
+#[cfg(feature = "serde")]
 fn a_snapshot_taken_over_changes_nothing_for_peers() {
     let mut before = engine(&two());
     run_until(&mut before, T0 + Duration::from_secs(10));
@@ -266,6 +267,7 @@ fn received_advertisements_move_no_tree() {
 }
 
 #[test]
+#[cfg(feature = "serde")]
 fn actions_and_configurations_can_be_written_down() {
     let mut engine = engine(&two());
     engine.handle_advertisement(T0, RouterId(1), PEER, &advert(200));
