@@ -287,3 +287,116 @@ fn millis(interval: AdvertisementInterval) -> u128 {
 pub(crate) fn seconds(duration: Duration) -> impl fmt::Display {
     format!("{}.{:06}", duration.as_secs(), duration.subsec_micros())
 }
+
+#[cfg(test)]
+mod tests {
+    use vrrp_proto::{Priority, Version};
+
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn lines(events: &[Event]) -> String {
+        let links = |link: LinkId| format!("eth{}", link.0);
+        let instance = Instance { name: "VI_1", family: Family::Ipv4, links: &links };
+        events.iter().map(|event| instance.line(event)).map(show).collect()
+    }
+
+    fn show(line: Line) -> String {
+        format!("{:7} {}\n", format!("{:?}", line.level), line.text)
+    }
+
+    #[test]
+    fn states_and_elections() {
+        let (ours, theirs) = (Priority(100), Priority(150));
+        let second = AdvertisementInterval::nearest(Version::V3, Duration::from_secs(1));
+        let tenth = AdvertisementInterval::nearest(Version::V3, Duration::from_millis(100));
+        let text = lines(&[
+            Event::ReceiveAdvertisementTimeout,
+            Event::EnteringActive,
+            Event::EnteringBackup { initial: true },
+            Event::EnteringBackup { initial: false },
+            Event::EnteringFault { initial: true },
+            Event::EnteringFault { initial: false },
+            Event::ResumedActive,
+            Event::HigherPriorityAdvert { source: PEER, theirs, ours },
+            Event::HigherAddressAdvert { source: PEER, priority: ours },
+            Event::LowerPriorityAdvert { source: PEER, theirs: Priority(50), ours, answered: true },
+            Event::LowerPriorityAdvert { source: PEER, theirs: Priority(50), ours, answered: false },
+            Event::LowerPriorityDiscarded { source: PEER, theirs: Priority(50) },
+            Event::OwnAddressAdvert { source: PEER },
+            Event::TwoOwners { source: PEER, yields: true },
+            Event::BackupReceivedPriorityZero { source: PEER },
+            Event::ActiveReceivedPriorityZero { source: PEER },
+            Event::SentPriorityZero,
+            Event::PreemptDelayStarted { delay: Duration::from_secs(4) },
+            Event::PreemptDelayStopped,
+            Event::ActiveSetTo { address: PEER },
+            Event::ActiveChanged { from: PEER, to: IpAddr::from([192, 0, 2, 3]) },
+            Event::IntervalLearned { from: second, to: tenth },
+            Event::PriorityChanged { from: ours, to: theirs },
+        ]);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn faults_and_addresses() {
+        let text = lines(&[
+            Event::FaultRaised(FaultReason::LinkMissing(LinkId(0))),
+            Event::FaultRaised(FaultReason::LinkDown(LinkId(0))),
+            Event::FaultRaised(FaultReason::TrackedLink(LinkId(1))),
+            Event::FaultRaised(FaultReason::NoSourceAddress),
+            Event::FaultRaised(FaultReason::NotApplied),
+            Event::FaultCleared(FaultReason::LinkDown(LinkId(0))),
+            Event::AddressLost { restored: true },
+            Event::AddressLost { restored: false },
+            Event::Refused { ownership: Ownership::Held },
+            Event::Refused { ownership: Ownership::Released },
+        ]);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn dropped_packets() {
+        let discards = [
+            Discard::UnexpectedAuthenticationHeader,
+            Discard::Length { got: 12, expected: 20 },
+            Discard::Length { got: 30, expected: 20 },
+            Discard::HopLimit { got: 254 },
+            Discard::Version { got: 3, expected: 2 },
+            Discard::InvalidAuthenticationType { got: 9 },
+            Discard::AuthenticationType { got: 0, expected: 1 },
+            Discard::AuthenticationFailed,
+            Discard::AdvertisementInterval { got: 2, expected: 1 },
+            Discard::PacketType { got: 2 },
+            Discard::TotalLength { declared: 40, got: 44 },
+            Discard::Checksum,
+            Discard::NoAddresses,
+            Discard::Destination { destination: IpAddr::from([224, 0, 0, 18]) },
+            Discard::Destination { destination: IpAddr::from([192, 0, 2, 1]) },
+            Discard::AddressOwner,
+            Discard::UnknownPeer { peer: PEER },
+            Discard::PeerHopLimit { peer: PEER, got: 3 },
+        ];
+        let text: String = discards.iter().map(|discard| show(discard_line("VI_1", PEER, discard))).collect();
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn an_advert_that_cannot_be_sent_names_number_and_reason() {
+        let error = std::io::Error::from_raw_os_error(19);
+        assert_eq!(send_error_line("VI_1", &error).text, "(VI_1) send advert error 19 (No such device)");
+    }
+
+    #[test]
+    fn scripts_are_told_these_words() {
+        use NotifyState::{Active, ActiveReceivedLowerPriority, Backup, Deleted, Fault, Stop};
+        let words = [Active, Backup, Fault, Stop, Deleted, ActiveReceivedLowerPriority].map(NotifyState::word);
+        assert_eq!(words, ["MASTER", "BACKUP", "FAULT", "STOP", "DELETED", "MASTER_RX_LOWER_PRI"]);
+    }
+
+    #[test]
+    fn seconds_have_six_decimals() {
+        assert_eq!(seconds(Duration::from_micros(4_000_001)).to_string(), "4.000001");
+    }
+}

@@ -280,3 +280,94 @@ fn revision(addresses: &[VirtualAddress]) -> u64 {
         .into_iter()
         .fold(BASIS, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(PRIME))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use conf_parser::{MemoryLoader, Options};
+
+    use super::*;
+
+    /// The part of a file whose instances are written as `vrrp_instance NAME { interface eth0 …}`.
+    fn part(text: &str) -> VrrpPart {
+        let loader = MemoryLoader::new([("k.conf", text)]);
+        let parsed = conf_parser::parse(&loader, Path::new("k.conf"), &Options::default());
+        assert!(!parsed.refuses_start(), "{:?}", parsed.diagnostics);
+        VrrpPart::from_config(&parsed.config)
+    }
+
+    fn instance(body: &str) -> Instance {
+        let text = format!("vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 51\n{body}\n}}\n");
+        part(&text).instances.remove(0)
+    }
+
+    #[test]
+    fn a_tutorial_instance_becomes_a_router() {
+        let instance = instance(
+            "state MASTER\npriority 150\nadvert_int 2\nnopreempt\nauthentication {\nauth_type PASS\nauth_pass secret\n}\n\
+             virtual_ipaddress {\n192.0.2.1/24\n192.0.2.2/24 dev eth1 label eth1:v\n}\nvirtual_ipaddress_excluded {\n192.0.2.3\n}",
+        );
+        let router = instance.router_config(|name| LinkId(if name == "eth0" { 7 } else { 8 }));
+        assert_eq!((router.vrid.get(), router.priority, router.version), (51, Priority(150), Version::V2));
+        assert_eq!(router.advertisement_interval.duration(), Duration::from_secs(2));
+        assert_eq!(router.link, Some(LinkId(7)));
+        assert_eq!(router.addresses, [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])]);
+        let places: Vec<_> = instance
+            .addresses
+            .iter()
+            .map(|address| format!("{}/{} {} {:?}", address.ip, address.prefix_len, address.device, address.label))
+            .collect();
+        assert_eq!(
+            places,
+            ["192.0.2.1/24 eth0 None", "192.0.2.2/24 eth1 Some(\"eth1:v\")", "192.0.2.3/32 eth0 None"]
+        );
+        assert_eq!(instance.wire_config().authentication, Authentication::Pass(Password::new(b"secret")));
+    }
+
+    #[test]
+    fn a_password_is_never_printed_but_travels() {
+        let instance = instance("authentication {\nauth_type PASS\nauth_pass 12345678\n}\nvirtual_ipaddress { 192.0.2.1 }");
+        assert!(!format!("{instance:?}").contains("1234"));
+        let sent: Instance = crate::ipc::decode(&crate::ipc::encode(&instance)).unwrap();
+        assert_eq!(sent.wire_config(), instance.wire_config());
+    }
+
+    #[test]
+    fn the_key_names_what_peers_see() {
+        let multicast = instance("virtual_ipaddress { 192.0.2.1 }");
+        assert_eq!(multicast.key, "IPv4 51 eth0 224.0.0.18");
+        let unicast = instance(
+            "unicast_src_ip 198.51.100.1\nunicast_peer {\n198.51.100.2\n}\nvirtual_ipaddress { 192.0.2.1 }",
+        );
+        assert_eq!(unicast.key, "IPv4 51 eth0 unicast 198.51.100.1");
+        assert_eq!(unicast.transport, Transport::Unicast { peers: vec![[198, 51, 100, 2].into()] });
+        let ipv6 = instance("virtual_ipaddress { fe80::1 }");
+        assert_eq!(ipv6.key, "IPv6 51 eth0 ff02::12");
+    }
+
+    #[test]
+    fn the_key_stays_when_addresses_and_priority_change() {
+        let before = instance("priority 100\nvirtual_ipaddress { 192.0.2.1 }");
+        let after = instance("priority 200\nvirtual_ipaddress { 192.0.2.2 }");
+        assert_eq!(before.key, after.key);
+    }
+
+    #[test]
+    fn the_revision_changes_with_anything_about_the_addresses() {
+        let revision = |addresses: &str| {
+            instance(&format!("virtual_ipaddress {{\n{addresses}\n}}")).router_config(|_| LinkId(1)).resources_revision
+        };
+        let base = revision("192.0.2.1/24");
+        assert_eq!(base, revision("192.0.2.1/24"));
+        for other in ["192.0.2.1/25", "192.0.2.1/24 dev eth1", "192.0.2.1/24 label eth0:1", "192.0.2.1/24 scope link"] {
+            assert_ne!(base, revision(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_time_to_a_takeover_follows_priority_and_interval() {
+        let instance = instance("priority 150\nvirtual_ipaddress { 192.0.2.1 }");
+        assert_eq!(instance.active_down_interval(), Duration::from_micros(3_414_062));
+    }
+}

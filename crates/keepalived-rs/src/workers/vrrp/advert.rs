@@ -484,6 +484,9 @@ impl Advert {
     }
 
     fn advertise(&mut self, id: RouterId, priority: vrrp_proto::Priority) {
+        if self.keeps_addresses() {
+            return;
+        }
         let Some(router) = self.routers.get_mut(&id) else { return };
         router.source = self.engine.router(id).and_then(|it| it.source()).or(router.source);
         let (Some(source), Some(pair)) = (router.source, self.paths.socket_of(id)) else { return };
@@ -512,11 +515,7 @@ impl Advert {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Fact { router, snapshot } => self.tell(router, &snapshot),
-                Action::Advertise { router, priority } => {
-                    if !self.keeps_addresses() {
-                        self.advertise(router, priority);
-                    }
-                }
+                Action::Advertise { router, priority } => self.advertise(router, priority),
                 Action::Apply { router, ownership, ticket } => self.apply(router, ownership, ticket),
                 Action::Announce { router, repeat } => self.jobs.send(Job::Announce { router, repeat }),
                 Action::Notify { router, notification, priority } => {

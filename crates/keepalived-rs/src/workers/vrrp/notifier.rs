@@ -40,11 +40,11 @@ impl Notifier {
         self.next += 1;
         let mut facts = vec![facts::notification(number, &event), facts::next_notification(self.next)];
         self.waiting.insert(number, event);
-        if self.waiting.len() > RING {
-            if let Some((dropped, event)) = self.waiting.pop_first() {
-                tracing::warn!("a notification was dropped, scripts are not being run: {event:?}");
-                facts.push(facts::forget_notification(dropped));
-            }
+        if self.waiting.len() > RING
+            && let Some((dropped, event)) = self.waiting.pop_first()
+        {
+            tracing::warn!("a notification was dropped, scripts are not being run: {event:?}");
+            facts.push(facts::forget_notification(dropped));
         }
         facts
     }

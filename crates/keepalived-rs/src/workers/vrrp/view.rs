@@ -96,15 +96,16 @@ impl View {
     pub(crate) fn facts(&self, name: &str, multicast: bool, virtual_ones: &BTreeSet<IpAddr>) -> Option<LinkFacts> {
         let link = self.link(name)?;
         let source = |family| self.sources(link.index, family, virtual_ones).first().copied();
-        let mut facts = LinkFacts::default();
-        facts.up = self.is_up(link) && (link.has_multicast() || !multicast);
-        if let Some(IpAddr::V4(ip)) = source(Family::Ipv4) {
-            facts.ipv4_source = Some(ip);
-        }
-        if let Some(IpAddr::V6(ip)) = source(Family::Ipv6) {
-            facts.ipv6_source = Some(ip);
-        }
-        Some(facts)
+        let up = self.is_up(link) && (link.has_multicast() || !multicast);
+        let ipv4_source = match source(Family::Ipv4) {
+            Some(IpAddr::V4(ip)) => Some(ip),
+            _ => None,
+        };
+        let ipv6_source = match source(Family::Ipv6) {
+            Some(IpAddr::V6(ip)) => Some(ip),
+            _ => None,
+        };
+        Some(LinkFacts { up, ipv4_source, ipv6_source })
     }
 
     /// A macvlan is up only if the link below is.
