@@ -124,20 +124,30 @@ impl Line {
         if !self.text.iter().any(|byte| matches!(byte, b'#' | b'!')) {
             return self;
         }
-        let mut line = self;
-        let mut at = 0;
-        let mut quoted = false;
-        while let Some(byte) = line.text.get(at).copied() {
+        let mut line = Self { text: Vec::with_capacity(self.text.len()), pieces: Vec::new() };
+        let (mut from, mut quoted, mut escaped) = (0, false, false);
+        let mut end = self.text.len();
+        for (at, byte) in self.text.iter().enumerate() {
             match byte {
                 b'"' => quoted = !quoted,
-                b'\\' if !quoted && matches!(line.text.get(at + 1), Some(b'#' | b'!')) => {
-                    let (before, after) = (line.slice(0..at), line.slice(at + 1..line.text.len()));
-                    line = before.spliced(at..at, &after);
+                b'#' | b'!' if escaped && !quoted => {
+                    line.append(&self.slice(from..at - 1));
+                    from = at;
                 }
-                b'#' | b'!' if !quoted => return line.slice(0..at),
+                b'#' | b'!' if !quoted => {
+                    end = at;
+                    break;
+                }
                 _ => {}
             }
-            at += 1;
+            escaped = *byte == b'\\';
+        }
+        if from == 0 {
+            return self.slice(0..end);
+        }
+        line.append(&self.slice(from..end));
+        if line.pieces.is_empty() {
+            line.pieces.extend(self.pieces.first());
         }
         line
     }

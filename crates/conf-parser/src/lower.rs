@@ -10,6 +10,7 @@ mod script;
 mod value;
 mod virtual_server;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -31,7 +32,7 @@ pub(crate) fn lower(
     let mut context = Context { diagnostics, unsupported };
     let mut draft = Draft::default();
     context.visit(&mut draft, root, &[ROOT]);
-    let Draft { mut globals, instances, servers } = draft;
+    let Draft { mut globals, instances, servers, .. } = draft;
     globals.resolve();
     let vrrp_instances = instance::finish(&mut context, instances, &globals);
     let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
@@ -43,6 +44,8 @@ pub(crate) fn lower(
 struct Draft {
     globals: Globals,
     instances: Vec<instance::Draft>,
+    /// The names of the instances, with where they are given.
+    names: HashMap<String, Span>,
     servers: Vec<virtual_server::Draft>,
 }
 
@@ -56,7 +59,7 @@ const ROOT: &[Handler<Draft>] = &[
         context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])
     }),
     Handler("vrrp_instance", |draft, context, statement| {
-        let instance = instance::read(context, statement, &draft.instances);
+        let instance = instance::read(context, statement, &mut draft.names);
         draft.instances.extend(instance);
     }),
     Handler("virtual_server", |draft, context, statement| {

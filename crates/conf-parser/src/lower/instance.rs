@@ -2,7 +2,8 @@
 
 mod address;
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
@@ -45,8 +46,18 @@ pub(super) struct Draft {
     peers: Vec<Spanned<IpAddr>>,
     ignore_primary: bool,
     tracked: Vec<Spanned<String>>,
+    /// What is in the lists above.
+    listed: HashSet<Listed>,
     notify: Notify,
     smtp_alert: Option<bool>,
+}
+
+/// An entry of one of the lists of an instance.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Listed {
+    Address(IpAddr, u8, Option<String>),
+    Peer(IpAddr),
+    Interface(String),
 }
 
 #[derive(Debug, Default)]
@@ -59,15 +70,20 @@ pub(super) struct AuthenticationWords {
 }
 
 /// Reads one block; nothing comes back for a second instance of the same name.
-pub(super) fn read(context: &mut Context<'_>, statement: &Statement, earlier: &[Draft]) -> Option<Draft> {
+pub(super) fn read(
+    context: &mut Context<'_>,
+    statement: &Statement,
+    names: &mut HashMap<String, Span>,
+) -> Option<Draft> {
     let name = statement.arguments.first()?;
-    if let Some(first) = earlier.iter().find(|draft| draft.name.value == name.text) {
+    if let Some(first) = names.get(&name.text) {
         let message = format!("vrrp instance {} already defined", name.text);
         let finding = Diagnostic::error(Code::DuplicateInstance, Class::General, name.span, message)
             .label("this block is ignored");
-        context.push(finding.related(first.name.span, "the one that is used"));
+        context.push(finding.related(*first, "the one that is used"));
         return None;
     }
+    names.insert(name.text.clone(), name.span);
     let mut draft = Draft { name: Spanned::new(name.text.clone(), name.span), ..Draft::default() };
     context.visit(&mut draft, &statement.body, &[INSTANCE]);
     Some(draft)
@@ -80,34 +96,39 @@ pub(super) fn finish(context: &mut Context<'_>, drafts: Vec<Draft>, globals: &Gl
     instances
 }
 
+/// Two instances with the same VRID on the same link hear each other's adverts when both use multicast, or when they
+/// share a unicast peer.
 fn report_shared_vrids(context: &mut Context<'_>, instances: &[VrrpInstance]) {
-    let mut users: HashMap<_, Vec<&VrrpInstance>> = HashMap::new();
+    let mut users = HashMap::new();
     for instance in instances {
         let link = instance.interface.as_ref().map(|interface| interface.value.as_str());
-        let same = users.entry((*instance.virtual_router_id, instance.family, link)).or_default();
-        if let Some(first) = same.iter().find(|first| conflict(first, instance)) {
+        let key = (*instance.virtual_router_id, instance.family, link);
+        let peers = instance.unicast_peers.iter().map(|peer| Some(peer.value));
+        let multicast = instance.unicast_peers.is_empty().then_some(None);
+        let mut others = peers.chain(multicast).filter_map(|group| match users.entry((key, group)) {
+            Entry::Occupied(entry) => Some(*entry.get()),
+            Entry::Vacant(entry) => {
+                entry.insert(instance);
+                None
+            }
+        });
+        let other: Option<&VrrpInstance> = others.next();
+        // The rest are noted, though one finding for an instance is enough.
+        others.for_each(drop);
+        if let Some(other) = other {
             let (vrid, family) = (instance.virtual_router_id.0, instance.family);
             let message = format!(
                 "{} and {} both use VRID {vrid} with {family} on interface {}",
-                *first.name,
+                *other.name,
                 *instance.name,
                 link.unwrap_or("none")
             );
             let finding =
-                Diagnostic::error(Code::DuplicateVrid, Class::General, instance.virtual_router_id.span, message)
-                    .refusing();
-            context.push(finding.related(first.virtual_router_id.span, format!("{} uses it here", *first.name)));
+                Diagnostic::error(Code::DuplicateVrid, Class::General, instance.virtual_router_id.span, message);
+            context.push(
+                finding.refusing().related(other.virtual_router_id.span, format!("{} uses it here", *other.name)),
+            );
         }
-        same.push(instance);
-    }
-}
-
-/// Whether two instances with the same VRID on the same link would hear each other's adverts.
-fn conflict(a: &VrrpInstance, b: &VrrpInstance) -> bool {
-    match (a.unicast_peers.is_empty(), b.unicast_peers.is_empty()) {
-        (true, true) => true,
-        (false, false) => a.unicast_peers.iter().any(|peer| b.unicast_peers.contains(peer)),
-        _ => false,
     }
 }
 
@@ -347,6 +368,11 @@ impl Draft {
     }
 }
 
+fn listed(address: &VirtualAddress) -> Listed {
+    let dev = address.dev.as_ref().map(|dev| dev.value.clone());
+    Listed::Address(*address.address, address.prefix_len, dev)
+}
+
 fn state(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     let Some(word) = statement.arguments.first() else { return };
     let state = match word.text.as_str() {
@@ -398,9 +424,7 @@ fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
             Ok(peer) if !draft.fits_family(Family::of(peer)) => {
                 Some("address family does not match unicast peer address")
             }
-            Ok(peer) if draft.peers.iter().any(|earlier| earlier.value == peer) => {
-                Some("duplicate unicast peer address")
-            }
+            Ok(peer) if !draft.listed.insert(Listed::Peer(peer)) => Some("duplicate unicast peer address"),
             Ok(peer) => {
                 draft.peers.push(Spanned::new(peer, word.span));
                 None
@@ -424,7 +448,7 @@ fn track_interfaces(draft: &mut Draft, context: &mut Context<'_>, statement: &St
             }
         }
         let Some(name) = context.interface(&line.keyword) else { continue };
-        if draft.tracked.contains(&name) {
+        if !draft.listed.insert(Listed::Interface(name.value.clone())) {
             context.warning(
                 Code::AdjustedValue,
                 name.span,
@@ -537,7 +561,7 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
                     Diagnostic::error(Code::AddressFamily, Class::General, line.keyword.span, message)
                         .help("virtual_ipaddress_excluded takes either family"),
                 );
-            } else if draft.addresses.contains(&address) {
+            } else if !draft.listed.insert(listed(&address)) {
                 context.warning(
                     Code::DuplicateAddress,
                     line.keyword.span,

@@ -1,5 +1,6 @@
 //! `virtual_server` and `real_server`.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub(super) struct Draft {
     sorry: Option<(Spanned<IpAddr>, Option<u16>)>,
     shared: Shared,
     real_servers: Vec<RealDraft>,
+    /// The addresses and ports of `real_servers`.
+    listed: HashSet<(IpAddr, Option<u16>)>,
 }
 
 /// What a virtual server hands down to its real servers.
@@ -129,6 +132,7 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<D
         sorry: None,
         shared: Shared::default(),
         real_servers: Vec::new(),
+        listed: HashSet::new(),
     };
     context.visit(&mut draft, &statement.body, &[VIRTUAL_SERVER]);
     Some(draft)
@@ -499,7 +503,7 @@ fn real_server(draft: &mut Draft, context: &mut Context<'_>, statement: &Stateme
     let Some((address, port)) = endpoint(context, first, rest.first(), "real server", "skipping") else {
         return;
     };
-    if draft.real_servers.iter().any(|server| server.address == address && server.port == port) {
+    if !draft.listed.insert((*address, port)) {
         context.error(
             Code::BadRealServer,
             first.span,

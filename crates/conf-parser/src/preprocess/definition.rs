@@ -9,6 +9,9 @@ use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::{Line, is_blank};
 use crate::loader::Loader;
 
+/// Longest reference with its parameters.
+const MAX_REFERENCE: usize = 1024;
+
 /// What a name stands for; references inside it are resolved when it is used.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
@@ -167,7 +170,7 @@ pub(super) fn continued(line: &Line) -> (Line, bool) {
 fn reference_at(line: &Line, at: usize) -> Option<(String, Vec<String>, Range<usize>)> {
     let rest = line.part(at + 1..line.text().len());
     if let Some(inner) = rest.strip_prefix(b"{") {
-        let length = inner.iter().position(|byte| *byte == b'}')?;
+        let length = inner.iter().take(MAX_REFERENCE).position(|byte| *byte == b'}')?;
         let inner = inner.get(..length)?;
         let name = name_len(inner);
         let parameters = inner.get(name..)?;

@@ -8,8 +8,11 @@ use crate::lexer::Word;
 use crate::loader::LoadError;
 use crate::source::Span;
 
-/// Most patterns that the braces of one include may give.
-const MAX_ALTERNATIVES: usize = 1024;
+/// Longest pattern of one include, as long as a path may be.
+const MAX_PATTERN: usize = 4096;
+
+/// Most steps in taking the braces of one pattern apart.
+const MAX_STEPS: usize = 4096;
 
 /// Which problems with an include refuse the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,12 +104,13 @@ impl Reader<'_> {
             self.stop(Some(pattern.span), "includes too deep inside each other");
             return;
         }
-        let Some(patterns) = alternatives(&pattern.text) else {
+        let short = Some(&pattern.text).filter(|text| text.len() <= MAX_PATTERN);
+        let Some(patterns) = short.and_then(|text| alternatives(text)) else {
             self.diagnostics.push(Diagnostic::error(
                 Code::LimitReached,
                 Class::General,
                 pattern.span,
-                "too many alternatives in braces - ignoring",
+                "the pattern is too long or has too many alternatives in braces - ignoring",
             ));
             return;
         };
@@ -202,18 +206,18 @@ fn normal(path: &Path) -> PathBuf {
 fn alternatives(pattern: &str) -> Option<Vec<String>> {
     let mut done = Vec::new();
     let mut waiting = vec![pattern.to_owned()];
-    while let Some(pattern) = waiting.pop() {
-        if done.len() + waiting.len() > MAX_ALTERNATIVES {
-            return None;
-        }
+    for _ in 0..MAX_STEPS {
+        let Some(pattern) = waiting.pop() else {
+            return Some(done);
+        };
         match first_braces(&pattern) {
             Some((before, choices, after)) => {
-                waiting.extend(choices.iter().rev().map(|choice| format!("{before}{choice}{after}")))
+                waiting.extend(choices.iter().rev().map(|choice| format!("{before}{choice}{after}")));
             }
             None => done.push(pattern),
         }
     }
-    Some(done)
+    None
 }
 
 /// What stands before the first braces, the choices inside them, and what follows.

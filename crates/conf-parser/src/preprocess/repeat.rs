@@ -19,7 +19,7 @@ pub(super) fn rounds(head: &Line, limit: usize) -> Result<Box<dyn Iterator<Item 
     match word.trim() {
         "~SEQ" => sequence(inner, false, limit),
         "~SEQx" => sequence(inner, true, limit),
-        "~LST" => list(inner).map(|rounds| Box::new(rounds.into_iter()) as Box<_>),
+        "~LST" => list(inner, limit).map(|rounds| Box::new(rounds.into_iter()) as Box<_>),
         other => Err(format!("'{other}' is neither ~SEQ, ~SEQx nor ~LST")),
     }
 }
@@ -75,9 +75,12 @@ fn name(word: &str) -> Result<String, String> {
     Ok(word.to_owned())
 }
 
-fn list(inner: &str) -> Result<Vec<Round>, String> {
+fn list(inner: &str, limit: usize) -> Result<Vec<Round>, String> {
     let mut groups = groups(inner)?.into_iter();
     let names = groups.next().unwrap_or_default().into_iter().map(|word| name(&word)).collect::<Result<Vec<_>, _>>()?;
+    if names.len().saturating_mul(groups.len()) > limit {
+        return Err(format!("~LST has more than {limit} values"));
+    }
     groups
         .map(|values| {
             if values.len() > names.len() {

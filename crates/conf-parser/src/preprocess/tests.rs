@@ -248,3 +248,26 @@ fn a_finding_in_an_expanded_line_points_at_its_definition() {
         ]
     );
 }
+
+#[test]
+#[expect(clippy::disallowed_types, reason = "a time bound is what is tested")]
+fn long_lines_stay_cheap() {
+    // Anything that looks at the rest of the line for each word of it takes many minutes.
+    let bound = std::time::Duration::from_secs(30);
+    let names: String = (0..50_000).map(|number| format!("a{number},")).collect();
+    for text in [
+        r"\#".repeat(300_000),
+        "${A ".repeat(250_000),
+        "$A ${B} ".repeat(100_000),
+        format!("~LST({{{names}b}}{}) x", ",{}".repeat(300_000)),
+        format!("include {}", "{a}".repeat(300_000)),
+        format!("include {}", "{a,b}".repeat(800)),
+        "{".repeat(500_000),
+        "foo {".repeat(200_000),
+        "\"a\"".repeat(300_000),
+    ] {
+        let started = std::time::Instant::now();
+        assert!(run(&[("k", &text)], &Options::default()).main_file_read());
+        assert!(started.elapsed() < bound, "{:.20}: {:?}", text, started.elapsed());
+    }
+}
