@@ -154,7 +154,8 @@ pub(crate) struct Fact {
 /// What a worker asks of the runner. Sent over the pair that [`Order::Connect`] made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Notification {
-    /// Counts this sender's notifications from 1; the runner skips what it has seen (`sender`, `number`).
+    /// Counts this sender's notifications from 1; the runner skips what it has seen (`sender`, `number`). A sender whose
+    /// first number on a new connection is 1 knows of no predecessor: it is taken to count anew.
     pub(crate) number: u64,
     /// What happened.
     pub(crate) event: NotifyEvent,
