@@ -1,14 +1,12 @@
 //! Services and destinations as a real kernel reports them after `apply`.
 //!
-//! On the host this program boots one virtual machine with a kernel that has IPVS and runs itself in it; there it
-//! runs the cases. Where no machine can be made it says so, and fails if `KEEPALIVED_RS_LABS` is `required`.
+//! On the host this program boots one virtual machine with a kernel that has IPVS and runs itself in it.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the kernel under test needs the real world")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
-use std::panic::catch_unwind;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -17,69 +15,33 @@ use ipvs_control::types::{
     Family, Granularity, Persistence, PersistenceEngine, Seconds, ServiceFlags, Timeouts, Tunnel, TunnelChecksum,
 };
 use ipvs_control::{Change, Destination, ForwardingMethod, Pool, Scheduler, Service, ServiceAddress, Weight, plan};
-use netlab::vm::{Vm, VmError};
+use netlab::harness::{self, case};
 
-const INSIDE: &str = "--inside";
-const DEADLINE: Duration = Duration::from_secs(120);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Run in this order: the first needs a kernel that has not loaded `ip_vs` yet.
-const CASES: &[(&str, fn())] = &[
-    ("a_kernel_without_ipvs_is_named", a_kernel_without_ipvs_is_named),
-    ("services_of_every_kind", services_of_every_kind),
-    ("every_scheduler_of_the_kernel", every_scheduler_of_the_kernel),
-    ("every_forwarding_method", every_forwarding_method),
-    ("options_of_services", options_of_services),
-    ("what_changed_is_edited", what_changed_is_edited),
-    ("a_foreign_service_stays", a_foreign_service_stays),
-    ("each_request_has_its_own_error", each_request_has_its_own_error),
-    ("what_is_there_or_gone_already_is_no_error", what_is_there_or_gone_already_is_no_error),
-    ("thousands_of_destinations", thousands_of_destinations),
-    ("thousands_of_refusals_all_arrive", thousands_of_refusals_all_arrive),
-    ("ipvsadm_and_proc_agree", ipvsadm_and_proc_agree),
-    ("timeouts_counters_and_version", timeouts_counters_and_version),
-];
-
+/// In this order: the first case needs a kernel that has not loaded `ip_vs` yet.
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == INSIDE) {
-        return run_cases();
+    macro_rules! cases {
+        ($($name:ident),+ $(,)?) => { [$(case(stringify!($name), || { $name(); Ok(()) })),+] };
     }
-    match run_in_machine() {
-        Ok(Ok(status)) => status,
-        Ok(Err(error)) => {
-            println!("{error}\n\n0 passed, {} failed, 0 skipped", CASES.len());
-            ExitCode::FAILURE
-        }
-        Err(skip) => {
-            println!("skipped: kernel: {skip}\n\n0 passed, 0 failed, {} skipped", CASES.len());
-            let required = std::env::var_os("KEEPALIVED_RS_LABS").is_some_and(|value| value == "required");
-            if required { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-        }
-    }
-}
-
-fn run_in_machine() -> Result<Result<ExitCode, VmError>, netlab::vm::Skip> {
-    let vm = Vm::new()?;
-    let run = || {
-        let program = std::env::current_exe()
-            .map_err(|source| VmError::Host { operation: "looking for this program".to_owned(), source })?;
-        let vm = vm.program_at(program, "/test/kernel")?.program("ipvsadm")?;
-        let run = vm.run(&format!("/test/kernel {INSIDE}"), DEADLINE)?;
-        print!("{}", run.output);
-        Ok(if run.status == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    };
-    Ok(run())
-}
-
-fn run_cases() -> ExitCode {
-    let failed = CASES.iter().filter(|(name, case)| {
-        let result = catch_unwind(case);
-        println!("test {name} ... {}", if result.is_ok() { "ok" } else { "FAILED" });
-        result.is_err()
-    });
-    let failed = failed.count();
-    println!("\n{} passed, {failed} failed, 0 skipped", CASES.len() - failed);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    harness::main_in_vm(
+        |vm| vm.program("ipvsadm"),
+        &cases![
+            a_kernel_without_ipvs_is_named,
+            services_of_every_kind,
+            every_scheduler_of_the_kernel,
+            every_forwarding_method,
+            options_of_services,
+            what_changed_is_edited,
+            a_foreign_service_stays,
+            each_request_has_its_own_error,
+            what_is_there_or_gone_already_is_no_error,
+            thousands_of_destinations,
+            thousands_of_refusals_all_arrive,
+            ipvsadm_and_proc_agree,
+            timeouts_counters_and_version,
+        ],
+    )
 }
 
 fn socket() -> Socket {

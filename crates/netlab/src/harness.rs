@@ -29,6 +29,7 @@ use std::{env, thread};
 
 use crate::error::Skip;
 use crate::isolation::enter;
+use crate::vm::{Vm, VmError};
 use crate::vm;
 
 /// With the value `required`, a skipped case counts as a failure.
@@ -108,6 +109,61 @@ pub fn main(cases: &[Case]) -> ExitCode {
         summary.count(case.name, &result);
     }
     summary.finish(env::var(REQUIRED).is_ok_and(|value| value == "required"))
+}
+
+/// Set where the cases of [`main_in_vm`] run.
+const INSIDE_VM: &str = "KEEPALIVED_RS_INSIDE_VM";
+
+/// How long a machine may run beyond what its cases may take.
+const BOOT: Duration = Duration::from_secs(60);
+
+/// Like [`main`], but as root on a kernel of its own: boots one virtual machine, which `prepare` fills with what the cases need
+/// beside this program, and runs it in there. Where there can be no machine, every case is skipped with that reason.
+pub fn main_in_vm(prepare: impl FnOnce(Vm) -> Result<Vm, VmError>, cases: &[Case]) -> ExitCode {
+    let selection = Selection::new(env::args().skip(1));
+    let chosen: Vec<_> = cases.iter().filter(|case| selection.chooses(case.name)).collect();
+    let mut summary = Summary::default();
+    if selection.list {
+        for case in chosen {
+            println!("{}: test", case.name);
+        }
+        return ExitCode::SUCCESS;
+    } else if env::var_os(INSIDE_VM).is_some() {
+        for case in chosen {
+            summary.count(case.name, &run(case));
+        }
+    } else if !chosen.is_empty() {
+        let result = Vm::new().map_err(Stop::from).and_then(|vm| run_in(vm, prepare, &chosen));
+        match result {
+            Ok(status) => return status,
+            Err(Stop::Skipped(reason)) => {
+                for case in chosen {
+                    summary.count(case.name, &Err(Stop::Skipped(reason.clone())));
+                }
+            }
+            Err(failed) => summary.count("the virtual machine", &Err(failed)),
+        }
+    }
+    summary.finish(env::var(REQUIRED).is_ok_and(|value| value == "required"))
+}
+
+/// Boots the machine and shows what this program says in it.
+fn run_in(vm: Vm, prepare: impl FnOnce(Vm) -> Result<Vm, VmError>, cases: &[&Case]) -> Result<ExitCode, Stop> {
+    let program = env::current_exe()?;
+    let vm = prepare(vm)?.program(&program)?;
+    let variables = ["HOME", "KEEPALIVED_RS_CACHE", "XDG_CACHE_HOME", crate::peers::FOLDER, REQUIRED];
+    let variables = variables.iter().filter_map(|name| Some(format!("{name}='{}'", env::var(name).ok()?)));
+    let names: Vec<_> = cases.iter().map(|case| case.name).collect();
+    let command = format!(
+        "env {INSIDE_VM}=1 {} '{}' --exact {}",
+        variables.collect::<Vec<_>>().join(" "),
+        program.display(),
+        names.join(" ")
+    );
+    let deadline = cases.iter().map(|case| case.deadline).sum::<Duration>() + BOOT;
+    let output = vm.run(&command, deadline)?;
+    print!("{}", output.output);
+    Ok(if output.status == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// On a thread of its own, so that a case that hangs can be given up. What it leaves behind ends with the program.

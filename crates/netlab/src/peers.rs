@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Skip;
 use crate::process::Program;
+use crate::vm::{Vm, VmError};
 
 /// The folder with one unpacked tree per package.
 pub const FOLDER: &str = "KEEPALIVED_RS_PEERS";
@@ -29,6 +30,19 @@ impl Peer {
             Ok(path) if !path.is_empty() => program.env("LD_LIBRARY_PATH", path),
             _ => program,
         }
+    }
+
+    /// Adds it, with its libraries, to a virtual machine, where this value then stands for it too.
+    ///
+    /// # Errors
+    /// The files cannot be copied.
+    pub fn add_to(&self, vm: Vm) -> Result<Vm, VmError> {
+        let vm = vm.program(&self.path)?;
+        // Its libraries need libraries of the machine in turn.
+        let libraries = self.libraries.iter().filter_map(|folder| folder.read_dir().ok()).flatten().flatten();
+        let libraries = libraries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains(".so"));
+        let vm = libraries.filter(|path| path.is_file()).try_fold(vm, |vm, path| vm.program(path))?;
+        self.libraries.iter().try_fold(vm, |vm, folder| vm.file(folder, folder))
     }
 }
 

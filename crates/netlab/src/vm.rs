@@ -249,7 +249,6 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
 mkdir -p /dev/pts /dev/shm
 mount -t tmpfs run /run
-mount -t tmpfs tmp /tmp
 stty -F /dev/ttyS1 raw -echo
 (sleep "$(cat /vm/seconds)"; poweroff -f) &
 ip link set lo up
