@@ -39,6 +39,7 @@ fn main() -> ExitCode {
     let first = arguments.first().and_then(|word| word.to_str()).unwrap_or_default();
     let status = match first {
         CHILD_ARGUMENT => child(arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default()),
+        "cleanup" => cleanup_command(arguments.drain(1..)),
         "demo" => demo::run(arguments.get(1..).unwrap_or_default()),
         _ => {
             let (command, remarks) = cli::parse(arguments.drain(..));
@@ -183,6 +184,31 @@ fn settings(cli: &Cli, source: reader::Source) -> supervisor::Settings {
             (Role::Checker, cli.checker_pid_file.clone()),
         ]),
     }
+}
+
+/// `keepalived-rs cleanup -f FILE`: withdraws what a daemon that is gone left behind, for `ExecStopPost=` of a unit.
+fn cleanup_command(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
+    let (command, _) = cli::parse(arguments);
+    let result = match command {
+        Command::Daemon(cli) => source(&cli).and_then(|source| clean_up(&cli, &source)),
+        Command::Print(text) | Command::Complain(text, _) => Err(anyhow::anyhow!(text)),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("keepalived-rs cleanup: {error:#}");
+            EXIT_FATAL
+        }
+    }
+}
+
+fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
+    // Held until the end: a daemon that starts meanwhile would lose its addresses.
+    let _lock = pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
+    let checked = reader::check(source);
+    anyhow::ensure!(checked.readable(), "{} cannot be read", source.file.display());
+    privileges::drop_to(Role::Cleanup)?;
+    workers::vrrp::cleanup(&checked.vrrp_part())
 }
 
 /// The first lines of keepalived's log (`behaviour.md` §1.5).

@@ -102,6 +102,16 @@ impl Checked {
         }
     }
 
+    /// Whether there is a configuration at all.
+    pub(crate) fn readable(&self) -> bool {
+        self.parsed.main_file_read()
+    }
+
+    /// What the vrrp worker would be told.
+    pub(crate) fn vrrp_part(&self) -> VrrpPart {
+        VrrpPart::from_config(&self.parsed.config)
+    }
+
     fn traffic_unsupported(&self) -> impl Iterator<Item = &conf_parser::Unsupported> {
         let refuses = !self.allow_unsupported;
         self.parsed.unsupported.iter().filter(move |usage| refuses && usage.effect == Effect::Traffic)

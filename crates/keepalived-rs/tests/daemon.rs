@@ -1,4 +1,5 @@
 //! One daemon seen from outside: the service manager, signals, files, the log, what is on the wire.
+#![allow(clippy::indexing_slicing, reason = "a test")]
 
 #[expect(dead_code, reason = "the failover tests use the rest")]
 mod support;
@@ -393,6 +394,102 @@ fn junk_does_not_silence_a_master() -> CaseResult {
     expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)
 }
 
+/// Debian's own unit, its command lines to the letter, with this program as `/usr/sbin/keepalived`.
+fn debian_s_unit_runs_it_unchanged() -> CaseResult {
+    let unit = peers::unpacked("keepalived", "lib/systemd/system/keepalived.service")?;
+    let unit = std::fs::read_to_string(unit.path)?;
+    let command = |key: &str| -> Result<Vec<String>, Stop> {
+        let line = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let line = line.ok_or_else(|| Stop::failed(format!("no {key} in {unit}")))?;
+        Ok(line.split_whitespace().filter(|word| !word.starts_with("$DAEMON")).map(str::to_owned).collect())
+    };
+    let node = Node::new(V3)?;
+    let socket = node.path("notify");
+    let mut manager = Manager::new(&socket)?;
+    let start = command("ExecStart")?;
+    let program = Program::new(&start[0])
+        .args(&start[1..])
+        .env("NOTIFY_SOCKET", &socket)
+        .bind(env!("CARGO_BIN_EXE_keepalived-rs"), &start[0])
+        .file("/etc/keepalived/keepalived.conf", V3.config(150, ""));
+    let daemon = node.host.spawn(program)?;
+    let main_pid = daemon.pid().to_string();
+    expect(manager.wait_for("READY=1")?.contains(&main_pid), "another main pid", &daemon)?;
+    let reload = command("ExecReload")?;
+    let words = reload.iter().skip(1).map(|word| word.replace("$MAINPID", &main_pid));
+    let told = node.host.spawn(Program::new(&reload[0]).args(words))?;
+    expect(told.wait_for_exit(PATIENCE)?.success(), "ExecReload failed", &told)?;
+    manager.wait_for("RELOADING=1")?;
+    manager.wait_for("READY=1")?;
+    node.wait_for_vip(V3)?;
+    daemon.signal(Signal::SIGTERM)?;
+    manager.wait_for("STOPPING=1")?;
+    expect(daemon.wait_for_exit(PATIENCE)?.success(), "the exit status is not 0", &daemon)
+}
+
+/// Each process has what its work needs and nothing else.
+fn each_process_keeps_only_its_capabilities() -> CaseResult {
+    // Numbers of linux/capability.h.
+    const NET_ADMIN: u64 = 1 << 12;
+    const NET_RAW: u64 = 1 << 13;
+    const IPC_LOCK: u64 = 1 << 14;
+    const SYS_NICE: u64 = 1 << 23;
+    let node = Node::new(V3)?;
+    let script = node.path("notify.sh");
+    std::fs::write(&script, "#!/bin/sh\n")?;
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let daemon = node.start(&V3.config(150, &format!("notify {}", script.display())))?;
+    node.wait_for_vip(V3)?;
+    let all = status_of(&daemon, daemon.pid(), "CapPrm")?;
+    let worker = |name: &str| -> Result<nix::unistd::Pid, Stop> {
+        let words = format!("Starting {name} child process, pid=");
+        let line = daemon.wait_for_line(&words, PATIENCE)?;
+        Ok(nix::unistd::Pid::from_raw(line.text.rsplit('=').next().unwrap_or_default().parse()?))
+    };
+    let vrrp = worker("VRRP")?;
+    for set in ["CapPrm", "CapEff"] {
+        let has = status_of(&daemon, vrrp, set)?;
+        let may = NET_ADMIN | NET_RAW | IPC_LOCK | SYS_NICE;
+        expect(has == may & all, &format!("the VRRP process has {set} {has:x}"), &daemon)?;
+    }
+    expect(status_of(&daemon, vrrp, "CapInh")? == 0, "inheritable capabilities", &daemon)?;
+    expect(status_of(&daemon, vrrp, "NoNewPrivs")? == 1, "new privileges are possible", &daemon)?;
+    expect(status_of(&daemon, worker("Runner")?, "CapEff")? == all, "scripts miss capabilities", &daemon)
+}
+
+/// A number of `/proc/PID/status`, hexadecimal.
+fn status_of(daemon: &Process, pid: nix::unistd::Pid, field: &str) -> Result<u64, Stop> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    expect(value.is_some(), &format!("no {field}"), daemon)?;
+    Ok(u64::from_str_radix(value.unwrap_or_default().trim(), 16)?)
+}
+
+/// A daemon that is gone left its addresses: the command takes them away.
+fn cleanup_withdraws_what_a_dead_daemon_left() -> CaseResult {
+    let node = Node::new(V3)?;
+    let pid_file = node.path("pid");
+    node.write(&V3.config(150, ""))?;
+    let daemon = node.host.spawn(node.program().arg("-p").arg(&pid_file))?;
+    node.wait_for_vip(V3)?;
+    let cleanup = || {
+        let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["cleanup", "-f"]).arg(node.config());
+        node.host.spawn(program.arg("-p").arg(&pid_file))
+    };
+    let refused = cleanup()?;
+    expect(!refused.wait_for_exit(PATIENCE)?.success(), "it took the addresses of a running daemon", &refused)?;
+    expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)?;
+    daemon.kill_all()?;
+    expect(node.host.holds(V3.vip())?, "a dead daemon cannot have removed it", &daemon)?;
+    let wire = node.lan.capture()?;
+    let done = cleanup()?;
+    expect(done.wait_for_exit(PATIENCE)?.success(), "cleanup failed", &done)?;
+    expect(!node.host.holds(V3.vip())?, "the address is still there", &done)?;
+    expect(node.host.holds("198.18.0.1".parse()?)?, "the host's own address is gone", &done)?;
+    wire.wait_for(PATIENCE, |frame| frame.vrrp().filter(|packet| packet.payload.get(2) == Some(&0)).map(drop))?;
+    Ok(())
+}
+
 fn main() -> ExitCode {
     macro_rules! cases {
         ($($name:ident),+ $(,)?) => { harness::main(&[$(case(stringify!($name), $name)),+]) };
@@ -412,5 +509,8 @@ fn main() -> ExitCode {
         a_test_of_the_file_shows_every_mistake,
         it_goes_into_the_background,
         junk_does_not_silence_a_master,
+        debian_s_unit_runs_it_unchanged,
+        each_process_keeps_only_its_capabilities,
+        cleanup_withdraws_what_a_dead_daemon_left,
     ]
 }

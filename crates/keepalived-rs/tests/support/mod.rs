@@ -7,14 +7,14 @@ use netlab::harness::Stop;
 use netlab::{Bridge, Host, Lab, Pinger, Process, Program, peers};
 
 /// How long a step may take before it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What scheduling, netlink and the client's own period may add to a timer.
-pub const SLACK: Duration = Duration::from_millis(250);
+pub(crate) const SLACK: Duration = Duration::from_millis(250);
 
 /// Whose daemon a router runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Daemon {
+pub(crate) enum Daemon {
     /// keepalived-rs.
     Ours,
     /// Debian's keepalived.
@@ -23,7 +23,7 @@ pub enum Daemon {
 
 impl Daemon {
     /// This daemon on `config`, in the foreground with a detailed log.
-    pub fn program(self, config: &str) -> Result<Program, Stop> {
+    pub(crate) fn program(self, config: &str) -> Result<Program, Stop> {
         let program = match self {
             Self::Ours => Program::new(env!("CARGO_BIN_EXE_keepalived-rs")),
             Self::C => peers::keepalived()?.program(),
@@ -34,28 +34,28 @@ impl Daemon {
 
 /// What both routers have in common.
 #[derive(Debug, Clone, Copy)]
-pub struct Protocol {
+pub(crate) struct Protocol {
     /// 2 or 3.
-    pub version: u8,
+    pub(crate) version: u8,
     /// The advertisement interval.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// IPv6 instead of IPv4.
-    pub ipv6: bool,
+    pub(crate) ipv6: bool,
 }
 
 impl Protocol {
     /// The first virtual address.
-    pub fn vip(self) -> IpAddr {
+    pub(crate) fn vip(self) -> IpAddr {
         if self.ipv6 { "2001:db8::100" } else { "198.18.0.100" }.parse().expect("an address")
     }
 
     /// The address of a host with a number.
-    pub fn address(self, number: u8) -> String {
+    pub(crate) fn address(self, number: u8) -> String {
         if self.ipv6 { format!("2001:db8::{number}/64") } else { format!("198.18.0.{number}/24") }
     }
 
     /// A configuration of one instance with three addresses; `extra` lines go into the instance.
-    pub fn config(self, priority: u8, extra: &str) -> String {
+    pub(crate) fn config(self, priority: u8, extra: &str) -> String {
         let state = if priority > 100 { "MASTER" } else { "BACKUP" };
         let addresses = if self.ipv6 {
             "fe80::100/64 2001:db8::100/64 2001:db8::101/64"
@@ -78,40 +78,40 @@ impl Protocol {
     }
 
     /// Skew_Time of a router with this priority (RFC 9568 §6.1; RFC 3768 §6.1 for version 2).
-    pub fn skew(self, priority: u8) -> Duration {
+    pub(crate) fn skew(self, priority: u8) -> Duration {
         let base = if self.version == 2 { Duration::from_secs(1) } else { self.interval };
         base * (256 - u32::from(priority)) / 256
     }
 
     /// Active_Down_Interval of a router with this priority.
-    pub fn active_down(self, priority: u8) -> Duration {
+    pub(crate) fn active_down(self, priority: u8) -> Duration {
         self.interval * 3 + self.skew(priority)
     }
 }
 
 /// A router and what runs there.
-pub struct Router {
-    pub host: Host,
-    pub daemon: Daemon,
-    pub priority: u8,
-    pub process: Option<Process>,
+pub(crate) struct Router {
+    pub(crate) host: Host,
+    pub(crate) daemon: Daemon,
+    pub(crate) priority: u8,
+    pub(crate) process: Option<Process>,
 }
 
 impl Router {
     /// Starts its daemon.
-    pub fn start(&mut self, protocol: Protocol, extra: &str) -> Result<(), Stop> {
+    pub(crate) fn start(&mut self, protocol: Protocol, extra: &str) -> Result<(), Stop> {
         let program = self.daemon.program(&protocol.config(self.priority, extra))?;
         self.process = Some(self.host.spawn(program)?);
         Ok(())
     }
 
     /// Its running daemon.
-    pub fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &Process {
         self.process.as_ref().expect("the daemon was started")
     }
 
     /// The pid of its newest VRRP process, as its log names it.
-    pub fn worker(&self) -> nix::unistd::Pid {
+    pub(crate) fn worker(&self) -> nix::unistd::Pid {
         const WORDS: &str = "Starting VRRP child process, pid=";
         let lines = self.process().lines();
         let newest = lines.iter().rev().find_map(|line| line.text.split_once(WORDS));
@@ -121,18 +121,18 @@ impl Router {
 }
 
 /// The laboratory: r1 is the better router.
-pub struct Pair {
-    pub lab: Lab,
-    pub lan: Bridge,
-    pub client: Host,
-    pub r1: Router,
-    pub r2: Router,
-    pub protocol: Protocol,
+pub(crate) struct Pair {
+    pub(crate) lab: Lab,
+    _lan: Bridge,
+    pub(crate) client: Host,
+    pub(crate) r1: Router,
+    pub(crate) r2: Router,
+    pub(crate) protocol: Protocol,
 }
 
 impl Pair {
     /// Both hosts and a client around a bridge; nothing runs yet.
-    pub fn new(protocol: Protocol, first: Daemon, second: Daemon) -> Result<Self, Stop> {
+    pub(crate) fn new(protocol: Protocol, first: Daemon, second: Daemon) -> Result<Self, Stop> {
         let lab = Lab::new()?;
         let lan = lab.bridge("br0")?;
         let host = |name: &str, number: u8| -> Result<Host, Stop> {
@@ -147,30 +147,30 @@ impl Pair {
         let r1 = router("r1", 1, first, 150)?;
         let r2 = router("r2", 2, second, 90)?;
         let client = host("client", 9)?;
-        Ok(Self { lab, lan, client, r1, r2, protocol })
+        Ok(Self { lab, _lan: lan, client, r1, r2, protocol })
     }
 
     /// Waits until only `name` has the virtual address.
-    pub fn wait_for_holder(&self, name: &str) -> Result<(), Stop> {
+    pub(crate) fn wait_for_holder(&self, name: &str) -> Result<(), Stop> {
         let waited = self.lab.wait_for_holders(self.protocol.vip(), &[name], PATIENCE);
         waited.map_err(|error| Stop::failed(format!("{error}\n{}", self.logs())))
     }
 
     /// A client's ping that has had its first answer.
-    pub fn ping(&self) -> Result<Pinger, Stop> {
+    pub(crate) fn ping(&self) -> Result<Pinger, Stop> {
         let pinger = self.client.ping(self.protocol.vip(), Duration::from_millis(2))?;
         self.answered(&pinger)?;
         Ok(pinger)
     }
 
     /// Waits for an answer to a request that is sent from now on.
-    pub fn answered(&self, pinger: &Pinger) -> Result<(), Stop> {
+    pub(crate) fn answered(&self, pinger: &Pinger) -> Result<(), Stop> {
         pinger.wait_for_answer(PATIENCE).map_err(|error| Stop::failed(format!("{error}\n{}", self.logs())))?;
         Ok(())
     }
 
     /// Fails if the client lost more than `bound` and a little.
-    pub fn lost_at_most(&self, pinger: &Pinger, bound: Duration, what: &str) -> Result<(), Stop> {
+    pub(crate) fn lost_at_most(&self, pinger: &Pinger, bound: Duration, what: &str) -> Result<(), Stop> {
         self.answered(pinger)?;
         let lost = pinger.longest_gap().map_or(Duration::ZERO, |gap| gap.duration());
         if lost > bound + SLACK {
@@ -180,7 +180,7 @@ impl Pair {
     }
 
     /// Everything both daemons said.
-    pub fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         let mut text = String::new();
         for router in [&self.r1, &self.r2] {
             text += &format!("--- {} ({:?})\n", router.host.name(), router.daemon);
@@ -193,7 +193,7 @@ impl Pair {
 }
 
 /// Waits for a condition.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {
     let deadline = Instant::now() + PATIENCE;
     while !condition()? {
         if Instant::now() > deadline {
