@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp_proto::{
-    AddressMismatch, AdvertisementInterval, Discard, Event, Family, FaultReason, IntervalMismatch, LinkId,
-    Ownership, Verified,
+    AddressMismatch, AdvertisementInterval, Discard, Event, Family, FaultReason, IntervalMismatch, LinkId, Ownership,
+    Verified,
 };
 
 use crate::ipc::NotifyState;
@@ -88,12 +88,8 @@ impl Instance<'_> {
             Event::EnteringActive => state("MASTER", &false),
             Event::EnteringBackup { initial } => state("BACKUP", initial),
             Event::EnteringFault { initial } => state("FAULT", initial),
-            Event::ResumedActive => {
-                (Level::Info, "continuing as MASTER after a restart of the VRRP process".into())
-            }
-            Event::FaultRaised(reason) => {
-                (Level::Info, format!("entering FAULT state ({})", self.fault(*reason)))
-            }
+            Event::ResumedActive => (Level::Info, "continuing as MASTER after a restart of the VRRP process".into()),
+            Event::FaultRaised(reason) => (Level::Info, format!("entering FAULT state ({})", self.fault(*reason))),
             Event::FaultCleared(reason) => {
                 (Level::Detail, format!("no longer in FAULT for this reason: {}", self.fault(*reason)))
             }
@@ -131,10 +127,7 @@ fn heard_words(event: &Event) -> (Level, String) {
     match event {
         Event::HigherPriorityAdvert { source, theirs, ours } => (
             Level::Info,
-            format!(
-                "Master received advert from {source} with higher priority {}, ours {}",
-                theirs.0, ours.0
-            ),
+            format!("Master received advert from {source} with higher priority {}, ours {}", theirs.0, ours.0),
         ),
         Event::HigherAddressAdvert { source, priority } => (
             Level::Info,
@@ -152,36 +145,22 @@ fn heard_words(event: &Event) -> (Level, String) {
                 if *answered { ", forcing new election" } else { "" }
             ),
         ),
-        Event::LowerPriorityDiscarded { source, theirs } => (
-            Level::Info,
-            format!("received lower priority ({}) advert from {source} - discarding", theirs.0),
-        ),
-        Event::OwnAddressAdvert { .. } => (
-            Level::Warning,
-            "WARNING - equal priority advert received from remote host with our IP address.".into(),
-        ),
-        Event::BackupReceivedPriorityZero { .. } => {
-            (Level::Detail, "Backup received priority 0 advertisement".into())
+        Event::LowerPriorityDiscarded { source, theirs } => {
+            (Level::Info, format!("received lower priority ({}) advert from {source} - discarding", theirs.0))
         }
-        Event::ActiveReceivedPriorityZero { .. } => {
-            (Level::Detail, "Master received priority 0 message".into())
+        Event::OwnAddressAdvert { .. } => {
+            (Level::Warning, "WARNING - equal priority advert received from remote host with our IP address.".into())
         }
+        Event::BackupReceivedPriorityZero { .. } => (Level::Detail, "Backup received priority 0 advertisement".into()),
+        Event::ActiveReceivedPriorityZero { .. } => (Level::Detail, "Master received priority 0 message".into()),
         Event::SentPriorityZero => (Level::Detail, "sent 0 priority".into()),
-        Event::PreemptDelayStarted { delay } => {
-            (Level::Info, format!("start preempt delay ({})", seconds(*delay)))
-        }
+        Event::PreemptDelayStarted { delay } => (Level::Info, format!("start preempt delay ({})", seconds(*delay))),
         Event::PreemptDelayStopped => (Level::Info, "stop preempt delay".into()),
         Event::ActiveSetTo { address } => (Level::Detail, format!("master set to {address}")),
-        Event::ActiveChanged { from, to } => {
-            (Level::Detail, format!("master changed from {from} to {to}"))
-        }
+        Event::ActiveChanged { from, to } => (Level::Detail, format!("master changed from {from} to {to}")),
         Event::IntervalLearned { from, to } => (
             Level::Detail,
-            format!(
-                "advertisement interval updated from {}ms to {}ms by master",
-                millis(*from),
-                millis(*to)
-            ),
+            format!("advertisement interval updated from {}ms to {}ms by master", millis(*from), millis(*to)),
         ),
         other => (Level::Detail, format!("{other:?}")),
     }

@@ -145,11 +145,8 @@ impl Instance {
     pub(crate) fn router_config(&self, mut link: impl FnMut(&str) -> LinkId) -> RouterConfig {
         let mut router = self.router.clone();
         router.link = self.interface.as_deref().map(&mut link);
-        router.tracked_links = self
-            .tracked
-            .iter()
-            .map(|name| TrackedLink { link: link(name), weight: 0, reverse: false })
-            .collect();
+        router.tracked_links =
+            self.tracked.iter().map(|name| TrackedLink { link: link(name), weight: 0, reverse: false }).collect();
         router
     }
 
@@ -276,9 +273,7 @@ fn announcements(garp: &file::Garp) -> AnnounceConfig {
 fn revision(addresses: &[VirtualAddress]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    crate::ipc::encode(&addresses)
-        .into_iter()
-        .fold(BASIS, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(PRIME))
+    crate::ipc::encode(&addresses).into_iter().fold(BASIS, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(PRIME))
 }
 
 #[cfg(test)]
@@ -318,16 +313,14 @@ mod tests {
             .iter()
             .map(|address| format!("{}/{} {} {:?}", address.ip, address.prefix_len, address.device, address.label))
             .collect();
-        assert_eq!(
-            places,
-            ["192.0.2.1/24 eth0 None", "192.0.2.2/24 eth1 Some(\"eth1:v\")", "192.0.2.3/32 eth0 None"]
-        );
+        assert_eq!(places, ["192.0.2.1/24 eth0 None", "192.0.2.2/24 eth1 Some(\"eth1:v\")", "192.0.2.3/32 eth0 None"]);
         assert_eq!(instance.wire_config().authentication, Authentication::Pass(Password::new(b"secret")));
     }
 
     #[test]
     fn a_password_is_never_printed_but_travels() {
-        let instance = instance("authentication {\nauth_type PASS\nauth_pass 12345678\n}\nvirtual_ipaddress { 192.0.2.1 }");
+        let instance =
+            instance("authentication {\nauth_type PASS\nauth_pass 12345678\n}\nvirtual_ipaddress { 192.0.2.1 }");
         assert!(!format!("{instance:?}").contains("1234"));
         let sent: Instance = crate::ipc::decode(&crate::ipc::encode(&instance)).unwrap();
         assert_eq!(sent.wire_config(), instance.wire_config());
@@ -337,9 +330,8 @@ mod tests {
     fn the_key_names_what_peers_see() {
         let multicast = instance("virtual_ipaddress { 192.0.2.1 }");
         assert_eq!(multicast.key, "IPv4 51 eth0 224.0.0.18");
-        let unicast = instance(
-            "unicast_src_ip 198.51.100.1\nunicast_peer {\n198.51.100.2\n}\nvirtual_ipaddress { 192.0.2.1 }",
-        );
+        let unicast =
+            instance("unicast_src_ip 198.51.100.1\nunicast_peer {\n198.51.100.2\n}\nvirtual_ipaddress { 192.0.2.1 }");
         assert_eq!(unicast.key, "IPv4 51 eth0 unicast 198.51.100.1");
         assert_eq!(unicast.transport, Transport::Unicast { peers: vec![[198, 51, 100, 2].into()] });
         let ipv6 = instance("virtual_ipaddress { fe80::1 }");

@@ -31,8 +31,7 @@ use crate::ipc::{Channel, Common};
 pub(crate) use cleanup::cleanup;
 
 /// Signals that mean something to the supervisor alone, though they often reach every process at once.
-const SIGNALS: [i32; 6] =
-    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT];
+const SIGNALS: [i32; 6] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT];
 
 /// Runs until the supervisor says stop or is gone; returns the exit status.
 pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
@@ -69,10 +68,6 @@ fn leave_signals_to_supervisor() -> anyhow::Result<()> {
 fn log_usage() -> anyhow::Result<()> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).context("asking for the time used")?;
     let text = |time: TimeVal| format!("{}.{:06}", time.tv_sec(), time.tv_usec());
-    tracing::info!(
-        "Stopped - used {} user time, {} system time",
-        text(usage.user_time()),
-        text(usage.system_time())
-    );
+    tracing::info!("Stopped - used {} user time, {} system time", text(usage.user_time()), text(usage.system_time()));
     Ok(())
 }

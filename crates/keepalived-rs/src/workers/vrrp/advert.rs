@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::event::epoll;
 use vrrp_proto::{
-    Action, Engine, Event, Instant, Notification, Ownership, Packet, Receiver, Role, RouterId,
-    RouterSnapshot, Ticket, Transmitter,
+    Action, Engine, Event, Instant, Notification, Ownership, Packet, Receiver, Role, RouterId, RouterSnapshot, Ticket,
+    Transmitter,
 };
 
 use super::clock::{self, Timer};
@@ -62,6 +62,8 @@ pub(crate) struct Advert {
     leaving: BTreeMap<RouterId, Router>,
     link_names: Vec<String>,
     prepared: Option<(u64, Box<Setup>)>,
+    /// The newest generation that is not wanted any more.
+    abandoned: u64,
     paths: Paths,
     /// The newest `Apply` of each router that the kernel thread has not answered.
     applying: BTreeMap<RouterId, Ticket>,
@@ -135,6 +137,7 @@ impl Advert {
             leaving: BTreeMap::new(),
             link_names: Vec::new(),
             prepared: None,
+            abandoned: 0,
             paths: Paths { next: FIRST_SOCKET, ..Paths::default() },
             applying: BTreeMap::new(),
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
@@ -265,9 +268,10 @@ impl Advert {
             }
             Order::Commit { generation } => self.commit(generation),
             Order::Abandon { generation } => {
-                if self.prepared.take_if(|(prepared, _)| *prepared == generation).is_some() {
-                    self.jobs.send(Job::Abandon);
-                }
+                // The kernel thread may still be preparing it.
+                self.abandoned = generation;
+                self.prepared.take_if(|(prepared, _)| *prepared == generation);
+                self.jobs.send(Job::Abandon);
             }
             Order::Connect { peer } => {
                 let runner = Channel::from(fds.next().context("no socket was attached")?);
@@ -321,8 +325,11 @@ impl Advert {
         self.engine.reconfigure(clock::now(), &staying);
         self.perform();
         for id in gone {
-            if let Some(router) = self.routers.remove(&id) {
+            let Some(router) = self.routers.remove(&id) else { continue };
+            if self.applying.contains_key(&id) {
                 self.leaving.insert(id, router);
+            } else {
+                self.outbox.push(Report::Fact(facts::forget_router(&router.key)));
             }
         }
     }
@@ -421,6 +428,9 @@ impl Advert {
                     self.engine.handle_link(clock::now(), link, *facts);
                 }
             }
+        }
+        if generation <= self.abandoned {
+            return;
         }
         self.outbox.push(Report::Prepared { generation, beat_limit: Some(setup.beat_limit) });
         self.prepared = Some((generation, setup));
@@ -634,8 +644,7 @@ impl Paths {
 }
 
 fn watch(epoll: &OwnedFd, source: &impl AsFd, token: u64) -> anyhow::Result<()> {
-    epoll::add(epoll, source, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
-        .context("watching a descriptor")
+    epoll::add(epoll, source, epoll::EventData::new_u64(token), epoll::EventFlags::IN).context("watching a descriptor")
 }
 
 /// Often enough for the supervisor, and for a successor: what it learns must be younger than its peers' patience.

@@ -37,8 +37,7 @@ impl Holdings {
         for (id, addresses) in routers {
             let holding = self.routers.entry(id).or_default();
             let before = std::mem::replace(&mut holding.addresses, addresses);
-            let gone: Vec<_> =
-                before.into_iter().filter(|address| !same_place(address, &holding.addresses)).collect();
+            let gone: Vec<_> = before.into_iter().filter(|address| !same_place(address, &holding.addresses)).collect();
             all_gone.extend(gone.iter().map(|address| (id, address.clone())));
             holding.former.extend(gone);
             holding.deleted = false;

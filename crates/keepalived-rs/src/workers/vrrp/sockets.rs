@@ -107,12 +107,8 @@ impl SocketPair {
     fn receive_v6<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Datagram<'a>> {
         let mut space = cmsg_space!(i32, nix::libc::in6_pktinfo);
         let mut parts = [IoSliceMut::new(buffer)];
-        let message = recvmsg::<SockaddrIn6>(
-            self.receive.as_raw_fd(),
-            &mut parts,
-            Some(&mut space),
-            MsgFlags::MSG_DONTWAIT,
-        )?;
+        let message =
+            recvmsg::<SockaddrIn6>(self.receive.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_DONTWAIT)?;
         let mut meta = Ipv6Meta {
             source: message.address.map_or(Ipv6Addr::UNSPECIFIED, |address| address.ip()),
             destination: Ipv6Addr::UNSPECIFIED,
@@ -164,10 +160,8 @@ fn open_receive(place: Place, name: &str, buffer: usize) -> anyhow::Result<Socke
         }
         IpAddr::V4(_) => socket.set_freebind_v4(true).context("IP_FREEBIND")?,
         IpAddr::V6(group) => {
-            nix::sys::socket::setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true)
-                .context("IPV6_RECVHOPLIMIT")?;
-            nix::sys::socket::setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)
-                .context("IPV6_RECVPKTINFO")?;
+            nix::sys::socket::setsockopt(&socket, sockopt::Ipv6RecvHopLimit, &true).context("IPV6_RECVHOPLIMIT")?;
+            nix::sys::socket::setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).context("IPV6_RECVPKTINFO")?;
             if group.is_multicast() {
                 socket.set_multicast_all_v6(false).context("IPV6_MULTICAST_ALL")?;
                 socket.bind_device(Some(name.as_bytes())).context("SO_BINDTODEVICE")?;
@@ -237,9 +231,7 @@ fn discard_early(socket: &Socket) {
 fn scoped(address: IpAddr, link: u32) -> SocketAddr {
     match address {
         IpAddr::V4(_) => SocketAddr::new(address, 0),
-        IpAddr::V6(ip) if ip.is_multicast() || ip.is_unicast_link_local() => {
-            SocketAddrV6::new(ip, 0, 0, link).into()
-        }
+        IpAddr::V6(ip) if ip.is_multicast() || ip.is_unicast_link_local() => SocketAddrV6::new(ip, 0, 0, link).into(),
         IpAddr::V6(_) => SocketAddr::new(address, 0),
     }
 }

@@ -1,0 +1,122 @@
+//! What the VRRP worker does about events on its host: addresses and links that come and go, a reload, unicast, a worker
+//! that dies between two fast adverts.
+
+#[expect(dead_code, reason = "the other tests use the rest")]
+mod support;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use netlab::harness::{self, CaseResult, Stop, case};
+use nix::sys::signal::{Signal, kill};
+use support::{Daemon, PATIENCE, Pair, Protocol, wait_until};
+use vip_netlink::{Change, RouteSocket};
+
+const FAST: Protocol = Protocol { version: 3, interval: Duration::from_millis(100), ipv6: false };
+const FAST_IPV6: Protocol = Protocol { version: 3, interval: Duration::from_millis(100), ipv6: true };
+
+fn pair(protocol: Protocol, extra: [&str; 2]) -> Result<Pair, Stop> {
+    let mut pair = Pair::new(protocol, Daemon::Ours, Daemon::Ours)?;
+    pair.r1.start(protocol, extra[0])?;
+    pair.r2.start(protocol, extra[1])?;
+    pair.wait_for_holder("r1")?;
+    Ok(pair)
+}
+
+/// Takes the virtual address away as a careless administrator would.
+fn remove_vip(pair: &Pair) -> CaseResult {
+    let vip = pair.protocol.vip();
+    let address = pair.r1.host.addresses()?.into_iter().find(|address| address.ip == vip);
+    let address = address.ok_or_else(|| Stop::failed("the address is not there"))?;
+    let applied =
+        pair.r1.host.run(|| RouteSocket::open().map(|mut route| route.apply(&[Change::RemoveAddress(address)])));
+    match applied {
+        Ok(applied) if applied.refused.is_empty() => Ok(()),
+        other => Err(Stop::failed(format!("{other:?}"))),
+    }
+}
+
+fn said(pair: &Pair, text: &str) -> usize {
+    pair.r1.process().lines().iter().filter(|line| line.text.contains(text)).count()
+}
+
+/// Three times in ten seconds it is put back at once; then the router does as keepalived does.
+fn an_address_removed_by_hand_comes_back() -> CaseResult {
+    let pair = pair(FAST, ["", ""])?;
+    for time in 1..=3 {
+        remove_vip(&pair)?;
+        wait_until("the loss to be seen", || {
+            Ok(said(&pair, "Netlink reflector reports IP 198.18.0.100 removed") == time)
+        })?;
+        wait_until("the address", || Ok(pair.r1.host.holds(FAST.vip())?))?;
+    }
+    if said(&pair, "Entering BACKUP STATE") != 1 {
+        return Err(Stop::failed(format!("it gave up too early\n{}", pair.logs())));
+    }
+    remove_vip(&pair)?;
+    wait_until("giving up", || Ok(said(&pair, "(VI_1) Entering BACKUP STATE") == 2))?;
+    pair.wait_for_holder("r1")
+}
+
+fn a_link_that_fails_and_returns() -> CaseResult {
+    let pair = pair(FAST, ["", ""])?;
+    pair.r1.host.cut("eth0")?;
+    pair.r1.process().wait_for_line("(VI_1) Entering FAULT STATE", PATIENCE)?;
+    pair.wait_for_holder("r2")?;
+    pair.r1.host.mend("eth0")?;
+    pair.wait_for_holder("r1")
+}
+
+fn unicast_peers_fail_over() -> CaseResult {
+    let first = "unicast_src_ip 198.18.0.1\n unicast_peer {\n 198.18.0.2\n }";
+    let second = "unicast_peer {\n 198.18.0.1\n }";
+    let mut pair = pair(FAST, [first, second])?;
+    let wire = pair.client.capture("eth0")?;
+    pair.r1.process().signal(Signal::SIGTERM)?;
+    pair.wait_for_holder("r2")?;
+    pair.r1.process().wait_for_exit(PATIENCE)?;
+    pair.r1.start(FAST, first)?;
+    pair.wait_for_holder("r1")?;
+    match wire.frames().iter().find(|frame| frame.vrrp().is_some_and(|packet| packet.destination.is_multicast())) {
+        Some(frame) => Err(Stop::failed(format!("an advert to everyone: {frame:?}"))),
+        None => Ok(()),
+    }
+}
+
+/// No transition and no loss, though only a third of a second is left to the peer.
+fn a_worker_dies_between_fast_adverts(protocol: Protocol) -> CaseResult {
+    let pair = pair(protocol, ["", ""])?;
+    let pinger = pair.ping()?;
+    let dead = pair.r1.worker();
+    kill(dead, Signal::SIGKILL)?;
+    pair.r1.process().wait_for_line("continuing as MASTER", PATIENCE)?;
+    let over = Instant::now() + protocol.active_down(pair.r2.priority) * 2;
+    wait_until("the peer's patience to end", || Ok(Instant::now() > over))?;
+    pair.answered(&pinger)?;
+    let peer = pair.r2.process().lines();
+    if peer.iter().any(|line| line.text.contains("MASTER STATE")) {
+        return Err(Stop::failed(format!("the peer took over\n{}", pair.logs())));
+    }
+    match pinger.longest_gap() {
+        Some(gap) => Err(Stop::failed(format!("the client lost {:?}\n{}", gap.duration(), pair.logs()))),
+        None => Ok(()),
+    }
+}
+
+fn a_worker_dies_ipv4() -> CaseResult {
+    a_worker_dies_between_fast_adverts(FAST)
+}
+
+fn a_worker_dies_ipv6() -> CaseResult {
+    a_worker_dies_between_fast_adverts(FAST_IPV6)
+}
+
+fn main() -> ExitCode {
+    harness::main(&[
+        case("an_address_removed_by_hand_comes_back", an_address_removed_by_hand_comes_back),
+        case("a_link_that_fails_and_returns", a_link_that_fails_and_returns),
+        case("unicast_peers_fail_over", unicast_peers_fail_over),
+        case("a_worker_dies_ipv4", a_worker_dies_ipv4),
+        case("a_worker_dies_ipv6", a_worker_dies_ipv6),
+    ])
+}
