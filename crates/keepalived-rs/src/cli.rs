@@ -75,7 +75,13 @@ const OPTIONS: &[Opt] = &[
     opt(' ', "signum", Required("NAME"), Acted, "Print the number of STOP, RELOAD, DATA, STATS, STATS_CLEAR or JSON"),
     opt('T', "genhash", Nothing, Refused, "Behave as genhash"),
     opt(' ', "ignore-sigint", Nothing, Acted, "Ignore SIGINT"),
-    opt(' ', "allow-unsupported", Nothing, Acted, "Start although a keyword that can change traffic is not acted on yet"),
+    opt(
+        ' ',
+        "allow-unsupported",
+        Nothing,
+        Acted,
+        "Start although a keyword that can change traffic is not acted on yet",
+    ),
     opt('v', "version", Nothing, Acted, "Version"),
     opt('h', "help", Nothing, Acted, "This text"),
 ];

@@ -186,7 +186,11 @@ impl Stage {
         pinger.wait_for_answer(PATIENCE)?;
         self.show_news();
         let lost = pinger.longest_gap().map_or(Duration::ZERO, |gap| gap.duration());
-        self.say(&format!("the client lost {} ms; the timer's own bound is {} ms ({why})", lost.as_millis(), bound.as_millis()));
+        self.say(&format!(
+            "the client lost {} ms; the timer's own bound is {} ms ({why})",
+            lost.as_millis(),
+            bound.as_millis()
+        ));
         anyhow::ensure!(lost <= bound + SLACK, "{} ms is more than {} ms", lost.as_millis(), bound.as_millis());
         Ok(())
     }

@@ -70,19 +70,13 @@ impl Handle {
 /// Starts the writer and makes it the destination of every `tracing` macro. Once per process.
 pub(crate) fn start(ident: &str, options: &Options) -> Handle {
     let (queue, lines) = sync_channel(QUEUE);
-    let writer = Writer {
-        ident: format!("{ident}{}", options.suffix),
-        options: options.clone(),
-        socket: None,
-    };
+    let writer = Writer { ident: format!("{ident}{}", options.suffix), options: options.clone(), socket: None };
     std::thread::Builder::new()
         .name("log".into())
         .spawn(move || writer.run(&lines))
         .expect("a process that cannot start a thread at start-up cannot run");
-    let collector = Collector {
-        queue: queue.clone(),
-        most: if options.detail > 0 { Level::DEBUG } else { Level::INFO },
-    };
+    let collector =
+        Collector { queue: queue.clone(), most: if options.detail > 0 { Level::DEBUG } else { Level::INFO } };
     // A second call in one process keeps the first destination.
     let _ = tracing::subscriber::set_global_default(collector);
     Handle { queue }
@@ -178,9 +172,8 @@ impl Writer {
     fn send(&mut self, line: &[u8]) {
         for _ in 0..2 {
             if self.socket.is_none() {
-                self.socket = UnixDatagram::unbound()
-                    .and_then(|socket| socket.connect("/dev/log").map(|()| socket))
-                    .ok();
+                self.socket =
+                    UnixDatagram::unbound().and_then(|socket| socket.connect("/dev/log").map(|()| socket)).ok();
             }
             match self.socket.as_ref().map(|socket| socket.send(line)) {
                 Some(Ok(_)) | None => return,

@@ -204,7 +204,8 @@ fn cleanup_command(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u
 
 fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
     // Held until the end: a daemon that starts meanwhile would lose its addresses.
-    let _lock = pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
+    let _lock =
+        pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
     let checked = reader::check(source);
     anyhow::ensure!(checked.readable(), "{} cannot be read", source.file.display());
     privileges::drop_to(Role::Cleanup)?;

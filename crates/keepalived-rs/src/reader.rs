@@ -142,7 +142,8 @@ impl Checked {
             },
             Effect::Traffic => {
                 let refuses = !self.allow_unsupported;
-                let end = if refuses { "start with --allow-unsupported to run without it" } else { "running without it" };
+                let end =
+                    if refuses { "start with --allow-unsupported to run without it" } else { "running without it" };
                 Finding {
                     refuses,
                     error: true,
@@ -159,7 +160,8 @@ impl Checked {
 
     /// Every finding with its source, for a person.
     pub(crate) fn render(&self, color: Color) -> String {
-        let findings = self.parsed.diagnostics.iter().map(|finding| render::excerpt(finding, &self.parsed.sources, color));
+        let findings =
+            self.parsed.diagnostics.iter().map(|finding| render::excerpt(finding, &self.parsed.sources, color));
         let unsupported =
             self.parsed.unsupported.iter().map(|usage| format!("note: {}\n", self.unsupported_line(usage).text));
         findings.chain(unsupported).collect()

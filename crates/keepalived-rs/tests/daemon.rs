@@ -181,14 +181,18 @@ fn a_refused_file_at_reload_changes_nothing() -> CaseResult {
     refuse(&|| std::fs::create_dir(&config), "keepalived.conf")?;
     std::fs::remove_dir(&config)?;
     refuse(&|| std::fs::write(&config, "vrrp_instance A {\n interface eth9\n virtual_router_id 1\n}\n"), ":2:")?;
-    refuse(&|| std::fs::write(&config, "vrrp_instance A {\n interface eth0\n}\n"), "the virtual router id must be set")?;
+    refuse(
+        &|| std::fs::write(&config, "vrrp_instance A {\n interface eth0\n}\n"),
+        "the virtual router id must be set",
+    )?;
     refuse(
         &|| std::fs::write(&config, V3.config(150, "track_script { nothing }").replace("nothing", "x")),
         "not acted on yet",
     )?;
     expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)?;
     expect(pinger.longest_gap().is_none(), "pings were lost", &daemon)?;
-    let resigned = wire.frames().iter().any(|frame| frame.vrrp().is_some_and(|packet| packet.payload.get(2) == Some(&0)));
+    let resigned =
+        wire.frames().iter().any(|frame| frame.vrrp().is_some_and(|packet| packet.payload.get(2) == Some(&0)));
     expect(!resigned, "it resigned", &daemon)
 }
 
@@ -209,7 +213,8 @@ fn a_reload_keeps_what_stays() -> CaseResult {
     wait_until("the new address", || Ok(node.host.holds(added)? && !node.host.holds(removed)?))?;
     expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)?;
     expect(pinger.longest_gap().is_none(), "pings were lost", &daemon)?;
-    let resigned = wire.frames().iter().any(|frame| frame.vrrp().is_some_and(|packet| packet.payload.get(2) == Some(&0)));
+    let resigned =
+        wire.frames().iter().any(|frame| frame.vrrp().is_some_and(|packet| packet.payload.get(2) == Some(&0)));
     expect(!resigned, "it resigned", &daemon)
 }
 
@@ -258,7 +263,8 @@ fn a_file_that_cannot_run_is_refused_with_its_place() -> CaseResult {
 /// What keepalived carries on with: said with its place, and running.
 fn a_file_with_mistakes_runs_and_names_them() -> CaseResult {
     let node = Node::new(V3)?;
-    let text = V3.config(150, "").replace("state MASTER", "state BACKP").replacen("router_id test", "router_id te\u{1}", 1);
+    let text =
+        V3.config(150, "").replace("state MASTER", "state BACKP").replacen("router_id test", "router_id te\u{1}", 1);
     let mut bytes = text.trim_end().trim_end_matches('}').as_bytes().to_vec();
     let place = bytes.iter().position(|byte| *byte == 1).expect("the marker is there");
     bytes[place] = 0xff;
@@ -353,7 +359,8 @@ fn it_goes_into_the_background() -> CaseResult {
     let node = Node::new(V3)?;
     node.write(&V3.config(150, ""))?;
     let pid_file = node.path("pid");
-    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).arg("-f").arg(node.config()).arg("-p").arg(&pid_file);
+    let program =
+        Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).arg("-f").arg(node.config()).arg("-p").arg(&pid_file);
     let daemon = node.host.spawn(program)?;
     expect(daemon.wait_for_exit(PATIENCE)?.success(), "the caller did not get its prompt", &daemon)?;
     node.wait_for_vip(V3)?;
@@ -375,7 +382,11 @@ fn junk_does_not_silence_a_master() -> CaseResult {
     let ours: IpAddr = "198.18.0.1".parse()?;
     let adverts = || -> Vec<Instant> {
         let frames = wire.frames();
-        frames.iter().filter(|frame| frame.vrrp().is_some_and(|packet| packet.source == ours)).map(|frame| frame.at).collect()
+        frames
+            .iter()
+            .filter(|frame| frame.vrrp().is_some_and(|packet| packet.source == ours))
+            .map(|frame| frame.at)
+            .collect()
     };
     stranger.run(|| -> CaseResult {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(112.into()))?;

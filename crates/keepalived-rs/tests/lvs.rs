@@ -185,7 +185,10 @@ fn main() -> ExitCode {
     harness::main_in_vm(
         files,
         &[
-            case("the_table_is_what_c_keepalived_makes_of_the_same_file", the_table_is_what_c_keepalived_makes_of_the_same_file),
+            case(
+                "the_table_is_what_c_keepalived_makes_of_the_same_file",
+                the_table_is_what_c_keepalived_makes_of_the_same_file,
+            ),
             case("a_server_whose_port_closes_leaves_and_comes_back", a_server_whose_port_closes_leaves_and_comes_back),
             case("a_stop_leaves_nothing", a_stop_leaves_nothing),
             case("a_dead_checker_changes_nothing", a_dead_checker_changes_nothing),

@@ -29,8 +29,8 @@ use std::{env, thread};
 
 use crate::error::Skip;
 use crate::isolation::enter;
-use crate::vm::{Vm, VmError};
 use crate::vm;
+use crate::vm::{Vm, VmError};
 
 /// With the value `required`, a skipped case counts as a failure.
 pub const REQUIRED: &str = "KEEPALIVED_RS_LABS";

@@ -133,7 +133,9 @@ enum Phase {
     Starting,
     Running,
     /// Waiting for the workers, then for the runner.
-    Stopping { exit: u8 },
+    Stopping {
+        exit: u8,
+    },
     Done,
 }
 
@@ -240,7 +242,8 @@ impl Machine {
         let Some(child) = self.children.get_mut(&role) else { return };
         child.prepared = generation;
         child.beat = limit.map(|limit| (limit, now));
-        let committing = self.target.as_ref().is_some_and(|target| target.committing && target.generation == generation);
+        let committing =
+            self.target.as_ref().is_some_and(|target| target.committing && target.generation == generation);
         if generation == self.running || committing {
             self.actions.push_back(Action::Commit(role, generation));
             return;
@@ -383,15 +386,8 @@ impl Machine {
 
     fn spawn(&mut self, now: Instant, role: Role) {
         let quick_deaths = self.children.get(&role).map_or(0, |child| child.quick_deaths);
-        let child = Child {
-            pid: 0,
-            started: now,
-            quick_deaths,
-            prepared: 0,
-            committed: 0,
-            beat: None,
-            life: Life::Running,
-        };
+        let child =
+            Child { pid: 0, started: now, quick_deaths, prepared: 0, committed: 0, beat: None, life: Life::Running };
         self.children.insert(role, child);
         self.actions.push_back(Action::Spawn(role));
         for other in [Role::Checker, Role::Vrrp] {
@@ -450,8 +446,7 @@ impl Machine {
         self.child_wait = target.child_wait;
         self.phase = Phase::Running;
         self.actions.push_back(Action::Forget(previous));
-        let unneeded: Vec<Role> =
-            self.children.keys().copied().filter(|role| !self.needed.contains(role)).collect();
+        let unneeded: Vec<Role> = self.children.keys().copied().filter(|role| !self.needed.contains(role)).collect();
         for role in unneeded {
             self.stop(now, role);
         }
@@ -507,10 +502,7 @@ impl Machine {
         child.quick_deaths += 1;
         child.life = Life::Waiting(now + Duration::from_secs(delay));
         let name = process_name(role);
-        self.log(
-            Severity::Info,
-            format!("Restart of {name} process delayed {delay} seconds to limit respawn rate"),
-        );
+        self.log(Severity::Info, format!("Restart of {name} process delayed {delay} seconds to limit respawn rate"));
         if delay == 0 {
             self.spawn(now, role);
         } else if role == Role::Vrrp {

@@ -174,7 +174,10 @@ impl Pair {
         self.answered(pinger)?;
         let lost = pinger.longest_gap().map_or(Duration::ZERO, |gap| gap.duration());
         if lost > bound + SLACK {
-            return Err(Stop::failed(format!("{what}: the client lost {lost:?}, the bound is {bound:?}\n{}", self.logs())));
+            return Err(Stop::failed(format!(
+                "{what}: the client lost {lost:?}, the bound is {bound:?}\n{}",
+                self.logs()
+            )));
         }
         Ok(())
     }

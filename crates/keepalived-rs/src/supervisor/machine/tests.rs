@@ -17,7 +17,10 @@ fn effects(machine: &mut Machine) -> Vec<Action> {
 }
 
 fn logs(actions: &[Action]) -> Vec<&str> {
-    actions.iter().filter_map(|action| if let Action::Log(_, text) = action { Some(text.as_str()) } else { None }).collect()
+    actions
+        .iter()
+        .filter_map(|action| if let Action::Log(_, text) = action { Some(text.as_str()) } else { None })
+        .collect()
 }
 
 const WAIT: Duration = Duration::from_secs(5);
@@ -91,10 +94,7 @@ fn a_dead_worker_is_replaced_at_once_and_gets_the_running_generation() {
     let actions = drain(&mut machine);
     assert_eq!(
         logs(&actions),
-        [
-            "VRRP child process(11) died: Respawning",
-            "Restart of VRRP process delayed 0 seconds to limit respawn rate"
-        ]
+        ["VRRP child process(11) died: Respawning", "Restart of VRRP process delayed 0 seconds to limit respawn rate"]
     );
     assert!(actions.contains(&Action::Spawn(Role::Vrrp)));
     assert!(actions.contains(&Action::Connect(Role::Vrrp, Role::Runner)));
