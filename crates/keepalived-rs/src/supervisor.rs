@@ -136,6 +136,13 @@ impl ReadResult {
         }
     }
 
+    /// Half a file is no order to withdraw everything.
+    fn is_emptied_by_mistakes(&self) -> bool {
+        self.reading.refused.is_none()
+            && self.reading.parts.is_empty()
+            && self.findings.iter().any(|finding| finding.error)
+    }
+
     fn outcome(&self) -> ReadOutcome {
         match self.reading.refused {
             None => ReadOutcome::Usable {
@@ -310,6 +317,10 @@ impl Shell {
     /// Logs what a reload found, and keeps the parts of an accepted configuration for the machine to hand out.
     fn keep_parts(&mut self, result: ReadResult) -> ReadOutcome {
         result.report();
+        if result.is_emptied_by_mistakes() {
+            let why = "the file has mistakes and nothing in it is left to run".to_owned();
+            return ReadOutcome::Refused { exit: 2, why };
+        }
         let outcome = result.outcome();
         if matches!(outcome, ReadOutcome::Usable { .. }) {
             self.newest += 1;

@@ -298,6 +298,8 @@ impl Machine {
             self.actions.push_back(Action::Retire(role));
             if stopping {
                 self.continue_stop(now);
+            } else {
+                self.stop_unneeded(now);
             }
             return;
         }
@@ -446,14 +448,20 @@ impl Machine {
         self.child_wait = target.child_wait;
         self.phase = Phase::Running;
         self.actions.push_back(Action::Forget(previous));
-        let unneeded: Vec<Role> = self.children.keys().copied().filter(|role| !self.needed.contains(role)).collect();
-        for role in unneeded {
-            self.stop(now, role);
-        }
+        self.stop_unneeded(now);
         let done = if first { "Startup complete" } else { "Reload complete" };
         self.log(Severity::Info, done.into());
         self.actions.push_back(Action::Notify(Notify::Ready(done.into())));
         self.start_queued_reload(now);
+    }
+
+    /// Workers first: the runner still has their last notifications to hear.
+    fn stop_unneeded(&mut self, now: Instant) {
+        let unneeded: Vec<Role> = self.children.keys().copied().filter(|role| !self.needed.contains(role)).collect();
+        let workers: Vec<Role> = unneeded.iter().copied().filter(|role| *role != Role::Runner).collect();
+        for role in if workers.is_empty() { unneeded } else { workers } {
+            self.stop(now, role);
+        }
     }
 
     fn start_queued_reload(&mut self, now: Instant) {

@@ -301,3 +301,14 @@ fn a_child_that_ends_with_a_permanent_status_ends_the_daemon_with_it() {
     machine.handle_exit(now, Role::Runner, Ended::Status(0));
     assert!(drain(&mut machine).contains(&Action::Exit(2)));
 }
+
+#[test]
+fn a_runner_that_is_no_longer_needed_outlives_the_workers() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_reload(now);
+    machine.handle_reading(now, ReadOutcome::Usable { needed: roles(&[]), child_wait: WAIT });
+    assert_eq!(effects(&mut machine), [Action::Read, Action::Stop(Role::Vrrp)]);
+    machine.handle_exit(now, Role::Vrrp, Ended::Status(0));
+    assert_eq!(effects(&mut machine), [Action::Retire(Role::Vrrp), Action::Stop(Role::Runner)]);
+}
