@@ -291,6 +291,11 @@ impl Shell {
         let now = Instant::now();
         match report {
             Report::Reading(reading) => {
+                // It has done its work: were its end seen later, it could pass for that of the next reader.
+                if let Some(mut reader) = self.processes.remove(&Role::Reader) {
+                    reader.kill();
+                    let _ = reader.child.wait();
+                }
                 let outcome = match ReadResult::new(reading, fds) {
                     Ok(result) => self.keep_parts(result),
                     Err(error) => ReadOutcome::Refused { exit: 1, why: error.to_string() },
