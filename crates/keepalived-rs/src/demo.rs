@@ -129,7 +129,7 @@ impl Stage {
         nix::sys::signal::kill(pid, Signal::SIGKILL).context("killing the worker")?;
         r1.daemon()?.wait_for_line("died: Respawning", PATIENCE)?;
         // Longer than r2 waits before it takes over.
-        self.watch_for(self.bound(1)? + Duration::from_millis(500))?;
+        self.watch_for(self.bound()? + Duration::from_millis(500))?;
         self.wait_for_holder("r1")?;
         self.judge(&pinger, Duration::ZERO, "a restarted worker goes on as MASTER")
     }
@@ -140,7 +140,7 @@ impl Stage {
         let [r1, _] = &self.routers;
         r1.daemon()?.signal(Signal::SIGTERM)?;
         self.wait_for_holder("r2")?;
-        self.judge(&pinger, self.skew(1)?, "priority 0 lets r2 take over in Skew_Time")?;
+        self.judge(&pinger, self.skew()?, "priority 0 lets r2 take over in Skew_Time")?;
         let [r1, _] = &mut self.routers;
         r1.daemon()?.wait_for_exit(PATIENCE)?;
         r1.daemon = None;
@@ -169,7 +169,7 @@ impl Stage {
             anyhow::ensure!(Instant::now() < deadline, "r2 did not take over");
             std::thread::sleep(Duration::from_millis(20));
         }
-        self.judge(&pinger, self.bound(1)?, "r2 hears nothing for Active_Down_Interval")
+        self.judge(&pinger, self.bound()?, "r2 hears nothing for Active_Down_Interval")
     }
 
     /// A pinger that has had its first answer: what follows is loss.
@@ -195,15 +195,17 @@ impl Stage {
         Ok(())
     }
 
-    /// Active_Down_Interval of a router.
-    fn bound(&self, router: usize) -> anyhow::Result<Duration> {
-        let config = self.routers[router].vrrp_config()?;
+    /// Active_Down_Interval of r2, the router that waits.
+    fn bound(&self) -> anyhow::Result<Duration> {
+        let [_, r2] = &self.routers;
+        let config = r2.vrrp_config()?;
         Ok(config.active_down_interval(config.advertisement_interval, config.priority))
     }
 
-    /// Skew_Time of a router.
-    fn skew(&self, router: usize) -> anyhow::Result<Duration> {
-        let config = self.routers[router].vrrp_config()?;
+    /// Skew_Time of r2.
+    fn skew(&self) -> anyhow::Result<Duration> {
+        let [_, r2] = &self.routers;
+        let config = r2.vrrp_config()?;
         Ok(config.advertisement_interval.skew_time(config.priority))
     }
 

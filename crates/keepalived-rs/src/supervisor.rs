@@ -2,6 +2,7 @@
 //! [`machine`]; here are the processes, the signals, the pid files and the snapshot.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -445,10 +446,10 @@ impl Shell {
 
     fn write_pid(&mut self, role: Role, pid: u32) {
         let Some(path) = self.settings.pid_files.get(&role) else { return };
-        if !self.pid_files.contains_key(&role) {
+        if let Entry::Vacant(vacant) = self.pid_files.entry(role) {
             match PidFile::take(path) {
                 Ok(file) => {
-                    self.pid_files.insert(role, file);
+                    vacant.insert(file);
                 }
                 Err(error) => warn!("{} process runs without a pid file: {error}", machine::process_name(role)),
             }
@@ -515,7 +516,7 @@ fn ended(status: ExitStatus) -> Ended {
 
 /// Rounded up, so that what is due is due when the loop wakes.
 fn timeout(left: Duration) -> PollTimeout {
-    let millis = left.as_millis() + u128::from(left.subsec_nanos() % 1_000_000 != 0);
+    let millis = left.as_millis() + u128::from(!left.subsec_nanos().is_multiple_of(1_000_000));
     PollTimeout::try_from(i32::try_from(millis).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::MAX)
 }
 
