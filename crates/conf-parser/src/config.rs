@@ -53,6 +53,8 @@ pub struct GlobalDefs {
     pub script_user: Option<Spanned<ScriptUser>>,
     /// `enable_script_security`: scripts of root that others may change are refused.
     pub enable_script_security: bool,
+    /// `dynamic_interfaces`: interfaces may be missing at the start, and come and go.
+    pub dynamic_interfaces: bool,
     /// `vrrp_mcast_group4`: where adverts of IPv4 instances go; default 224.0.0.18.
     pub vrrp_mcast_group4: Ipv4Addr,
     /// `vrrp_mcast_group6`: where adverts of IPv6 instances go; default ff02::12.
@@ -78,6 +80,7 @@ impl Default for GlobalDefs {
             smtp: Smtp::default(),
             script_user: None,
             enable_script_security: false,
+            dynamic_interfaces: false,
             vrrp_mcast_group4: Ipv4Addr::new(224, 0, 0, 18),
             vrrp_mcast_group6: Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12),
             vrrp_version: VrrpVersion::V2,
@@ -666,7 +669,7 @@ impl Default for Url {
 }
 
 impl Config {
-    /// Every interface that is named, with the place and what names it.
+    /// Every interface that is named, with the place and what keepalived says where it does not exist.
     pub fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
         self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces)
     }
@@ -685,18 +688,23 @@ impl Config {
     }
 }
 
+fn missing(interface: &str, user: &str) -> String {
+    format!("WARNING - interface {interface} for {user} doesn't exist")
+}
+
 impl VrrpInstance {
     fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
         let own = self
             .interface
             .iter()
-            .map(|name| (name.value.as_str(), name.span, format!("for vrrp_instance {}", *self.name)));
+            .map(|name| (name.value.as_str(), name.span, missing(name, &format!("vrrp_instance {}", *self.name))));
         let tracked = self.track_interfaces.iter().map(|name| {
-            (name.value.as_str(), name.span, format!("for track_interface of vrrp_instance {}", *self.name))
+            (name.value.as_str(), name.span, format!("({}) tracked interface {} doesn't exist", *self.name, **name))
         });
         let devices = self.virtual_addresses.iter().chain(&self.excluded_addresses).filter_map(|address| {
             let dev = address.dev.as_ref()?;
-            Some((dev.value.as_str(), dev.span, format!("for ip address {}/{}", *address.address, address.prefix_len)))
+            let user = format!("ip address {}/{}", *address.address, address.prefix_len);
+            Some((dev.value.as_str(), dev.span, missing(dev, &user)))
         });
         own.chain(tracked).chain(devices)
     }

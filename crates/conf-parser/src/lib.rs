@@ -146,6 +146,8 @@ pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
     let config = lower::lower(&root, &mut diagnostics, &mut unsupported);
     diagnostics.sort_by_key(|finding| finding.span);
     unsupported.sort_by_key(|usage| usage.span);
+    // A definition that is used many times is one place.
+    unsupported.dedup();
     Parsed { config, diagnostics, unsupported, sources }
 }
 
@@ -160,13 +162,16 @@ pub fn check_script_security(config: &Config) -> Option<Diagnostic> {
     )
 }
 
-/// Findings for every interface in `config` that does not exist. Each refuses the start, as in keepalived
-/// without `dynamic_interfaces`.
+/// Findings for every interface in `config` that does not exist. Each refuses the start, except with
+/// `dynamic_interfaces`, where keepalived's `--config-test` is content.
 pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
     let missing = config.interfaces().filter(|(name, _, _)| !exists(name));
     missing
-        .map(|(name, span, user)| {
-            let message = format!("WARNING - interface {name} {user} doesn't exist");
+        .map(|(_, span, message)| {
+            if config.global.dynamic_interfaces {
+                return Diagnostic::note(Code::MissingInterface, span, message)
+                    .label("with dynamic_interfaces it may come later");
+            }
             Diagnostic::error(Code::MissingInterface, Class::BadInterface, span, message)
                 .refusing()
                 .label("Non-existent interface specified in configuration")

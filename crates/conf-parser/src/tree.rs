@@ -45,6 +45,8 @@ pub(crate) struct Builder {
     skipping: Option<Skip>,
     /// The last line was an unknown keyword without `{`: the next line's `{` would be its own.
     after_unknown: Option<Span>,
+    /// The first line of a list that would be a keyword of the block around it.
+    escaped: Option<Span>,
     /// Unknown keywords so far; only the first ones get a suggestion, which takes time to find.
     unknown: usize,
 }
@@ -107,6 +109,9 @@ impl Builder {
             for open in self.open.iter().rev().filter(|open| open.statement.keyword.span != span) {
                 finding = finding.related(open.statement.keyword.span, "nor is this one");
             }
+            if let Some(span) = self.escaped {
+                finding = finding.related(span, "perhaps the '}' is missing before this line");
+            }
             diagnostics.push(finding);
         }
         while !self.open.is_empty() {
@@ -129,6 +134,10 @@ impl Builder {
         let path = self.path();
         if schema().is_list(path) {
             let keyword = found.remove(0);
+            let around = self.open.iter().rev().nth(1).map_or("", |open| open.path.as_str());
+            if self.escaped.is_none() && schema().statement(around, &keyword.text).is_some() {
+                self.escaped = Some(keyword.span);
+            }
             self.push(Statement { keyword, arguments: found, row: None, body: Vec::new() });
             return;
         }
@@ -160,12 +169,21 @@ impl Builder {
         }
         match self.open.last_mut() {
             Some(open) if !open.braced => open.braced = true,
-            _ => diagnostics.push(Diagnostic::error(
-                Code::UnexpectedOpeningBrace,
-                Class::UnexpectedOpeningBrace,
-                span,
-                "Unexpected '{' - ignoring",
-            )),
+            outer => {
+                let finding = Diagnostic::error(
+                    Code::UnexpectedOpeningBrace,
+                    Class::UnexpectedOpeningBrace,
+                    span,
+                    "Unexpected '{' - ignoring",
+                );
+                let list = outer.filter(|open| schema().is_list(&open.path)).map(|open| &open.statement.keyword);
+                diagnostics.push(match list.filter(|_| self.escaped.is_some()) {
+                    Some(list) => finding
+                        .help(format!("perhaps the '}}' of '{}' is missing before this line", list.text))
+                        .related(list.span, "this block is still open"),
+                    None => finding,
+                });
+            }
         }
     }
 

@@ -158,6 +158,7 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
         globals.defs.script_user = context.script_user(&statement.arguments)
     }),
     Handler("enable_script_security", |globals, _, _| globals.defs.enable_script_security = true),
+    Handler("dynamic_interfaces", |globals, _, _| globals.defs.dynamic_interfaces = true),
     Handler("checker_log_all_failures", |globals, context, statement| {
         globals.log_all_failures = context.switch(statement).unwrap_or(globals.log_all_failures);
     }),

@@ -15,6 +15,7 @@ use crate::config::{
     AuthPass, Authentication, Family, InitialState, Notify, Priority, VirtualAddress, Vrid, VrrpInstance, VrrpVersion,
 };
 use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::lexer::Word;
 use crate::schema::nearest;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
@@ -42,6 +43,8 @@ pub(super) struct Draft {
     higher_prio_send_advert: Option<bool>,
     down_timer_adverts: Option<u8>,
     source: Option<Spanned<IpAddr>>,
+    /// `mcast_dst_ip`.
+    group: Option<IpAddr>,
     unicast_word: Option<Span>,
     peers: Vec<Spanned<IpAddr>>,
     ignore_primary: bool,
@@ -91,20 +94,30 @@ pub(super) fn read(
 
 /// Applies defaults to every instance and checks them against each other.
 pub(super) fn finish(context: &mut Context<'_>, drafts: Vec<Draft>, globals: &Globals) -> Vec<VrrpInstance> {
-    let instances: Vec<_> = drafts.into_iter().filter_map(|draft| draft.finish(context, globals)).collect();
+    let default_group = |family| match family {
+        Family::Ipv4 => IpAddr::V4(globals.defs.vrrp_mcast_group4),
+        Family::Ipv6 => IpAddr::V6(globals.defs.vrrp_mcast_group6),
+    };
+    let instances = drafts.into_iter().filter_map(|draft| {
+        let group = draft.group;
+        let instance = draft.finish(context, globals)?;
+        let group = group.unwrap_or_else(|| default_group(instance.family));
+        Some((instance, group))
+    });
+    let instances: Vec<_> = instances.collect();
     report_shared_vrids(context, &instances);
-    instances
+    instances.into_iter().map(|(instance, _)| instance).collect()
 }
 
-/// Two instances with the same VRID on the same link hear each other's adverts when both use multicast, or when they
-/// share a unicast peer.
-fn report_shared_vrids(context: &mut Context<'_>, instances: &[VrrpInstance]) {
+/// Two instances with the same VRID on the same link hear each other's adverts when they use the same multicast group,
+/// or when they share a unicast peer.
+fn report_shared_vrids(context: &mut Context<'_>, instances: &[(VrrpInstance, IpAddr)]) {
     let mut users = HashMap::new();
-    for instance in instances {
+    for (instance, group) in instances {
         let link = instance.interface.as_ref().map(|interface| interface.value.as_str());
         let key = (*instance.virtual_router_id, instance.family, link);
-        let peers = instance.unicast_peers.iter().map(|peer| Some(peer.value));
-        let multicast = instance.unicast_peers.is_empty().then_some(None);
+        let peers = instance.unicast_peers.iter().map(|peer| peer.value);
+        let multicast = instance.unicast_peers.is_empty().then_some(*group);
         let mut others = peers.chain(multicast).filter_map(|group| match users.entry((key, group)) {
             Entry::Occupied(entry) => Some(*entry.get()),
             Entry::Vacant(entry) => {
@@ -394,10 +407,23 @@ fn state(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     }
 }
 
+/// An address whose prefix length, if there is one, is passed over.
+fn router_address(context: &mut Context<'_>, word: &Word) -> Option<IpAddr> {
+    let Some((address, _)) = word.text.split_once('/') else {
+        return word.text.parse().ok();
+    };
+    let address = address.parse().ok()?;
+    let message = format!("the prefix length of {} is not used here", word.text);
+    context.push(Diagnostic::note(Code::BadAddress, word.span, message).help(format!("write {address}")));
+    Some(address)
+}
+
 fn source(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     let Some(word) = statement.arguments.first() else { return };
-    match word.text.parse::<IpAddr>() {
-        Ok(address) if draft.fits_family(Family::of(address)) => draft.source = Some(Spanned::new(address, word.span)),
+    match router_address(context, word) {
+        Some(address) if draft.fits_family(Family::of(address)) => {
+            draft.source = Some(Spanned::new(address, word.span))
+        }
         _ => {
             let message = format!(
                 "Configuration error: VRRP instance[{}] malformed src address[{}]. Skipping...",
@@ -419,13 +445,13 @@ fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
             }
         }
         let word = &line.keyword;
-        let problem = match word.text.parse::<IpAddr>() {
-            Err(_) => Some("malformed unicast peer address"),
-            Ok(peer) if !draft.fits_family(Family::of(peer)) => {
+        let problem = match router_address(context, word) {
+            None => Some("malformed unicast peer address"),
+            Some(peer) if !draft.fits_family(Family::of(peer)) => {
                 Some("address family does not match unicast peer address")
             }
-            Ok(peer) if !draft.listed.insert(Listed::Peer(peer)) => Some("duplicate unicast peer address"),
-            Ok(peer) => {
+            Some(peer) if !draft.listed.insert(Listed::Peer(peer)) => Some("duplicate unicast peer address"),
+            Some(peer) => {
                 draft.peers.push(Spanned::new(peer, word.span));
                 None
             }
@@ -562,11 +588,10 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
                         .help("virtual_ipaddress_excluded takes either family"),
                 );
             } else if !draft.listed.insert(listed(&address)) {
-                context.warning(
-                    Code::DuplicateAddress,
-                    line.keyword.span,
-                    format!("{} Duplicate VIP {written} - ignoring", draft.tag()),
-                );
+                // keepalived 2.2 passes over it without a word.
+                let message = format!("{} Duplicate VIP {written} - ignoring", draft.tag());
+                let span = line.keyword.span;
+                context.push(Diagnostic::warning(Code::DuplicateAddress, Class::Notice, span, message));
             } else {
                 draft.addresses.push(address);
             }
@@ -630,6 +655,10 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
             context.number(statement, "down_timer_adverts", 1..=100).or(draft.down_timer_adverts);
     }),
     Handler("mcast_src_ip", source),
+    Handler("mcast_dst_ip", |draft, _, statement| {
+        let group = statement.arguments.first().and_then(|word| word.text.parse().ok());
+        draft.group = group.filter(IpAddr::is_multicast).or(draft.group);
+    }),
     Handler("unicast_src_ip", |draft, context, statement| {
         draft.unicast_word = Some(statement.keyword.span);
         source(draft, context, statement);

@@ -370,7 +370,46 @@ fn tracked_interfaces() {
     let missing = crate::check_interfaces(&parsed.config, |name| name == "eth0");
     assert_eq!(missing.len(), 2);
     assert!(missing.iter().all(|finding| finding.refuses_start));
-    assert_eq!(missing[0].message, "WARNING - interface eth1 for track_interface of vrrp_instance V doesn't exist");
+    assert_eq!(missing[0].message, "(V) tracked interface eth1 doesn't exist");
+}
+
+#[test]
+fn a_missing_interface_may_come_with_dynamic_interfaces() {
+    let text = "vrrp_instance V { interface e\nvirtual_router_id 1\nvirtual_ipaddress {\n10.0.0.1 dev f\n}\n}";
+    let statuses = ["", "global_defs { dynamic_interfaces }\n"].map(|start| {
+        let parsed = read(&format!("{start}{text}"));
+        let missing = crate::check_interfaces(&parsed.config, |_| false);
+        assert_eq!(missing[0].message, "WARNING - interface e for vrrp_instance V doesn't exist");
+        assert_eq!(missing[1].message, "WARNING - interface f for ip address 10.0.0.1/32 doesn't exist");
+        crate::config_test_exit_code(&missing)
+    });
+    assert_eq!(statuses, [4, 0]);
+}
+
+#[test]
+fn instances_of_one_router_id_may_use_different_groups() {
+    let text = |group: &str| {
+        let one = "interface e\nvirtual_router_id 1\nvirtual_ipaddress { 10.0.0.1 }";
+        format!("vrrp_instance V {{ {one}\n}}\nvrrp_instance W {{ {one}\n{group}\n}}")
+    };
+    assert!(read(&text("")).refuses_start());
+    assert!(read(&text("mcast_dst_ip 224.0.0.18")).refuses_start());
+    assert!(!read(&text("mcast_dst_ip 224.0.0.20")).refuses_start());
+}
+
+#[test]
+fn a_prefix_length_of_a_router_is_passed_over() {
+    let parsed = instance("unicast_src_ip 10.0.0.2/24\nunicast_peer {\n10.0.0.3/24\n10.0.0.4/x\n}");
+    let instance = &parsed.config.vrrp_instances[0];
+    assert_eq!(instance.source_address.as_ref().unwrap().to_string(), "10.0.0.2");
+    assert_eq!(instance.unicast_peers.len(), 2);
+    assert_eq!(crate::config_test_exit_code(&parsed.diagnostics), 0);
+}
+
+#[test]
+fn a_word_that_a_definition_repeats_is_listed_once() {
+    let parsed = read("$V=\\\nvrrp_script $N {\\\n script x\\\n}\n\n~LST(N, a, b, c) $V\n");
+    assert_eq!(parsed.unsupported.len(), 1, "{:?}", parsed.unsupported);
 }
 
 #[test]

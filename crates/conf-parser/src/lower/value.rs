@@ -78,6 +78,17 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// What to do about signs of other languages in a value.
+fn punctuation(text: &str) -> Option<&'static str> {
+    if text.starts_with('=') {
+        Some("no '=' stands between a keyword and its value")
+    } else if text.ends_with([';', ',']) {
+        Some("no ';' or ',' stands after a value: remove it")
+    } else {
+        None
+    }
+}
+
 /// Numbers of any width.
 pub(super) trait Numbers {
     /// The number after a keyword; without one that can be used there is a finding whose message starts with `what`.
@@ -105,7 +116,11 @@ impl Numbers for Context<'_> {
 impl Context<'_> {
     /// Reports a number that cannot be used.
     pub(super) fn bad_number(&mut self, word: &Word, wrong: String, message: impl Into<String>) {
-        self.push(Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message).label(wrong));
+        let finding = Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message).label(wrong);
+        self.push(match punctuation(&word.text) {
+            Some(help) => finding.help(help),
+            None => finding,
+        });
     }
 
     /// The time after a keyword, in seconds with up to six decimals.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::{Family, VirtualAddress};
-use crate::diagnostic::Code;
+use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::Context;
 use crate::lower::value::integer;
@@ -40,7 +40,14 @@ pub(super) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
             length.unwrap_or_default(),
             word.text
         );
-        context.bad_number(word, wrong, message);
+        match length.and_then(netmask) {
+            Some(length) => context.push(
+                Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
+                    .label(wrong)
+                    .help(format!("write the netmask as the length of the prefix: {ip}/{length}")),
+            ),
+            None => context.bad_number(word, wrong, message),
+        }
         bits
     });
     let mut address = VirtualAddress {
@@ -75,6 +82,12 @@ pub(super) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
         }
     }
     Some(address)
+}
+
+/// Length of the prefix that `255.255.255.0` and its like stand for.
+fn netmask(text: &str) -> Option<u32> {
+    let mask = text.parse::<Ipv4Addr>().ok()?.to_bits();
+    (mask.leading_ones() == mask.count_ones()).then_some(mask.leading_ones())
 }
 
 fn scope(address: &mut VirtualAddress, context: &mut Context<'_>, word: &Word) {
