@@ -88,6 +88,8 @@ pub(crate) enum Order {
     Prepare {
         /// Counts configurations from 1.
         generation: u64,
+        /// It ran before, in a predecessor: what is missing on the host now is a fault, no reason to refuse.
+        again: bool,
     },
     /// Make the prepared configuration the running one; answer `Committed`.
     Commit {
@@ -261,7 +263,9 @@ impl Channel {
     /// `WouldBlock` when the other end does not keep up; other kinds when it is gone.
     pub(crate) fn send<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = encode(message);
-        debug_assert!(bytes.len() <= MAX_MESSAGE, "large values travel as a memfd");
+        if bytes.len() > MAX_MESSAGE {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "large values travel as a memfd"));
+        }
         self.send_bytes(&bytes, fds)
     }
 
@@ -284,12 +288,13 @@ impl Channel {
         let mut buffer = vec![0; MAX_MESSAGE];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let got = rustix::net::recvmsg(
-            &self.fd,
-            &mut [IoSliceMut::new(&mut buffer)],
-            &mut control,
-            RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
-        )?;
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let mut once = || rustix::net::recvmsg(&self.fd, &mut [IoSliceMut::new(&mut buffer)], &mut control, flags);
+        // An end that closed with unread messages says so once, before its own last messages.
+        let got = match once() {
+            Err(rustix::io::Errno::CONNRESET) => once()?,
+            other => other?,
+        };
         if got.bytes == 0 {
             return Ok(None);
         }
@@ -378,6 +383,8 @@ impl Outbox {
             Report::Fact(Fact { key, value }) => {
                 self.facts.insert(key, value);
             }
+            // One sign of life is as good as many.
+            Report::Beat if self.messages.back() == Some(&Report::Beat) => {}
             other => self.messages.push_back(other),
         }
     }
@@ -422,9 +429,9 @@ mod tests {
     fn a_message_arrives_with_its_descriptors() {
         let (a, b) = Channel::pair().unwrap();
         let fd = seal(&vec![1u8, 2, 3]).unwrap();
-        a.send(&Order::Prepare { generation: 7 }, &[fd.as_fd()]).unwrap();
+        a.send(&Order::Prepare { generation: 7, again: false }, &[fd.as_fd()]).unwrap();
         let (order, fds) = b.receive::<Order>().unwrap().unwrap();
-        assert_eq!(order, Order::Prepare { generation: 7 });
+        assert_eq!(order, Order::Prepare { generation: 7, again: false });
         assert_eq!(unseal::<Vec<u8>>(&fds[0]).unwrap(), [1, 2, 3]);
     }
 
@@ -434,6 +441,24 @@ mod tests {
         assert_eq!(b.receive::<Order>().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(a);
         assert!(b.receive::<Order>().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_last_messages_of_an_end_that_closed_unread_still_arrive() {
+        let (a, b) = Channel::pair().unwrap();
+        b.send(&Report::Beat, &[]).unwrap();
+        a.send(&Order::Stop, &[]).unwrap();
+        drop(a);
+        assert_eq!(b.receive::<Order>().unwrap().unwrap().0, Order::Stop);
+        assert!(b.receive::<Order>().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_value_that_fits_no_message_is_refused() {
+        let (a, _b) = Channel::pair().unwrap();
+        let why = "x".repeat(MAX_MESSAGE);
+        let error = a.send(&Report::Rejected { generation: 1, exit: 1, why }, &[]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -132,6 +132,7 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
         Err(error) => return Err(error.into()),
     };
     let settings = settings(cli, source);
+    let signals = supervisor::take_signals()?;
     // Before the process goes into the background and before it has a second thread: a refused file is the caller's
     // to see.
     let first = supervisor::read_first(&settings)?;
@@ -139,7 +140,7 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
         first.complain();
     }
     rustix::thread::set_name(c"keepalived").context("setting the process name")?;
-    if !cli.dont_fork {
+    if !cli.dont_fork && !first.is_refused() {
         nix::unistd::daemon(false, false).context("going into the background")?;
     }
     pid_file.write(std::process::id())?;
@@ -151,7 +152,7 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
             systemd::notify(&systemd::State::Failed { errno: 22 });
             Ok(refused)
         }
-        None => supervisor::run(settings, first),
+        None => supervisor::run(settings, signals, first),
     };
     if let Err(error) = &result {
         error!("{error:#}");
@@ -276,10 +277,11 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
 
 /// Withdraws what a VRRP worker that may not be restarted in time left behind.
 fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
-    let Some((Order::Prepare { .. }, fds)) = channel.wait::<Order>()? else {
+    let Some((Order::Prepare { .. }, parts)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say what to clean up");
     };
-    let part = fds.first().context("no configuration was attached")?;
-    workers::vrrp::cleanup(&ipc::unseal(part)?)?;
+    for part in parts {
+        workers::vrrp::cleanup(&ipc::unseal(&part)?)?;
+    }
     Ok(0)
 }

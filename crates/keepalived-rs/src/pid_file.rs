@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -40,22 +40,21 @@ impl PidFile {
     /// [`PidFileError::AlreadyRunning`] when another process holds the lock.
     pub(crate) fn take(path: &Path) -> Result<Self, PidFileError> {
         let io_error = |source| PidFileError::Io { path: path.to_owned(), source };
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(path)
-            .map_err(io_error)?;
-        lock(&file).map_err(|error| match error {
-            nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES => PidFileError::AlreadyRunning,
-            other => io_error(other.into()),
-        })?;
-        // The mode must not depend on the umask.
-        file.set_permissions(PermissionsExt::from_mode(0o644)).map_err(io_error)?;
-        file.set_len(0).map_err(io_error)?;
-        Ok(Self { path: path.to_owned(), file })
+        loop {
+            let file = open(path).map_err(io_error)?;
+            lock(&file).map_err(|error| match error {
+                nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES => PidFileError::AlreadyRunning,
+                other => io_error(other.into()),
+            })?;
+            // A daemon that ended between the two calls has removed the file that is locked now.
+            if !is_at(&file, path).map_err(io_error)? {
+                continue;
+            }
+            // The mode must not depend on the umask.
+            file.set_permissions(PermissionsExt::from_mode(0o644)).map_err(io_error)?;
+            file.set_len(0).map_err(io_error)?;
+            return Ok(Self { path: path.to_owned(), file });
+        }
     }
 
     /// Writes `pid` in place of what the file holds.
@@ -75,6 +74,27 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // Somebody may have removed it already; there is nobody left to tell.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path)
+}
+
+/// Whether `path` still names this file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let id = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let ours = id(&file.metadata()?);
+    match path.symlink_metadata() {
+        Ok(there) => Ok(id(&there) == ours),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

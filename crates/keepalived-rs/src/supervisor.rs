@@ -23,14 +23,14 @@ use machine::{Action, Ended, Machine, Notify, ReadOutcome, Severity};
 
 mod machine;
 
-/// Signals that mean something, or that must at least not kill: scripts send the real-time ones.
+/// Signals that mean something.
 const SIGNALS: [i32; 9] = [
     libc::SIGTERM,
     libc::SIGINT,
     libc::SIGHUP,
     libc::SIGUSR1,
     libc::SIGUSR2,
-    libc::SIGPIPE,
+    libc::SIGCHLD,
     /* SIGRTMIN+2 */ 36,
     /* SIGRTMAX-1 */ 63,
     /* SIGRTMAX */ 64,
@@ -81,7 +81,7 @@ enum Wake {
 /// When the reader cannot be started, dies or hangs.
 pub(crate) fn read_first(settings: &Settings) -> anyhow::Result<ReadResult> {
     let mut process = Process::start(Role::Reader, settings)?;
-    process.send(Order::Read(settings.source.clone()), Vec::new())?;
+    process.send(Order::Read(settings.source.clone()), Vec::new());
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -130,7 +130,7 @@ impl ReadResult {
 
     /// Prints what refuses the start to standard error, where the caller of a daemon still looks.
     pub(crate) fn complain(&self) {
-        if self.reading.refused.is_some() {
+        if self.is_refused() {
             for finding in self.findings.iter().filter(|finding| finding.refuses) {
                 eprintln!("{}", finding.text);
             }
@@ -144,9 +144,15 @@ impl ReadResult {
             && self.findings.iter().any(|finding| finding.error)
     }
 
-    fn outcome(&self) -> ReadOutcome {
+    /// Whether the start is refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.reading.refused.is_some()
+    }
+
+    fn outcome(&self, generation: u64) -> ReadOutcome {
         match self.reading.refused {
             None => ReadOutcome::Usable {
+                generation,
                 needed: self.reading.parts.iter().copied().collect(),
                 child_wait: self.reading.child_wait,
             },
@@ -163,14 +169,14 @@ impl ReadResult {
 ///
 /// # Errors
 /// When the supervisor itself cannot work: signals, sockets, processes.
-pub(crate) fn run(settings: Settings, first: ReadResult) -> anyhow::Result<u8> {
+pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> anyhow::Result<u8> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("becoming a subreaper")?;
-    let ReadOutcome::Usable { needed, child_wait } = first.outcome() else {
+    let ReadOutcome::Usable { needed, child_wait, .. } = first.outcome(1) else {
         anyhow::bail!("a refused configuration cannot be run");
     };
     let machine = Machine::start(Instant::now(), settings.respawn, needed, child_wait);
     let mut shell = Shell {
-        signals: signal_pipes()?,
+        signals,
         settings,
         processes: BTreeMap::new(),
         pid_files: BTreeMap::new(),
@@ -182,8 +188,22 @@ pub(crate) fn run(settings: Settings, first: ReadResult) -> anyhow::Result<u8> {
     shell.run(machine)
 }
 
-/// A pipe per signal that becomes readable when the signal comes.
-fn signal_pipes() -> anyhow::Result<Vec<(i32, UnixStream)>> {
+/// The signals that mean something, each as a pipe that becomes readable.
+pub(crate) type Signals = Vec<(i32, UnixStream)>;
+
+/// Takes over all signals but those that end a broken program or stop a terminal job. Call it early: what comes before
+/// the daemon is ready is then heard afterwards instead of killing it.
+///
+/// # Errors
+/// When the kernel refuses a handler.
+pub(crate) fn take_signals() -> anyhow::Result<Signals> {
+    // Handlers rather than SIG_IGN, which scripts would inherit.
+    let meaningless = [libc::SIGQUIT, libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF, libc::SIGIO, libc::SIGPIPE];
+    let real_time = (34..=64).filter(|signal| !SIGNALS.contains(signal));
+    for signal in meaningless.into_iter().chain([libc::SIGPWR, libc::SIGSTKFLT]).chain(real_time) {
+        signal_hook::flag::register(signal, std::sync::Arc::default())
+            .with_context(|| format!("handling signal {signal}"))?;
+    }
     SIGNALS
         .into_iter()
         .map(|signal| {
@@ -198,7 +218,7 @@ fn signal_pipes() -> anyhow::Result<Vec<(i32, UnixStream)>> {
 
 struct Shell {
     settings: Settings,
-    signals: Vec<(i32, UnixStream)>,
+    signals: Signals,
     processes: BTreeMap<Role, Process>,
     pid_files: BTreeMap<Role, PidFile>,
     /// The parts of each generation that may still be needed.
@@ -265,7 +285,7 @@ impl Shell {
             libc::SIGINT if self.settings.ignore_sigint => {}
             libc::SIGTERM | libc::SIGINT => machine.handle_stop(now),
             libc::SIGHUP => machine.handle_reload(now),
-            libc::SIGPIPE => {}
+            libc::SIGCHLD => self.reap_orphans(),
             other => warn!("Signal {other} asks for a dump, which this version does not write yet"),
         }
     }
@@ -293,10 +313,7 @@ impl Shell {
         match report {
             Report::Reading(reading) => {
                 // It has done its work: were its end seen later, it could pass for that of the next reader.
-                if let Some(mut reader) = self.processes.remove(&Role::Reader) {
-                    reader.kill();
-                    let _ = reader.child.wait();
-                }
+                self.end_reader();
                 let outcome = match ReadResult::new(reading, fds) {
                     Ok(result) => self.keep_parts(result),
                     Err(error) => ReadOutcome::Refused { exit: 1, why: error.to_string() },
@@ -327,12 +344,36 @@ impl Shell {
             let why = "the file has mistakes and nothing in it is left to run".to_owned();
             return ReadOutcome::Refused { exit: 2, why };
         }
-        let outcome = result.outcome();
+        let generation = self.newest + 1;
+        let outcome = result.outcome(generation);
         if matches!(outcome, ReadOutcome::Usable { .. }) {
-            self.newest += 1;
-            self.parts.insert(self.newest, result.parts);
+            self.newest = generation;
+            self.parts.insert(generation, result.parts);
         }
         outcome
+    }
+
+    fn end_reader(&mut self) {
+        if let Some(mut reader) = self.processes.remove(&Role::Reader) {
+            reader.kill();
+            // A killed process ends at once.
+            let _ = reader.child.wait();
+        }
+    }
+
+    /// Waits for what scripts left behind: this process is their parent once their own is gone.
+    fn reap_orphans(&self) {
+        use nix::sys::wait::{Id, WaitPidFlag, waitid};
+        let ours = |pid| self.processes.values().any(|process| i32::try_from(process.child.id()) == Ok(pid));
+        let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while let Some(pid) = waitid(Id::All, peek).ok().and_then(|status| status.pid()) {
+            if ours(pid.as_raw()) {
+                // Its own descriptor tells of it; the others are looked at again then.
+                return;
+            }
+            // It is there: the call before has seen it.
+            let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+        }
     }
 
     fn handle_exit(&mut self, role: Role, machine: &mut Machine) -> anyhow::Result<()> {
@@ -347,30 +388,41 @@ impl Shell {
                 let why = format!("the process that reads the configuration ended: {status}");
                 machine.handle_reading(now, ReadOutcome::Refused { exit: 1, why });
             }
-            Role::Cleanup => {}
             worker => machine.handle_exit(now, worker, ended(status)),
         }
+        self.reap_orphans();
         Ok(())
     }
 
     fn carry_out(&mut self, action: Action, machine: &mut Machine) -> anyhow::Result<()> {
         match action {
             Action::Read => {
-                let mut reader = Process::start(Role::Reader, &self.settings)?;
-                reader.send(Order::Read(self.settings.source.clone()), Vec::new())?;
-                self.processes.insert(Role::Reader, reader);
+                if let Err(error) = self.start_reader() {
+                    let why = format!("{error:#}");
+                    machine.handle_reading(Instant::now(), ReadOutcome::Refused { exit: 1, why });
+                }
             }
-            Action::KillReader => self.kill(Role::Reader),
-            Action::Spawn(Role::Cleanup) => self.start_cleanup()?,
-            Action::Spawn(role) => {
-                let pid = self.start_worker(role)?;
-                machine.handle_spawned(role, pid);
+            Action::KillReader => self.end_reader(),
+            Action::CleanUp => {
+                if let Err(error) = self.start_cleanup() {
+                    error!("addresses may be left: {error:#}");
+                    machine.handle_exit(Instant::now(), Role::Cleanup, Ended::Status(crate::EXIT_INTERNAL));
+                }
             }
-            Action::Connect(a, b) => self.connect(a, b)?,
-            Action::Prepare(role, generation) => {
-                let part = self.part(role, generation)?;
-                self.order(role, Order::Prepare { generation }, part.into_iter().collect());
+            Action::Spawn(role) => match self.start_worker(role) {
+                Ok(pid) => machine.handle_spawned(role, pid),
+                Err(error) => {
+                    error!("{error:#}");
+                    machine.handle_exit(Instant::now(), role, Ended::Status(crate::EXIT_INTERNAL));
+                }
+            },
+            Action::Connect(a, b) => {
+                if let Err(error) = self.connect(a, b) {
+                    error!("{error:#}");
+                }
             }
+            Action::Prepare(role, generation) => self.hand_over(role, generation, false),
+            Action::Restore(role, generation) => self.hand_over(role, generation, true),
             Action::Commit(role, generation) => self.order(role, Order::Commit { generation }, Vec::new()),
             Action::Abandon(role, generation) => self.order(role, Order::Abandon { generation }, Vec::new()),
             Action::Forget(generation) => {
@@ -401,7 +453,7 @@ impl Shell {
         if let Some(facts) = self.facts.get(&role).filter(|facts| !facts.is_empty()) {
             let facts: Vec<Fact> =
                 facts.iter().map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
-            process.send(Order::Resume, vec![ipc::seal(&facts)?])?;
+            process.send(Order::Resume, vec![ipc::seal(&facts)?]);
         }
         let pid = process.child.id();
         self.processes.insert(role, process);
@@ -409,19 +461,32 @@ impl Shell {
         Ok(pid)
     }
 
+    fn start_reader(&mut self) -> anyhow::Result<()> {
+        let mut reader = Process::start(Role::Reader, &self.settings)?;
+        reader.send(Order::Read(self.settings.source.clone()), Vec::new());
+        self.processes.insert(Role::Reader, reader);
+        Ok(())
+    }
+
+    /// With every part that may have left addresses: those of the running and of a coming generation.
     fn start_cleanup(&mut self) -> anyhow::Result<()> {
-        let running = self.parts.values().next_back().and_then(|parts| parts.get(&Role::Vrrp));
-        let Some(part) = running.map(OwnedFd::try_clone).transpose()? else { return Ok(()) };
+        let parts = self.parts.values().filter_map(|parts| parts.get(&Role::Vrrp)).map(OwnedFd::try_clone);
+        let parts: Vec<OwnedFd> = parts.collect::<io::Result<_>>()?;
         let mut process = Process::start(Role::Cleanup, &self.settings)?;
-        process.send(Order::Prepare { generation: 0 }, vec![part])?;
+        process.send(Order::Prepare { generation: 0, again: true }, parts);
         self.processes.insert(Role::Cleanup, process);
         self.facts.remove(&Role::Vrrp);
         Ok(())
     }
 
-    fn part(&self, role: Role, generation: u64) -> anyhow::Result<Option<OwnedFd>> {
+    /// Gives a worker its part of a generation; `again` if that ran before.
+    fn hand_over(&mut self, role: Role, generation: u64, again: bool) {
         let part = self.parts.get(&generation).and_then(|parts| parts.get(&role));
-        Ok(part.map(OwnedFd::try_clone).transpose()?)
+        match part.map(OwnedFd::try_clone).transpose() {
+            Ok(part) => self.order(role, Order::Prepare { generation, again }, part.into_iter().collect()),
+            // Without an answer it is replaced.
+            Err(error) => error!("handing over a configuration: {error}"),
+        }
     }
 
     fn connect(&mut self, a: Role, b: Role) -> anyhow::Result<()> {
@@ -433,8 +498,7 @@ impl Shell {
 
     fn order(&mut self, role: Role, order: Order, fds: Vec<OwnedFd>) {
         if let Some(process) = self.processes.get_mut(&role) {
-            // A child whose socket is gone is about to be seen dead.
-            let _ = process.send(order, fds);
+            process.send(order, fds);
         }
     }
 
@@ -477,15 +541,14 @@ impl Process {
         let pid_fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .context("opening a descriptor for a child")?;
         let mut process = Self { channel: ours, child, pid_fd, waiting: Vec::new() };
-        process.send(Order::Hello(settings.common.clone()), Vec::new())?;
+        process.send(Order::Hello(settings.common.clone()), Vec::new());
         Ok(process)
     }
 
-    /// Sends, or keeps for when there is room.
-    fn send(&mut self, order: Order, fds: Vec<OwnedFd>) -> io::Result<()> {
+    /// Sends, or keeps for when there is room. A child whose socket is gone is about to be seen dead.
+    fn send(&mut self, order: Order, fds: Vec<OwnedFd>) {
         self.waiting.push((order, fds));
         self.flush();
-        Ok(())
     }
 
     fn flush(&mut self) {

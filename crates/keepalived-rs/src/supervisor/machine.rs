@@ -15,6 +15,12 @@ const MAX_RESTART_DELAY: u64 = 60;
 /// A reader that takes longer has failed.
 const READING_LIMIT: Duration = Duration::from_secs(30);
 
+/// A worker that leaves an order unanswered for longer is replaced.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// A clean-up that takes longer is given up.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
+
 /// What scripts may still take at stop, beyond what the runner itself grants them.
 const RUNNER_STOP_LIMIT: Duration = Duration::from_secs(3);
 
@@ -30,10 +36,14 @@ pub(crate) enum Action {
     KillReader,
     /// Start this worker; say hello; hand it the facts of its predecessor.
     Spawn(Role),
+    /// Withdraw what a vrrp worker left that has no successor yet.
+    CleanUp,
     /// Give the two processes a socket pair.
     Connect(Role, Role),
-    /// Hand over the part of this generation.
+    /// Hand over the part of this generation, which may be refused.
     Prepare(Role, u64),
+    /// Hand over the part of a generation that others run already.
+    Restore(Role, u64),
     /// Make it the running one.
     Commit(Role, u64),
     /// Forget it.
@@ -90,6 +100,8 @@ pub(crate) enum Ended {
 pub(crate) enum ReadOutcome {
     /// These workers are needed.
     Usable {
+        /// The number of this configuration, higher than any before.
+        generation: u64,
         /// Those with something to do.
         needed: BTreeSet<Role>,
         /// How long a child may take to stop.
@@ -113,7 +125,20 @@ struct Child {
     committed: u64,
     /// The limit without a beat, and the last one.
     beat: Option<(Duration, Instant)>,
+    /// When an order that is on its way must be answered.
+    answer_by: Option<Instant>,
     life: Life,
+}
+
+impl Child {
+    /// When something must be done about it.
+    fn due(&self) -> Option<Instant> {
+        match self.life {
+            Life::Waiting(due) | Life::Stopping(due) => Some(due),
+            Life::Running => self.beat.map(|(limit, last)| last + limit).into_iter().chain(self.answer_by).min(),
+            Life::Killed => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,9 +177,12 @@ pub(crate) struct Machine {
     running: u64,
     /// The generation being prepared or committed.
     target: Option<Target>,
-    newest: u64,
     reading: Option<Instant>,
+    /// An accepted reading that waits until every process has settled.
+    accepted: Option<Target>,
     reload_queued: bool,
+    /// Until when a clean-up may take.
+    cleaning: Option<Instant>,
     actions: VecDeque<Action>,
 }
 
@@ -177,12 +205,13 @@ impl Machine {
             child_wait,
             running: 0,
             target: None,
-            newest: 0,
             reading: None,
+            accepted: None,
             reload_queued: false,
+            cleaning: None,
             actions: VecDeque::new(),
         };
-        machine.prepare(now, needed, child_wait);
+        machine.prepare(now, Target { generation: 1, needed, child_wait, committing: false });
         machine
     }
 
@@ -193,12 +222,8 @@ impl Machine {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let children = self.children.values().filter_map(|child| match child.life {
-            Life::Waiting(due) | Life::Stopping(due) => Some(due),
-            Life::Running => child.beat.map(|(limit, last)| last + limit),
-            Life::Killed => None,
-        });
-        children.chain(self.reading.map(|since| since + READING_LIMIT)).min()
+        let children = self.children.values().filter_map(Child::due);
+        children.chain(self.reading.map(|since| since + READING_LIMIT)).chain(self.cleaning).min()
     }
 
     /// The process of `role` was started as `pid`.
@@ -215,7 +240,7 @@ impl Machine {
             Phase::Starting => {
                 self.log(Severity::Warning, "Reload ignored: the start-up is not complete yet".into());
             }
-            Phase::Running if self.reading.is_some() || self.target.is_some() => self.reload_queued = true,
+            Phase::Running if self.is_reloading() => self.reload_queued = true,
             Phase::Running => {
                 self.log(Severity::Info, "Reloading ...".into());
                 self.actions.push_back(Action::Notify(Notify::Reloading));
@@ -232,9 +257,16 @@ impl Machine {
             return;
         }
         match outcome {
-            ReadOutcome::Usable { needed, child_wait } => self.prepare(now, needed, child_wait),
+            ReadOutcome::Usable { generation, needed, child_wait } => {
+                self.accepted = Some(Target { generation, needed, child_wait, committing: false });
+                self.prepare_accepted(now);
+            }
             ReadOutcome::Refused { why, .. } => self.refuse_reload(now, &why),
         }
+    }
+
+    fn is_reloading(&self) -> bool {
+        self.reading.is_some() || self.accepted.is_some() || self.target.is_some()
     }
 
     /// A worker can commit `generation`.
@@ -242,42 +274,47 @@ impl Machine {
         let Some(child) = self.children.get_mut(&role) else { return };
         child.prepared = generation;
         child.beat = limit.map(|limit| (limit, now));
-        let committing =
-            self.target.as_ref().is_some_and(|target| target.committing && target.generation == generation);
-        if generation == self.running || committing {
-            self.actions.push_back(Action::Commit(role, generation));
-            return;
+        child.answer_by = None;
+        if generation == self.running || self.is_committing(generation) {
+            self.commit(now, role, generation);
+        } else {
+            self.commit_if_prepared(now);
         }
-        self.commit_if_prepared();
     }
 
     /// A worker refuses its part of `generation`.
     pub(crate) fn handle_rejected(&mut self, now: Instant, role: Role, generation: u64, exit: u8, why: &str) {
-        if self.target.as_ref().is_none_or(|target| target.generation != generation) {
-            self.log(Severity::Error, format!("{} process cannot run its configuration: {why}", process_name(role)));
-            self.kill(role);
+        if matches!(self.phase, Phase::Stopping { .. } | Phase::Done) {
             return;
         }
-        if self.phase == Phase::Starting {
+        let pending = self.target.as_ref().is_some_and(|target| target.generation == generation);
+        if generation == self.running || self.is_committing(generation) {
+            self.log(Severity::Error, format!("{} process cannot run its configuration: {why}", process_name(role)));
+            self.kill(role);
+        } else if pending && self.phase == Phase::Starting {
             self.log(Severity::Error, why.to_owned());
-            self.target = None;
             self.begin_stop(now, exit);
-        } else {
+        } else if pending {
             self.abandon();
             self.refuse_reload(now, why);
         }
+    }
+
+    fn is_committing(&self, generation: u64) -> bool {
+        self.target.as_ref().is_some_and(|target| target.committing && target.generation == generation)
     }
 
     /// A worker runs `generation`.
     pub(crate) fn handle_committed(&mut self, now: Instant, role: Role, generation: u64) {
         if let Some(child) = self.children.get_mut(&role) {
             child.committed = generation;
+            child.answer_by = None;
         }
-        let Some(target) = self.target.as_ref().filter(|target| target.committing) else { return };
-        if role == Role::Runner && generation == target.generation {
-            self.commit_workers();
+        if role == Role::Runner && self.is_committing(generation) {
+            self.commit_workers(now);
         }
         self.finish_if_committed(now);
+        self.prepare_accepted(now);
     }
 
     /// A worker is alive.
@@ -289,18 +326,23 @@ impl Machine {
 
     /// A child is gone.
     pub(crate) fn handle_exit(&mut self, now: Instant, role: Role, ended: Ended) {
+        if role == Role::Cleanup {
+            self.cleaning = None;
+            self.continue_stop(now);
+            self.prepare_accepted(now);
+            return;
+        }
         let Some(child) = self.children.get_mut(&role) else { return };
         child.beat = None;
-        let (pid, life) = (child.pid, child.life);
+        child.answer_by = None;
+        let pid = child.pid;
         let stopping = matches!(self.phase, Phase::Stopping { .. });
-        if stopping || matches!(life, Life::Stopping(_)) {
-            self.children.remove(&role);
-            self.actions.push_back(Action::Retire(role));
-            if stopping {
-                self.continue_stop(now);
-            } else {
-                self.stop_unneeded(now);
-            }
+        let awaited = self.target.as_ref().is_some_and(|target| target.needed.contains(&role));
+        if stopping || !(awaited || self.needed.contains(&role)) {
+            self.remove(now, role, ended);
+            self.continue_stop(now);
+            self.stop_unneeded(now);
+            self.prepare_accepted(now);
             return;
         }
         if let Ended::Status(status @ (1 | 2 | 4)) = ended {
@@ -310,13 +352,13 @@ impl Machine {
                 _ => "FATAL",
             };
             self.log(Severity::Error, format!("pid {pid} exited with permanent error {word}. Terminating"));
-            self.children.remove(&role);
+            self.remove(now, role, ended);
             self.begin_stop(now, status);
             return;
         }
         if !self.respawn {
             self.log(Severity::Error, format!("{} child process({pid}) died: Exiting", process_name(role)));
-            self.children.remove(&role);
+            self.remove(now, role, ended);
             self.begin_stop(now, 1);
             return;
         }
@@ -339,14 +381,16 @@ impl Machine {
             self.reading = None;
             self.refuse_reload(now, "reading the configuration took longer than 30 s");
         }
+        if self.cleaning.is_some_and(|due| due <= now) {
+            self.cleaning = None;
+            self.log(Severity::Error, "Cleanup process failed to end - addresses may be left".into());
+            self.actions.push_back(Action::Kill(Role::Cleanup));
+            self.continue_stop(now);
+        }
         let due: Vec<(Role, Life)> = self
             .children
             .iter()
-            .filter(|(_, child)| match child.life {
-                Life::Waiting(due) | Life::Stopping(due) => due <= now,
-                Life::Running => child.beat.is_some_and(|(limit, last)| last + limit <= now),
-                Life::Killed => false,
-            })
+            .filter(|(_, child)| child.due().is_some_and(|due| due <= now))
             .map(|(role, child)| (*role, child.life))
             .collect();
         for (role, life) in due {
@@ -367,29 +411,52 @@ impl Machine {
         }
     }
 
+    /// Begins with an accepted reading once nothing else is under way: no process stops, and each runs the running
+    /// generation or waits to be started.
+    fn prepare_accepted(&mut self, now: Instant) {
+        let settled = |child: &Child| match child.life {
+            Life::Running => child.committed == self.running,
+            Life::Waiting(_) => true,
+            Life::Stopping(_) | Life::Killed => false,
+        };
+        let quiet = self.target.is_none() && self.cleaning.is_none() && self.children.values().all(settled);
+        if self.phase == Phase::Running && quiet {
+            if let Some(target) = self.accepted.take() {
+                self.prepare(now, target);
+            }
+        }
+    }
+
     /// Starts what is missing and hands every worker its part.
-    fn prepare(&mut self, now: Instant, needed: BTreeSet<Role>, child_wait: Duration) {
-        self.newest += 1;
-        let generation = self.newest;
-        self.target = Some(Target { generation, needed: needed.clone(), child_wait, committing: false });
+    fn prepare(&mut self, now: Instant, target: Target) {
+        let (generation, needed) = (target.generation, target.needed.clone());
+        self.target = Some(target);
         if needed.is_empty() {
             self.log(Severity::Warning, "Warning - keepalived has no configuration to run".into());
         }
         for role in START_ORDER.into_iter().filter(|role| needed.contains(role)) {
-            if self.children.get(&role).is_some_and(|child| child.life == Life::Running) {
-                self.actions.push_back(Action::Prepare(role, generation));
+            if self.is_running(role) {
+                self.order(now, role, Action::Prepare(role, generation));
             } else {
                 self.spawn(now, role);
             }
         }
-        self.commit_if_prepared();
+        self.commit_if_prepared(now);
         self.finish_if_committed(now);
     }
 
     fn spawn(&mut self, now: Instant, role: Role) {
         let quick_deaths = self.children.get(&role).map_or(0, |child| child.quick_deaths);
-        let child =
-            Child { pid: 0, started: now, quick_deaths, prepared: 0, committed: 0, beat: None, life: Life::Running };
+        let child = Child {
+            pid: 0,
+            started: now,
+            quick_deaths,
+            prepared: 0,
+            committed: 0,
+            beat: None,
+            answer_by: None,
+            life: Life::Running,
+        };
         self.children.insert(role, child);
         self.actions.push_back(Action::Spawn(role));
         for other in [Role::Checker, Role::Vrrp] {
@@ -398,11 +465,26 @@ impl Machine {
                 self.actions.push_back(Action::Connect(other, Role::Runner));
             }
         }
-        let generation = match &self.target {
-            Some(target) if target.needed.contains(&role) => target.generation,
-            _ => self.running,
+        let order = match &self.target {
+            Some(target) if target.needed.contains(&role) && target.committing => {
+                Action::Restore(role, target.generation)
+            }
+            Some(target) if target.needed.contains(&role) => Action::Prepare(role, target.generation),
+            _ => Action::Restore(role, self.running),
         };
-        self.actions.push_back(Action::Prepare(role, generation));
+        self.order(now, role, order);
+    }
+
+    /// Gives an order that must be answered.
+    fn order(&mut self, now: Instant, role: Role, order: Action) {
+        if let Some(child) = self.children.get_mut(&role) {
+            child.answer_by = Some(now + ANSWER_LIMIT);
+        }
+        self.actions.push_back(order);
+    }
+
+    fn commit(&mut self, now: Instant, role: Role, generation: u64) {
+        self.order(now, role, Action::Commit(role, generation));
     }
 
     fn is_running(&self, role: Role) -> bool {
@@ -410,7 +492,7 @@ impl Machine {
     }
 
     /// Once every worker is prepared, the runner commits first: the others' notifications need the new scripts.
-    fn commit_if_prepared(&mut self) {
+    fn commit_if_prepared(&mut self, now: Instant) {
         let Some(target) = self.target.as_mut().filter(|target| !target.committing) else { return };
         let generation = target.generation;
         let children = &self.children;
@@ -419,16 +501,21 @@ impl Machine {
         }
         target.committing = true;
         if target.needed.contains(&Role::Runner) {
-            self.actions.push_back(Action::Commit(Role::Runner, generation));
+            self.commit(now, Role::Runner, generation);
         } else {
-            self.commit_workers();
+            self.commit_workers(now);
         }
     }
 
-    fn commit_workers(&mut self) {
+    fn commit_workers(&mut self, now: Instant) {
         let Some(target) = &self.target else { return };
-        let workers = target.needed.iter().filter(|role| **role != Role::Runner);
-        self.actions.extend(workers.map(|role| Action::Commit(*role, target.generation)));
+        let (generation, needed) = (target.generation, target.needed.clone());
+        for role in needed.into_iter().filter(|role| *role != Role::Runner) {
+            // One that was started anew meanwhile commits when it is prepared.
+            if self.children.get(&role).is_some_and(|child| child.prepared == generation) {
+                self.commit(now, role, generation);
+            }
+        }
     }
 
     fn finish_if_committed(&mut self, now: Instant) {
@@ -457,6 +544,9 @@ impl Machine {
 
     /// Workers first: the runner still has their last notifications to hear.
     fn stop_unneeded(&mut self, now: Instant) {
+        if self.phase != Phase::Running || self.target.is_some() {
+            return;
+        }
         let unneeded: Vec<Role> = self.children.keys().copied().filter(|role| !self.needed.contains(role)).collect();
         let workers: Vec<Role> = unneeded.iter().copied().filter(|role| *role != Role::Runner).collect();
         for role in if workers.is_empty() { unneeded } else { workers } {
@@ -477,17 +567,19 @@ impl Machine {
         self.start_queued_reload(now);
     }
 
-    /// Takes the pending generation back from everybody who may have it; those started for it alone are stopped.
+    /// Takes the pending generation back from everybody who may have it. Those started with it end; who of them the
+    /// running generation needs starts again with that.
     fn abandon(&mut self) {
         let Some(target) = self.target.take() else { return };
         let running: Vec<Role> = target.needed.iter().copied().filter(|role| self.is_running(*role)).collect();
         for role in running {
-            if self.needed.contains(&role) {
+            if self.children.get(&role).is_some_and(|child| child.committed == self.running) {
                 self.actions.push_back(Action::Abandon(role, target.generation));
+                if let Some(child) = self.children.get_mut(&role) {
+                    child.answer_by = None;
+                }
             } else {
-                self.children.remove(&role);
-                self.actions.push_back(Action::Kill(role));
-                self.actions.push_back(Action::Retire(role));
+                self.kill(role);
             }
         }
         self.actions.push_back(Action::Forget(target.generation));
@@ -514,8 +606,22 @@ impl Machine {
         if delay == 0 {
             self.spawn(now, role);
         } else if role == Role::Vrrp {
-            self.actions.push_back(Action::Spawn(Role::Cleanup));
+            self.clean_up(now);
         }
+    }
+
+    /// A child is gone and gets no successor now.
+    fn remove(&mut self, now: Instant, role: Role, ended: Ended) {
+        self.children.remove(&role);
+        if role == Role::Vrrp && ended != Ended::Status(0) {
+            self.clean_up(now);
+        }
+        self.actions.push_back(Action::Retire(role));
+    }
+
+    fn clean_up(&mut self, now: Instant) {
+        self.cleaning = Some(now + CLEANUP_LIMIT);
+        self.actions.push_back(Action::CleanUp);
     }
 
     fn stop(&mut self, now: Instant, role: Role) {
@@ -544,6 +650,7 @@ impl Machine {
             self.actions.push_back(Action::KillReader);
         }
         self.target = None;
+        self.accepted = None;
         self.phase = Phase::Stopping { exit };
         self.actions.push_back(Action::Notify(Notify::Stopping));
         self.continue_stop(now);
@@ -558,7 +665,7 @@ impl Machine {
         if !self.children.keys().any(|role| *role != Role::Runner) {
             self.stop(now, Role::Runner);
         }
-        if self.children.is_empty() {
+        if self.children.is_empty() && self.cleaning.is_none() {
             self.phase = Phase::Done;
             self.actions.push_back(Action::Exit(exit));
         }

@@ -6,14 +6,16 @@ mod notices;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use health_checkers::driver::{Driver, Event};
 use ipvs_control::socket::{ExchangeError, Socket};
 use ipvs_control::{Change, Pool};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use self::balancer::{Balancer, CheckId, Effect, Plan};
 use self::kernel::{Applied, Kernel, Table, Wanted};
@@ -35,6 +37,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the kernel may take for one list of changes before the list is looked at again.
 const APPLY_LIMIT: Duration = Duration::from_secs(1);
 
+/// Descriptors that the tries of checks leave for everything else.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
 /// The exit status of a start without IPVS (`behaviour.md` §1.2).
 const EXIT_FATAL: u8 = 1;
 
@@ -46,15 +51,36 @@ const EXIT_INTERNAL: u8 = 70;
 
 /// Runs until the supervisor says stop or is gone; returns the exit status.
 pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
+    let in_flight = in_flight(raise_descriptor_limit());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         signals::leave_to_supervisor()?;
-        serve(channel, common.dont_release_ipvs, || {
+        serve(channel, common.dont_release_ipvs, in_flight, || {
             let socket = Socket::open().map_err(|error| error.to_string())?;
             Ok(Box::new(socket) as Box<dyn Table>)
         })
         .await
     })
+}
+
+/// Makes the hard limit the soft one, which systemd sets for programs that use `select`. Returns how many descriptors
+/// this process may have; `None` for any number.
+fn raise_descriptor_limit() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum,
+        Err(error) => {
+            warn!("cannot raise the limit of open files: {error}");
+            current
+        }
+    }
+}
+
+/// How many tries may be under way at once, each with a descriptor, so that none fails for want of one.
+fn in_flight(descriptors: Option<u64>) -> NonZeroUsize {
+    let free = descriptors.map_or(u64::MAX, |descriptors| descriptors.saturating_sub(RESERVED_DESCRIPTORS));
+    let free = NonZeroUsize::new(usize::try_from(free).unwrap_or(usize::MAX));
+    free.unwrap_or(NonZeroUsize::MIN).min(Driver::<CheckId>::DEFAULT_IN_FLIGHT)
 }
 
 impl Table for Socket {
@@ -76,11 +102,11 @@ impl Table for Socket {
 }
 
 /// Everything but the process's signals and the kernel. `open` is called for the first configuration.
-async fn serve<O>(channel: Channel, keep_at_stop: bool, open: O) -> anyhow::Result<u8>
+async fn serve<O>(channel: Channel, keep_at_stop: bool, in_flight: NonZeroUsize, open: O) -> anyhow::Result<u8>
 where
     O: FnMut() -> Result<Box<dyn Table>, String>,
 {
-    let mut worker = Worker::new(Port::new(channel)?, open);
+    let mut worker = Worker::new(Port::new(channel)?, in_flight, open);
     worker.work().await?;
     worker.stop(keep_at_stop).await;
     Ok(0)
@@ -130,7 +156,7 @@ enum Wake {
 }
 
 impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
-    fn new(supervisor: Port, open: O) -> Self {
+    fn new(supervisor: Port, in_flight: NonZeroUsize, open: O) -> Self {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -149,7 +175,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             committing: None,
             unannounced: false,
             balancer: Balancer::new(RandomState::new().hash_one("warmup")),
-            driver: Driver::new(Driver::<CheckId>::DEFAULT_IN_FLIGHT),
+            driver: Driver::new(in_flight),
             beat,
         }
     }
@@ -196,7 +222,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                 let fd = fds.pop().ok_or_else(|| anyhow::anyhow!("facts without a memfd"))?;
                 self.balancer.resume(ipc::unseal::<Vec<Fact>>(&fd)?);
             }
-            Order::Prepare { generation } => {
+            Order::Prepare { generation, .. } => {
                 let report = match self.prepare(generation, fds.pop()) {
                     Ok(()) => Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) },
                     Err((exit, why)) => Report::Rejected { generation, exit, why },

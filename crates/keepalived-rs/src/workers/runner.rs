@@ -181,7 +181,7 @@ impl Runner {
 
     fn obey(&mut self, order: Order, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
         match order {
-            Order::Prepare { generation } => self.prepare(generation, fds),
+            Order::Prepare { generation, .. } => self.prepare(generation, fds),
             Order::Commit { generation } => {
                 if let Some((_, table)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) {
                     self.former = std::mem::replace(&mut self.table, table);

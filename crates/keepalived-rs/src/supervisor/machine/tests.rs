@@ -98,7 +98,7 @@ fn a_dead_worker_is_replaced_at_once_and_gets_the_running_generation() {
     );
     assert!(actions.contains(&Action::Spawn(Role::Vrrp)));
     assert!(actions.contains(&Action::Connect(Role::Vrrp, Role::Runner)));
-    assert!(actions.contains(&Action::Prepare(Role::Vrrp, 1)));
+    assert!(actions.contains(&Action::Restore(Role::Vrrp, 1)));
     machine.handle_prepared(now, Role::Vrrp, 1, None);
     assert_eq!(effects(&mut machine), [Action::Commit(Role::Vrrp, 1)]);
 }
@@ -113,13 +113,13 @@ fn quick_deaths_wait_0_1_2_4_seconds_and_the_addresses_are_cleaned_up_meanwhile(
         let actions = drain(&mut machine);
         let wait = machine.children[&Role::Vrrp].life;
         if let Life::Waiting(due) = wait {
-            assert!(actions.contains(&Action::Spawn(Role::Cleanup)));
+            assert!(actions.contains(&Action::CleanUp));
             waits.push(due.duration_since(now).as_secs());
             now = due;
             machine.handle_timeout(now);
             assert!(drain(&mut machine).contains(&Action::Spawn(Role::Vrrp)));
         } else {
-            assert!(!actions.contains(&Action::Spawn(Role::Cleanup)));
+            assert!(!actions.contains(&Action::CleanUp));
             waits.push(0);
         }
     }
@@ -157,7 +157,10 @@ fn without_respawn_a_death_stops_everything() {
     let mut machine = Machine::start(now, false, roles(&[Role::Runner, Role::Vrrp]), WAIT);
     drain(&mut machine);
     machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
-    assert_eq!(effects(&mut machine), [Action::Stop(Role::Runner)]);
+    assert_eq!(
+        effects(&mut machine),
+        [Action::CleanUp, Action::Retire(Role::Vrrp), Action::Stop(Role::Runner)]
+    );
 }
 
 #[test]
@@ -194,7 +197,7 @@ fn a_reload_is_prepared_by_all_then_committed() {
     machine.handle_reload(now);
     assert_eq!(effects(&mut machine), [Action::Read]);
     let needed = roles(&[Role::Runner, Role::Vrrp]);
-    machine.handle_reading(now, ReadOutcome::Usable { needed, child_wait: WAIT });
+    machine.handle_reading(now, ReadOutcome::Usable { generation: 2, needed, child_wait: WAIT });
     assert_eq!(effects(&mut machine), [Action::Prepare(Role::Runner, 2), Action::Prepare(Role::Vrrp, 2)]);
     machine.handle_prepared(now, Role::Runner, 2, None);
     machine.handle_prepared(now, Role::Vrrp, 2, None);
@@ -222,7 +225,7 @@ fn a_part_that_is_refused_at_reload_is_taken_back_from_everybody() {
     let mut machine = running(now);
     machine.handle_reload(now);
     let needed = roles(&[Role::Runner, Role::Vrrp, Role::Checker]);
-    machine.handle_reading(now, ReadOutcome::Usable { needed, child_wait: WAIT });
+    machine.handle_reading(now, ReadOutcome::Usable { generation: 2, needed, child_wait: WAIT });
     drain(&mut machine);
     machine.handle_rejected(now, Role::Vrrp, 2, 2, "no");
     assert_eq!(
@@ -230,7 +233,6 @@ fn a_part_that_is_refused_at_reload_is_taken_back_from_everybody() {
         [
             Action::Abandon(Role::Runner, 2),
             Action::Kill(Role::Checker),
-            Action::Retire(Role::Checker),
             Action::Abandon(Role::Vrrp, 2),
         ]
     );
@@ -242,12 +244,12 @@ fn a_death_during_a_reload_abandons_it_and_restarts_the_running_configuration() 
     let mut machine = running(now);
     machine.handle_reload(now);
     let needed = roles(&[Role::Runner, Role::Vrrp]);
-    machine.handle_reading(now, ReadOutcome::Usable { needed, child_wait: WAIT });
+    machine.handle_reading(now, ReadOutcome::Usable { generation: 2, needed, child_wait: WAIT });
     drain(&mut machine);
     machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
     let effects = effects(&mut machine);
     assert!(effects.contains(&Action::Abandon(Role::Runner, 2)));
-    assert!(effects.contains(&Action::Prepare(Role::Vrrp, 1)), "{effects:?}");
+    assert!(effects.contains(&Action::Restore(Role::Vrrp, 1)), "{effects:?}");
 }
 
 #[test]
@@ -269,7 +271,7 @@ fn a_worker_that_is_no_longer_needed_stops_after_the_commit() {
     let now = Instant::now();
     let mut machine = running(now);
     machine.handle_reload(now);
-    machine.handle_reading(now, ReadOutcome::Usable { needed: roles(&[Role::Runner]), child_wait: WAIT });
+    machine.handle_reading(now, ReadOutcome::Usable { generation: 2, needed: roles(&[Role::Runner]), child_wait: WAIT });
     drain(&mut machine);
     machine.handle_prepared(now, Role::Runner, 2, None);
     machine.handle_committed(now, Role::Runner, 2);
@@ -299,6 +301,7 @@ fn a_child_that_ends_with_a_permanent_status_ends_the_daemon_with_it() {
     let actions = drain(&mut machine);
     assert_eq!(logs(&actions), ["pid 11 exited with permanent error CONFIG. Terminating"]);
     machine.handle_exit(now, Role::Runner, Ended::Status(0));
+    machine.handle_exit(now, Role::Cleanup, Ended::Status(0));
     assert!(drain(&mut machine).contains(&Action::Exit(2)));
 }
 
@@ -307,8 +310,140 @@ fn a_runner_that_is_no_longer_needed_outlives_the_workers() {
     let now = Instant::now();
     let mut machine = running(now);
     machine.handle_reload(now);
-    machine.handle_reading(now, ReadOutcome::Usable { needed: roles(&[]), child_wait: WAIT });
+    machine.handle_reading(now, ReadOutcome::Usable { generation: 2, needed: roles(&[]), child_wait: WAIT });
     assert_eq!(effects(&mut machine), [Action::Read, Action::Stop(Role::Vrrp)]);
     machine.handle_exit(now, Role::Vrrp, Ended::Status(0));
     assert_eq!(effects(&mut machine), [Action::Retire(Role::Vrrp), Action::Stop(Role::Runner)]);
+}
+
+/// A reload of a running daemon has been read and handed out as generation 2.
+fn reloading(now: Instant, list: &[Role]) -> Machine {
+    let mut machine = running(now);
+    machine.handle_reload(now);
+    machine.handle_reading(now, ReadOutcome::Usable { generation: 2, needed: roles(list), child_wait: WAIT });
+    drain(&mut machine);
+    machine
+}
+
+#[test]
+fn a_second_refusal_of_the_same_reload_harms_nobody() {
+    let now = Instant::now();
+    let mut machine = reloading(now, &[Role::Runner, Role::Vrrp]);
+    machine.handle_rejected(now, Role::Runner, 2, 2, "no");
+    drain(&mut machine);
+    machine.handle_rejected(now, Role::Vrrp, 2, 2, "no");
+    assert_eq!(drain(&mut machine), []);
+}
+
+#[test]
+fn a_refusal_that_crosses_a_stop_does_not_kill_a_worker_that_resigns() {
+    let now = Instant::now();
+    let mut machine = reloading(now, &[Role::Runner, Role::Vrrp]);
+    machine.handle_stop(now);
+    drain(&mut machine);
+    machine.handle_rejected(now, Role::Vrrp, 2, 2, "no");
+    assert_eq!(drain(&mut machine), []);
+}
+
+#[test]
+fn a_worker_started_for_a_refused_reload_starts_again_with_what_runs() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    for _ in 0..2 {
+        machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+    }
+    machine.handle_exit(now, Role::Cleanup, Ended::Status(0));
+    machine.handle_reload(now);
+    let needed = roles(&[Role::Runner, Role::Vrrp]);
+    machine.handle_reading(now, ReadOutcome::Usable { generation: 2, needed, child_wait: WAIT });
+    assert!(drain(&mut machine).contains(&Action::Prepare(Role::Vrrp, 2)));
+    machine.handle_rejected(now, Role::Runner, 2, 2, "no");
+    assert!(drain(&mut machine).contains(&Action::Kill(Role::Vrrp)));
+    machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+    let due = machine.poll_timeout().unwrap();
+    drain(&mut machine);
+    machine.handle_exit(now, Role::Cleanup, Ended::Status(0));
+    machine.handle_timeout(due);
+    assert!(drain(&mut machine).contains(&Action::Restore(Role::Vrrp, 1)));
+}
+
+#[test]
+fn a_reload_waits_until_a_worker_that_is_no_longer_needed_is_gone() {
+    let now = Instant::now();
+    let mut machine = reloading(now, &[Role::Runner]);
+    machine.handle_prepared(now, Role::Runner, 2, None);
+    machine.handle_committed(now, Role::Runner, 2);
+    assert!(drain(&mut machine).contains(&Action::Stop(Role::Vrrp)));
+    machine.handle_reload(now);
+    let needed = roles(&[Role::Runner, Role::Vrrp]);
+    machine.handle_reading(now, ReadOutcome::Usable { generation: 3, needed, child_wait: WAIT });
+    assert_eq!(effects(&mut machine), [Action::Read]);
+    machine.handle_exit(now, Role::Vrrp, Ended::Status(0));
+    let actions = effects(&mut machine);
+    assert!(actions.contains(&Action::Prepare(Role::Vrrp, 3)), "{actions:?}");
+    assert!(!actions.contains(&Action::Stop(Role::Vrrp)));
+}
+
+#[test]
+fn a_worker_that_is_no_longer_needed_and_does_not_stop_is_killed_once() {
+    let now = Instant::now();
+    let mut machine = reloading(now, &[Role::Runner]);
+    machine.handle_prepared(now, Role::Runner, 2, None);
+    machine.handle_committed(now, Role::Runner, 2);
+    drain(&mut machine);
+    machine.handle_timeout(now + WAIT);
+    assert!(drain(&mut machine).contains(&Action::Kill(Role::Vrrp)));
+    machine.handle_exit(now + WAIT, Role::Vrrp, Ended::Signal(9));
+    assert_eq!(effects(&mut machine), [Action::CleanUp, Action::Retire(Role::Vrrp)]);
+}
+
+#[test]
+fn a_worker_killed_at_a_stop_is_cleaned_up_after() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_stop(now);
+    machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+    machine.handle_exit(now, Role::Runner, Ended::Status(0));
+    assert!(!drain(&mut machine).contains(&Action::Exit(0)));
+    machine.handle_exit(now, Role::Cleanup, Ended::Status(0));
+    assert_eq!(effects(&mut machine), [Action::Exit(0)]);
+}
+
+#[test]
+fn a_clean_up_that_hangs_does_not_hold_up_the_stop() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    machine.handle_stop(now);
+    machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+    machine.handle_exit(now, Role::Runner, Ended::Status(0));
+    drain(&mut machine);
+    assert_eq!(machine.poll_timeout(), Some(now + CLEANUP_LIMIT));
+    machine.handle_timeout(now + CLEANUP_LIMIT);
+    assert_eq!(effects(&mut machine), [Action::Kill(Role::Cleanup), Action::Exit(0)]);
+}
+
+#[test]
+fn a_worker_that_leaves_an_order_unanswered_is_replaced() {
+    let now = Instant::now();
+    let mut machine = start(now, &[Role::Vrrp]);
+    drain(&mut machine);
+    assert_eq!(machine.poll_timeout(), Some(now + ANSWER_LIMIT));
+    machine.handle_timeout(now + ANSWER_LIMIT);
+    assert_eq!(effects(&mut machine), [Action::Kill(Role::Vrrp)]);
+}
+
+#[test]
+fn a_worker_that_dies_while_others_commit_gets_the_new_generation() {
+    let now = Instant::now();
+    let mut machine = reloading(now, &[Role::Runner, Role::Vrrp]);
+    machine.handle_prepared(now, Role::Runner, 2, None);
+    machine.handle_prepared(now, Role::Vrrp, 2, None);
+    drain(&mut machine);
+    machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+    assert!(drain(&mut machine).contains(&Action::Restore(Role::Vrrp, 2)));
+    machine.handle_committed(now, Role::Runner, 2);
+    machine.handle_prepared(now, Role::Vrrp, 2, None);
+    assert_eq!(effects(&mut machine), [Action::Commit(Role::Vrrp, 2)]);
+    machine.handle_committed(now, Role::Vrrp, 2);
+    assert!(logs(&drain(&mut machine)).contains(&"Reload complete"));
 }

@@ -2,7 +2,7 @@
 //! clock: call one method, drain [`poll_effect`](Balancer::poll_effect), hand the checks to their driver, and give
 //! [`wanted`](Balancer::wanted) to the kernel.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use conf_parser::config::{Checker, RealServer, ServiceKey, VirtualServer};
 use health_checkers::driver;
@@ -19,8 +19,11 @@ use crate::ipc::{self, Fact, NotifyEvent};
 /// Names a check to the driver. Never used twice.
 pub(super) type CheckId = u64;
 
-/// The fact that says which services are ours.
-const SERVICES: &str = "services";
+/// Begins the keys of the facts that say which services are ours.
+const SERVICES: &str = "services ";
+
+/// How many services one fact names: one message holds it.
+const SERVICES_PER_FACT: usize = 1000;
 
 /// A configuration that can be run.
 #[derive(Debug, Default)]
@@ -67,7 +70,7 @@ enum Remembered {
     Checkers { virtual_server: String, real_server: String, verdicts: Vec<(Checker, bool)> },
     /// Whether a virtual server had its quorum.
     Quorum { virtual_server: String, up: bool },
-    /// The services that are ours in the kernel.
+    /// Some of the services that are ours in the kernel.
     Services(Vec<ServiceKey>),
 }
 
@@ -174,7 +177,7 @@ impl Balancer {
                 Ok(Remembered::Quorum { virtual_server, up }) => {
                     memory.quorum.insert(virtual_server, if up { Quorum::Up } else { Quorum::Down });
                 }
-                Ok(Remembered::Services(keys)) => self.owned = keys,
+                Ok(Remembered::Services(keys)) => self.owned.extend(keys),
                 Err(error) => self.effects.push_back(Effect::Error(format!("forgetting {key}: {error}"))),
             }
             self.facts.insert(key, value);
@@ -347,7 +350,8 @@ impl Balancer {
 
     /// The kernel holds what is wanted, and nothing else of ours.
     pub(super) fn handle_applied(&mut self) {
-        self.owned = self.entries.iter().map(|entry| entry.config.service.value).collect();
+        let configured: HashSet<_> = self.entries.iter().map(|entry| entry.config.service.value).collect();
+        self.owned.retain(|key| configured.contains(key));
         self.remember_services();
     }
 
@@ -365,23 +369,27 @@ impl Balancer {
 
     /// The configured services become ours, before the kernel is told of them.
     fn own(&mut self) {
-        for entry in &self.entries {
-            if !self.owned.contains(&entry.config.service.value) {
-                self.owned.push(entry.config.service.value);
-            }
-        }
+        let mut known: HashSet<_> = self.owned.iter().copied().collect();
+        let configured = self.entries.iter().map(|entry| entry.config.service.value);
+        self.owned.extend(configured.filter(|key| known.insert(*key)));
         self.remember_services();
     }
 
+    /// A service only ever moves to an earlier fact, and those are sent first: none is in no fact in between.
     fn remember_services(&mut self) {
-        let services = Remembered::Services(self.owned.clone());
-        self.remember(SERVICES.to_owned(), &services);
+        let mut gone: BTreeSet<_> = self.facts.keys().filter(|key| key.starts_with(SERVICES)).cloned().collect();
+        let chunks = self.owned.chunks(SERVICES_PER_FACT).map(|keys| Remembered::Services(keys.to_vec()));
+        for (number, services) in chunks.collect::<Vec<_>>().iter().enumerate() {
+            let key = format!("{SERVICES}{number:06}");
+            gone.remove(&key);
+            self.remember(key, services);
+        }
+        self.forget(gone);
     }
 
     /// Brings every fact up to date, and has the supervisor forget what is gone.
     fn remember_all(&mut self) {
-        let mut gone: BTreeSet<String> = self.facts.keys().cloned().collect();
-        gone.remove(SERVICES);
+        let mut gone: BTreeSet<_> = self.facts.keys().filter(|key| !key.starts_with(SERVICES)).cloned().collect();
         for entry in 0..self.entries.len() {
             gone.remove(&self.remember_quorum(entry));
             let reals = self.entries.get(entry).map_or(0, |entry| entry.config.real_servers.len());
@@ -389,6 +397,10 @@ impl Balancer {
                 gone.remove(&self.remember_checkers(entry, real));
             }
         }
+        self.forget(gone);
+    }
+
+    fn forget(&mut self, gone: BTreeSet<String>) {
         for key in gone {
             self.facts.remove(&key);
             self.effects.push_back(Effect::Remember(Fact { key, value: Vec::new() }));

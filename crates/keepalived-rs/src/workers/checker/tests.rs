@@ -11,6 +11,8 @@ use super::*;
 use crate::config::checker::tests::part;
 use crate::ipc::{Notification, NotifyEvent};
 
+const IN_FLIGHT: NonZeroUsize = Driver::<CheckId>::DEFAULT_IN_FLIGHT;
+
 /// A checker in a thread, driven as the supervisor and the runner do.
 struct Lab {
     table: Shared,
@@ -39,7 +41,7 @@ fn start(table: &Shared, keep: bool) -> (Channel, JoinHandle<u8>) {
     let checker = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let open = || Ok(Box::new(table.clone()) as Box<dyn Table>);
-        runtime.block_on(serve(theirs, keep, open)).unwrap()
+        runtime.block_on(serve(theirs, keep, IN_FLIGHT, open)).unwrap()
     });
     (orders, checker)
 }
@@ -69,7 +71,7 @@ impl Lab {
         self.generation += 1;
         let generation = self.generation;
         let fd = ipc::seal(&part(file)).unwrap();
-        self.orders.send(&Order::Prepare { generation }, &[fd.as_fd()]).unwrap();
+        self.orders.send(&Order::Prepare { generation, again: false }, &[fd.as_fd()]).unwrap();
         assert_eq!(self.report(), Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) });
         self.orders.send(&Order::Commit { generation }, &[]).unwrap();
         assert_eq!(self.report(), Report::Committed { generation });
@@ -247,7 +249,7 @@ fn without_ipvs_the_configuration_is_rejected() {
     let checker = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let open = || Err("IPVS: Can't initialize ipvs: there is none".to_owned());
-        runtime.block_on(serve(theirs, false, open)).unwrap()
+        runtime.block_on(serve(theirs, false, IN_FLIGHT, open)).unwrap()
     });
     let mut lab = Lab {
         table: Shared::default(),
@@ -258,7 +260,7 @@ fn without_ipvs_the_configuration_is_rejected() {
         generation: 0,
     };
     let fd = ipc::seal(&part(&file(&[([127, 0, 0, 1], 1).into()], ""))).unwrap();
-    lab.orders.send(&Order::Prepare { generation: 1 }, &[fd.as_fd()]).unwrap();
+    lab.orders.send(&Order::Prepare { generation: 1, again: false }, &[fd.as_fd()]).unwrap();
     let why = "IPVS: Can't initialize ipvs: there is none".to_owned();
     assert_eq!(lab.report(), Report::Rejected { generation: 1, exit: 1, why });
     assert_eq!(lab.stop(), 0);
@@ -276,4 +278,19 @@ fn it_beats() {
         (beats == 3).then_some(())
     });
     lab.stop();
+}
+
+#[test]
+fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let lower = maximum.unwrap_or(1 << 20) - 1;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(lower), maximum }).unwrap();
+    assert_eq!(raise_descriptor_limit(), maximum);
+    assert_eq!(getrlimit(Resource::Nofile).current, maximum);
+}
+
+#[test]
+fn tries_leave_descriptors_for_everything_else() {
+    let found = [None, Some(524_288), Some(1024), Some(65), Some(64), Some(3)].map(|limit| in_flight(limit).get());
+    assert_eq!(found, [4096, 4096, 960, 1, 1, 1]);
 }

@@ -90,7 +90,7 @@ impl Lab {
         self.generation += 1;
         let generation = self.generation;
         let fd = ipc::seal(&part).unwrap();
-        self.orders.send(&Order::Prepare { generation }, &[fd.as_fd()]).unwrap();
+        self.orders.send(&Order::Prepare { generation, again: false }, &[fd.as_fd()]).unwrap();
         assert_eq!(next::<Report>(&self.orders), Report::Prepared { generation, beat_limit: None });
         self.orders.send(&Order::Commit { generation }, &[]).unwrap();
         assert_eq!(next::<Report>(&self.orders), Report::Committed { generation });
@@ -234,7 +234,7 @@ fn an_abandoned_configuration_changes_nothing() {
     let script = lab.script("kept", "echo kept >$out");
     lab.configure([(change(), script)]);
     let fd = ipc::seal(&RunnerPart::default()).unwrap();
-    lab.orders.send(&Order::Prepare { generation: 9 }, &[fd.as_fd()]).unwrap();
+    lab.orders.send(&Order::Prepare { generation: 9, again: false }, &[fd.as_fd()]).unwrap();
     assert!(matches!(next::<Report>(&lab.orders), Report::Prepared { generation: 9, .. }));
     lab.orders.send(&Order::Abandon { generation: 9 }, &[]).unwrap();
     lab.tell(notify("VI_1", NotifyState::Backup));
@@ -246,7 +246,7 @@ fn an_abandoned_configuration_changes_nothing() {
 fn a_part_that_cannot_be_read_is_rejected() {
     let lab = Lab::new();
     let fd = ipc::seal(&1u8).unwrap();
-    lab.orders.send(&Order::Prepare { generation: 1 }, &[fd.as_fd()]).unwrap();
+    lab.orders.send(&Order::Prepare { generation: 1, again: false }, &[fd.as_fd()]).unwrap();
     assert!(matches!(next::<Report>(&lab.orders), Report::Rejected { generation: 1, .. }));
 }
 

@@ -36,6 +36,11 @@ const LONGEST_BEAT: Duration = Duration::from_millis(250);
 const NOTIFY_WAIT: Duration = Duration::from_secs(1);
 const STOP_WAIT: Duration = Duration::from_secs(4);
 
+/// A timer that fires so late may be contradicted by packets that came in meanwhile: they are heard first, all that a
+/// socket's receive buffer has room for.
+const STALLED: Duration = Duration::from_millis(2);
+const PACKETS_AFTER_STALL: usize = 4096;
+
 /// A timer that fires so late is worth a line in the log (keepalived's `min_auto_priority_delay`).
 const LATE: Duration = Duration::from_secs(1);
 
@@ -176,7 +181,7 @@ impl Advert {
                     KERNEL => self.hear_kernel()?,
                     TIMER => self.timer.clear(),
                     RUNNER => self.hear_runner(),
-                    token => self.hear_socket(token),
+                    token => self.hear_socket(token, PACKETS_PER_TURN),
                 }
                 self.fire(clock::now());
             }
@@ -198,7 +203,10 @@ impl Advert {
             tracing::warn!("A thread timer expired {} seconds ago", compat::seconds(late));
         }
         self.lateness = self.lateness.max(late);
-        self.engine.handle_timeout(now);
+        if late >= STALLED {
+            self.hear_sockets();
+        }
+        self.engine.handle_timeout(clock::now());
         self.perform();
     }
 
@@ -218,11 +226,13 @@ impl Advert {
         self.flush();
     }
 
-    /// Sends what fits to supervisor and runner; the next beat tries again.
+    /// Sends what fits to supervisor and runner; the next beat tries again. The supervisor first: a successor that does
+    /// not know of a notification would give its number to another one.
     fn flush(&mut self) {
-        // A supervisor that is gone shows as the end of its orders.
-        let _ = self.outbox.flush(&self.supervisor);
-        self.notifier.flush();
+        // A supervisor that is gone shows as the end of its orders, and there will be no successor.
+        if self.outbox.flush(&self.supervisor).unwrap_or(true) {
+            self.notifier.flush();
+        }
     }
 
     fn is_done(&self, now: Instant) -> bool {
@@ -259,19 +269,19 @@ impl Advert {
                 let facts = fds.next().context("no facts were attached")?;
                 self.resume(&facts);
             }
-            Order::Prepare { generation } => {
+            Order::Prepare { generation, again } => {
                 let part = fds.next().context("no configuration was attached")?;
                 if !self.routers.is_empty() {
                     tracing::info!("Reloading");
                 }
-                self.jobs.send(Job::Prepare { generation, part });
+                self.jobs.send(Job::Prepare { generation, again, part });
             }
             Order::Commit { generation } => self.commit(generation),
             Order::Abandon { generation } => {
                 // The kernel thread may still be preparing it.
                 self.abandoned = generation;
                 self.prepared.take_if(|(prepared, _)| *prepared == generation);
-                self.jobs.send(Job::Abandon);
+                self.jobs.send(Job::Abandon { generation });
             }
             Order::Connect { peer } => {
                 let runner = Channel::from(fds.next().context("no socket was attached")?);
@@ -302,7 +312,7 @@ impl Advert {
         self.link_names = setup.link_names;
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
-        self.jobs.send(Job::Commit);
+        self.jobs.send(Job::Commit { generation });
         let plan = self.engine.plan(&wanted);
         self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
         for router in setup.routers {
@@ -401,7 +411,10 @@ impl Advert {
                 for pair in opened {
                     self.paths.open(&self.epoll, pair)?;
                 }
-                self.paths.reroute(routes);
+                let unused = self.paths.reroute(&self.epoll, routes)?;
+                if !unused.is_empty() {
+                    self.jobs.send(Job::Close(unused));
+                }
                 self.paths.index(&self.routers);
             }
             Outcome::Applied { router, ticket } => {
@@ -448,9 +461,16 @@ impl Advert {
 
     // ---- Packets ----
 
-    fn hear_socket(&mut self, token: u64) {
+    /// After a stall: a silence that was ours alone is no reason to take over.
+    fn hear_sockets(&mut self) {
+        for token in self.paths.sockets.keys().copied().collect::<Vec<_>>() {
+            self.hear_socket(token, PACKETS_AFTER_STALL);
+        }
+    }
+
+    fn hear_socket(&mut self, token: u64, most: usize) {
         let mut buffer = std::mem::take(&mut self.incoming);
-        for _ in 0..PACKETS_PER_TURN {
+        for _ in 0..most {
             let Some(pair) = self.paths.sockets.get(&token) else { break };
             let place = pair.place();
             match pair.receive(&mut buffer) {
@@ -535,7 +555,7 @@ impl Advert {
                 _ => {}
             }
         }
-        self.notifier.flush();
+        self.flush();
     }
 
     /// `--dont-release-vrrp`: at stop nothing is withdrawn.
@@ -610,7 +630,7 @@ impl Advert {
         for fact in self.notifier.hear() {
             self.outbox.push(Report::Fact(fact));
         }
-        self.notifier.flush();
+        self.flush();
     }
 }
 
@@ -624,12 +644,16 @@ impl Paths {
         Ok(())
     }
 
-    /// Closes what no router uses any more.
-    fn reroute(&mut self, routes: BTreeMap<RouterId, Place>) {
+    /// Takes out what no router uses any more. To close it may wait inside the kernel: leaving a group does.
+    fn reroute(&mut self, epoll: &OwnedFd, routes: BTreeMap<RouterId, Place>) -> anyhow::Result<Vec<SocketPair>> {
         let used: BTreeSet<_> = routes.values().filter_map(|place| self.tokens.get(place)).copied().collect();
-        self.sockets.retain(|token, _| used.contains(token));
+        let unused: Vec<_> = self.sockets.extract_if(.., |token, _| !used.contains(token)).map(|(_, pair)| pair).collect();
+        for pair in &unused {
+            epoll::delete(epoll, pair).context("forgetting a descriptor")?;
+        }
         self.tokens.retain(|_, token| used.contains(token));
         self.routes = routes;
+        Ok(unused)
     }
 
     fn index(&mut self, routers: &BTreeMap<RouterId, Router>) {

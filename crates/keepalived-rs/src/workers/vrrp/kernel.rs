@@ -18,9 +18,10 @@ use super::clock;
 use super::facts;
 use super::holdings::Holdings;
 use super::mailbox::{Receiver, Sender};
-use super::roster::{Roster, Setup};
+use super::roster::{self, Roster, Setup};
 use super::sockets::{Place, SocketPair};
 use super::view::View;
+use crate::config::vrrp::VrrpPart;
 use crate::ipc::{self, Fact};
 
 /// When something that the kernel refused is tried again.
@@ -47,13 +48,23 @@ pub(crate) enum Job {
     Prepare {
         /// To be given back.
         generation: u64,
+        /// It ran before: what is missing on the host now does not stop it.
+        again: bool,
         /// A sealed memfd with a `VrrpPart`.
         part: OwnedFd,
     },
-    /// The prepared configuration is the running one.
-    Commit,
-    /// The prepared configuration is no longer wanted.
-    Abandon,
+    /// The configuration that was prepared as `generation` is the running one.
+    Commit {
+        /// As prepared.
+        generation: u64,
+    },
+    /// The configuration that was prepared as `generation` is no longer wanted.
+    Abandon {
+        /// As prepared.
+        generation: u64,
+    },
+    /// Close these sockets.
+    Close(Vec<SocketPair>),
     /// Put a router's addresses in place or take them away; answered by `Applied` or `Refused`.
     Apply {
         /// Whose.
@@ -217,12 +228,10 @@ impl Kernel {
     fn take_job(&mut self, job: Job) {
         match job {
             Job::Resume(facts) => self.resume(&facts),
-            Job::Prepare { generation, part } => self.prepare(generation, &part),
-            Job::Commit => self.commit(),
-            Job::Abandon => {
-                self.roster.abandon();
-                self.tell_paths();
-            }
+            Job::Prepare { generation, again, part } => self.prepare(generation, again, &part),
+            Job::Commit { generation } => self.commit(generation),
+            Job::Abandon { generation } => self.abandon(generation),
+            Job::Close(sockets) => drop(sockets),
             Job::Apply { router, ownership, ticket } => {
                 self.holdings.set(router, ownership);
                 if ownership == Ownership::Released {
@@ -240,30 +249,47 @@ impl Kernel {
         self.inherited = snapshot;
     }
 
-    fn prepare(&mut self, generation: u64, part: &OwnedFd) {
-        let outcome = match self.try_prepare(part) {
+    fn prepare(&mut self, generation: u64, again: bool, part: &OwnedFd) {
+        let outcome = match self.try_prepare(generation, again, part) {
             Ok(setup) => Outcome::Prepared { generation, setup: Box::new(setup) },
             Err((exit, why)) => {
-                self.roster.abandon();
-                self.tell_paths();
+                self.abandon(generation);
                 Outcome::Rejected { generation, exit, why: format!("{why:#}") }
             }
         };
         self.outcomes.send(outcome);
     }
 
-    fn try_prepare(&mut self, part: &OwnedFd) -> Result<Setup, (u8, anyhow::Error)> {
-        let part = ipc::unseal(part)
+    fn try_prepare(
+        &mut self,
+        generation: u64,
+        again: bool,
+        part: &OwnedFd,
+    ) -> Result<Setup, (u8, anyhow::Error)> {
+        let part: VrrpPart = ipc::unseal(part)
             .context("reading this process's part of the configuration")
             .map_err(|error| (EXIT_FATAL, error))?;
-        let setup = self.roster.prepare(part, &self.view).map_err(|error| (EXIT_CONFIG, error))?;
+        match roster::check_interfaces(&part, &self.view) {
+            Err(error) if again => tracing::error!("{error:#}"),
+            checked => checked.map_err(|error| (EXIT_CONFIG, error))?,
+        }
+        let setup = self.roster.prepare(generation, part).map_err(|error| (EXIT_CONFIG, error))?;
         self.tell_links();
-        self.open_paths().map_err(|error| (EXIT_FATAL, error))?;
+        if again {
+            self.tell_paths();
+        } else {
+            self.open_paths().map_err(|error| (EXIT_FATAL, error))?;
+        }
         Ok(Setup { inherited: std::mem::take(&mut self.inherited), ..setup })
     }
 
-    fn commit(&mut self) {
-        let Some(part) = self.roster.commit() else { return };
+    fn abandon(&mut self, generation: u64) {
+        self.roster.abandon(generation);
+        self.tell_paths();
+    }
+
+    fn commit(&mut self, generation: u64) {
+        let Some(part) = self.roster.commit(generation) else { return };
         self.announcer.set_gaps(Gaps { garp: part.garp_interval, gna: part.gna_interval });
         for (router, gone) in self.holdings.configure(self.roster.addresses()) {
             let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
@@ -276,10 +302,8 @@ impl Kernel {
 
     /// Tells the advert thread what became of links since the last time.
     fn tell_links(&mut self) {
-        let virtual_ones = self.roster.virtual_addresses();
         let mut changes = Vec::new();
-        for (id, name, multicast) in self.roster.links() {
-            let facts = self.view.facts(name, multicast, &virtual_ones);
+        for (id, name, facts) in self.roster.links(&self.view) {
             let before = self.told_links.get(&id).copied();
             if facts == before {
                 continue;

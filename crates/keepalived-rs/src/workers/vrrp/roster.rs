@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use vrrp_proto::{LinkId, RouterConfig, RouterId, Snapshot, Transmitter, WireConfig};
+use vrrp_proto::{LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, Transmitter, WireConfig};
 
 use super::sockets::Place;
 use super::view::View;
@@ -56,7 +56,8 @@ pub(crate) struct Roster {
     /// The names of the routers of the running configuration.
     names: BTreeMap<RouterId, String>,
     current: Option<VrrpPart>,
-    prepared: Option<VrrpPart>,
+    /// With its generation.
+    prepared: Option<(u64, VrrpPart)>,
 }
 
 impl Roster {
@@ -65,12 +66,11 @@ impl Roster {
         self.router_ids.extend(ids);
     }
 
-    /// Checks `part` against this host and numbers its routers and links.
+    /// Checks `part` and numbers its routers and links.
     ///
     /// # Errors
-    /// The first thing that cannot run here.
-    pub(crate) fn prepare(&mut self, part: VrrpPart, view: &View) -> anyhow::Result<Setup> {
-        check_interfaces(&part, view)?;
+    /// The first thing that cannot run.
+    pub(crate) fn prepare(&mut self, generation: u64, part: VrrpPart) -> anyhow::Result<Setup> {
         check_unique(&part)?;
         let routers = part.instances.iter().map(|instance| self.number(instance)).collect::<Result<_, _>>()?;
         let setup = Setup {
@@ -79,7 +79,7 @@ impl Roster {
             beat_limit: beat_limit(&part),
             inherited: Snapshot::default(),
         };
-        self.prepared = Some(part);
+        self.prepared = Some((generation, part));
         Ok(setup)
     }
 
@@ -111,17 +111,17 @@ impl Roster {
         id
     }
 
-    /// Makes the prepared configuration the running one.
-    pub(crate) fn commit(&mut self) -> Option<&VrrpPart> {
-        let part = self.prepared.take()?;
+    /// Makes the configuration that was prepared as `generation` the running one.
+    pub(crate) fn commit(&mut self, generation: u64) -> Option<&VrrpPart> {
+        let (_, part) = self.prepared.take_if(|(prepared, _)| *prepared == generation)?;
         let names = part.instances.iter().filter_map(|it| Some((self.id(it)?, it.name.clone()))).collect();
         self.names = names;
         Some(self.current.insert(part))
     }
 
-    /// Forgets the prepared configuration.
-    pub(crate) fn abandon(&mut self) {
-        self.prepared = None;
+    /// Forgets the configuration that was prepared as `generation`.
+    pub(crate) fn abandon(&mut self, generation: u64) {
+        self.prepared.take_if(|(prepared, _)| *prepared == generation);
     }
 
     /// The name of a router in the running configuration.
@@ -135,36 +135,38 @@ impl Roster {
         instances.filter_map(|instance| Some((self.id(instance)?, instance.addresses.clone()))).collect()
     }
 
-    /// Every address that is virtual in either configuration.
-    pub(crate) fn virtual_addresses(&self) -> BTreeSet<IpAddr> {
-        self.current.iter().chain(&self.prepared).flat_map(VrrpPart::virtual_addresses).collect()
-    }
-
-    /// The links that routers of either configuration run on or track, and whether multicast is needed there.
-    pub(crate) fn links(&self) -> Vec<(LinkId, &str, bool)> {
-        let mut multicast: BTreeMap<LinkId, bool> = BTreeMap::new();
-        for instance in self.instances() {
-            for name in instance.interface.iter().chain(&instance.tracked) {
+    /// The links that routers of either configuration run on or track, as the routers of the running one see them, if any
+    /// does: what is only prepared changes nothing for them.
+    pub(crate) fn links(&self, view: &View) -> Vec<(LinkId, &str, Option<LinkFacts>)> {
+        let mut links = BTreeMap::new();
+        for (part, virtual_ones) in self.parts() {
+            for (name, multicast) in links_of(part) {
                 let Some(id) = self.link_ids.get(name) else { continue };
-                let needed = matches!(instance.transport, Transport::Multicast { .. })
-                    && instance.interface.as_ref() == Some(name);
-                *multicast.entry(*id).or_default() |= needed;
+                links.insert(*id, (name, view.facts(name, multicast, &virtual_ones)));
             }
         }
-        let name = |id: LinkId| self.link_names.get(usize::try_from(id.0).ok()?);
-        multicast.into_iter().filter_map(|(id, needed)| Some((id, name(id)?.as_str(), needed))).collect()
+        links.into_iter().map(|(id, (name, facts))| (id, name, facts)).collect()
     }
 
     /// Where the adverts of each router of either configuration come and go, as far as it can be told.
     pub(crate) fn routes(&self, view: &View) -> BTreeMap<RouterId, Place> {
-        let virtual_ones = self.virtual_addresses();
-        self.instances()
-            .filter_map(|instance| Some((self.id(instance)?, place(instance, view, &virtual_ones)?)))
-            .collect()
+        let mut routes = BTreeMap::new();
+        for (part, virtual_ones) in self.parts() {
+            let places = part.instances.iter().filter_map(|it| Some((self.id(it)?, place(it, view, &virtual_ones)?)));
+            routes.extend(places);
+        }
+        routes
     }
 
-    fn instances(&self) -> impl Iterator<Item = &Instance> {
-        self.current.iter().chain(&self.prepared).flat_map(|part| &part.instances)
+    /// The prepared configuration, then the running one, which prevails; each with the addresses that are virtual to it.
+    fn parts(&self) -> impl Iterator<Item = (&VrrpPart, BTreeSet<IpAddr>)> {
+        let running = self.current.as_ref().map(|part| (part, part.virtual_addresses()));
+        let prepared = self.prepared.as_ref().map(|(_, part)| {
+            let mut virtual_ones = part.virtual_addresses();
+            virtual_ones.extend(self.current.iter().flat_map(VrrpPart::virtual_addresses));
+            (part, virtual_ones)
+        });
+        prepared.into_iter().chain(running)
     }
 
     fn id(&self, instance: &Instance) -> Option<RouterId> {
@@ -189,7 +191,24 @@ pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<Ip
     Some(Place { link: link.map_or(0, |link| link.get()), address })
 }
 
-fn check_interfaces(part: &VrrpPart, view: &View) -> anyhow::Result<()> {
+/// The links that routers run on or track, and whether multicast is needed there.
+fn links_of(part: &VrrpPart) -> BTreeMap<&str, bool> {
+    let mut multicast: BTreeMap<&str, bool> = BTreeMap::new();
+    for instance in &part.instances {
+        for name in instance.interface.iter().chain(&instance.tracked) {
+            let needed = matches!(instance.transport, Transport::Multicast { .. })
+                && instance.interface.as_ref() == Some(name);
+            *multicast.entry(name).or_default() |= needed;
+        }
+    }
+    multicast
+}
+
+/// Whether every interface that `part` names is there.
+///
+/// # Errors
+/// The first one that is not.
+pub(crate) fn check_interfaces(part: &VrrpPart, view: &View) -> anyhow::Result<()> {
     for instance in &part.instances {
         if let Some(name) = instance.interfaces().find(|name| view.link(name).is_none()) {
             bail!("({}) interface {name} doesn't exist", instance.name);
@@ -212,4 +231,47 @@ fn check_unique(part: &VrrpPart) -> anyhow::Result<()> {
 fn beat_limit(part: &VrrpPart) -> Duration {
     let shortest = part.instances.iter().map(Instance::active_down_interval).min();
     shortest.map_or(IDLE_BEAT_LIMIT, |shortest| (shortest / 2).max(SHORTEST_BEAT_LIMIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use vip_netlink::{Address, Link, LinkIndex, LinkName};
+
+    use super::*;
+    use crate::config::vrrp::tests::part;
+
+    const RUNNING: &str = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.9/24 }\n}\n";
+
+    /// eth0 with 192.0.2.1.
+    fn view() -> View {
+        let index = LinkIndex::new(2).unwrap();
+        let link = Link::new(index, LinkName::try_from("eth0").unwrap());
+        View::new(vec![link], vec![Address::new(index, [192, 0, 2, 1].into(), 24)])
+    }
+
+    #[test]
+    fn what_is_prepared_changes_nothing_for_the_routers_that_run() {
+        let mut roster = Roster::default();
+        roster.prepare(1, part(RUNNING)).unwrap();
+        roster.commit(1).unwrap();
+        let facts = |roster: &Roster| roster.links(&view()).first().and_then(|(.., facts)| *facts).unwrap();
+        assert_eq!(facts(&roster).ipv4_source, Some([192, 0, 2, 1].into()));
+        // As long as it is not committed, the address of the host is one to send from.
+        roster.prepare(2, part(&RUNNING.replace("192.0.2.9", "192.0.2.1"))).unwrap();
+        assert_eq!(facts(&roster).ipv4_source, Some([192, 0, 2, 1].into()));
+        roster.commit(2).unwrap();
+        assert_eq!(facts(&roster).ipv4_source, None);
+    }
+
+    #[test]
+    fn only_the_generation_that_is_named_is_committed_or_abandoned() {
+        let mut roster = Roster::default();
+        roster.prepare(2, part(RUNNING)).unwrap();
+        roster.abandon(1);
+        assert!(roster.commit(1).is_none());
+        assert!(roster.commit(2).is_some());
+        roster.prepare(3, part(RUNNING)).unwrap();
+        roster.abandon(3);
+        assert!(roster.commit(3).is_none());
+    }
 }

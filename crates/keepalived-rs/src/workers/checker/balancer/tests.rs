@@ -94,7 +94,7 @@ fn a_start_activates_every_check_and_claims_the_service() {
         _ => None,
     });
     let facts: BTreeSet<_> = facts.collect();
-    assert!(facts.contains(SERVICES), "{facts:?}");
+    assert!(facts.contains("services 000000"), "{facts:?}");
 }
 
 #[test]
@@ -195,8 +195,35 @@ fn what_a_reload_removes_stays_ours_until_it_is_gone() {
     assert!(lines(&effects).contains(&expected.as_str()), "{effects:?}");
     balancer.handle_applied();
     assert!(balancer.ours().is_empty());
-    let forgotten = balancer.facts.keys().filter(|key| *key != SERVICES).count();
-    assert_eq!(forgotten, 0);
+    assert_eq!(balancer.facts, BTreeMap::new());
+}
+
+/// This many virtual servers of one service each.
+fn many(count: usize) -> String {
+    let service = |number: usize| {
+        format!("virtual_server 2001:db8::{number:x} 80 {{\n protocol TCP\n lb_algo rr\n lb_kind NAT\n}}\n")
+    };
+    (0..count).map(service).collect()
+}
+
+#[test]
+fn every_fact_fits_a_message_and_a_successor_owns_all_services() {
+    const COUNT: usize = 7000;
+    let (mut first, _) = balancer(&many(COUNT));
+    let largest = first.facts.values().map(Vec::len).max().unwrap();
+    assert!(largest < 32 * 1024, "{largest} bytes");
+    let mut second = Balancer::new(2);
+    second.resume(first.facts.iter().map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect());
+    assert_eq!(second.ours().len(), COUNT);
+    assert_eq!(second.ours(), first.ours());
+
+    configure(&mut first, &many(1500));
+    first.handle_applied();
+    let forgotten = drain(&mut first).into_iter().filter(|effect| {
+        matches!(effect, Effect::Remember(fact) if fact.key.starts_with(SERVICES) && fact.value.is_empty())
+    });
+    assert_eq!(forgotten.count(), 5, "two facts are left");
+    assert_eq!(first.ours().len(), 1500);
 }
 
 #[test]
