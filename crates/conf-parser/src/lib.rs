@@ -165,16 +165,22 @@ pub fn check_script_security(config: &Config) -> Option<Diagnostic> {
 /// Findings for every interface in `config` that does not exist. Each refuses the start, except with
 /// `dynamic_interfaces`, where keepalived's `--config-test` is content.
 pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
-    let missing = config.interfaces().filter(|(name, _, _)| !exists(name));
+    // To some calls of the system the label of an address, `eth0:1`, is an interface.
+    let label = |name: &str| name.split_once(':').map(|(interface, _)| interface.to_owned());
+    let missing = config.interfaces().filter(|(name, _, _)| label(name).is_some() || !exists(name));
     missing
-        .map(|(_, span, message)| {
+        .map(|(name, span, message)| {
             if config.global.dynamic_interfaces {
                 return Diagnostic::note(Code::MissingInterface, span, message)
                     .label("with dynamic_interfaces it may come later");
             }
-            Diagnostic::error(Code::MissingInterface, Class::BadInterface, span, message)
+            let finding = Diagnostic::error(Code::MissingInterface, Class::BadInterface, span, message)
                 .refusing()
-                .label("Non-existent interface specified in configuration")
+                .label("Non-existent interface specified in configuration");
+            match label(name) {
+                Some(interface) => finding.help(format!("'{name}' labels an address: write {interface}")),
+                None => finding,
+            }
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! Checkers of a real server.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::global::{Globals, MAX_TIMER};
@@ -92,8 +93,8 @@ impl Timed for Draft {
     }
 }
 
-/// Reads one checker; nothing comes back for one without anything to check.
-pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<Draft> {
+/// Reads one checker.
+pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Draft {
     let mut draft = Draft {
         keyword: statement.keyword.text.clone(),
         span: statement.keyword.span,
@@ -110,25 +111,42 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<D
         "HTTP_GET" => {
             context.visit(&mut draft, &statement.body, &[CONNECTION, HTTP]);
             if draft.urls.is_empty() {
-                context.error(Code::BadChecker, draft.span, "HTTP_GET has no usable url - ignoring the checker");
-                return None;
+                let message = "HTTP_GET has no usable url - its server counts as down";
+                let finding = Diagnostic::error(Code::BadChecker, Class::General, draft.span, message);
+                context.push(finding.help("write 'url { path / }' in it"));
             }
         }
         _ => {}
     }
-    Some(draft)
+    draft
 }
 
 impl Draft {
     /// Applies defaults.
-    pub(super) fn finish(self, server: &Shared, alpha: bool, globals: &Globals) -> Checker {
+    pub(super) fn finish(
+        mut self,
+        context: &mut Context<'_>,
+        address: IpAddr,
+        server: &Shared,
+        alpha: bool,
+        globals: &Globals,
+    ) -> Checker {
+        let destination = self.target.address.unwrap_or(address);
+        if let Some(source) = self.target.bind_address.filter(|source| source.is_ipv4() != destination.is_ipv4()) {
+            let message = format!("bindto address {source} does not match address family of connect_ip - skipping");
+            context.push(
+                Diagnostic::error(Code::BadAddress, Class::General, self.span, message)
+                    .label(format!("this check connects to {destination}")),
+            );
+            self.target.bind_address = None;
+        }
         let timing = self.timing.or(&server.timing);
         let delay_loop = timing.delay_loop.unwrap_or(Duration::from_secs(60));
         let between_tries = if self.keyword == "HTTP_GET" { 3 } else { 1 };
         Checker {
             kind: match self.keyword.as_str() {
                 "TCP_CHECK" => CheckerKind::Tcp,
-                "HTTP_GET" => CheckerKind::Http(HttpGet {
+                "HTTP_GET" if !self.urls.is_empty() => CheckerKind::Http(HttpGet {
                     version: self.http_version,
                     virtualhost: self.virtualhost,
                     urls: self.urls,

@@ -139,6 +139,10 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
     Handler("smtp_helo_name", |globals, context, statement| globals.defs.smtp.helo_name = context.text(statement)),
     Handler("smtp_connect_timeout", |globals, context, statement| {
         if let Some(timeout) = context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS) {
+            if timeout.is_zero() {
+                let message = "smtp_connect_timeout must be greater than 0, setting to 1";
+                context.warning(Code::AdjustedValue, statement.span(), message);
+            }
             globals.defs.smtp.connect_timeout = timeout.max(Duration::from_secs(1));
         }
     }),

@@ -14,7 +14,7 @@ use super::{Context, Handler};
 use crate::config::{
     AuthPass, Authentication, Family, InitialState, Notify, Priority, VirtualAddress, Vrid, VrrpInstance, VrrpVersion,
 };
-use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::lexer::Word;
 use crate::schema::nearest;
 use crate::source::{Span, Spanned};
@@ -434,15 +434,21 @@ fn source(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     }
 }
 
+const DUPLICATE_PEER: &str = "duplicate unicast peer address";
+
 fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     draft.unicast_word = Some(statement.keyword.span);
     for line in &statement.body {
-        for word in line.arguments.iter().filter(|word| word.text.starts_with(|char: char| char.is_ascii_alphabetic()))
-        {
-            if !context.known_option("vrrp_instance/unicast_peer", &word.text, word.span) {
-                let message = format!("{} unknown unicast_peer option {} - ignoring", draft.tag(), word.text);
-                context.error(Code::BadWord, word.span, message);
+        let mut words = line.arguments.iter();
+        while let Some(word) = words.next() {
+            if context.known_option("vrrp_instance/unicast_peer", &word.text, word.span) {
+                words.next();
+                continue;
             }
+            let message = format!("{} unknown unicast_peer option {} - ignoring", draft.tag(), word.text);
+            let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, message);
+            let address = word.text.parse::<IpAddr>().is_ok();
+            context.push(if address { finding.help("every peer stands on a line of its own") } else { finding });
         }
         let word = &line.keyword;
         let problem = match router_address(context, word) {
@@ -450,7 +456,7 @@ fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
             Some(peer) if !draft.fits_family(Family::of(peer)) => {
                 Some("address family does not match unicast peer address")
             }
-            Some(peer) if !draft.listed.insert(Listed::Peer(peer)) => Some("duplicate unicast peer address"),
+            Some(peer) if !draft.listed.insert(Listed::Peer(peer)) => Some(DUPLICATE_PEER),
             Some(peer) => {
                 draft.peers.push(Spanned::new(peer, word.span));
                 None
@@ -459,7 +465,14 @@ fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
         if let Some(problem) = problem {
             let message =
                 format!("Configuration error: VRRP instance[{}] {problem}[{}]. Skipping...", *draft.name, word.text);
-            context.error(Code::UnicastPeer, word.span, message);
+            let finding = Diagnostic::error(Code::UnicastPeer, Class::General, word.span, message);
+            // keepalived 2.2 takes a peer twice without a word.
+            let harmless = problem == DUPLICATE_PEER;
+            context.push(if harmless {
+                Diagnostic { severity: Severity::Warning, class: Class::Notice, ..finding }
+            } else {
+                finding
+            });
         }
     }
 }
@@ -469,7 +482,12 @@ fn track_interfaces(draft: &mut Draft, context: &mut Context<'_>, statement: &St
         for word in line.arguments.iter().filter(|word| word.text.starts_with(|char: char| char.is_ascii_alphabetic()))
         {
             if !context.known_option("vrrp_instance/track_interface", &word.text, word.span) {
-                let message = format!("{} unknown track_interface option {} - ignoring", draft.tag(), word.text);
+                let message = format!(
+                    "{} unknown track_interface {} option {} - ignoring",
+                    draft.tag(),
+                    line.keyword.text,
+                    word.text
+                );
                 context.error(Code::BadWord, word.span, message);
             }
         }

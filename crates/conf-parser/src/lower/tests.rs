@@ -398,6 +398,38 @@ fn instances_of_one_router_id_may_use_different_groups() {
 }
 
 #[test]
+fn the_label_of_an_address_is_no_interface() {
+    let parsed = read("vrrp_instance V { interface eth0:1\nvirtual_router_id 1\nno_virtual_ipaddress }");
+    let missing = crate::check_interfaces(&parsed.config, |_| true);
+    assert_eq!(missing[0].message, "WARNING - interface eth0:1 for vrrp_instance V doesn't exist");
+    assert_eq!(missing[0].help.as_deref(), Some("'eth0:1' labels an address: write eth0"));
+}
+
+#[test]
+fn a_tunnel_leads_to_the_other_family() {
+    let servers = |method: &str| {
+        let text = format!(
+            "virtual_server 192.0.2.10 80 {{ protocol TCP\nlb_kind {method}\nlb_algo rr\nsorry_server 2001:db8::9 80\n\
+             real_server 192.0.2.21 80 {{\n}}\nreal_server 2001:db8::2 80 {{\n}}\n}}"
+        );
+        let server = read(&text).config.virtual_servers.remove(0);
+        (server.real_servers.len(), server.sorry_server.is_some())
+    };
+    assert_eq!(servers("TUN"), (2, true));
+    assert_eq!(servers("DR"), (1, false));
+    assert_eq!(servers("NAT"), (1, false));
+}
+
+#[test]
+fn a_server_whose_checker_has_no_url_is_not_unchecked() {
+    let parsed = read(
+        "virtual_server 192.0.2.10 80 { protocol TCP\nlb_kind NAT\nlb_algo rr\nreal_server 192.0.2.21 80 {\nHTTP_GET {\npath /\n}\n}\n}",
+    );
+    let checkers = &parsed.config.virtual_servers[0].real_servers[0].checkers;
+    assert_eq!(checkers[0].kind, crate::config::CheckerKind::Unsupported { keyword: "HTTP_GET".to_owned() });
+}
+
+#[test]
 fn a_prefix_length_of_a_router_is_passed_over() {
     let parsed = instance("unicast_src_ip 10.0.0.2/24\nunicast_peer {\n10.0.0.3/24\n10.0.0.4/x\n}");
     let instance = &parsed.config.vrrp_instances[0];

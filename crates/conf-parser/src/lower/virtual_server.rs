@@ -38,6 +38,7 @@ pub(super) struct Draft {
     span: Span,
     family: Option<Family>,
     protocol: Option<Protocol>,
+    protocol_word: Option<Span>,
     scheduler: Option<Scheduler>,
     flags: SchedulerFlags,
     /// `sh-…` and `mh-…` flags, which count only for their scheduler.
@@ -117,6 +118,7 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<D
         span: statement.span(),
         family: None,
         protocol: None,
+        protocol_word: None,
         scheduler: None,
         flags: SchedulerFlags::default(),
         named_flags: Vec::new(),
@@ -178,6 +180,7 @@ impl Draft {
     /// Applies defaults; nothing comes back for a service without servers.
     pub(super) fn finish(mut self, context: &mut Context<'_>, globals: &Globals) -> Option<VirtualServer> {
         let service = self.service(context);
+        self.drop_other_families(context, service);
         let name = service.to_string();
         if self.real_servers.is_empty() {
             context.push(Diagnostic::error(
@@ -231,6 +234,31 @@ impl Draft {
         })
     }
 
+    /// Only a tunnel leads from one address family to the other.
+    fn drop_other_families(&mut self, context: &mut Context<'_>, service: ServiceKey) {
+        let family = match service {
+            ServiceKey::Address { address, .. } => Family::of(address),
+            ServiceKey::Fwmark { family, .. } => family,
+        };
+        let default = self.forwarding.unwrap_or(ForwardingMethod::Masquerade);
+        let mut leads = |address: &Spanned<IpAddr>, method, what: &str| {
+            let leads = method == ForwardingMethod::Tunnel || Family::of(**address) == family;
+            if !leads {
+                let message = format!(
+                    "Address family of virtual server and {what} server {} don't match - skipping {what} server.",
+                    **address
+                );
+                let finding = Diagnostic::error(Code::BadRealServer, Class::General, address.span, message);
+                context.push(finding.help("only 'lb_kind TUN' leads from one address family to the other"));
+            }
+            leads
+        };
+        self.real_servers.retain(|server| leads(&server.address, server.forwarding.unwrap_or(default), "real"));
+        if self.sorry.as_ref().is_some_and(|(address, _)| !leads(address, default, "sorry")) {
+            self.sorry = None;
+        }
+    }
+
     fn port(&self) -> u16 {
         match self.head {
             Head::Address(_, port) => port,
@@ -257,6 +285,12 @@ impl Draft {
             }
             Head::Fwmark(mark) => {
                 let first = self.real_servers.first().map(|server| Family::of(*server.address));
+                if let Some(span) = self.protocol_word {
+                    let message = format!(
+                        "Warning: Virtual server FWM {mark}: protocol specified for fwmark - protocol will be ignored"
+                    );
+                    context.push(Diagnostic::warning(Code::BadVirtualServer, Class::General, span, message));
+                }
                 ServiceKey::Fwmark { mark, family: self.family.or(first).unwrap_or(Family::Ipv4) }
             }
         }
@@ -366,11 +400,23 @@ impl Draft {
                 context.push(Diagnostic::warning(Code::BadRealServer, Class::General, server.address.span, message));
                 port
             }
-            (ServiceKey::Fwmark { .. }, _) if !rewrites => 0,
+            (ServiceKey::Fwmark { .. }, own) if !rewrites => {
+                if let Some(own) = own {
+                    let message = format!(
+                        "WARNING - fwmark virtual server {service}, real server [{}]:none:{own} has port specified - clearing",
+                        *server.address
+                    );
+                    let span = server.address.span;
+                    context.push(Diagnostic::warning(Code::BadRealServer, Class::General, span, message));
+                }
+                0
+            }
             (_, own) => own.unwrap_or(self.port()),
         };
         let alpha = shared.alpha.unwrap_or(false);
-        let checkers = server.checkers.into_iter().map(|draft| draft.finish(&shared, alpha, globals)).collect();
+        let address = *server.address;
+        let checkers = server.checkers.into_iter();
+        let checkers = checkers.map(|draft| draft.finish(context, address, &shared, alpha, globals)).collect();
         RealServer {
             address: server.address,
             port,
@@ -441,14 +487,14 @@ fn bad_word<T>(context: &mut Context<'_>, word: &Word, message: String, words: &
 }
 
 /// `NAT|DR|TUN`; the options of a tunnel are not typed.
-fn forwarding(context: &mut Context<'_>, statement: &Statement) -> Option<ForwardingMethod> {
+fn forwarding(context: &mut Context<'_>, statement: &Statement, what: &str) -> Option<ForwardingMethod> {
     let (word, options) = statement.arguments.split_first()?;
     let method = find(FORWARDING, &word.text);
     if method.is_none() {
         bad_word(
             context,
             word,
-            format!("PARSER : unknown [{}] routing method for virtual server.", word.text),
+            format!("PARSER : unknown [{}] routing method for {what} server.", word.text),
             FORWARDING,
         );
     }
@@ -472,7 +518,10 @@ fn scheduler(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement
 fn protocol(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     let Some(word) = statement.arguments.first() else { return };
     match find(PROTOCOLS, &word.text.to_ascii_uppercase()) {
-        Some(protocol) => draft.protocol = Some(protocol),
+        Some(protocol) => {
+            draft.protocol = Some(protocol);
+            draft.protocol_word = Some(statement.span());
+        }
         None => bad_word(context, word, format!("Unknown protocol {} - ignoring", word.text), PROTOCOLS),
     }
 }
@@ -526,7 +575,7 @@ fn real_server(draft: &mut Draft, context: &mut Context<'_>, statement: &Stateme
     draft.real_servers.push(server);
 }
 
-fn weight(context: &mut Context<'_>, statement: &Statement, range: RangeInclusive<u32>) -> Option<u32> {
+fn weight(context: &mut Context<'_>, statement: &Statement, what: &str, range: RangeInclusive<u32>) -> Option<u32> {
     let word = statement.arguments.first()?;
     let weight = integer(&word.text, &range);
     if let Err(wrong) = &weight {
@@ -534,7 +583,7 @@ fn weight(context: &mut Context<'_>, statement: &Statement, range: RangeInclusiv
         context.bad_number(
             word,
             wrong.clone(),
-            format!("Real server weight {} is outside range {least}-{most}", word.text),
+            format!("{what} server weight {} is outside range {least}-{most}", word.text),
         );
     }
     weight.ok()
@@ -570,10 +619,10 @@ pub(super) const VIRTUAL_SERVER: &[Handler<Draft>] = &[
     Handler("lb_algo", scheduler),
     Handler("lvs_sched", scheduler),
     Handler("lb_kind", |draft, context, statement| {
-        draft.forwarding = forwarding(context, statement).or(draft.forwarding)
+        draft.forwarding = forwarding(context, statement, "virtual").or(draft.forwarding)
     }),
     Handler("lvs_method", |draft, context, statement| {
-        draft.forwarding = forwarding(context, statement).or(draft.forwarding)
+        draft.forwarding = forwarding(context, statement, "virtual").or(draft.forwarding)
     }),
     Handler("ops", |draft, _, statement| draft.ops = Some(statement.keyword.span)),
     Handler("flag-1", |draft, _, _| draft.flags.flag_1 = true),
@@ -603,7 +652,7 @@ pub(super) const VIRTUAL_SERVER: &[Handler<Draft>] = &[
     Handler("omega", |draft, _, _| draft.omega = true),
     Handler("virtualhost", |draft, context, statement| draft.shared.virtualhost = context.text(statement)),
     Handler("weight", |draft, context, statement| {
-        draft.shared.weight = weight(context, statement, 1..=MAX_WEIGHT).or(draft.shared.weight)
+        draft.shared.weight = weight(context, statement, "Virtual", 1..=MAX_WEIGHT).or(draft.shared.weight)
     }),
     Handler("quorum", |draft, context, statement| {
         if let Some(quorum) = context.number(statement, "Quorum", 1..=u32::MAX) {
@@ -632,10 +681,10 @@ pub(super) const VIRTUAL_SERVER: &[Handler<Draft>] = &[
 
 pub(super) const REAL_SERVER: &[Handler<RealDraft>] = &[
     Handler("weight", |server, context, statement| {
-        server.shared.weight = weight(context, statement, 0..=MAX_WEIGHT).or(server.shared.weight)
+        server.shared.weight = weight(context, statement, "Real", 0..=MAX_WEIGHT).or(server.shared.weight)
     }),
     Handler("lvs_method", |server, context, statement| {
-        server.forwarding = forwarding(context, statement).or(server.forwarding)
+        server.forwarding = forwarding(context, statement, "real").or(server.forwarding)
     }),
     Handler("uthreshold", |server, context, statement| {
         server.upper_threshold =
@@ -676,5 +725,5 @@ pub(super) const REAL_SERVER: &[Handler<RealDraft>] = &[
 ];
 
 fn checker(server: &mut RealDraft, context: &mut Context<'_>, statement: &Statement) {
-    server.checkers.extend(checker::read(context, statement));
+    server.checkers.push(checker::read(context, statement));
 }

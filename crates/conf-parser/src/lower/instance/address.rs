@@ -22,6 +22,11 @@ pub(crate) const OPTIONS: &[(&str, Setter)] = &[
     ("label", label),
 ];
 
+const NOT_USED: &str = "the address is not used";
+
+/// Longest label of an address that the kernel takes.
+const MAX_LABEL: usize = 15;
+
 /// Options that are not typed and whose value is to be passed over.
 const WITH_VALUE: &[&str] = &["peer", "preferred_lft", "track_group"];
 
@@ -59,15 +64,31 @@ pub(super) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
         label: None,
     };
     let mut words = line.arguments.iter();
+    let mut usable = true;
     while let Some(option) = words.next() {
+        if option.text == "dev" && address.dev.is_some() {
+            let message = format!("Cannot specify ipaddress device more than once for {}", word.text);
+            context.push(Diagnostic::error(Code::BadWord, Class::General, option.span, message).label(NOT_USED));
+            usable = false;
+        }
         if let Some((_, set)) = OPTIONS.iter().find(|(name, _)| *name == option.text) {
             match words.next() {
+                Some(value) if option.text == "label" && value.text.len() > MAX_LABEL => {
+                    let message = format!(
+                        "Address label {} is longer than maximum length {MAX_LABEL} - removing address",
+                        value.text
+                    );
+                    context.error(Code::BadWord, value.span, message);
+                    usable = false;
+                }
                 Some(value) => set(&mut address, context, value),
-                None => context.error(
-                    Code::MissingParameter,
-                    option.span,
-                    format!("{} for ip address has no value - ignoring", option.text),
-                ),
+                None => {
+                    let message = format!("No {} parameter specified for {}", option.text, word.text);
+                    let finding = Diagnostic::error(Code::MissingParameter, Class::General, option.span, message);
+                    let drops = option.text == "dev";
+                    context.push(if drops { finding.label(NOT_USED) } else { finding });
+                    usable &= !drops;
+                }
             }
         } else if context.known_option(block, &option.text, option.span) {
             if WITH_VALUE.contains(&option.text.as_str()) {
@@ -81,7 +102,7 @@ pub(super) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
             );
         }
     }
-    Some(address)
+    usable.then_some(address)
 }
 
 /// Length of the prefix that `255.255.255.0` and its like stand for.
