@@ -10,7 +10,8 @@ fn kept(role: Role) -> Option<&'static [Capability]> {
     match role {
         Role::Runner => None,
         Role::Reader => Some(&[Capability::CAP_DAC_READ_SEARCH]),
-        Role::Checker => Some(&[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]),
+        // `bind_port` may be a privileged one.
+        Role::Checker => Some(&[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_NET_BIND_SERVICE]),
         Role::Cleanup => Some(&[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]),
         Role::Vrrp => Some(&[
             Capability::CAP_NET_ADMIN,
