@@ -219,9 +219,9 @@ fn every_fact_fits_a_message_and_a_successor_owns_all_services() {
 
     configure(&mut first, &many(1500));
     first.handle_applied();
-    let forgotten = drain(&mut first).into_iter().filter(|effect| {
-        matches!(effect, Effect::Remember(fact) if fact.key.starts_with(SERVICES) && fact.value.is_empty())
-    });
+    let forgotten = drain(&mut first).into_iter().filter(
+        |effect| matches!(effect, Effect::Remember(fact) if fact.key.starts_with(SERVICES) && fact.value.is_empty()),
+    );
     assert_eq!(forgotten.count(), 5, "two facts are left");
     assert_eq!(first.ours().len(), 1500);
 }
