@@ -10,13 +10,19 @@ use std::time::{Duration, Instant};
 use netlab::harness::{self, CaseResult, Stop, case};
 use nix::sys::signal::{Signal, kill};
 use support::{Daemon, PATIENCE, Pair, Protocol, wait_until};
-use vip_netlink::{Change, RouteSocket};
+use vip_netlink::{Change, LinkName, LinkRef, RouteSocket};
 
 const FAST: Protocol = Protocol { version: 3, interval: Duration::from_millis(100), ipv6: false };
 const FAST_IPV6: Protocol = Protocol { version: 3, interval: Duration::from_millis(100), ipv6: true };
 
+/// An address on a link of its own.
+const ASIDE: &str = "virtual_ipaddress_excluded {\n 198.18.9.9/32 dev aside0\n }";
+
 fn pair(protocol: Protocol, extra: [&str; 2]) -> Result<Pair, Stop> {
     let mut pair = Pair::new(protocol, Daemon::Ours, Daemon::Ours)?;
+    if extra[0] == ASIDE {
+        add_aside(&pair)?;
+    }
     pair.r1.start(protocol, extra[0])?;
     pair.r2.start(protocol, extra[1])?;
     pair.wait_for_holder("r1")?;
@@ -34,6 +40,25 @@ fn remove_vip(pair: &Pair) -> CaseResult {
         Ok(applied) if applied.refused.is_empty() => Ok(()),
         other => Err(Stop::failed(format!("{other:?}"))),
     }
+}
+
+fn change_links(pair: &Pair, changes: &[Change]) -> CaseResult {
+    match pair.r1.host.run(|| RouteSocket::open().map(|mut route| route.apply(changes))) {
+        Ok(applied) if applied.refused.is_empty() => Ok(()),
+        other => Err(Stop::failed(format!("{other:?}"))),
+    }
+}
+
+fn aside() -> LinkName {
+    LinkName::try_from("aside0").expect("a name")
+}
+
+fn add_aside(pair: &Pair) -> CaseResult {
+    change_links(pair, &[Change::AddBridge { name: aside() }, Change::SetLinkUp(LinkRef::Name(aside()))])
+}
+
+fn remove_aside(pair: &Pair) -> CaseResult {
+    change_links(pair, &[Change::DelLink(LinkRef::Name(aside()))])
 }
 
 fn said(pair: &Pair, text: &str) -> usize {
@@ -83,6 +108,25 @@ fn unicast_peers_fail_over() -> CaseResult {
     }
 }
 
+/// What it can do without that interface it goes on doing.
+fn a_worker_dies_while_an_interface_is_missing() -> CaseResult {
+    let pair = pair(FAST, [ASIDE, ""])?;
+    remove_aside(&pair)?;
+    kill(pair.r1.worker(), Signal::SIGKILL)?;
+    pair.r1.process().wait_for_line("continuing as MASTER", PATIENCE)?;
+    pair.wait_for_holder("r1")
+}
+
+fn an_interface_that_is_made_anew_gets_its_address() -> CaseResult {
+    let pair = pair(FAST, [ASIDE, ""])?;
+    let address = [198, 18, 9, 9].into();
+    wait_until("the address", || Ok(pair.r1.host.holds(address)?))?;
+    remove_aside(&pair)?;
+    wait_until("its end", || Ok(!pair.r1.host.holds(address)?))?;
+    add_aside(&pair)?;
+    wait_until("the address to return", || Ok(pair.r1.host.holds(address)?))
+}
+
 /// No transition and no loss, though only a third of a second is left to the peer.
 fn a_worker_dies_between_fast_adverts(protocol: Protocol) -> CaseResult {
     let pair = pair(protocol, ["", ""])?;
@@ -103,6 +147,23 @@ fn a_worker_dies_between_fast_adverts(protocol: Protocol) -> CaseResult {
     }
 }
 
+/// The silence was the worker's own: what came in meanwhile says that the Active Router lives.
+fn a_backup_that_was_stopped_for_a_while_does_not_take_over() -> CaseResult {
+    let pair = pair(FAST, ["", ""])?;
+    let worker = pair.r2.worker();
+    let patience = FAST.active_down(pair.r2.priority);
+    kill(worker, Signal::SIGSTOP)?;
+    let over = Instant::now() + patience * 2;
+    wait_until("the peer's patience to end", || Ok(Instant::now() > over))?;
+    kill(worker, Signal::SIGCONT)?;
+    let over = Instant::now() + patience * 2;
+    wait_until("what follows", || Ok(Instant::now() > over))?;
+    if pair.r2.process().lines().iter().any(|line| line.text.contains("MASTER STATE")) {
+        return Err(Stop::failed(format!("the peer took over\n{}", pair.logs())));
+    }
+    Ok(())
+}
+
 fn a_worker_dies_ipv4() -> CaseResult {
     a_worker_dies_between_fast_adverts(FAST)
 }
@@ -116,6 +177,12 @@ fn main() -> ExitCode {
         case("an_address_removed_by_hand_comes_back", an_address_removed_by_hand_comes_back),
         case("a_link_that_fails_and_returns", a_link_that_fails_and_returns),
         case("unicast_peers_fail_over", unicast_peers_fail_over),
+        case(
+            "a_backup_that_was_stopped_for_a_while_does_not_take_over",
+            a_backup_that_was_stopped_for_a_while_does_not_take_over,
+        ),
+        case("a_worker_dies_while_an_interface_is_missing", a_worker_dies_while_an_interface_is_missing),
+        case("an_interface_that_is_made_anew_gets_its_address", an_interface_that_is_made_anew_gets_its_address),
         case("a_worker_dies_ipv4", a_worker_dies_ipv4),
         case("a_worker_dies_ipv6", a_worker_dies_ipv6),
     ])

@@ -277,7 +277,7 @@ fn revision(addresses: &[VirtualAddress]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::path::Path;
 
     use conf_parser::{MemoryLoader, Options};
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     /// The part of a file whose instances are written as `vrrp_instance NAME { interface eth0 …}`.
-    fn part(text: &str) -> VrrpPart {
+    pub(crate) fn part(text: &str) -> VrrpPart {
         let loader = MemoryLoader::new([("k.conf", text)]);
         let parsed = conf_parser::parse(&loader, Path::new("k.conf"), &Options::default());
         assert!(!parsed.refuses_start(), "{:?}", parsed.diagnostics);

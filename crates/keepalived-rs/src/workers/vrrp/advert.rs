@@ -647,7 +647,8 @@ impl Paths {
     /// Takes out what no router uses any more. To close it may wait inside the kernel: leaving a group does.
     fn reroute(&mut self, epoll: &OwnedFd, routes: BTreeMap<RouterId, Place>) -> anyhow::Result<Vec<SocketPair>> {
         let used: BTreeSet<_> = routes.values().filter_map(|place| self.tokens.get(place)).copied().collect();
-        let unused: Vec<_> = self.sockets.extract_if(.., |token, _| !used.contains(token)).map(|(_, pair)| pair).collect();
+        let unused: Vec<_> =
+            self.sockets.extract_if(.., |token, _| !used.contains(token)).map(|(_, pair)| pair).collect();
         for pair in &unused {
             epoll::delete(epoll, pair).context("forgetting a descriptor")?;
         }
@@ -675,4 +676,62 @@ fn watch(epoll: &OwnedFd, source: &impl AsFd, token: u64) -> anyhow::Result<()> 
 fn beat_interval(limit: Duration, routers: &[RouterSetup]) -> Duration {
     let intervals = routers.iter().map(|router| router.config.advertisement_interval.duration() / 2);
     intervals.chain([limit / 4, LONGEST_BEAT]).min().unwrap_or(LONGEST_BEAT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log;
+
+    /// The thread and the far ends of its sockets.
+    struct Bench {
+        advert: Advert,
+        supervisor: Channel,
+        runner: Channel,
+        _jobs: mailbox::Receiver<Job>,
+        _outcomes: mailbox::Sender<Outcome>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (ours, supervisor) = Channel::pair().unwrap();
+            let (jobs, todo) = mailbox::channel().unwrap();
+            let (results, outcomes) = mailbox::channel().unwrap();
+            let common = Common {
+                build: ipc::BUILD_ID.into(),
+                log: log::Options::default(),
+                dont_release_vrrp: false,
+                dont_release_ipvs: false,
+            };
+            let mut advert = Advert::new(ours, common, jobs, outcomes).unwrap();
+            let (ours, runner) = Channel::pair().unwrap();
+            advert.obey(Order::Connect { peer: ipc::Role::Runner }, vec![ours.into()]).unwrap();
+            Self { advert, supervisor, runner, _jobs: todo, _outcomes: results }
+        }
+
+        fn reports(&self) -> Vec<Report> {
+            let receive = || self.supervisor.receive().ok().flatten();
+            std::iter::from_fn(receive).map(|(report, _)| report).collect()
+        }
+
+        fn notifications(&self) -> Vec<u64> {
+            let receive = || self.runner.receive::<ipc::Notification>().ok().flatten();
+            std::iter::from_fn(receive).map(|(notification, _)| notification.number).collect()
+        }
+    }
+
+    #[test]
+    fn a_notification_leaves_only_after_the_supervisor_knows_its_number() {
+        let mut bench = Bench::new();
+        // A supervisor that does not read.
+        while bench.advert.supervisor.send(&Report::Beat, &[]).is_ok() {}
+        bench.advert.notify(RouterId(1), Notification::Stop, 100);
+        bench.advert.perform();
+        assert_eq!(bench.notifications(), []);
+        bench.reports();
+        bench.advert.perform();
+        let facts = bench.reports();
+        assert!(facts.contains(&Report::Fact(facts::next_notification(2))), "{facts:?}");
+        assert_eq!(bench.notifications(), [1]);
+    }
 }

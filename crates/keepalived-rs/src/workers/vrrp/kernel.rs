@@ -260,12 +260,7 @@ impl Kernel {
         self.outcomes.send(outcome);
     }
 
-    fn try_prepare(
-        &mut self,
-        generation: u64,
-        again: bool,
-        part: &OwnedFd,
-    ) -> Result<Setup, (u8, anyhow::Error)> {
+    fn try_prepare(&mut self, generation: u64, again: bool, part: &OwnedFd) -> Result<Setup, (u8, anyhow::Error)> {
         let part: VrrpPart = ipc::unseal(part)
             .context("reading this process's part of the configuration")
             .map_err(|error| (EXIT_FATAL, error))?;

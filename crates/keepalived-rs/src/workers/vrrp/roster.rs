@@ -196,8 +196,8 @@ fn links_of(part: &VrrpPart) -> BTreeMap<&str, bool> {
     let mut multicast: BTreeMap<&str, bool> = BTreeMap::new();
     for instance in &part.instances {
         for name in instance.interface.iter().chain(&instance.tracked) {
-            let needed = matches!(instance.transport, Transport::Multicast { .. })
-                && instance.interface.as_ref() == Some(name);
+            let needed =
+                matches!(instance.transport, Transport::Multicast { .. }) && instance.interface.as_ref() == Some(name);
             *multicast.entry(name).or_default() |= needed;
         }
     }
@@ -235,18 +235,19 @@ fn beat_limit(part: &VrrpPart) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use vip_netlink::{Address, Link, LinkIndex, LinkName};
+    use vip_netlink::{Address, LinkIndex};
 
     use super::*;
     use crate::config::vrrp::tests::part;
+    use crate::workers::vrrp::view::tests::link;
 
-    const RUNNING: &str = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.9/24 }\n}\n";
+    const RUNNING: &str =
+        "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.9/24 }\n}\n";
 
     /// eth0 with 192.0.2.1.
     fn view() -> View {
         let index = LinkIndex::new(2).unwrap();
-        let link = Link::new(index, LinkName::try_from("eth0").unwrap());
-        View::new(vec![link], vec![Address::new(index, [192, 0, 2, 1].into(), 24)])
+        View::new(vec![link(index, "eth0")], vec![Address::new(index, [192, 0, 2, 1].into(), 24)])
     }
 
     #[test]

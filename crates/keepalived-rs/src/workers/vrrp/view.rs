@@ -58,7 +58,9 @@ impl View {
     }
 
     fn forget_link(&mut self, index: LinkIndex) {
-        if let Some(link) = self.links.remove(&index) {
+        if let Some(link) = self.links.remove(&index)
+            && self.names.get(&link.name) == Some(&index)
+        {
             self.names.remove(&link.name);
         }
     }
@@ -140,8 +142,25 @@ fn usable(address: &Address, family: Family) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use vip_netlink::{LinkFlags, OperState};
+
     use super::*;
+
+    /// A link that is up.
+    pub(crate) fn link(index: LinkIndex, name: &str) -> Link {
+        Link {
+            index,
+            name: LinkName::try_from(name).unwrap(),
+            flags: LinkFlags::UP | LinkFlags::RUNNING | LinkFlags::MULTICAST,
+            oper_state: OperState::UP,
+            mac: None,
+            mtu: 1500,
+            kind: None,
+            parent: None,
+            master: None,
+        }
+    }
 
     fn index() -> LinkIndex {
         LinkIndex::new(2).unwrap()
@@ -161,6 +180,16 @@ mod tests {
         let secondary = Address { flags: AddressFlags::SECONDARY, ..address("192.0.2.9") };
         let view = View::new(vec![], vec![secondary, address("192.0.2.200"), address("192.0.2.7"), address("fe80::1")]);
         assert_eq!(sources(&view, Family::Ipv4, &["192.0.2.200"]), ["192.0.2.7", "192.0.2.9"]);
+    }
+
+    #[test]
+    fn a_name_that_another_link_took_over_stays_its_own() {
+        let (first, second) = (index(), LinkIndex::new(3).unwrap());
+        let mut view = View::new(vec![link(first, "eth0")], vec![]);
+        view.update(Event::Link(link(second, "eth0")));
+        view.update(Event::Link(link(first, "old0")));
+        assert_eq!(view.link("eth0").map(|link| link.index), Some(second));
+        assert_eq!(view.link("old0").map(|link| link.index), Some(first));
     }
 
     #[test]
