@@ -402,9 +402,14 @@ fn state(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
         }
     };
     // MASTER wins over a BACKUP that follows.
-    if draft.state != Some(InitialState::Master) {
-        draft.state = Some(state);
+    if draft.state == Some(InitialState::Master) {
+        if state == InitialState::Backup {
+            let message = format!("{} state previously set as MASTER - ignoring {}", draft.tag(), word.text);
+            context.warning(Code::AdjustedValue, word.span, message);
+        }
+        return;
     }
+    draft.state = Some(state);
 }
 
 /// An address whose prefix length, if there is one, is passed over.
@@ -586,9 +591,20 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
     }),
     Handler("version", |draft, context, statement| {
         let tag = format!("{} ", draft.tag());
-        if let Some(version) = version(context, statement, &tag) {
-            draft.version = Some(Spanned::new(version, statement.span()));
+        let Some(version) = version(context, statement, &tag) else { return };
+        let deduced = (draft.family == Some(Family::Ipv6)).then_some(VrrpVersion::V3);
+        let known = draft.version.as_ref().map(|version| version.value).or(deduced);
+        if let Some(known) = known.filter(|known| *known != version) {
+            let number = |version| if version == VrrpVersion::V2 { 2 } else { 3 };
+            let message = format!(
+                "{tag}vrrp_version {} conflicts with configured or deduced version {}; ignoring.",
+                number(version),
+                number(known)
+            );
+            context.error(Code::AdjustedValue, statement.span(), message);
+            return;
         }
+        draft.version = Some(Spanned::new(version, statement.span()));
     }),
     Handler("authentication", authentication),
     Handler("virtual_ipaddress", |draft, context, statement| {

@@ -430,6 +430,22 @@ fn a_server_whose_checker_has_no_url_is_not_unchecked() {
 }
 
 #[test]
+fn the_first_version_and_master_stay() {
+    let version = |text: &str| {
+        let parsed = read(&format!("vrrp_instance V {{ interface e\nvirtual_router_id 1\n{text}\n}}"));
+        (parsed.config.vrrp_instances[0].version, messages(&parsed).join("\n"))
+    };
+    let conflict =
+        |new, old| format!("(V) vrrp_version {new} conflicts with configured or deduced version {old}; ignoring.");
+    let v4 = "virtual_ipaddress { 10.0.0.1 }";
+    assert_eq!(version(&format!("version 2\nversion 3\n{v4}")), (VrrpVersion::V2, conflict(3, 2)));
+    assert_eq!(version(&format!("version 3\nversion 3\n{v4}")), (VrrpVersion::V3, String::new()));
+    assert_eq!(version("virtual_ipaddress { fe80::1 }\nversion 2"), (VrrpVersion::V3, conflict(2, 3)));
+    let master = version(&format!("state MASTER\nstate BACKUP\n{v4}")).1;
+    assert_eq!(master, "(V) state previously set as MASTER - ignoring BACKUP");
+}
+
+#[test]
 fn a_prefix_length_of_a_router_is_passed_over() {
     let parsed = instance("unicast_src_ip 10.0.0.2/24\nunicast_peer {\n10.0.0.3/24\n10.0.0.4/x\n}");
     let instance = &parsed.config.vrrp_instances[0];

@@ -175,6 +175,9 @@ impl Reader<'_> {
         let message = format!("Config files missing '{pattern}'.");
         self.diagnostics.push(if required {
             Diagnostic::error(Code::IncludeMissing, Class::FileNotFound, span, message).refusing()
+        } else if pattern.contains(['*', '?', '[']) {
+            // An empty directory of parts is usual.
+            Diagnostic::note(Code::IncludeMissing, span, message)
         } else {
             Diagnostic::warning(Code::IncludeMissing, Class::Notice, span, message)
         });

@@ -78,6 +78,9 @@ fn name(word: &str) -> Result<String, String> {
 fn list(inner: &str, limit: usize) -> Result<Vec<Round>, String> {
     let mut groups = groups(inner)?.into_iter();
     let names = groups.next().unwrap_or_default().into_iter().map(|word| name(&word)).collect::<Result<Vec<_>, _>>()?;
+    if groups.len() == 0 {
+        return Err("~LST has no values".to_owned());
+    }
     if names.len().saturating_mul(groups.len()) > limit {
         return Err(format!("~LST has more than {limit} values"));
     }
