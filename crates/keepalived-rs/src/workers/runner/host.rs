@@ -17,15 +17,17 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) struct ThisHost;
 
 impl Host for ThisHost {
-    fn user(&self, name: &str) -> Option<Identity> {
-        let by_name = User::from_name(name).ok().flatten();
-        let user = by_name.or_else(|| User::from_uid(Uid::from_raw(name.parse().ok()?)).ok().flatten())?;
-        Some(Identity { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+    fn user(&self, name: &str) -> io::Result<Option<Identity>> {
+        let mut user = User::from_name(name)?;
+        if let (None, Ok(uid)) = (&user, name.parse()) {
+            user = User::from_uid(Uid::from_raw(uid))?;
+        }
+        Ok(user.map(|user| Identity { uid: user.uid.as_raw(), gid: user.gid.as_raw() }))
     }
 
-    fn group(&self, name: &str) -> Option<u32> {
-        let by_name = Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
-        by_name.or_else(|| name.parse().ok())
+    fn group(&self, name: &str) -> io::Result<Option<u32>> {
+        let by_name = Group::from_name(name)?.map(|group| group.gid.as_raw());
+        Ok(by_name.or_else(|| name.parse().ok()))
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {

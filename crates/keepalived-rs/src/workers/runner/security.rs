@@ -37,10 +37,10 @@ pub(crate) struct Identity {
 
 /// What the rules ask of the machine.
 pub(crate) trait Host {
-    /// The account that a name or number means.
-    fn user(&self, name: &str) -> Option<Identity>;
-    /// The group that a name or number means.
-    fn group(&self, name: &str) -> Option<u32>;
+    /// The account that a name or number means; an error when that cannot be found out.
+    fn user(&self, name: &str) -> io::Result<Option<Identity>>;
+    /// The group that a name or number means; an error when that cannot be found out.
+    fn group(&self, name: &str) -> io::Result<Option<u32>>;
     /// `path` without links.
     fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
     /// Who may do what with the file.
@@ -117,28 +117,44 @@ impl<H: Host> Checker<'_, H> {
         if let Some(user) = &self.part.script_user {
             return self.identity(user);
         }
-        if let Some(identity) = self.host.user(DEFAULT_USER) {
-            return Some(identity);
+        match self.host.user(DEFAULT_USER) {
+            Ok(Some(identity)) => Some(identity),
+            Ok(None) => {
+                self.warn(format!(
+                    "WARNING - default user '{DEFAULT_USER}' for script execution does not exist - please create."
+                ));
+                (!self.part.script_security).then_some(Identity { uid: 0, gid: 0 })
+            }
+            // It may exist, and then root would be more than was meant.
+            Err(error) => {
+                self.error(format!(
+                    "Unable to find out whether default user '{DEFAULT_USER}' exists - disabling its scripts: {}",
+                    reason(&error)
+                ));
+                None
+            }
         }
-        self.warn(format!(
-            "WARNING - default user '{DEFAULT_USER}' for script execution does not exist - please create."
-        ));
-        (!self.part.script_security).then_some(Identity { uid: 0, gid: 0 })
     }
 
     fn identity(&mut self, wanted: &ScriptUser) -> Option<Identity> {
-        let Some(mut identity) = self.host.user(&wanted.user) else {
-            self.error(format!("Unable to resolve script username '{}' - disabling its scripts", wanted.user));
-            return None;
-        };
+        let found = self.host.user(&wanted.user);
+        let mut identity = self.resolve(found, "username", &wanted.user)?;
         if let Some(group) = &wanted.group {
-            let Some(gid) = self.host.group(group) else {
-                self.error(format!("Unable to resolve script group name '{group}' - disabling its scripts"));
-                return None;
-            };
-            identity.gid = gid;
+            let found = self.host.group(group);
+            identity.gid = self.resolve(found, "group name", group)?;
         }
         Some(identity)
+    }
+
+    /// What `name` means, or a line that says why that is not known.
+    fn resolve<T>(&mut self, found: io::Result<Option<T>>, kind: &str, name: &str) -> Option<T> {
+        let why = match found {
+            Ok(Some(found)) => return Some(found),
+            Ok(None) => String::new(),
+            Err(error) => format!(": {}", reason(&error)),
+        };
+        self.error(format!("Unable to resolve script {kind} '{name}' - disabling its scripts{why}"));
+        None
     }
 
     fn script(&mut self, script: &Script, default: Option<Identity>) -> Option<Command> {

@@ -8,6 +8,7 @@ struct Files {
     files: BTreeMap<PathBuf, (Status, &'static [u8])>,
     links: BTreeMap<PathBuf, PathBuf>,
     users: BTreeMap<&'static str, Identity>,
+    accounts_fail: bool,
 }
 
 const ROOT: Identity = Identity { uid: 0, gid: 0 };
@@ -30,11 +31,14 @@ impl Files {
 }
 
 impl Host for Files {
-    fn user(&self, name: &str) -> Option<Identity> {
-        self.users.get(name).copied()
+    fn user(&self, name: &str) -> io::Result<Option<Identity>> {
+        match self.accounts_fail {
+            true => Err(io::Error::from_raw_os_error(111)),
+            false => Ok(self.users.get(name).copied()),
+        }
     }
-    fn group(&self, name: &str) -> Option<u32> {
-        self.users.get(name).map(|identity| identity.gid)
+    fn group(&self, name: &str) -> io::Result<Option<u32>> {
+        Ok(self.user(name)?.map(|identity| identity.gid))
     }
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         let path = self.links.get(path).map_or(path, PathBuf::as_path);
@@ -116,6 +120,18 @@ fn an_unknown_user_disables_the_script() {
     part.script_user = Some(ScriptUser { user: "ghost".into(), group: None });
     let notes = refusal(&Files::sane(), &part);
     assert_eq!(notes.first(), only_error("Unable to resolve script username 'ghost' - disabling its scripts").first());
+}
+
+#[test]
+fn an_account_that_cannot_be_looked_up_is_not_taken_for_none() {
+    let host = Files { accounts_fail: true, ..Files::sane() };
+    let mut part = RunnerPart { script_user: None, script_security: false, ..part(&[SCRIPT]) };
+    let why = "Unable to find out whether default user 'keepalived_script' exists - disabling its scripts: \
+               Connection refused";
+    assert_eq!(refusal(&host, &part).first(), only_error(why).first());
+    part.script_user = Some(ScriptUser { user: "nobody".into(), group: None });
+    let why = "Unable to resolve script username 'nobody' - disabling its scripts: Connection refused";
+    assert_eq!(refusal(&host, &part).first(), only_error(why).first());
 }
 
 #[test]
