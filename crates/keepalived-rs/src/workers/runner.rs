@@ -17,8 +17,9 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
-use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::process::Child;
+use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use self::host::ThisHost;
@@ -29,6 +30,15 @@ use super::port::Port;
 use super::signals;
 use crate::config::runner::{Object, RunnerPart, occasions};
 use crate::ipc::{self, Channel, Common, Notification, NotifyAck, Order, Outbox, Report, Role};
+
+/// How often the supervisor hears from this worker.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How long it may hear nothing.
+const BEAT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Threads for what may take as long as a disk or a directory of accounts does.
+const BLOCKING_THREADS: usize = 64;
 
 /// How long a stop waits for scripts after the last one was started.
 const STOP_WAIT: Duration = Duration::from_secs(1);
@@ -41,17 +51,21 @@ const SENDERS: [Role; 2] = [Role::Vrrp, Role::Checker];
 
 /// Runs until the supervisor says stop or is gone; returns the exit status.
 pub(crate) fn run(channel: Channel, _common: &Common) -> anyhow::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let status = runtime.block_on(async {
         signals::leave_to_supervisor()?;
-        serve(channel).await
-    })
+        serve(channel, checked).await
+    });
+    // What still blocks ends with the process.
+    runtime.shutdown_background();
+    status
 }
 
 /// Everything but the process's signals.
-async fn serve(channel: Channel) -> anyhow::Result<u8> {
+async fn serve(channel: Channel, check: fn(RunnerPart) -> Table) -> anyhow::Result<u8> {
     signals::unblock()?;
-    let mut runner = Runner::new(Port::new(channel)?);
+    let mut runner = Runner::new(Port::new(channel)?, check);
     runner.work().await?;
     runner.farewell().await;
     Ok(0)
@@ -72,6 +86,15 @@ struct Waiting {
     scripts: Vec<(Command, Vec<String>)>,
 }
 
+/// An event whose scripts were started.
+#[derive(Debug)]
+struct Started {
+    object: Object,
+    from: Role,
+    ticket: Ticket,
+    scripts: Vec<(Child, Pid)>,
+}
+
 /// A notification's sender and the pair that leads to it.
 #[derive(Debug, Default)]
 struct Peer {
@@ -85,15 +108,23 @@ struct Runner {
     supervisor: Port,
     outbox: Outbox,
     peers: BTreeMap<Role, Peer>,
+    /// Says what of a part may run. May block.
+    check: fn(RunnerPart) -> Table,
+    /// The configuration that is being checked.
+    checking: Option<(u64, JoinHandle<Table>)>,
     prepared: Option<(u64, Table)>,
+    /// A configuration is in force; until then notifications wait.
+    configured: bool,
     table: Table,
     /// The configuration before: what a reload removed is notified of by its scripts.
     former: Table,
     queues: Queues<Object, Waiting>,
+    starting: JoinSet<Started>,
     running: JoinSet<(Object, Pid, io::Result<ExitStatus>)>,
     groups: Groups,
     /// When the stop was ordered, or the last script started since.
     stopping: Option<Instant>,
+    beat: Interval,
 }
 
 /// What the runner waits for.
@@ -101,23 +132,33 @@ enum Wake {
     Order(io::Result<Option<(Order, Vec<OwnedFd>)>>),
     Notification(Role, io::Result<Option<(Notification, Vec<OwnedFd>)>>),
     Room(Role),
+    Checked(u64, Result<Table, JoinError>),
+    Started(Result<Started, JoinError>),
     Ended(Object, Pid, io::Result<ExitStatus>),
+    Beat,
     Again,
 }
 
 impl Runner {
-    fn new(supervisor: Port) -> Self {
+    fn new(supervisor: Port, check: fn(RunnerPart) -> Table) -> Self {
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             supervisor,
             outbox: Outbox::default(),
             peers: SENDERS.map(|role| (role, Peer::default())).into(),
+            check,
+            checking: None,
             prepared: None,
+            configured: false,
             table: Table::default(),
             former: Table::default(),
             queues: Queues::new(),
+            starting: JoinSet::new(),
             running: JoinSet::new(),
             groups: Groups::default(),
             stopping: None,
+            beat,
         }
     }
 
@@ -143,25 +184,32 @@ impl Runner {
                     self.disconnect(role);
                 }
                 Wake::Room(role) => self.peer(role).full = false,
+                Wake::Checked(generation, table) => self.checked(generation, table?),
+                Wake::Started(started) => self.started(started?),
                 Wake::Ended(object, pid, status) => self.ended(&object, pid, &status),
-                Wake::Again => {}
+                Wake::Beat if flushed => self.outbox.push(Report::Beat),
+                Wake::Beat | Wake::Again => {}
             }
         }
     }
 
     async fn wake(&mut self, flushed: bool) -> Wake {
         let due = self.next_deadline();
-        let (vrrp, checker) = (self.peers.get(&Role::Vrrp), self.peers.get(&Role::Checker));
+        let heard = |role| self.peers.get(&role).filter(|_| self.configured);
+        let (vrrp, checker) = (heard(Role::Vrrp), heard(Role::Checker));
         tokio::select! {
             order = self.supervisor.receive(), if self.stopping.is_none() => Wake::Order(order),
             _ = self.supervisor.writable(), if !flushed => Wake::Again,
             wake = listen(Role::Vrrp, vrrp) => wake,
             wake = listen(Role::Checker, checker) => wake,
+            wake = next_checked(self.checking.as_mut()) => wake,
+            Some(started) = self.starting.join_next() => Wake::Started(started),
             Some(ended) = self.running.join_next() => match ended {
                 Ok((object, pid, status)) => Wake::Ended(object, pid, status),
                 Err(_) => Wake::Again,
             },
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => Wake::Again,
+            _ = self.beat.tick() => Wake::Beat,
         }
     }
 
@@ -185,10 +233,12 @@ impl Runner {
             Order::Commit { generation } => {
                 if let Some((_, table)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) {
                     self.former = std::mem::replace(&mut self.table, table);
+                    self.configured = true;
                     self.outbox.push(Report::Committed { generation });
                 }
             }
             Order::Abandon { generation } => {
+                self.checking.take_if(|(checking, _)| *checking == generation);
                 self.prepared.take_if(|(prepared, _)| *prepared == generation);
             }
             Order::Connect { peer } => {
@@ -208,14 +258,20 @@ impl Runner {
         let part = fds.first().ok_or_else(|| io::ErrorKind::InvalidData.into()).and_then(ipc::unseal::<RunnerPart>);
         match part {
             Ok(part) => {
-                self.prepared = Some((generation, checked(part)));
-                self.outbox.push(Report::Prepared { generation, beat_limit: None });
+                let check = self.check;
+                self.checking = Some((generation, spawn_blocking(move || check(part))));
             }
             Err(error) => {
                 let why = format!("the runner cannot read its part of the configuration: {error}");
                 self.outbox.push(Report::Rejected { generation, exit: 70, why });
             }
         }
+    }
+
+    fn checked(&mut self, generation: u64, table: Table) {
+        self.checking = None;
+        self.prepared = Some((generation, table));
+        self.outbox.push(Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) });
     }
 
     fn take(&mut self, role: Role, notification: Notification) {
@@ -248,29 +304,25 @@ impl Runner {
     }
 
     fn start_due(&mut self, now: Instant) {
-        while let Some((object, waiting)) = self.queues.pop_due(now) {
-            for (command, arguments) in &waiting.scripts {
-                self.start(&object, command, arguments);
+        while let Some((object, Waiting { from, ticket, scripts })) = self.queues.pop_due(now) {
+            self.starting.spawn_blocking(move || {
+                let scripts = scripts.iter().filter_map(|(command, arguments)| start(command, arguments)).collect();
+                Started { object, from, ticket, scripts }
+            });
+            if let Some(since) = &mut self.stopping {
+                *since = now;
             }
-            self.peer(waiting.from).sender.started(waiting.ticket);
         }
     }
 
-    fn start(&mut self, object: &Object, command: &Command, arguments: &[String]) {
-        let Some(mut process) = process(command, arguments) else { return };
-        let mut child = match process.spawn() {
-            Ok(child) => child,
-            Err(error) => return error!("Script {} cannot be started - {error}", shown(command)),
-        };
-        let Some(pid) = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) else { return };
-        debug!("Started script {} with pid {}", shown(command), pid.as_raw_nonzero());
-        self.groups.0.insert(pid);
-        self.queues.started(object.clone());
-        let object = object.clone();
-        self.running.spawn(async move { (object, pid, child.wait().await) });
-        if let Some(since) = &mut self.stopping {
-            *since = Instant::now();
+    fn started(&mut self, Started { object, from, ticket, scripts }: Started) {
+        self.queues.started(&object, scripts.len());
+        for (mut child, pid) in scripts {
+            self.groups.0.insert(pid);
+            let object = object.clone();
+            self.running.spawn(async move { (object, pid, child.wait().await) });
         }
+        self.peer(from).sender.started(ticket);
     }
 
     fn ended(&mut self, object: &Object, pid: Pid, status: &io::Result<ExitStatus>) {
@@ -330,6 +382,28 @@ fn checked(part: RunnerPart) -> Table {
         }
     }
     Table { objects: part.objects, commands }
+}
+
+/// The configuration that was checked; never, without one.
+async fn next_checked(checking: Option<&mut (u64, JoinHandle<Table>)>) -> Wake {
+    match checking {
+        Some((generation, table)) => Wake::Checked(*generation, table.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Starts a script. May block.
+fn start(command: &Command, arguments: &[String]) -> Option<(Child, Pid)> {
+    let child = match process(command, arguments)?.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            error!("Script {} cannot be started - {error}", shown(command));
+            return None;
+        }
+    };
+    let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))?;
+    debug!("Started script {} with pid {}", shown(command), pid.as_raw_nonzero());
+    Some((child, pid))
 }
 
 /// The process that a script becomes.

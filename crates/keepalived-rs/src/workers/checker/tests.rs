@@ -2,7 +2,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use ipvs_control::types::{Scheduler, Service, ServiceAddress};
 
@@ -10,6 +9,7 @@ use super::kernel::tests::Shared;
 use super::*;
 use crate::config::checker::tests::part;
 use crate::ipc::{Notification, NotifyEvent};
+use crate::workers::until;
 
 const IN_FLIGHT: NonZeroUsize = Driver::<CheckId>::DEFAULT_IN_FLIGHT;
 
@@ -21,18 +21,6 @@ struct Lab {
     checker: Option<JoinHandle<u8>>,
     facts: Vec<Fact>,
     generation: u64,
-}
-
-/// Waits for `value`, ten seconds at most.
-fn until<T>(what: &str, mut value: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        if let Some(value) = value() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "no {what} within ten seconds");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn start(table: &Shared, keep: bool) -> (Channel, JoinHandle<u8>) {

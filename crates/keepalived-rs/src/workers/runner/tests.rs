@@ -2,7 +2,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use conf_parser::config::{Script, ScriptUser};
 use nix::sys::signal::{SigSet, Signal as NixSignal};
@@ -10,31 +10,25 @@ use nix::sys::signal::{SigSet, Signal as NixSignal};
 use super::*;
 use crate::config::runner::Occasion;
 use crate::ipc::{NotifyEvent, NotifyState};
+use crate::workers::until;
 
 /// A runner in a thread, driven as the supervisor and a vrrp worker do.
 struct Lab {
     orders: Channel,
     vrrp: Channel,
     directory: tempfile::TempDir,
-    runner: Option<JoinHandle<u8>>,
+    runner: Option<std::thread::JoinHandle<u8>>,
     number: u64,
     generation: u64,
 }
 
-/// Waits for `value`, ten seconds at most.
-fn until<T>(what: &str, mut value: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        if let Some(value) = value() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "no {what} within ten seconds");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 fn next<M: serde::de::DeserializeOwned>(channel: &Channel) -> M {
     until("message", || channel.receive::<M>().ok()).expect("the runner is there").0
+}
+
+/// The next report that is no beat.
+fn report(orders: &Channel) -> Report {
+    std::iter::repeat_with(|| next(orders)).find(|report| *report != Report::Beat).unwrap()
 }
 
 fn notify(name: &str, state: NotifyState) -> NotifyEvent {
@@ -43,13 +37,17 @@ fn notify(name: &str, state: NotifyState) -> NotifyEvent {
 
 impl Lab {
     fn new() -> Self {
+        Self::with_check(checked)
+    }
+
+    fn with_check(check: fn(RunnerPart) -> Table) -> Self {
         let (orders, theirs) = Channel::pair().unwrap();
-        let runner = std::thread::spawn(|| {
+        let runner = std::thread::spawn(move || {
             let mut blocked = SigSet::empty();
             blocked.add(NixSignal::SIGTERM);
             blocked.thread_block().unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(theirs)).unwrap()
+            runtime.block_on(serve(theirs, check)).unwrap()
         });
         let (vrrp, theirs) = Channel::pair().unwrap();
         orders.send(&Order::Connect { peer: Role::Vrrp }, &[theirs.as_fd()]).unwrap();
@@ -91,9 +89,9 @@ impl Lab {
         let generation = self.generation;
         let fd = ipc::seal(&part).unwrap();
         self.orders.send(&Order::Prepare { generation, again: false }, &[fd.as_fd()]).unwrap();
-        assert_eq!(next::<Report>(&self.orders), Report::Prepared { generation, beat_limit: None });
+        assert_eq!(report(&self.orders), Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) });
         self.orders.send(&Order::Commit { generation }, &[]).unwrap();
-        assert_eq!(next::<Report>(&self.orders), Report::Committed { generation });
+        assert_eq!(report(&self.orders), Report::Committed { generation });
     }
 
     fn tell(&mut self, event: NotifyEvent) {
@@ -116,7 +114,7 @@ impl Lab {
 
     fn stop(&mut self) -> u8 {
         self.orders.send(&Order::Stop, &[]).unwrap();
-        assert_eq!(next::<Report>(&self.orders), Report::Stopped);
+        assert_eq!(report(&self.orders), Report::Stopped);
         self.runner.take().unwrap().join().unwrap()
     }
 }
@@ -228,6 +226,38 @@ fn what_a_reload_removed_is_notified_by_its_old_scripts() {
     lab.stop();
 }
 
+/// Of the test that follows.
+static ACCOUNTS_ANSWER: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn it_beats_while_the_directory_of_accounts_does_not_answer() {
+    let lab = Lab::with_check(|part| {
+        until("answer", || ACCOUNTS_ANSWER.load(Ordering::Relaxed).then_some(()));
+        checked(part)
+    });
+    let fd = ipc::seal(&RunnerPart::default()).unwrap();
+    lab.orders.send(&Order::Prepare { generation: 1, again: false }, &[fd.as_fd()]).unwrap();
+    for _ in 0..2 {
+        assert_eq!(next::<Report>(&lab.orders), Report::Beat);
+    }
+    ACCOUNTS_ANSWER.store(true, Ordering::Relaxed);
+    assert_eq!(report(&lab.orders), Report::Prepared { generation: 1, beat_limit: Some(BEAT_LIMIT) });
+}
+
+#[test]
+fn what_is_repeated_to_a_new_runner_waits_for_its_configuration() {
+    let mut lab = Lab::new();
+    let script = lab.script("repeated", "echo $3 >$out");
+    lab.tell(notify("VI_1", NotifyState::Active));
+    // The beat says that the runner is past what was there at its start.
+    assert_eq!(next::<Report>(&lab.orders), Report::Beat);
+    assert_eq!(next::<Report>(&lab.orders), Report::Beat);
+    lab.configure([(change(), script)]);
+    assert_eq!(lab.lines("repeated", 1), ["MASTER"]);
+    lab.acknowledged(1);
+    lab.stop();
+}
+
 #[test]
 fn an_abandoned_configuration_changes_nothing() {
     let mut lab = Lab::new();
@@ -235,7 +265,7 @@ fn an_abandoned_configuration_changes_nothing() {
     lab.configure([(change(), script)]);
     let fd = ipc::seal(&RunnerPart::default()).unwrap();
     lab.orders.send(&Order::Prepare { generation: 9, again: false }, &[fd.as_fd()]).unwrap();
-    assert!(matches!(next::<Report>(&lab.orders), Report::Prepared { generation: 9, .. }));
+    assert!(matches!(report(&lab.orders), Report::Prepared { generation: 9, .. }));
     lab.orders.send(&Order::Abandon { generation: 9 }, &[]).unwrap();
     lab.tell(notify("VI_1", NotifyState::Backup));
     assert_eq!(lab.lines("kept", 1), ["kept"]);
@@ -247,7 +277,7 @@ fn a_part_that_cannot_be_read_is_rejected() {
     let lab = Lab::new();
     let fd = ipc::seal(&1u8).unwrap();
     lab.orders.send(&Order::Prepare { generation: 1, again: false }, &[fd.as_fd()]).unwrap();
-    assert!(matches!(next::<Report>(&lab.orders), Report::Rejected { generation: 1, .. }));
+    assert!(matches!(report(&lab.orders), Report::Rejected { generation: 1, .. }));
 }
 
 #[test]

@@ -201,7 +201,15 @@ fn what_a_reload_removes_stays_ours_until_it_is_gone() {
 /// This many virtual servers of one service each.
 fn many(count: usize) -> String {
     let service = |number: usize| {
-        format!("virtual_server 2001:db8::{number:x} 80 {{\n protocol TCP\n lb_algo rr\n lb_kind NAT\n}}\n")
+        format!(
+            "virtual_server 2001:db8::{number:x} 80 {{
+                protocol TCP
+                lb_algo rr
+                lb_kind NAT
+                real_server 2001:db8:1::1 80 {{
+                }}
+            }}\n"
+        )
     };
     (0..count).map(service).collect()
 }
