@@ -484,8 +484,12 @@ fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
 
 fn track_interfaces(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     for line in &statement.body {
-        for word in line.arguments.iter().filter(|word| word.text.starts_with(|char: char| char.is_ascii_alphabetic()))
-        {
+        // The default, under which the interface is simply tracked.
+        let words = match line.arguments.as_slice() {
+            [weight, zero, rest @ ..] if weight.text == "weight" && zero.text == "0" => rest,
+            words => words,
+        };
+        for word in words.iter().filter(|word| word.text.starts_with(|char: char| char.is_ascii_alphabetic())) {
             if !context.known_option("vrrp_instance/track_interface", &word.text, word.span) {
                 let message = format!(
                     "{} unknown track_interface {} option {} - ignoring",

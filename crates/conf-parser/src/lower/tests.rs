@@ -361,11 +361,12 @@ fn scripts_have_a_command_and_a_user() {
 
 #[test]
 fn tracked_interfaces() {
-    let parsed = instance("track_interface {\neth0\neth1\neth2 weight 10\n}\ndont_track_primary");
+    let parsed = instance("track_interface {\neth0\neth1 weight 0\neth2 weight 10\n}\ndont_track_primary");
     let instance = &parsed.config.vrrp_instances[0];
     assert_eq!(instance.track_interfaces.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["eth1", "eth2"]);
     assert!(!instance.track_primary);
     assert_eq!(messages(&parsed), ["(V) Ignoring track_interface eth0 since own interface"]);
+    assert_eq!(parsed.unsupported.len(), 1);
     assert_eq!((parsed.unsupported[0].keyword.as_str(), parsed.unsupported[0].effect), ("weight", Effect::Traffic));
     let missing = crate::check_interfaces(&parsed.config, |name| name == "eth0");
     assert_eq!(missing.len(), 2);
