@@ -8,7 +8,7 @@ use crate::types::{AdvertisementInterval, Instant, LinkId, Priority, RouterId, T
 /// What the driver does next. The order of the queue is part of the contract.
 ///
 /// Becoming Active: `Record`(timeout), `Fact`, `Advertise`, `Record`(entering), `Apply`; after `handle_applied` then
-/// `Announce`, `Notify`. Leaving it: `Record`s, `Fact`, `Advertise`(0) unless a better router took over, `Record`,
+/// `Announce`, `Notify`, `Fact`. Leaving it: `Record`s, `Fact`, `Advertise`(0) unless a better router took over, `Record`,
 /// `Apply`, `Notify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -153,12 +153,14 @@ pub struct RouterSnapshot {
     pub role: Role,
     /// When it last sent an advertisement as Active.
     pub last_advertisement: Option<Instant>,
-    /// How long peers of equal configuration wait in silence before one takes over.
+    /// How long every peer with the same advertisement interval waits in silence, whatever its priority.
     pub active_down_interval: Duration,
     /// The interval of the Active Router that it follows.
     pub active_adver_interval: AdvertisementInterval,
     /// When it last changed its part.
     pub last_transition: Option<Instant>,
+    /// As Active: whether [`Notification::Active`] was given out.
+    pub notified: bool,
 }
 
 impl RouterSnapshot {

@@ -24,6 +24,8 @@ pub struct Engine {
     /// What the process before this one left, until the router is configured.
     inherited: BTreeMap<RouterId, RouterSnapshot>,
     actions: VecDeque<Action>,
+    /// Not given out by any router that was removed: a late answer to one of those is not taken for a new one's.
+    next_ticket: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -232,7 +234,8 @@ impl Engine {
     }
 
     fn start(&mut self, now: Instant, id: RouterId, config: &RouterConfig) {
-        let router = VirtualRouter::new(id, config.clone());
+        let mut router = VirtualRouter::new(id, config.clone());
+        router.next_ticket = self.next_ticket;
         self.routers.insert(id, Slot { router, queued: None, link_faults: BTreeSet::new() });
         self.follow_links(now, id);
         let inherited = self.inherited.remove(&id);
@@ -249,7 +252,11 @@ impl Engine {
 
     fn remove(&mut self, now: Instant, id: RouterId) {
         self.with(id, |it| it.delete(now));
-        if let Some(due) = self.routers.remove(&id).and_then(|slot| slot.queued) {
+        let Some(Slot { router, queued, .. }) = self.routers.remove(&id) else {
+            return;
+        };
+        self.next_ticket = self.next_ticket.max(router.next_ticket);
+        if let Some(due) = queued {
             self.timers.remove(&(due, id));
         }
     }

@@ -32,7 +32,8 @@ pub struct VirtualRouter {
     last_advertisement: Option<Instant>,
     last_transition: Option<Instant>,
     apply: Option<PendingApply>,
-    next_ticket: u64,
+    /// Never given out by this router or one of the same id before it.
+    pub(crate) next_ticket: u64,
     losses: AddressLosses,
     stats: RouterStats,
     pub(crate) actions: VecDeque<Action>,
@@ -156,7 +157,7 @@ impl VirtualRouter {
     }
 
     /// Startup in a process that follows another: goes on as Active if no peer can have taken over yet (see
-    /// [`RouterSnapshot::resumable`]), without transition or notification; else as [`startup`](Self::startup).
+    /// [`RouterSnapshot::resumable`]), without transition or second notification; else as [`startup`](Self::startup).
     pub fn resume(&mut self, now: Instant, snapshot: &RouterSnapshot) {
         self.start(now, Some(snapshot));
     }
@@ -402,9 +403,10 @@ impl VirtualRouter {
         RouterSnapshot {
             role: self.role(),
             last_advertisement: self.last_advertisement,
-            active_down_interval: self.own_active_down_interval(),
+            active_down_interval: self.shortest_active_down_interval(),
             active_adver_interval: self.active_adver_interval(),
             last_transition: self.last_transition,
+            notified: matches!(self.state, State::Active(Active { notified: true, .. })),
         }
     }
 
@@ -414,8 +416,8 @@ impl VirtualRouter {
         }
         let resumable = snapshot.is_some_and(|snapshot| snapshot.resumable(now));
         self.last_transition = snapshot.and_then(|snapshot| snapshot.last_transition);
-        if resumable && self.faults.is_empty() {
-            return self.resume_active(now);
+        if let Some(snapshot) = snapshot.filter(|_| resumable && self.faults.is_empty()) {
+            return self.resume_active(now, snapshot.notified);
         }
         if resumable {
             // Peers still count on the process before this one.
@@ -439,9 +441,9 @@ impl VirtualRouter {
         self.enter_backup(now, entry, Resign::No, interval, wait);
     }
 
-    fn resume_active(&mut self, now: Instant) {
+    fn resume_active(&mut self, now: Instant, notified: bool) {
         self.record(Event::ResumedActive);
-        self.state = State::Active(self.new_active(now, Notified::Yes));
+        self.state = State::Active(self.new_active(now, notified));
         self.advertise(now);
         self.push_apply(Ownership::Held);
     }
@@ -584,7 +586,7 @@ impl VirtualRouter {
     }
 
     fn become_active(&mut self, now: Instant) {
-        self.state = State::Active(self.new_active(now, Notified::No));
+        self.state = State::Active(self.new_active(now, false));
         self.last_transition = Some(now);
         self.last_advertisement = Some(now);
         self.stats.became_active = self.stats.became_active.wrapping_add(1);
@@ -594,7 +596,7 @@ impl VirtualRouter {
         self.push_apply(Ownership::Held);
     }
 
-    fn new_active(&self, now: Instant, notified: Notified) -> Active {
+    fn new_active(&self, now: Instant, notified: bool) -> Active {
         Active {
             adver_timer: now + self.config.advertisement_interval.duration(),
             apply_deadline: Some(now + self.own_active_down_interval()),
@@ -602,7 +604,7 @@ impl VirtualRouter {
             announce_refresh: None,
             announce_lower_prio: None,
             answered_until: now,
-            notified: notified == Notified::Yes,
+            notified,
         }
     }
 
@@ -713,6 +715,7 @@ impl VirtualRouter {
         self.announce(announce.repeat);
         if first {
             self.notify(Notification::Active);
+            self.push_fact();
         }
     }
 
@@ -773,6 +776,11 @@ impl VirtualRouter {
 
     fn own_active_down_interval(&self) -> Duration {
         self.config.active_down_interval(self.config.advertisement_interval, self.effective_priority())
+    }
+
+    /// No peer's Active_Down_Interval is shorter, whatever its priority: the owner's.
+    fn shortest_active_down_interval(&self) -> Duration {
+        self.config.active_down_interval(self.config.advertisement_interval, Priority::OWNER)
     }
 
     /// An advertisement outside the rhythm, which starts a new one: Adver_Timer is reset (RFC 9568 §6.4.3).
@@ -847,12 +855,6 @@ impl Entry {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Resign {
-    Yes,
-    No,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Notified {
     Yes,
     No,
 }

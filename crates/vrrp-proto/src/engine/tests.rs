@@ -232,6 +232,25 @@ fn the_facts_add_up_to_the_snapshot() {
 }
 
 #[test]
+fn a_restarted_router_gives_out_tickets_of_its_own() {
+    let tickets = |actions: Vec<Action>| -> Vec<Ticket> {
+        actions
+            .into_iter()
+            .filter_map(|action| if let Action::Apply { ticket, .. } = action { Some(ticket) } else { None })
+            .collect()
+    };
+    let drain = |engine: &mut Engine| core::iter::from_fn(|| engine.poll_action()).collect::<Vec<_>>();
+    let mut engine = Engine::new();
+    engine.handle_link(T0, LINK, UP);
+    engine.reconfigure(T0, &[(RouterId(1), config(1))]);
+    let before = tickets(drain(&mut engine));
+    engine.reconfigure(T0, &[]);
+    engine.reconfigure(T0, &[(RouterId(1), config(1))]);
+    let after = tickets(drain(&mut engine));
+    assert!(!before.is_empty() && after.iter().all(|ticket| !before.contains(ticket)), "{before:?} {after:?}");
+}
+
+#[test]
 fn shutdown_resigns_everywhere_and_leaves_no_timer() {
     let mut engine = engine(&two());
     run_until(&mut engine, T0 + Duration::from_secs(10));

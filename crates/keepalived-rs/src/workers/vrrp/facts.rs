@@ -97,6 +97,7 @@ mod tests {
             active_down_interval: Duration::from_secs(3),
             active_adver_interval: AdvertisementInterval::one_second(Version::V2),
             last_transition: None,
+            notified: true,
         }
     }
 
