@@ -138,6 +138,14 @@ fn a_server_whose_port_closes_leaves_and_comes_back() -> CaseResult {
     Ok(())
 }
 
+/// A check may come from a privileged port.
+fn a_check_binds_a_low_port() -> CaseResult {
+    let config = CONFIG.replacen("connect_port 8080", "connect_port 8080\n bind_port 179", 1);
+    let balancer = Balancer::start(Daemon::Ours, &config)?;
+    balancer.daemon.wait_for_line("TCP connection to [192.0.2.11]:tcp:8080 success.", PATIENCE)?;
+    Ok(())
+}
+
 fn a_stop_leaves_nothing() -> CaseResult {
     let balancer = Balancer::start(Daemon::Ours, CONFIG)?;
     balancer.wait_for_destinations(9)?;
@@ -190,6 +198,7 @@ fn main() -> ExitCode {
                 the_table_is_what_c_keepalived_makes_of_the_same_file,
             ),
             case("a_server_whose_port_closes_leaves_and_comes_back", a_server_whose_port_closes_leaves_and_comes_back),
+            case("a_check_binds_a_low_port", a_check_binds_a_low_port),
             case("a_stop_leaves_nothing", a_stop_leaves_nothing),
             case("a_dead_checker_changes_nothing", a_dead_checker_changes_nothing),
         ],
