@@ -12,6 +12,8 @@ use vrrp_proto::{
     RouterConfig, TrackedLink, Version, Vrid, WireConfig,
 };
 
+use crate::config::runner::RunnerPart;
+
 /// Everything the vrrp worker is told by a configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct VrrpPart {
@@ -19,6 +21,8 @@ pub(crate) struct VrrpPart {
     pub(crate) garp_interval: Duration,
     /// `vrrp_gna_interval`: the same for unsolicited neighbour advertisements.
     pub(crate) gna_interval: Duration,
+    /// Whether any script is configured, and so a runner that takes notifications.
+    pub(crate) has_runner: bool,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub(crate) instances: Vec<Instance>,
 }
@@ -98,6 +102,7 @@ impl VrrpPart {
         Self {
             garp_interval: config.global.vrrp_garp_interval,
             gna_interval: config.global.vrrp_gna_interval,
+            has_runner: !RunnerPart::from_config(config).scripts.is_empty(),
             instances: config
                 .vrrp_instances
                 .iter()
@@ -324,6 +329,13 @@ pub(crate) mod tests {
         assert!(!format!("{instance:?}").contains("1234"));
         let sent: Instance = crate::ipc::decode(&crate::ipc::encode(&instance)).unwrap();
         assert_eq!(sent.wire_config(), instance.wire_config());
+    }
+
+    #[test]
+    fn there_is_a_runner_if_there_are_scripts() {
+        let text = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1 }\n}\n";
+        assert!(!part(text).has_runner);
+        assert!(part(&text.replace("virtual_router_id", "notify /bin/true\nvirtual_router_id")).has_runner);
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct Advert {
     jobs: mailbox::Sender<Job>,
     outcomes: mailbox::Receiver<Outcome>,
     notifier: Notifier,
+    /// Nobody hears notifications without one.
+    has_runner: bool,
     epoll: OwnedFd,
     timer: Timer,
     engine: Engine,
@@ -75,6 +77,8 @@ pub(crate) struct Advert {
     beat: Beat,
     lateness: Duration,
     stopping: Option<Instant>,
+    /// The process before this one held addresses, and no configuration was committed yet.
+    inherits: bool,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
 }
@@ -135,6 +139,7 @@ impl Advert {
             jobs,
             outcomes,
             notifier: Notifier::default(),
+            has_runner: false,
             epoll,
             timer,
             engine: Engine::new(),
@@ -148,6 +153,7 @@ impl Advert {
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Duration::ZERO,
             stopping: None,
+            inherits: false,
             incoming: vec![0; LARGEST_PACKET],
             outgoing: Vec::with_capacity(LARGEST_PACKET),
         })
@@ -164,6 +170,7 @@ impl Advert {
             self.fire(now);
             self.beat(now);
             if self.is_done(now) {
+                self.log_remains();
                 self.outbox.push(Report::Stopped);
                 self.flush();
                 tracing::debug!("The latest timer fired {} s late", compat::seconds(self.lateness));
@@ -238,7 +245,17 @@ impl Advert {
     fn is_done(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
         let notified = self.notifier.is_idle() || now >= since + NOTIFY_WAIT;
-        (self.applying.is_empty() && notified) || now >= since + STOP_WAIT
+        (self.applying.is_empty() && !self.inherits && notified) || now >= since + STOP_WAIT
+    }
+
+    /// What could not be withdrawn in time.
+    fn log_remains(&self) {
+        for id in self.applying.keys() {
+            tracing::error!("({}) its addresses could not be removed", self.name(*id));
+        }
+        if self.inherits {
+            tracing::error!("what the process before this one held could not be removed");
+        }
     }
 
     // ---- Orders ----
@@ -300,6 +317,8 @@ impl Advert {
         match ipc::unseal::<Vec<Fact>>(facts) {
             Ok(facts) => {
                 self.notifier.inherit(&facts);
+                let (_, snapshot) = facts::routers(&facts);
+                self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held);
                 self.jobs.send(Job::Resume(facts));
             }
             Err(error) => tracing::error!("cannot read what the process before this one left: {error}"),
@@ -312,6 +331,7 @@ impl Advert {
         self.link_names = setup.link_names;
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
+        self.set_runner(setup.has_runner);
         self.jobs.send(Job::Commit { generation });
         let plan = self.engine.plan(&wanted);
         self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
@@ -320,9 +340,22 @@ impl Advert {
         }
         self.paths.index(&self.routers);
         self.engine.reconfigure(clock::now(), &wanted);
+        self.inherits = false;
         self.perform();
-        self.outbox.push(Report::Committed { generation });
+        if self.stopping.is_none() {
+            self.outbox.push(Report::Committed { generation });
+        }
         self.flush();
+    }
+
+    /// Without a runner nothing is kept: scripts that a later configuration brings must not hear of old events.
+    fn set_runner(&mut self, has_runner: bool) {
+        self.has_runner = has_runner;
+        if !has_runner {
+            for fact in self.notifier.clear() {
+                self.outbox.push(Report::Fact(fact));
+            }
+        }
     }
 
     /// Stops routers while their packets still look as before.
@@ -376,6 +409,15 @@ impl Advert {
             return;
         }
         self.stopping = Some(clock::now());
+        self.withdraw();
+    }
+
+    fn withdraw(&mut self) {
+        if self.inherits {
+            // Only a configuration says what there is to withdraw. It follows soon.
+            let Some(generation) = self.prepared.as_ref().map(|(generation, _)| *generation) else { return };
+            self.commit(generation);
+        }
         self.engine.shutdown(clock::now());
         self.perform();
     }
@@ -396,6 +438,8 @@ impl Advert {
         match outcome {
             Outcome::Prepared { generation, setup } => self.prepared(generation, setup),
             Outcome::Rejected { generation, exit, why } => {
+                // There will be no configuration to withdraw by; the supervisor has another process do it.
+                self.inherits = false;
                 self.outbox.push(Report::Rejected { generation, exit, why });
                 self.flush();
             }
@@ -422,7 +466,10 @@ impl Advert {
                 self.engine.handle_applied(now, router, ticket);
             }
             Outcome::Refused { router, ticket } => {
-                self.answered(router, ticket);
+                // What has to go before the end is tried again, so its answer is still to come.
+                if self.stopping.is_none() {
+                    self.answered(router, ticket);
+                }
                 self.engine.handle_refused(now, router, ticket);
             }
             Outcome::AddressLost { router } => self.engine.handle_address_lost(now, router),
@@ -448,6 +495,9 @@ impl Advert {
         self.outbox.push(Report::Prepared { generation, beat_limit: Some(setup.beat_limit) });
         self.prepared = Some((generation, setup));
         self.flush();
+        if self.stopping.is_some() {
+            self.withdraw();
+        }
     }
 
     fn answered(&mut self, id: RouterId, ticket: Ticket) {
@@ -520,20 +570,18 @@ impl Advert {
         let Some(router) = self.routers.get_mut(&id) else { return };
         router.source = self.engine.router(id).and_then(|it| it.source()).or(router.source);
         let (Some(source), Some(pair)) = (router.source, self.paths.socket_of(id)) else { return };
+        let before = router.send_error.take();
         for destination in &router.destinations {
             self.outgoing.clear();
             let sent = packet::emit(&mut router.transmitter, priority, source, *destination, &mut self.outgoing)
                 .map_err(io::Error::other)
                 .and_then(|()| pair.send(&self.outgoing, *destination));
-            match sent {
-                Ok(()) => router.send_error = None,
-                Err(error) => {
-                    let number = error.raw_os_error();
-                    if number.is_none() || router.send_error != number {
-                        compat::send_error_line(&router.name, &error).write();
-                    }
-                    router.send_error = number;
+            if let Err(error) = sent {
+                let number = error.raw_os_error();
+                if number.is_none() || before != number && router.send_error != number {
+                    compat::send_error_line(&router.name, &error).write();
                 }
+                router.send_error = number;
             }
         }
     }
@@ -601,6 +649,9 @@ impl Advert {
             Notification::ReceivedLowerPriority => NotifyState::ActiveReceivedLowerPriority,
             _ => return,
         };
+        if !self.has_runner {
+            return;
+        }
         let event = NotifyEvent::Instance { name: self.name(id).to_owned(), state, priority };
         for fact in self.notifier.push(event) {
             self.outbox.push(Report::Fact(fact));
@@ -623,7 +674,7 @@ impl Advert {
     }
 
     fn name(&self, id: RouterId) -> &str {
-        self.routers.get(&id).map_or("", |router| router.name.as_str())
+        self.routers.get(&id).or_else(|| self.leaving.get(&id)).map_or("", |router| router.name.as_str())
     }
 
     fn hear_runner(&mut self) {
@@ -682,13 +733,14 @@ fn beat_interval(limit: Duration, routers: &[RouterSetup]) -> Duration {
 mod tests {
     use super::*;
     use crate::log;
+    use crate::workers::vrrp::roster::Roster;
 
     /// The thread and the far ends of its sockets.
     struct Bench {
         advert: Advert,
         supervisor: Channel,
         runner: Channel,
-        _jobs: mailbox::Receiver<Job>,
+        jobs: mailbox::Receiver<Job>,
         _outcomes: mailbox::Sender<Outcome>,
     }
 
@@ -706,7 +758,7 @@ mod tests {
             let mut advert = Advert::new(ours, common, jobs, outcomes).unwrap();
             let (ours, runner) = Channel::pair().unwrap();
             advert.obey(Order::Connect { peer: ipc::Role::Runner }, vec![ours.into()]).unwrap();
-            Self { advert, supervisor, runner, _jobs: todo, _outcomes: results }
+            Self { advert, supervisor, runner, jobs: todo, _outcomes: results }
         }
 
         fn reports(&self) -> Vec<Report> {
@@ -725,6 +777,7 @@ mod tests {
         let mut bench = Bench::new();
         // A supervisor that does not read.
         while bench.advert.supervisor.send(&Report::Beat, &[]).is_ok() {}
+        bench.advert.set_runner(true);
         bench.advert.notify(RouterId(1), Notification::Stop, 100);
         bench.advert.perform();
         assert_eq!(bench.notifications(), []);
@@ -733,5 +786,62 @@ mod tests {
         let facts = bench.reports();
         assert!(facts.contains(&Report::Fact(facts::next_notification(2))), "{facts:?}");
         assert_eq!(bench.notifications(), [1]);
+    }
+
+    #[test]
+    fn without_scripts_nothing_is_kept_for_later_ones() {
+        let mut bench = Bench::new();
+        bench.advert.notify(RouterId(1), Notification::Stop, 100);
+        bench.advert.set_runner(true);
+        bench.advert.notify(RouterId(2), Notification::Stop, 100);
+        bench.advert.perform();
+        assert_eq!(bench.notifications(), [1]);
+        bench.reports();
+        bench.advert.set_runner(false);
+        bench.advert.perform();
+        assert_eq!(bench.reports(), [Report::Fact(facts::forget_notification(1))]);
+    }
+
+    #[test]
+    fn a_stop_waits_for_a_release_that_was_refused_and_is_tried_again() {
+        let mut bench = Bench::new();
+        bench.advert.applying.insert(RouterId(1), Ticket(3));
+        bench.advert.stop();
+        bench.advert.take_outcome(Outcome::Refused { router: RouterId(1), ticket: Ticket(3) }).unwrap();
+        let since = bench.advert.stopping.unwrap();
+        assert!(!bench.advert.is_done(since));
+        assert!(bench.advert.is_done(since + STOP_WAIT));
+        bench.advert.take_outcome(Outcome::Applied { router: RouterId(1), ticket: Ticket(3) }).unwrap();
+        assert!(bench.advert.is_done(since));
+    }
+
+    #[test]
+    fn a_successor_told_to_stop_first_waits_for_the_configuration_to_withdraw() {
+        let mut bench = Bench::new();
+        let part = crate::config::vrrp::tests::part(
+            "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.9 }\n}\n",
+        );
+        let mut roster = Roster::default();
+        let mut setup = roster.prepare(1, part).unwrap();
+        let id = setup.routers.first().unwrap().id;
+        let now = clock::now();
+        let held = RouterSnapshot {
+            role: Role::Active,
+            last_advertisement: Some(now),
+            active_down_interval: Duration::from_secs(3),
+            active_adver_interval: vrrp_proto::AdvertisementInterval::one_second(vrrp_proto::Version::V2),
+            last_transition: None,
+            notified: true,
+        };
+        bench.advert.resume(&ipc::seal(&vec![facts::router("k", id, &held)]).unwrap());
+        bench.advert.stop();
+        assert!(!bench.advert.is_done(now));
+        setup.inherited.routers.insert(id, held);
+        bench.advert.take_outcome(Outcome::Prepared { generation: 1, setup: Box::new(setup) }).unwrap();
+        let jobs = bench.jobs.take().values;
+        assert!(matches!(jobs.last(), Some(Job::Apply { ownership: Ownership::Released, .. })), "{jobs:?}");
+        let Some(Job::Apply { router, ticket, .. }) = jobs.last() else { unreachable!("as was seen") };
+        bench.advert.take_outcome(Outcome::Applied { router: *router, ticket: *ticket }).unwrap();
+        assert!(bench.advert.is_done(now));
     }
 }

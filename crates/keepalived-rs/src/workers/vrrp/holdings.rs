@@ -86,6 +86,12 @@ impl Holdings {
         addresses.into_iter().flatten().filter(move |address| link(&address.device).is_none())
     }
 
+    /// Whether a router holds addresses, but there is an interface for none of them.
+    pub(crate) fn has_no_home(&self, router: RouterId, link: impl Fn(&str) -> Option<LinkIndex>) -> bool {
+        let homeless = self.homeless(router, link).count();
+        homeless > 0 && homeless == self.addresses(router).len()
+    }
+
     /// A plan for `router` was carried out without a refusal.
     pub(crate) fn settled(&mut self, router: RouterId) {
         let Some(holding) = self.routers.get_mut(&router) else { return };
@@ -232,5 +238,10 @@ mod tests {
         holdings.set(ONE, Ownership::Held);
         assert_eq!(plan(&holdings, ONE), (vec![1], vec![]));
         assert_eq!(holdings.homeless(ONE, eth0).collect::<Vec<_>>(), [&astray]);
+        assert!(!holdings.has_no_home(ONE, eth0));
+        holdings.configure([(ONE, vec![astray])]);
+        assert!(holdings.has_no_home(ONE, eth0));
+        holdings.set(ONE, Ownership::Released);
+        assert!(!holdings.has_no_home(ONE, eth0), "nothing is wanted");
     }
 }

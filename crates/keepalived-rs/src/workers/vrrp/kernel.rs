@@ -27,6 +27,9 @@ use crate::ipc::{self, Fact};
 /// When something that the kernel refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How often an address is announced that was put in place late.
+const REPEAT: u8 = 5;
+
 /// How often a plan whose answers were lost is made anew.
 const ATTEMPTS: usize = 5;
 
@@ -154,6 +157,8 @@ pub(crate) struct Kernel {
     /// Routers some of whose addresses the kernel refused.
     unsettled: BTreeSet<RouterId>,
     retry_at: Option<Instant>,
+    /// Events were lost, and the kernel could not be asked for everything since.
+    out_of_step: bool,
     /// Refusals that were logged.
     complaints: BTreeSet<String>,
 }
@@ -185,6 +190,7 @@ impl Kernel {
             pending: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             retry_at: None,
+            out_of_step: false,
             complaints: BTreeSet::new(),
         })
     }
@@ -399,7 +405,7 @@ impl Kernel {
             (keys.iter().filter(|key| refused.has(key)).count(), Some(keys.len()))
         };
         let settled = missing == 0 && homeless.is_empty();
-        let nothing = all == Some(missing) && !settled;
+        let nothing = self.holdings.has_no_home(router, link) || all == Some(missing) && !settled;
         for reason in homeless {
             self.complain(reason);
         }
@@ -429,6 +435,9 @@ impl Kernel {
             let refused = self.carry_out(&routers);
             for router in routers {
                 self.judge(router, &refused);
+                if !self.unsettled.contains(&router) {
+                    self.queue_announcements(router, REPEAT);
+                }
             }
         }
         if self.retry_at.is_none() {
@@ -447,36 +456,59 @@ impl Kernel {
     /// Takes what the kernel reports: first all of it, so that an address that was removed and put back is not lost.
     fn hear_monitor(&mut self) -> anyhow::Result<()> {
         let mut removed = BTreeSet::new();
+        // As it was before anything went: an interface that is gone has no number any more.
+        let mut holders = None;
         let mut heard = false;
         while let Some(event) = self.monitor.poll_event()? {
             heard = true;
-            match event {
-                Event::Overflow => {
-                    let before = std::mem::take(&mut self.view);
-                    self.view = View::new(self.route.links()?, self.route.addresses()?);
-                    removed.extend(before.addresses());
-                }
+            match &event {
+                Event::Overflow => self.out_of_step = true,
                 Event::AddressRemoved(address) => {
+                    holders.get_or_insert_with(|| self.holders());
                     removed.insert(address.key());
-                    self.view.update(Event::AddressRemoved(address));
                 }
-                other => self.view.update(other),
+                Event::LinkRemoved(link) => {
+                    holders.get_or_insert_with(|| self.holders());
+                    removed.extend(self.view.addresses().filter(|key| key.link == link.index));
+                }
+                _ => {}
             }
+            self.view.update(event);
+        }
+        if self.out_of_step {
+            heard = true;
+            holders.get_or_insert_with(|| self.holders());
+            removed.extend(self.view.addresses());
+            self.look_around();
         }
         if heard {
             self.tell_links();
             self.tell_paths();
             removed.retain(|key| !self.view.has(key));
-            self.tell_lost(&removed.into_iter().collect::<Vec<_>>());
+            self.tell_lost(&removed, &holders.unwrap_or_default());
         }
         Ok(())
     }
 
-    fn tell_lost(&self, removed: &[AddressKey]) {
-        if removed.is_empty() {
-            return;
+    /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer.
+    fn look_around(&mut self) {
+        match self.route.links().and_then(|links| Ok((links, self.route.addresses()?))) {
+            Ok((links, addresses)) => {
+                self.view = View::new(links, addresses);
+                self.out_of_step = false;
+            }
+            Err(error) => {
+                self.complain(error.to_string());
+                self.retry_soon();
+            }
         }
-        let holders = self.holdings.holders(|name| self.view.link(name).map(|link| link.index));
+    }
+
+    fn holders(&self) -> BTreeMap<AddressKey, Vec<RouterId>> {
+        self.holdings.holders(|name| self.view.link(name).map(|link| link.index))
+    }
+
+    fn tell_lost(&self, removed: &BTreeSet<AddressKey>, holders: &BTreeMap<AddressKey, Vec<RouterId>>) {
         let mut losers = BTreeSet::new();
         for key in removed {
             let Some(holders) = holders.get(key) else { continue };

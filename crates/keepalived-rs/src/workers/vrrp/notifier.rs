@@ -49,6 +49,11 @@ impl Notifier {
         facts
     }
 
+    /// Drops what waits; the facts that a successor no longer needs.
+    pub(crate) fn clear(&mut self) -> Vec<Fact> {
+        std::mem::take(&mut self.waiting).into_keys().map(facts::forget_notification).collect()
+    }
+
     /// There is a new runner: it gets everything that waits.
     pub(crate) fn connect(&mut self, runner: Channel) {
         self.runner = Some(runner);

@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) link_names: Vec<String>,
     /// How long the worker may be silent.
     pub(crate) beat_limit: Duration,
+    /// Whether there is a runner to notify.
+    pub(crate) has_runner: bool,
     /// What the process before this one left; empty but for the first configuration.
     pub(crate) inherited: Snapshot,
 }
@@ -77,6 +79,7 @@ impl Roster {
             routers,
             link_names: self.link_names.clone(),
             beat_limit: beat_limit(&part),
+            has_runner: part.has_runner,
             inherited: Snapshot::default(),
         };
         self.prepared = Some((generation, part));
