@@ -24,6 +24,7 @@ use super::packet;
 use super::roster::{RouterSetup, Setup};
 use super::sockets::{Datagram, LARGEST_PACKET, Place, SocketPair};
 use crate::compat;
+use crate::config::vrrp::VirtualAddress;
 use crate::ipc::{self, Channel, Common, Fact, NotifyEvent, NotifyState, Order, Outbox, Report};
 
 /// So many packets of one socket are taken before due timers are looked at again: a flood cannot starve them.
@@ -74,6 +75,8 @@ pub(crate) struct Advert {
     paths: Paths,
     /// The newest `Apply` of each router that the kernel thread has not answered.
     applying: BTreeMap<RouterId, Ticket>,
+    /// What each router may have put on this host, as the supervisor was told, with its key.
+    told_addresses: BTreeMap<RouterId, (String, Vec<VirtualAddress>)>,
     beat: Beat,
     lateness: Duration,
     stopping: Option<Instant>,
@@ -90,6 +93,7 @@ struct Router {
     key: String,
     receiver: Receiver,
     transmitter: Transmitter,
+    addresses: Vec<VirtualAddress>,
     destinations: Vec<std::net::IpAddr>,
     /// Where its last advert came from.
     source: Option<std::net::IpAddr>,
@@ -150,6 +154,7 @@ impl Advert {
             abandoned: 0,
             paths: Paths { next: FIRST_SOCKET, ..Paths::default() },
             applying: BTreeMap::new(),
+            told_addresses: BTreeMap::new(),
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Duration::ZERO,
             stopping: None,
@@ -317,6 +322,7 @@ impl Advert {
         match ipc::unseal::<Vec<Fact>>(facts) {
             Ok(facts) => {
                 self.notifier.inherit(&facts);
+                self.told_addresses = facts::told_addresses(&facts);
                 let (_, snapshot) = facts::routers(&facts);
                 self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held);
                 self.jobs.send(Job::Resume(facts));
@@ -332,6 +338,7 @@ impl Advert {
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
         self.set_runner(setup.has_runner);
+        self.tell_both_addresses(&setup.routers);
         self.jobs.send(Job::Commit { generation });
         let plan = self.engine.plan(&wanted);
         self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
@@ -342,10 +349,51 @@ impl Advert {
         self.engine.reconfigure(clock::now(), &wanted);
         self.inherits = false;
         self.perform();
+        for id in self.told_addresses.keys().copied().collect::<Vec<_>>() {
+            self.settle_addresses(id);
+        }
         if self.stopping.is_none() {
             self.outbox.push(Report::Committed { generation });
         }
         self.flush();
+    }
+
+    /// Before the kernel is asked for anything: until it has answered, old and new addresses may be on this host.
+    fn tell_both_addresses(&mut self, routers: &[RouterSetup]) {
+        for router in routers {
+            let mut both = router.addresses.clone();
+            if let Some((_, told)) = self.told_addresses.get(&router.id) {
+                both.extend(told.iter().filter(|address| !router.addresses.contains(address)).cloned());
+            }
+            self.tell_addresses(router.id, &router.key, both);
+        }
+        self.flush();
+    }
+
+    /// Once nothing is being changed, a router has no more than it is configured to have.
+    fn settle_addresses(&mut self, id: RouterId) {
+        if self.applying.contains_key(&id) {
+            return;
+        }
+        let Some((key, _)) = self.told_addresses.get(&id) else { return };
+        let key = key.clone();
+        let addresses = self.routers.get(&id).map(|router| router.addresses.clone());
+        self.tell_addresses(id, &key, addresses.unwrap_or_default());
+    }
+
+    fn tell_addresses(&mut self, id: RouterId, key: &str, addresses: Vec<VirtualAddress>) {
+        let told = self.told_addresses.get(&id).map_or(&[][..], |(_, told)| told);
+        if told == addresses {
+            return;
+        }
+        for fact in facts::addresses(key, id, &addresses, told.len()) {
+            self.outbox.push(Report::Fact(fact));
+        }
+        if addresses.is_empty() {
+            self.told_addresses.remove(&id);
+        } else {
+            self.told_addresses.insert(id, (key.to_owned(), addresses));
+        }
     }
 
     /// Without a runner nothing is kept: scripts that a later configuration brings must not hear of old events.
@@ -389,12 +437,14 @@ impl Advert {
             key: setup.key,
             receiver: Receiver::new(setup.wire.clone()),
             transmitter,
+            addresses: Vec::new(),
             destinations: Vec::new(),
             source: None,
             told: None,
             send_error: None,
         });
         router.name = setup.name;
+        router.addresses = setup.addresses;
         router.destinations = setup.destinations;
         if *router.receiver.config() != setup.wire {
             router.receiver.reconfigure(setup.wire.clone());
@@ -463,6 +513,7 @@ impl Advert {
             }
             Outcome::Applied { router, ticket } => {
                 self.answered(router, ticket);
+                self.settle_addresses(router);
                 self.engine.handle_applied(now, router, ticket);
             }
             Outcome::Refused { router, ticket } => {
@@ -843,5 +894,36 @@ mod tests {
         let Some(Job::Apply { router, ticket, .. }) = jobs.last() else { unreachable!("as was seen") };
         bench.advert.take_outcome(Outcome::Applied { router: *router, ticket: *ticket }).unwrap();
         assert!(bench.advert.is_done(now));
+    }
+
+    #[test]
+    fn until_a_reload_is_carried_out_a_successor_knows_old_and_new_addresses() {
+        let mut bench = Bench::new();
+        let text = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.8 }\n}\n";
+        let mut roster = Roster::default();
+        let mut setups = ["192.0.2.8", "192.0.2.9"].map(|address| {
+            let part = crate::config::vrrp::tests::part(&text.replace("192.0.2.8", address));
+            roster.prepare(1, part).unwrap()
+        });
+        let id = setups[0].routers[0].id;
+        let told =
+            |bench: &Bench| bench.advert.told_addresses[&id].1.iter().map(|it| it.ip.to_string()).collect::<Vec<_>>();
+        let [first, second] = setups.each_mut().map(|setup| setup.routers.remove(0));
+        bench.advert.tell_both_addresses(std::slice::from_ref(&first));
+        bench.advert.set_up(first);
+        bench.reports();
+        bench.advert.applying.insert(id, Ticket(1));
+        bench.advert.tell_both_addresses(std::slice::from_ref(&second));
+        let facts: Vec<_> = bench
+            .reports()
+            .into_iter()
+            .filter_map(|report| if let Report::Fact(fact) = report { Some(fact) } else { None })
+            .collect();
+        assert_eq!(facts::told_addresses(&facts)[&id].1.len(), 2);
+        bench.advert.set_up(second);
+        bench.advert.settle_addresses(id);
+        assert_eq!(told(&bench), ["192.0.2.9", "192.0.2.8"]);
+        bench.advert.take_outcome(Outcome::Applied { router: id, ticket: Ticket(1) }).unwrap();
+        assert_eq!(told(&bench), ["192.0.2.9"]);
     }
 }

@@ -7,15 +7,20 @@ use std::collections::BTreeMap;
 
 use vrrp_proto::{Instant, RouterId, RouterSnapshot, Snapshot};
 
+use crate::config::vrrp::VirtualAddress;
 use crate::ipc::{self, Fact, NotifyEvent};
 
 const ROUTER: &str = "router ";
 const ADVERTS: &str = "adverts ";
+const ADDRESSES: &str = "addresses ";
 const NOTIFICATION: &str = "notification ";
 const NEXT_NOTIFICATION: &str = "next notification";
 
 /// So many times fit into one message.
 const TIMES_PER_FACT: usize = 2000;
+
+/// So many addresses fit into one message, whatever their interfaces and labels are called.
+const ADDRESSES_PER_FACT: usize = 1000;
 
 /// What a router needs to go on.
 pub(crate) fn router(key: &str, id: RouterId, snapshot: &RouterSnapshot) -> Fact {
@@ -33,6 +38,33 @@ pub(crate) fn last_adverts(times: &[(RouterId, Instant)]) -> impl Iterator<Item 
         .chunks(TIMES_PER_FACT)
         .enumerate()
         .map(|(number, chunk)| Fact { key: format!("{ADVERTS}{number}"), value: ipc::encode(&chunk) })
+}
+
+/// The addresses that a router may have put on this host; none forgets them. So many were told `before`.
+pub(crate) fn addresses(
+    key: &str,
+    id: RouterId,
+    addresses: &[VirtualAddress],
+    before: usize,
+) -> impl Iterator<Item = Fact> {
+    let count = addresses.len().max(before).div_ceil(ADDRESSES_PER_FACT);
+    let chunks = addresses.chunks(ADDRESSES_PER_FACT).map(move |chunk| ipc::encode(&(id, chunk)));
+    chunks
+        .chain(std::iter::repeat(Vec::new()))
+        .take(count)
+        .enumerate()
+        .map(move |(number, value)| Fact { key: format!("{ADDRESSES}{number} {key}"), value })
+}
+
+/// The addresses that each router may have put on this host, with its key.
+pub(crate) fn told_addresses(facts: &[Fact]) -> BTreeMap<RouterId, (String, Vec<VirtualAddress>)> {
+    let mut told: BTreeMap<RouterId, (String, Vec<VirtualAddress>)> = BTreeMap::new();
+    for fact in facts {
+        let Some((_, key)) = fact.key.strip_prefix(ADDRESSES).and_then(|rest| rest.split_once(' ')) else { continue };
+        let Ok((id, chunk)) = ipc::decode::<(RouterId, Vec<VirtualAddress>)>(&fact.value) else { continue };
+        told.entry(id).or_insert_with(|| (key.to_owned(), Vec::new())).1.extend(chunk);
+    }
+    told
 }
 
 /// A notification that the runner has not acknowledged.
@@ -122,6 +154,27 @@ mod tests {
         let facts: Vec<_> = last_adverts(&times).collect();
         assert!(facts.iter().all(|fact| fact.value.len() < 60_000));
         assert_eq!(facts.len(), 5);
+    }
+
+    #[test]
+    fn addresses_fit_into_messages_and_come_back() {
+        let address = |number: u16| VirtualAddress {
+            ip: std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number).into(),
+            prefix_len: 128,
+            device: "abcdefghijklmno".into(),
+            broadcast: Some(std::net::Ipv4Addr::BROADCAST),
+            scope: 255,
+            label: Some("abcdefghijklmno".into()),
+        };
+        let all: Vec<_> = (0..2500).map(address).collect();
+        let told: Vec<_> = addresses("IPv6 51 eth0 ff02::12", RouterId(7), &all, 0).collect();
+        assert!(told.iter().all(|fact| fact.value.len() < 60_000));
+        let expected = BTreeMap::from([(RouterId(7), ("IPv6 51 eth0 ff02::12".to_owned(), all.clone()))]);
+        assert_eq!(told_addresses(&told), expected);
+        let fewer: Vec<_> = addresses("IPv6 51 eth0 ff02::12", RouterId(7), &all[..1], all.len()).collect();
+        let keys = |facts: &[Fact]| facts.iter().map(|fact| fact.key.clone()).collect::<Vec<_>>();
+        assert_eq!(keys(&fewer), keys(&told));
+        assert_eq!(told_addresses(&fewer)[&RouterId(7)].1, all[..1]);
     }
 
     #[test]

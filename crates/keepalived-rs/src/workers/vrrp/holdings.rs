@@ -101,6 +101,11 @@ impl Holdings {
         }
     }
 
+    /// The routers that are no longer configured and hold nothing, though some of it may be on this host.
+    pub(crate) fn left_over(&self) -> impl Iterator<Item = RouterId> {
+        self.routers.iter().filter(|(_, holding)| holding.deleted && !holding.held).map(|(id, _)| *id)
+    }
+
     /// The addresses of a router in the order of the file.
     pub(crate) fn addresses(&self, router: RouterId) -> &[VirtualAddress] {
         self.routers.get(&router).map_or(&[], |holding| &holding.addresses)
@@ -228,6 +233,17 @@ mod tests {
         assert_eq!(plan(&holdings, ONE), (vec![], vec![1]));
         holdings.settled(ONE);
         assert_eq!(holdings.addresses(ONE).len(), 0);
+    }
+
+    #[test]
+    fn what_a_process_before_this_one_left_goes() {
+        let mut holdings = Holdings::default();
+        holdings.configure([(ONE, vec![address(1), address(2)]), (TWO, vec![address(3)])]);
+        holdings.configure([(ONE, vec![address(1)])]);
+        assert_eq!(holdings.left_over().collect::<Vec<_>>(), [TWO]);
+        assert_eq!(plan(&holdings, TWO), (vec![], vec![3]));
+        holdings.set(ONE, Ownership::Held);
+        assert_eq!(plan(&holdings, ONE), (vec![1], vec![2]));
     }
 
     #[test]

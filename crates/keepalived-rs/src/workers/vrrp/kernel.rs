@@ -146,6 +146,8 @@ pub(crate) struct Kernel {
     view: View,
     roster: Roster,
     inherited: Snapshot,
+    /// The addresses of the process before this one have not been compared with a configuration yet.
+    inherits: bool,
     /// As the advert thread was told.
     told_links: BTreeMap<LinkId, LinkFacts>,
     told_routes: BTreeMap<RouterId, Place>,
@@ -182,6 +184,7 @@ impl Kernel {
             view,
             roster: Roster::default(),
             inherited: Snapshot::default(),
+            inherits: false,
             told_links: BTreeMap::new(),
             told_routes: BTreeMap::new(),
             open: BTreeSet::new(),
@@ -253,6 +256,10 @@ impl Kernel {
         let (ids, snapshot) = facts::routers(facts);
         self.roster.inherit(ids);
         self.inherited = snapshot;
+        // As if its configuration had been ours: the first one says what of it has to go.
+        let told = facts::told_addresses(facts);
+        self.inherits = !told.is_empty();
+        self.holdings.configure(told.into_iter().map(|(id, (_, addresses))| (id, addresses)));
     }
 
     fn prepare(&mut self, generation: u64, again: bool, part: &OwnedFd) {
@@ -296,6 +303,11 @@ impl Kernel {
             let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
             let name = self.roster.name(router);
             tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
+        }
+        if std::mem::take(&mut self.inherits) {
+            // No `Apply` follows for a router that is not configured any more.
+            self.unsettled.extend(self.holdings.left_over());
+            self.retry_at = Some(clock::now());
         }
         self.tell_links();
         self.tell_paths();

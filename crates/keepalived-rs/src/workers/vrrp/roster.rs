@@ -45,6 +45,8 @@ pub(crate) struct RouterSetup {
     pub(crate) config: RouterConfig,
     /// What its packets look like.
     pub(crate) wire: WireConfig,
+    /// What it puts on this host while it is Active.
+    pub(crate) addresses: Vec<VirtualAddress>,
     /// Where its adverts go.
     pub(crate) destinations: Vec<IpAddr>,
 }
@@ -97,6 +99,7 @@ impl Roster {
             key: instance.key.clone(),
             config: instance.router_config(|name| self.link_id(name)),
             wire,
+            addresses: instance.addresses.clone(),
             destinations: match &instance.transport {
                 Transport::Multicast { group } => vec![*group],
                 Transport::Unicast { peers } => peers.clone(),
