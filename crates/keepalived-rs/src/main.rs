@@ -101,7 +101,7 @@ fn host_name() -> String {
 
 /// `-t`: every finding, and the status of the worst.
 fn config_test(source: &reader::Source, output: Option<&Path>) -> anyhow::Result<u8> {
-    let checked = reader::check(source);
+    let checked = reader::check(source).with_script_security();
     let color = if output.is_none() && std::io::stderr().is_terminal() { Color::Ansi } else { Color::None };
     let text = checked.render(color);
     match output {

@@ -28,6 +28,9 @@ const MAX_MEMORY: u64 = 4 << 30;
 /// Exit status when the main file cannot be read (`behaviour.md` §1.2).
 const EXIT_NO_CONFIG: u8 = 6;
 
+/// Exit status of a test of a file that would refuse the start (`behaviour.md` §1.3).
+const EXIT_WOULD_NOT_START: u8 = 4;
+
 /// Exit status when the configuration is refused.
 const EXIT_CONFIG: u8 = 2;
 
@@ -153,9 +156,22 @@ impl Checked {
         }
     }
 
-    /// The exit status of `--config-test`. What C keepalived would run without remark is no finding here either.
+    /// Adds what `--config-test` says of scripts; a running daemon's runner says it itself.
+    pub(crate) fn with_script_security(mut self) -> Self {
+        let config = &self.parsed.config;
+        let exists = |command: &String| Path::new(command).exists();
+        if config.scripts().any(|script| script.command.first().is_some_and(exists)) {
+            self.parsed.diagnostics.extend(conf_parser::check_script_security(config));
+        }
+        self
+    }
+
+    /// The exit status of `--config-test`: whatever would refuse the start is 4.
     pub(crate) fn config_test_status(&self) -> u8 {
-        conf_parser::config_test_exit_code(&self.parsed.diagnostics)
+        match self.refused() {
+            Some(_) => EXIT_WOULD_NOT_START,
+            None => conf_parser::config_test_exit_code(&self.parsed.diagnostics),
+        }
     }
 
     /// Every finding with its source, for a person.

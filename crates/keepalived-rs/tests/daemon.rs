@@ -355,7 +355,13 @@ fn a_test_of_the_file_shows_every_mistake() -> CaseResult {
     expect(check.wait_for_exit(PATIENCE)?.code() == Some(0), "a clean file is not clean", &check)?;
     std::fs::remove_file(node.config())?;
     let check = node.host.spawn(program())?;
-    expect(check.wait_for_exit(PATIENCE)?.code() == Some(4), "a missing file is not status 4", &check)
+    expect(check.wait_for_exit(PATIENCE)?.code() == Some(4), "a missing file is not status 4", &check)?;
+    node.write(&V3.config(150, "notify /bin/true"))?;
+    let check = node.host.spawn(program())?;
+    expect(check.wait_for_exit(PATIENCE)?.code() == Some(6), "unsecured scripts are not status 6", &check)?;
+    node.write(&V3.config(150, "track_script { x }"))?;
+    let check = node.host.spawn(program())?;
+    expect(check.wait_for_exit(PATIENCE)?.code() == Some(4), "what would not start is not status 4", &check)
 }
 
 /// In the background: the caller gets its prompt back, the pid file names the daemon.
@@ -407,6 +413,43 @@ fn junk_does_not_silence_a_master() -> CaseResult {
     let longest = times.windows(2).filter_map(|pair| Some(*pair.get(1)? - *pair.first()?)).max().unwrap_or_default();
     expect(longest < V3.interval * 2, &format!("{longest:?} without an advert"), &daemon)?;
     expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)
+}
+
+/// Without `-n` too, the caller sees the status of a refused start.
+fn a_refused_start_in_the_background_is_the_caller_s_to_see() -> CaseResult {
+    let node = Node::new(V3)?;
+    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-G", "-f"]).arg(node.config());
+    let daemon = node.host.spawn(program)?;
+    expect(daemon.wait_for_exit(PATIENCE)?.code() == Some(6), "the exit status is not 6", &daemon)?;
+    daemon.wait_for_line("keepalived.conf", PATIENCE)?;
+    Ok(())
+}
+
+/// Signals that mean nothing do not end it, and what scripts leave behind is reaped.
+fn nothing_that_others_do_ends_it() -> CaseResult {
+    let node = Node::new(V3)?;
+    let script = node.path("notify.sh");
+    std::fs::write(&script, "#!/bin/sh\nsleep 0.1 &\n")?;
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let daemon = node.start(&V3.config(150, &format!("notify {}", script.display())))?;
+    node.wait_for_vip(V3)?;
+    for signal in ["QUIT", "ALRM", "USR1", "34", "36", "64"] {
+        let sent =
+            node.host.spawn(Program::new("/bin/kill").arg(format!("-{signal}")).arg(daemon.pid().to_string()))?;
+        expect(sent.wait_for_exit(PATIENCE)?.success(), &format!("{signal} could not be sent"), &daemon)?;
+    }
+    node.host.cut("eth0")?;
+    daemon.wait_for_line("Entering FAULT STATE", PATIENCE)?;
+    let zombies = || -> Result<usize, Stop> {
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", daemon.pid()))?;
+        let is_zombie =
+            |pid: &&str| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+        Ok(children.split_whitespace().filter(is_zombie).count())
+    };
+    // The supervisor, the VRRP process, the runner and nothing else.
+    wait_until("the orphans to go", || Ok(zombies()? == 0 && daemon.processes()?.len() == 3))?;
+    daemon.signal(Signal::SIGTERM)?;
+    expect(daemon.wait_for_exit(PATIENCE)?.success(), "the exit status is not 0", &daemon)
 }
 
 /// Debian's own unit, its command lines to the letter, with this program as `/usr/sbin/keepalived`.
@@ -524,6 +567,8 @@ fn main() -> ExitCode {
         a_test_of_the_file_shows_every_mistake,
         it_goes_into_the_background,
         junk_does_not_silence_a_master,
+        a_refused_start_in_the_background_is_the_caller_s_to_see,
+        nothing_that_others_do_ends_it,
         debian_s_unit_runs_it_unchanged,
         each_process_keeps_only_its_capabilities,
         cleanup_withdraws_what_a_dead_daemon_left,

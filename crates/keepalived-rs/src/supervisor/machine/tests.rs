@@ -157,10 +157,7 @@ fn without_respawn_a_death_stops_everything() {
     let mut machine = Machine::start(now, false, roles(&[Role::Runner, Role::Vrrp]), WAIT);
     drain(&mut machine);
     machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
-    assert_eq!(
-        effects(&mut machine),
-        [Action::CleanUp, Action::Retire(Role::Vrrp), Action::Stop(Role::Runner)]
-    );
+    assert_eq!(effects(&mut machine), [Action::CleanUp, Action::Retire(Role::Vrrp), Action::Stop(Role::Runner)]);
 }
 
 #[test]
@@ -230,11 +227,7 @@ fn a_part_that_is_refused_at_reload_is_taken_back_from_everybody() {
     machine.handle_rejected(now, Role::Vrrp, 2, 2, "no");
     assert_eq!(
         effects(&mut machine),
-        [
-            Action::Abandon(Role::Runner, 2),
-            Action::Kill(Role::Checker),
-            Action::Abandon(Role::Vrrp, 2),
-        ]
+        [Action::Abandon(Role::Runner, 2), Action::Kill(Role::Checker), Action::Abandon(Role::Vrrp, 2),]
     );
 }
 
@@ -271,7 +264,8 @@ fn a_worker_that_is_no_longer_needed_stops_after_the_commit() {
     let now = Instant::now();
     let mut machine = running(now);
     machine.handle_reload(now);
-    machine.handle_reading(now, ReadOutcome::Usable { generation: 2, needed: roles(&[Role::Runner]), child_wait: WAIT });
+    machine
+        .handle_reading(now, ReadOutcome::Usable { generation: 2, needed: roles(&[Role::Runner]), child_wait: WAIT });
     drain(&mut machine);
     machine.handle_prepared(now, Role::Runner, 2, None);
     machine.handle_committed(now, Role::Runner, 2);
