@@ -420,10 +420,11 @@ impl Machine {
             Life::Stopping(_) | Life::Killed => false,
         };
         let quiet = self.target.is_none() && self.cleaning.is_none() && self.children.values().all(settled);
-        if self.phase == Phase::Running && quiet {
-            if let Some(target) = self.accepted.take() {
-                self.prepare(now, target);
-            }
+        if self.phase == Phase::Running
+            && quiet
+            && let Some(target) = self.accepted.take()
+        {
+            self.prepare(now, target);
         }
     }
 
