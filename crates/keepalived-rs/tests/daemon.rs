@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Bridge, Host, Lab, Process, Program, Source, peers};
+use netlab::{Bridge, Capture, Frame, Host, Lab, Pinger, Process, Program, Source, peers};
 use nix::sys::signal::{Signal, kill};
 use support::{PATIENCE, Protocol, wait_until};
 
@@ -140,7 +140,7 @@ fn term_to_every_process_still_runs_the_stop_script() -> CaseResult {
     }
     expect(daemon.wait_for_exit(PATIENCE)?.success(), "the exit status is not 0", &daemon)?;
     expect(!node.host.holds(V3.vip())?, "the address is still there", &daemon)?;
-    wire.wait_for(PATIENCE, |frame| frame.vrrp().filter(|packet| packet.payload.get(2) == Some(&0)).map(drop))?;
+    wire.wait_for(PATIENCE, is_resignation)?;
     let told = std::fs::read_to_string(&witness).unwrap_or_default();
     expect(told.lines().any(str::is_empty), &format!("notify_stop did not run: {told:?}"), &daemon)?;
     expect(told.contains("INSTANCE VI_1 STOP 150"), &format!("notify did not run: {told:?}"), &daemon)?;
@@ -164,62 +164,84 @@ fn scripts_hear_every_state() -> CaseResult {
     wait_until("MASTER again", || Ok(told().matches("MASTER").count() == 2))
 }
 
+/// An active router with a client that would notice if it were less than that for a moment.
+struct Watched {
+    node: Node,
+    daemon: Process,
+    _client: Host,
+    pinger: Pinger,
+    wire: Capture,
+}
+
+impl Watched {
+    fn start() -> Result<Self, Stop> {
+        let node = Node::new(V3)?;
+        let daemon = node.start(&V3.config(150, ""))?;
+        node.wait_for_vip(V3)?;
+        let client = node.lab.host("client")?;
+        node.lab.connect(&client, "eth0", &node.lan)?;
+        client.address("eth0", &V3.address(9))?;
+        let wire = node.lan.capture()?;
+        let pinger = client.ping(V3.vip(), Duration::from_millis(2))?;
+        pinger.wait_for_answer(PATIENCE)?;
+        Ok(Self { node, daemon, _client: client, pinger, wire })
+    }
+
+    /// Asks for a reload and waits for the line that says what became of it.
+    fn reload(&self, outcome: &str) -> Result<String, Stop> {
+        let mark = self.daemon.mark();
+        self.daemon.signal(Signal::SIGHUP)?;
+        Ok(self.daemon.wait_for_line_after(mark, outcome, PATIENCE)?.text)
+    }
+
+    /// Nobody has noticed anything.
+    fn expect_undisturbed(&self) -> CaseResult {
+        self.pinger.wait_for_answer(PATIENCE)?;
+        expect(self.node.host.holds(V3.vip())?, "the address is gone", &self.daemon)?;
+        expect(self.pinger.longest_gap().is_none(), "pings were lost", &self.daemon)?;
+        let resigned = self.wire.frames().iter().any(|frame| is_resignation(frame).is_some());
+        expect(!resigned, "it resigned", &self.daemon)
+    }
+}
+
+/// An advert of priority 0.
+fn is_resignation(frame: &Frame) -> Option<()> {
+    frame.vrrp().filter(|packet| packet.payload.get(2) == Some(&0)).map(drop)
+}
+
 /// Whatever is wrong with the new file, the old configuration stays, and nobody sees anything.
 fn a_refused_file_at_reload_changes_nothing() -> CaseResult {
-    let node = Node::new(V3)?;
-    let daemon = node.start(&V3.config(150, ""))?;
-    node.wait_for_vip(V3)?;
-    let wire = node.lan.capture()?;
-    let pinger = node.host.ping(V3.vip(), Duration::from_millis(2))?;
-    pinger.wait_for_answer(PATIENCE)?;
-    let refuse = |prepare: &dyn Fn() -> std::io::Result<()>, said: &str| -> CaseResult {
-        prepare()?;
-        let mark = daemon.mark();
-        daemon.signal(Signal::SIGHUP)?;
-        let line = daemon.wait_for_line_after(mark, "Reload refused", PATIENCE)?;
-        expect(line.text.contains(said), &format!("no '{said}' in: {}", line.text), &daemon)
+    let watched = Watched::start()?;
+    let config = watched.node.config();
+    let refuse = |said: &str| -> CaseResult {
+        let line = watched.reload("Reload refused")?;
+        expect(line.contains(said), &format!("no '{said}' in: {line}"), &watched.daemon)
     };
-    let config = node.config();
-    refuse(&|| std::fs::remove_file(&config), "keepalived.conf")?;
-    refuse(&|| std::fs::create_dir(&config), "keepalived.conf")?;
+    std::fs::remove_file(&config)?;
+    refuse("keepalived.conf")?;
+    std::fs::create_dir(&config)?;
+    refuse("keepalived.conf")?;
     std::fs::remove_dir(&config)?;
-    refuse(&|| std::fs::write(&config, "vrrp_instance A {\n interface eth9\n virtual_router_id 1\n}\n"), ":2:")?;
-    refuse(
-        &|| std::fs::write(&config, "vrrp_instance A {\n interface eth0\n}\n"),
-        "the virtual router id must be set",
-    )?;
-    refuse(&|| std::fs::write(&config, "vrrp_instanc VI_1 {\n interface eth0\n"), "nothing in it is left to run")?;
-    refuse(
-        &|| std::fs::write(&config, V3.config(150, "track_script { nothing }").replace("nothing", "x")),
-        "not acted on yet",
-    )?;
-    expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)?;
-    expect(pinger.longest_gap().is_none(), "pings were lost", &daemon)?;
-    let resigned =
-        wire.frames().iter().any(|frame| frame.vrrp().is_some_and(|packet| packet.payload.get(2) == Some(&0)));
-    expect(!resigned, "it resigned", &daemon)
+    for (text, said) in [
+        ("vrrp_instance A {\n interface eth9\n virtual_router_id 1\n}\n", ":2:"),
+        ("vrrp_instance A {\n interface eth0\n}\n", "the virtual router id must be set"),
+        ("vrrp_instanc VI_1 {\n interface eth0\n}\n", "nothing in it is left to run"),
+        (&V3.config(150, "track_script { x }"), "not acted on yet"),
+    ] {
+        watched.node.write(text)?;
+        refuse(said)?;
+    }
+    watched.expect_undisturbed()
 }
 
 fn a_reload_keeps_what_stays() -> CaseResult {
-    let node = Node::new(V3)?;
-    let daemon = node.start(&V3.config(150, ""))?;
-    node.wait_for_vip(V3)?;
-    let wire = node.lan.capture()?;
-    let pinger = node.host.ping(V3.vip(), Duration::from_millis(2))?;
-    pinger.wait_for_answer(PATIENCE)?;
-    let extended = V3.config(150, "").replace("198.18.0.102/24", "198.18.0.103/24");
-    let mark = daemon.mark();
-    node.write(&extended)?;
-    daemon.signal(Signal::SIGHUP)?;
-    daemon.wait_for_line_after(mark, "Reload complete", PATIENCE)?;
-    let added: IpAddr = "198.18.0.103".parse()?;
-    let removed: IpAddr = "198.18.0.102".parse()?;
-    wait_until("the new address", || Ok(node.host.holds(added)? && !node.host.holds(removed)?))?;
-    expect(node.host.holds(V3.vip())?, "the address is gone", &daemon)?;
-    expect(pinger.longest_gap().is_none(), "pings were lost", &daemon)?;
-    let resigned =
-        wire.frames().iter().any(|frame| frame.vrrp().is_some_and(|packet| packet.payload.get(2) == Some(&0)));
-    expect(!resigned, "it resigned", &daemon)
+    let watched = Watched::start()?;
+    watched.node.write(&V3.config(150, "").replace("198.18.0.102/24", "198.18.0.103/24"))?;
+    watched.reload("Reload complete")?;
+    let (added, removed): (IpAddr, IpAddr) = ("198.18.0.103".parse()?, "198.18.0.102".parse()?);
+    let host = &watched.node.host;
+    wait_until("the new address", || Ok(host.holds(added)? && !host.holds(removed)?))?;
+    watched.expect_undisturbed()
 }
 
 fn a_second_daemon_on_the_same_pid_file_is_told_so() -> CaseResult {
@@ -306,7 +328,7 @@ fn the_workers_resign_when_the_supervisor_dies() -> CaseResult {
     let wire = node.lan.capture()?;
     kill(daemon.pid(), Signal::SIGKILL)?;
     wait_until("the address to go", || Ok(!node.host.holds(V3.vip())?))?;
-    wire.wait_for(PATIENCE, |frame| frame.vrrp().filter(|packet| packet.payload.get(2) == Some(&0)).map(drop))?;
+    wire.wait_for(PATIENCE, is_resignation)?;
     wait_until("every process to end", || Ok(daemon.processes()?.is_empty()))
 }
 
@@ -433,11 +455,10 @@ fn nothing_that_others_do_ends_it() -> CaseResult {
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let daemon = node.start(&V3.config(150, &format!("notify {}", script.display())))?;
     node.wait_for_vip(V3)?;
-    for signal in ["QUIT", "ALRM", "USR1", "34", "36", "64"] {
-        let sent =
-            node.host.spawn(Program::new("/bin/kill").arg(format!("-{signal}")).arg(daemon.pid().to_string()))?;
-        expect(sent.wait_for_exit(PATIENCE)?.success(), &format!("{signal} could not be sent"), &daemon)?;
-    }
+    // The shell's own `kill`, since the real-time signals have no name here.
+    let kill = format!("for signal in QUIT ALRM USR1 34 36 64; do kill -$signal {}; done", daemon.pid());
+    let sent = node.host.spawn(Program::new("/bin/sh").arg("-ec").arg(kill))?;
+    expect(sent.wait_for_exit(PATIENCE)?.success(), "the signals could not be sent", &daemon)?;
     node.host.cut("eth0")?;
     daemon.wait_for_line("Entering FAULT STATE", PATIENCE)?;
     let zombies = || -> Result<usize, Stop> {
@@ -544,7 +565,7 @@ fn cleanup_withdraws_what_a_dead_daemon_left() -> CaseResult {
     expect(done.wait_for_exit(PATIENCE)?.success(), "cleanup failed", &done)?;
     expect(!node.host.holds(V3.vip())?, "the address is still there", &done)?;
     expect(node.host.holds("198.18.0.1".parse()?)?, "the host's own address is gone", &done)?;
-    wire.wait_for(PATIENCE, |frame| frame.vrrp().filter(|packet| packet.payload.get(2) == Some(&0)).map(drop))?;
+    wire.wait_for(PATIENCE, is_resignation)?;
     Ok(())
 }
 
