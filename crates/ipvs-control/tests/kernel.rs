@@ -16,6 +16,7 @@ use ipvs_control::types::{
 };
 use ipvs_control::{Change, Destination, ForwardingMethod, Pool, Scheduler, Service, ServiceAddress, Weight, plan};
 use netlab::harness::{self, case};
+use netlab::peers;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         ($($name:ident),+ $(,)?) => { [$(case(stringify!($name), || { $name(); Ok(()) })),+] };
     }
     harness::main_in_vm(
-        |vm| vm.program("ipvsadm"),
+        |vm| Ok(peers::ipvsadm()?.add_to(vm)?),
         &cases![
             a_kernel_without_ipvs_is_named,
             services_of_every_kind,
@@ -42,6 +43,10 @@ fn main() -> ExitCode {
             timeouts_counters_and_version,
         ],
     )
+}
+
+fn ipvsadm() -> Command {
+    peers::ipvsadm().expect("no machine is booted without it").command()
 }
 
 fn socket() -> Socket {
@@ -229,7 +234,7 @@ fn what_changed_is_edited() {
 
 fn a_foreign_service_stays() {
     let mut socket = socket();
-    let status = Command::new("/usr/sbin/ipvsadm").args(["-A", "-t", "192.0.2.9:80", "-s", "nq"]).status().unwrap();
+    let status = ipvsadm().args(["-A", "-t", "192.0.2.9:80", "-s", "nq"]).status().unwrap();
     assert!(status.success());
     let ours = BTreeSet::from([tcp("192.0.2.1:80")]);
     for wanted in [vec![pool(service("192.0.2.1:80"), vec![server("10.0.0.1:80")])], Vec::new()] {
@@ -326,7 +331,7 @@ fn ipvsadm_and_proc_agree() {
         pool(marked, vec![tunnel("192.168.200.4:0")]),
     ];
     reach(&mut socket, &wanted);
-    let listed = Command::new("/usr/sbin/ipvsadm").args(["-S", "-n"]).output().unwrap();
+    let listed = ipvsadm().args(["-S", "-n"]).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let mut lines: Vec<_> = listed.lines().map(str::trim_end).collect();
     lines.sort_unstable();

@@ -59,7 +59,7 @@ impl Balancer {
 
     /// The same as an administrator sees it.
     fn ipvsadm(&self) -> Result<Vec<String>, Stop> {
-        let ipvsadm = self.host.spawn(Program::new("ipvsadm").arg("-Ln"))?;
+        let ipvsadm = self.host.spawn(peers::ipvsadm()?.program().arg("-Ln"))?;
         ipvsadm.wait_for_exit(PATIENCE)?;
         Ok(ipvsadm.lines().into_iter().map(|line| line.text).collect())
     }
@@ -184,11 +184,10 @@ fn a_dead_checker_changes_nothing() -> CaseResult {
 fn main() -> ExitCode {
     let files = |vm: netlab::vm::Vm| {
         let vm = vm.module("ip_vs").module("ip_vs_wlc").module("veth").module("bridge").memory(1024);
-        let mut vm = vm.program(env!("CARGO_BIN_EXE_keepalived-rs"))?.program("ipvsadm")?;
-        if let Ok(peer) = peers::keepalived() {
-            vm = peer.add_to(vm)?;
-        }
-        Ok(vm)
+        let vm = vm.program(env!("CARGO_BIN_EXE_keepalived-rs"))?;
+        // Who lacks a peer skips the case that asks for it.
+        let peers = [peers::ipvsadm(), peers::keepalived()].into_iter().flatten();
+        Ok(peers.into_iter().try_fold(vm, |vm, peer| peer.add_to(vm))?)
     };
     harness::main_in_vm(
         files,

@@ -30,7 +30,7 @@ use std::{env, thread};
 use crate::error::Skip;
 use crate::isolation::enter;
 use crate::vm;
-use crate::vm::{Vm, VmError};
+use crate::vm::Vm;
 
 /// With the value `required`, a skipped case counts as a failure.
 pub const REQUIRED: &str = "KEEPALIVED_RS_LABS";
@@ -119,7 +119,7 @@ const BOOT: Duration = Duration::from_secs(60);
 
 /// Like [`main`], but as root on a kernel of its own: boots one virtual machine, which `prepare` fills with what the cases need
 /// beside this program, and runs it in there. Where there can be no machine, every case is skipped with that reason.
-pub fn main_in_vm(prepare: impl FnOnce(Vm) -> Result<Vm, VmError>, cases: &[Case]) -> ExitCode {
+pub fn main_in_vm(prepare: impl FnOnce(Vm) -> Result<Vm, Stop>, cases: &[Case]) -> ExitCode {
     let selection = Selection::new(env::args().skip(1));
     let chosen: Vec<_> = cases.iter().filter(|case| selection.chooses(case.name)).collect();
     let mut summary = Summary::default();
@@ -148,7 +148,7 @@ pub fn main_in_vm(prepare: impl FnOnce(Vm) -> Result<Vm, VmError>, cases: &[Case
 }
 
 /// Boots the machine and shows what this program says in it.
-fn run_in(vm: Vm, prepare: impl FnOnce(Vm) -> Result<Vm, VmError>, cases: &[&Case]) -> Result<ExitCode, Stop> {
+fn run_in(vm: Vm, prepare: impl FnOnce(Vm) -> Result<Vm, Stop>, cases: &[&Case]) -> Result<ExitCode, Stop> {
     let program = env::current_exe()?;
     let vm = prepare(vm)?.program(&program)?;
     let variables = ["HOME", "KEEPALIVED_RS_CACHE", "XDG_CACHE_HOME", crate::peers::FOLDER, REQUIRED];

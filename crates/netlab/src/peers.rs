@@ -5,6 +5,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::error::Skip;
 use crate::process::Program;
@@ -30,6 +31,15 @@ impl Peer {
             Ok(path) if !path.is_empty() => program.env("LD_LIBRARY_PATH", path),
             _ => program,
         }
+    }
+
+    /// To be started by other means.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        if let (false, Ok(path)) = (self.libraries.is_empty(), env::join_paths(&self.libraries)) {
+            command.env("LD_LIBRARY_PATH", path);
+        }
+        command
     }
 
     /// Adds it, with its libraries, to a virtual machine, where this value then stands for it too.
@@ -60,6 +70,14 @@ pub fn keepalived() -> Result<Peer, Skip> {
 /// [`Skip`] if there is none.
 pub fn tshark() -> Result<Peer, Skip> {
     installed("tshark").map_or_else(|| unpacked("tshark", "usr/bin/tshark"), Ok)
+}
+
+/// ipvsadm, installed or unpacked.
+///
+/// # Errors
+/// [`Skip`] if there is none.
+pub fn ipvsadm() -> Result<Peer, Skip> {
+    installed("ipvsadm").map_or_else(|| unpacked("ipvsadm", "sbin/ipvsadm"), Ok)
 }
 
 /// A program of a package that was fetched by `peers.sh`: `path` is relative to the root.
