@@ -5,9 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use conf_parser::schema::schema;
 use conf_parser::{LoadError, Loader, Options, Parsed, parse};
+use netlab::Skip;
+use netlab::harness::{self, CaseResult, case};
 
 /// What any one file may take, in a build without optimisation on a busy machine.
 const BOUND: std::time::Duration = std::time::Duration::from_secs(10);
@@ -26,14 +29,13 @@ impl Loader for Disk {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test looks for its data")]
-fn corpus() -> Option<PathBuf> {
+fn corpus() -> Result<PathBuf, Skip> {
     let given = std::env::var("KEEPALIVED_CORPUS").map(PathBuf::from);
     let path = given.unwrap_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus"));
     if path.join("open").is_dir() {
-        return Some(path);
+        return Ok(path);
     }
-    println!("skipped: corpus not found at {}", path.display());
-    None
+    Err(Skip(format!("corpus not found at {}", path.display())))
 }
 
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -72,22 +74,21 @@ fn table(path: &Path) -> Vec<Vec<String>> {
     text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
-#[test]
-fn every_file_is_read_to_its_end() {
-    let Some(corpus) = corpus() else { return };
+fn every_file_is_read_to_its_end() -> CaseResult {
+    let corpus = corpus()?;
     for directory in ["open", "bad"] {
         for file in files(&corpus.join(directory)) {
             read_in_time(&file);
         }
     }
+    Ok(())
 }
 
 /// What is called unknown here is called unknown on the same line by keepalived 2.2.7 too. The other way round, keepalived
 /// also reports what stands inside a block that it does not know, words that came after 2.2.7, and the
 /// `\` at the end of a comment.
-#[test]
-fn unknown_words_are_those_of_keepalived() {
-    let Some(corpus) = corpus() else { return };
+fn unknown_words_are_those_of_keepalived() -> CaseResult {
+    let corpus = corpus()?;
     let mut theirs: BTreeMap<String, BTreeSet<(usize, String)>> = BTreeMap::new();
     for row in table(&corpus.join("diagnostics.tsv")) {
         let word = row[5].strip_prefix("Unknown keyword '").and_then(|word| word.strip_suffix('\''));
@@ -125,11 +126,11 @@ fn unknown_words_are_those_of_keepalived() {
     }
     println!("{compared} files compared, {equal} with the same unknown words");
     assert!(compared > 150 && equal * 10 > compared * 8, "{equal} of {compared}");
+    Ok(())
 }
 
-#[test]
-fn mistakes_are_found_on_their_line() {
-    let Some(corpus) = corpus() else { return };
+fn mistakes_are_found_on_their_line() -> CaseResult {
+    let corpus = corpus()?;
     // Where the mistake shows elsewhere (a brace missing at the end shows at its block, too many addresses at the first one
     // too many), is none here (a long line), on the host, or not at all.
     let elsewhere = [
@@ -152,4 +153,13 @@ fn mistakes_are_found_on_their_line() {
             _ => {}
         }
     }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    harness::main_in_place(&[
+        case("every_file_is_read_to_its_end", every_file_is_read_to_its_end),
+        case("unknown_words_are_those_of_keepalived", unknown_words_are_those_of_keepalived),
+        case("mistakes_are_found_on_their_line", mistakes_are_found_on_their_line),
+    ])
 }
