@@ -99,8 +99,8 @@ impl Program {
         Ok(process)
     }
 
-    /// A mount namespace for the current thread and what it starts; its number identifies the processes later.
-    fn make_mounts(&self) -> io::Result<u64> {
+    /// A mount namespace for the current thread and what it starts; it identifies the processes later.
+    fn make_mounts(&self) -> io::Result<Mounts> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         // Opened first: they may be below the /run that is about to be covered.
         let sources: Vec<_> = self.binds.iter().map(|(source, _)| open(source)).collect::<Result<_, _>>()?;
@@ -112,8 +112,17 @@ impl Program {
         for (path, text) in &self.files {
             layers.write(path, text).map_err(|error| at(path, error))?;
         }
-        Ok(fs::metadata("/proc/thread-self/ns/mnt")?.ino())
+        let held = File::open("/proc/thread-self/ns/mnt")?;
+        Ok(Mounts { number: held.metadata()?.ino(), _held: held })
     }
+}
+
+/// A mount namespace. Held open: the kernel gives the number of one that is gone to the next, and whoever then kills
+/// what was started in the first kills what runs in the second.
+#[derive(Debug)]
+struct Mounts {
+    number: u64,
+    _held: File,
 }
 
 /// A file or directory to mount, not to read.
@@ -258,7 +267,7 @@ pub struct ProcessInfo {
 pub struct Process {
     name: String,
     child: Mutex<Child>,
-    mounts: u64,
+    mounts: Mounts,
     output: Output,
     syslog: UnixDatagram,
 }
@@ -350,7 +359,7 @@ impl Process {
         let failed = || LabError::of(format!("listing the processes of {}", self.name));
         let all = ProcEntry::all().map_err(failed())?;
         let mut members: HashSet<i32> =
-            all.iter().filter(|entry| entry.mounts == Some(self.mounts)).map(|entry| entry.number).collect();
+            all.iter().filter(|entry| entry.mounts == Some(self.mounts.number)).map(|entry| entry.number).collect();
         loop {
             let size = members.len();
             members.extend(

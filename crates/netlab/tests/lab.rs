@@ -22,6 +22,27 @@ const PERIOD: Duration = Duration::from_millis(2);
 /// How long something that should happen at once may take on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
+/// The kernel reuses the numbers of namespaces, and a program is known by that of its mounts.
+fn the_end_of_a_program_does_not_reach_a_later_one() -> CaseResult {
+    let lab = Lab::new()?;
+    let host = lab.host("h1")?;
+    let first = host.spawn(Program::new("/bin/true"))?;
+    first.wait_for_exit(Duration::from_secs(10))?;
+    let later: Vec<_> = (0..20)
+        .map(|_| host.spawn(Program::new("/bin/sh").args(["-c", "echo ready; sleep 60"])))
+        .collect::<Result<_, _>>()?;
+    for process in &later {
+        process.wait_for_line("ready", Duration::from_secs(10))?;
+    }
+    drop(first);
+    for process in &later {
+        if process.processes()?.is_empty() {
+            return Err(Stop::failed("a program ended with an earlier one"));
+        }
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     match env::var(ACT).as_deref() {
         Ok("live") => live(),
@@ -42,6 +63,7 @@ fn main() -> ExitCode {
             case("a_frozen_program_can_go_on", a_frozen_program_can_go_on),
             case("programs_have_files_of_their_own", programs_have_files_of_their_own),
             case("a_program_that_says_nothing_is_not_waited_for", a_program_that_says_nothing_is_not_waited_for),
+            case("the_end_of_a_program_does_not_reach_a_later_one", the_end_of_a_program_does_not_reach_a_later_one),
             case("two_c_keepalived_fail_over", two_c_keepalived_fail_over),
         ]),
     }
