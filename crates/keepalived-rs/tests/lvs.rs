@@ -181,6 +181,26 @@ fn a_dead_checker_changes_nothing() -> CaseResult {
     balancer.wait_for_destinations(7)
 }
 
+/// Netlink, ping and privileged source ports; nothing else.
+fn the_checker_keeps_only_its_capabilities() -> CaseResult {
+    // Numbers of linux/capability.h.
+    const NET_BIND_SERVICE: u64 = 1 << 10;
+    const NET_ADMIN: u64 = 1 << 12;
+    const NET_RAW: u64 = 1 << 13;
+    let balancer = Balancer::start(Daemon::Ours, CONFIG)?;
+    balancer.wait_for_destinations(9)?;
+    let line = balancer.daemon.wait_for_line("Starting Healthcheck child process, pid=", PATIENCE)?;
+    let pid = line.text.rsplit('=').next().unwrap_or_default();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim()))?;
+    let may = format!("{:016x}", NET_BIND_SERVICE | NET_ADMIN | NET_RAW);
+    for expected in [format!("CapPrm:\t{may}"), format!("CapEff:\t{may}"), "NoNewPrivs:\t1".to_owned()] {
+        if !status.lines().any(|line| line == expected) {
+            return Err(Stop::failed(format!("no {expected:?} in\n{status}")));
+        }
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let files = |vm: netlab::vm::Vm| {
         let vm = vm.module("ip_vs").module("ip_vs_wlc").module("veth").module("bridge").memory(1024);
@@ -198,6 +218,7 @@ fn main() -> ExitCode {
             ),
             case("a_server_whose_port_closes_leaves_and_comes_back", a_server_whose_port_closes_leaves_and_comes_back),
             case("a_check_binds_a_low_port", a_check_binds_a_low_port),
+            case("the_checker_keeps_only_its_capabilities", the_checker_keeps_only_its_capabilities),
             case("a_stop_leaves_nothing", a_stop_leaves_nothing),
             case("a_dead_checker_changes_nothing", a_dead_checker_changes_nothing),
         ],
