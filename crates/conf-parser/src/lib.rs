@@ -35,6 +35,7 @@ mod preprocess;
 #[cfg(feature = "render")]
 pub mod render;
 pub mod schema;
+pub mod setting;
 mod source;
 mod tree;
 

@@ -11,17 +11,16 @@ mod value;
 mod virtual_server;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use crate::config::Config;
-use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, schema};
+use crate::setting::Places;
 use crate::source::Span;
 use crate::tree::Statement;
 use crate::{Effect, Unsupported};
 use global::Globals;
-use value::Numbers;
 
 /// Types a tree.
 pub(crate) fn lower(
@@ -29,14 +28,14 @@ pub(crate) fn lower(
     diagnostics: &mut Vec<Diagnostic>,
     unsupported: &mut Vec<Unsupported>,
 ) -> Config {
-    let mut context = Context { diagnostics, unsupported };
+    let mut context = Context { diagnostics, unsupported, errors: 0 };
     let mut draft = Draft::default();
     context.visit(&mut draft, root, &[ROOT]);
-    let Draft { mut globals, instances, servers, .. } = draft;
+    let Draft { mut globals, instances, servers, places, .. } = draft;
     globals.resolve();
     let vrrp_instances = instance::finish(&mut context, instances, &globals);
     let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
-    Config { global: globals.defs, vrrp_instances, virtual_servers }
+    Config { global: globals.defs, vrrp_instances, virtual_servers, places }
 }
 
 /// The blocks of the top level before settings of `global_defs` are applied to them.
@@ -47,13 +46,18 @@ struct Draft {
     /// The names of the instances, with where they are given.
     names: HashMap<String, Span>,
     servers: Vec<virtual_server::Draft>,
+    places: Places,
+}
+
+impl Placed for Draft {
+    fn places(&mut self) -> &mut Places {
+        &mut self.places
+    }
 }
 
 const ROOT: &[Handler<Draft>] = &[
     Handler("child_wait_time", |draft, context, statement| {
-        if let Some(seconds) = context.number(statement, "child_wait_time", 0..=u32::MAX) {
-            draft.globals.defs.child_wait_time = Duration::from_secs(seconds.into());
-        }
+        context.set(&mut draft.globals.defs.child_wait_time, statement);
     }),
     Handler("global_defs", |draft, context, statement| {
         context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])
@@ -67,6 +71,22 @@ const ROOT: &[Handler<Draft>] = &[
     }),
 ];
 
+/// A block that notes where its keywords were written.
+trait Placed {
+    fn places(&mut self) -> &mut Places;
+}
+
+macro_rules! placed {
+    ($type:ty $(, $($field:ident).+)?) => {
+        impl super::Placed for $type {
+            fn places(&mut self) -> &mut crate::setting::Places {
+                &mut self.$($($field).+.)?places
+            }
+        }
+    };
+}
+use placed;
+
 /// What one keyword does to the block that it stands in.
 struct Handler<T>(&'static str, fn(&mut T, &mut Context<'_>, &Statement));
 
@@ -74,10 +94,13 @@ struct Handler<T>(&'static str, fn(&mut T, &mut Context<'_>, &Statement));
 struct Context<'a> {
     diagnostics: &'a mut Vec<Diagnostic>,
     unsupported: &'a mut Vec<Unsupported>,
+    /// Findings so far that something is not used as written.
+    errors: usize,
 }
 
 impl Context<'_> {
     fn push(&mut self, finding: Diagnostic) {
+        self.errors += usize::from(finding.severity == Severity::Error);
         self.diagnostics.push(finding);
     }
 
@@ -90,7 +113,7 @@ impl Context<'_> {
     }
 
     /// Hands every line of a block of keywords to its handler.
-    fn visit<T>(&mut self, target: &mut T, body: &[Statement], tables: &[&[Handler<T>]]) {
+    fn visit<T: Placed>(&mut self, target: &mut T, body: &[Statement], tables: &[&[Handler<T>]]) {
         for statement in body {
             let Some(row) = statement.row else { continue };
             if statement.arguments.len() < row.words {
@@ -109,7 +132,12 @@ impl Context<'_> {
             if let Some(Handler(_, read)) =
                 tables.iter().flat_map(|table| table.iter()).find(|handler| handler.0 == row.keyword)
             {
+                let before = self.errors;
                 read(target, self, statement);
+                // After an error what was written is not what holds.
+                if self.errors == before && row.kind == Kind::Keyword {
+                    target.places().add(row, statement.span());
+                }
             }
         }
     }

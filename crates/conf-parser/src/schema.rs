@@ -73,12 +73,36 @@ pub struct Row {
     pub support: Support,
     /// One line of explanation.
     pub doc: &'static str,
+    /// The unit of its number.
+    pub unit: Unit,
+    /// The numbers that it takes, both ends included, in millionths.
+    pub bounds: Option<(i128, i128)>,
+    /// Its place in the table.
+    pub(crate) number: u16,
+}
+
+/// The unit of a number in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
+    /// Microseconds.
+    Microseconds,
+    /// A plain number.
+    None,
 }
 
 impl Row {
     /// Path of the block that this word opens.
     pub fn path(&self) -> String {
         if self.block.is_empty() { self.keyword.to_owned() } else { format!("{}/{}", self.block, self.keyword) }
+    }
+
+    /// Whether it takes `on` or `off`; a word that takes nothing is there or not.
+    pub fn takes_switch(&self) -> bool {
+        self.arguments.contains("<bool>") || self.arguments.contains("on|off")
     }
 
     /// Whether its value is a command line, which is cut by richer rules than other lines.
@@ -103,7 +127,8 @@ pub fn schema() -> &'static Schema {
 
 impl Schema {
     fn read() -> Self {
-        let rows: Vec<Row> = TABLE.lines().filter(|line| !line.starts_with("# block")).map(read_row).collect();
+        let rows: Vec<Row> =
+            TABLE.lines().filter(|line| !line.starts_with("# block")).enumerate().map(read_row).collect();
         let index = rows.iter().enumerate().map(|(at, row)| ((row.block, row.keyword), at)).collect();
         let has_keywords =
             |path: &str| rows.iter().any(|row| row.block == path && matches!(row.kind, Kind::Block | Kind::Keyword));
@@ -118,6 +143,12 @@ impl Schema {
     /// Every row, grouped by block.
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// The place in the table of a row, or of the word that it is another name of.
+    pub(crate) fn number(&self, row: &Row) -> u16 {
+        let name = row.doc.strip_prefix("alias of ").and_then(|rest| rest.split([',', ' ']).next());
+        name.and_then(|name| self.lookup(row.block, name)).unwrap_or(row).number
     }
 
     /// The row of `keyword` in `block`.
@@ -167,10 +198,10 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
     best.filter(|(score, _)| *score >= 0.85).map(|(_, candidate)| candidate)
 }
 
-fn read_row(line: &'static str) -> Row {
+fn read_row((number, line): (usize, &'static str)) -> Row {
     let mut fields = line.split('\t');
     let mut next = || fields.next().unwrap_or_default();
-    Row {
+    let mut row = Row {
         block: next(),
         keyword: next(),
         kind: match next() {
@@ -191,7 +222,40 @@ fn read_row(line: &'static str) -> Row {
             _ => Support::Traffic,
         },
         doc: next(),
+        unit: Unit::None,
+        bounds: None,
+        number: u16::try_from(number).unwrap_or(u16::MAX),
+    };
+    let parts = || row.range.split("; ");
+    row.unit = parts().find_map(unit).unwrap_or(Unit::None);
+    row.bounds = parts().flat_map(|part| part.split([' ', ',']).map(move |word| (part, word))).find_map(bounds);
+    row
+}
+
+/// `s`, or `s, us resolution`.
+fn unit(part: &str) -> Option<Unit> {
+    match part.split([' ', ',']).next() {
+        Some("s") => Some(Unit::Seconds),
+        Some("ms") => Some(Unit::Milliseconds),
+        Some("us") => Some(Unit::Microseconds),
+        _ => None,
     }
+}
+
+/// `LEAST..MOST`, or `LEAST and up`, in millionths.
+fn bounds((part, word): (&str, &str)) -> Option<(i128, i128)> {
+    match word.split_once("..") {
+        Some((least, most)) => Some((millionths(least)?, millionths(most)?)),
+        None => Some((millionths(part.strip_suffix(" and up").filter(|least| *least == word)?)?, i128::MAX)),
+    }
+}
+
+/// A decimal number in millionths; six places at most.
+fn millionths(text: &str) -> Option<i128> {
+    let (digits, sign) = text.strip_prefix('-').map_or((text, 1), |digits| (digits, -1));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let fraction: i128 = format!("{fraction:0<6}").parse().ok().filter(|_| fraction.len() <= 6)?;
+    Some(sign * (whole.parse::<i128>().ok()? * 1_000_000 + fraction))
 }
 
 #[cfg(test)]
@@ -235,6 +299,19 @@ mod tests {
         assert!(schema().is_list("global_defs/notification_email"));
         assert!(!schema().is_list("vrrp_instance"));
         assert!(!schema().is_list("virtual_server/real_server/HTTP_GET/url"));
+    }
+
+    #[test]
+    fn units_and_bounds_are_those_of_the_text() {
+        let row = |block, keyword| schema().lookup(block, keyword).unwrap();
+        assert_eq!(row("vrrp_instance", "priority").bounds, Some((1_000_000, 255_000_000)));
+        assert_eq!(row("vrrp_instance", "advert_int").bounds, Some((10_000, 255_000_000)));
+        assert_eq!(row("vrrp_instance", "advert_int").unit, Unit::Seconds);
+        assert_eq!(row("bfd_instance", "min_rx").unit, Unit::Milliseconds);
+        assert_eq!(row("virtual_server", "delay_loop").bounds, Some((1, i128::MAX)));
+        assert_eq!(row("virtual_server/real_server/SMTP_CHECK/host", "connect_timeout").unit, Unit::Seconds);
+        assert_eq!(row("vrrp_script", "weight").bounds, Some((-253_000_000, 253_000_000)));
+        assert_eq!(row("global_defs", "router_id").bounds, None);
     }
 
     #[test]

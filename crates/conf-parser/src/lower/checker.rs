@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::global::{Globals, MAX_TIMER};
-use super::value::{Numbers, integer};
+use super::global::Globals;
+use super::value::integer;
 use super::virtual_server::Shared;
 use super::{Context, Handler};
 use crate::config::{CheckTarget, CheckTiming, Checker, CheckerKind, HttpGet, HttpVersion, Url};
 use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 
@@ -35,37 +36,31 @@ impl TimingWords {
     }
 }
 
-const MICROSECOND: Duration = Duration::from_micros(1);
-
 /// A block that takes the words of [`TimingWords`].
 pub(super) trait Timed: Sized + 'static {
     /// How findings call its `delay_loop`.
     const DELAY_LOOP: &'static str;
-    /// Least value of `retry`.
-    const LEAST_RETRY: u32;
 
     /// Where the words go.
     fn timing(&mut self) -> &mut TimingWords;
 
     const DELAY_LOOP_HANDLER: Handler<Self> = Handler("delay_loop", |block, context, statement| {
         let message = |text: &str| format!("{} '{text}' invalid - ignoring", Self::DELAY_LOOP);
-        let value = context.time_with(statement, 6, MICROSECOND..=Duration::MAX, message);
+        let value = context.time_with(statement, message);
         block.timing().delay_loop = value.or(block.timing().delay_loop);
     });
     const WARMUP_HANDLER: Handler<Self> = Handler("warmup", |block, context, statement| {
-        block.timing().warmup =
-            context.time(statement, "warmup", Duration::ZERO..=Duration::MAX).or(block.timing().warmup);
+        block.timing().warmup = context.time(statement, "warmup").or(block.timing().warmup);
     });
     const RETRY_HANDLER: Handler<Self> = Handler("retry", |block, context, statement| {
-        block.timing().retry =
-            context.number(statement, "retry", Self::LEAST_RETRY..=u32::MAX).or(block.timing().retry);
+        block.timing().retry = context.number(statement, "retry").or(block.timing().retry);
     });
     const DELAY_BEFORE_RETRY_HANDLER: Handler<Self> = Handler("delay_before_retry", |block, context, statement| {
-        let value = context.time(statement, "delay_before_retry", Duration::ZERO..=Duration::MAX);
+        let value = context.time(statement, "delay_before_retry");
         block.timing().delay_before_retry = value.or(block.timing().delay_before_retry);
     });
     const CONNECT_TIMEOUT_HANDLER: Handler<Self> = Handler("connect_timeout", |block, context, statement| {
-        let value = context.time(statement, "connect_timeout", MICROSECOND..=MAX_TIMER);
+        let value = context.time(statement, "connect_timeout");
         block.timing().connect_timeout = value.or(block.timing().connect_timeout);
     });
 }
@@ -82,11 +77,13 @@ pub(super) struct Draft {
     http_version: HttpVersion,
     virtualhost: Option<String>,
     urls: Vec<Url>,
+    places: Places,
 }
+
+super::placed!(Draft);
 
 impl Timed for Draft {
     const DELAY_LOOP: &'static str = "checker delay loop";
-    const LEAST_RETRY: u32 = 0;
 
     fn timing(&mut self) -> &mut TimingWords {
         &mut self.timing
@@ -105,6 +102,7 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Draft {
         http_version: HttpVersion::Http10,
         virtualhost: None,
         urls: Vec::new(),
+        places: Places::default(),
     };
     match draft.keyword.as_str() {
         "TCP_CHECK" => context.visit(&mut draft, &statement.body, &[CONNECTION]),
@@ -171,7 +169,7 @@ impl Draft {
 }
 
 fn port(context: &mut Context<'_>, statement: &Statement) -> Option<u16> {
-    context.number(statement, &statement.keyword.text, 1..=u16::MAX)
+    context.number(statement, &statement.keyword.text)
 }
 
 pub(super) const CONNECTION: &[Handler<Draft>] = &[
@@ -192,7 +190,7 @@ pub(super) const CONNECTION: &[Handler<Draft>] = &[
         draft.target.bind_interface = statement.arguments.first().and_then(|word| context.interface(word));
     }),
     Handler("fwmark", |draft, context, statement| {
-        draft.target.fwmark = context.number(statement, "fwmark", 0..=u32::MAX).unwrap_or(draft.target.fwmark);
+        draft.target.fwmark = context.number(statement, "fwmark").unwrap_or(draft.target.fwmark);
     }),
     Handler("alpha", |draft, context, statement| draft.alpha = context.switch(statement).or(draft.alpha)),
     Handler("log_all_failures", |draft, context, statement| {
@@ -221,7 +219,7 @@ pub(super) const HTTP: &[Handler<Draft>] = &[
             "nb_get_retry is deprecated - please use 'retry'",
         );
         context.push(finding.replacement("retry"));
-        draft.timing.retry = context.number(statement, "nb_get_retry", 0..=u32::MAX).or(draft.timing.retry);
+        draft.timing.retry = context.number(statement, "nb_get_retry").or(draft.timing.retry);
     }),
     Handler("http_protocol", |draft, context, statement| {
         let Some(word) = statement.arguments.first() else { return };
@@ -259,7 +257,10 @@ pub(super) struct UrlWords {
     status_codes: Vec<(u16, u16)>,
     digest: Option<[u8; 16]>,
     virtualhost: Option<String>,
+    places: Places,
 }
+
+super::placed!(UrlWords);
 
 pub(super) const URL: &[Handler<UrlWords>] = &[
     Handler("path", |url, context, statement| url.path = context.text(statement)),

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::value::{Numbers, integer, seconds};
+use super::value::{integer, seconds};
 use super::{Context, Handler};
-use crate::config::{Garp, GlobalDefs, VrrpVersion};
+use crate::config::{Garp, GlobalDefs, SmtpServer, VrrpVersion};
 use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::source::Spanned;
 use crate::tree::Statement;
 
 /// `global_defs`, with what instances and servers take over from it.
@@ -22,6 +23,8 @@ pub(super) struct Globals {
     pub(super) down_timer_adverts: Option<u8>,
     pub(super) log_all_failures: bool,
 }
+
+super::placed!(Globals, defs);
 
 /// The `garp_*` words of an instance, or the `vrrp_garp_*` words of `global_defs`.
 #[derive(Debug, Default)]
@@ -48,12 +51,6 @@ impl GarpWords {
     }
 }
 
-/// Longest time in whole seconds that fits 32 bits of microseconds.
-pub(super) const MAX_TIMER_SECONDS: u32 = 4294;
-
-/// Longest time that fits 32 bits of microseconds.
-pub(super) const MAX_TIMER: Duration = Duration::from_micros(u32::MAX as u64);
-
 impl Globals {
     /// Works out what depends on other values; call it once all blocks were read.
     pub(super) fn resolve(&mut self) {
@@ -78,7 +75,7 @@ impl Globals {
 
 /// A number of repeats, of which 0 counts as 1.
 pub(super) fn repeats(context: &mut Context<'_>, statement: &Statement) -> Option<u32> {
-    let repeats = context.number(statement, &statement.keyword.text, 0..=u32::MAX)?;
+    let repeats: u32 = context.number(statement, &statement.keyword.text)?;
     if repeats == 0 {
         let message = format!("{} must be greater than 0, setting to 1", statement.keyword.text);
         context.warning(Code::AdjustedValue, statement.span(), message);
@@ -88,7 +85,6 @@ pub(super) fn repeats(context: &mut Context<'_>, statement: &Statement) -> Optio
 
 fn interval(context: &mut Context<'_>, statement: &Statement) -> Option<Duration> {
     let word = statement.arguments.first()?;
-    let range = Duration::from_micros(1)..=MAX_TIMER;
     // "0" is what tutorials write: keepalived complains and keeps its default, which is the same.
     if seconds(&word.text, 6, &(Duration::ZERO..=Duration::ZERO)).is_ok() {
         let message = format!("{} '{}' is invalid", statement.keyword.text, word.text);
@@ -98,7 +94,7 @@ fn interval(context: &mut Context<'_>, statement: &Statement) -> Option<Duration
         );
         return None;
     }
-    context.time_with(statement, 6, range, |text| format!("{} '{text}' is invalid", statement.keyword.text))
+    context.time_with(statement, |text| format!("{} '{text}' is invalid", statement.keyword.text))
 }
 
 fn group(context: &mut Context<'_>, statement: &Statement) -> Option<IpAddr> {
@@ -120,25 +116,27 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
             context.warning(Code::BadGlobal, statement.keyword.span, "Warning - empty notification_email block");
         }
         let words = statement.body.iter().flat_map(|line| std::iter::once(&line.keyword).chain(&line.arguments));
-        globals.defs.notification_email.extend(words.map(|word| word.text.clone()));
+        globals.defs.notification_email.extend(words.map(|word| Spanned::new(word.text.clone(), word.span)));
     }),
     Handler("notification_email_from", |globals, context, statement| {
         globals.defs.notification_email_from = context.text(statement)
     }),
     Handler("smtp_server", |globals, context, statement| {
-        globals.defs.smtp.server = context.text(statement);
+        let Some(host) = context.text(statement) else { return };
+        let mut server = SmtpServer { host, port: 25 };
         if let Some(word) = statement.arguments.get(1) {
             match integer(&word.text, &(1..=u16::MAX)) {
-                Ok(port) => globals.defs.smtp.port = port,
+                Ok(port) => server.port = port,
                 Err(wrong) => {
                     context.bad_number(word, wrong, format!("Invalid smtp server port '{}', using 25", word.text))
                 }
             }
         }
+        globals.defs.smtp.server = Some(server);
     }),
     Handler("smtp_helo_name", |globals, context, statement| globals.defs.smtp.helo_name = context.text(statement)),
     Handler("smtp_connect_timeout", |globals, context, statement| {
-        if let Some(timeout) = context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS) {
+        if let Some(timeout) = context.time(statement, &statement.keyword.text) {
             if timeout.is_zero() {
                 let message = "smtp_connect_timeout must be greater than 0, setting to 1";
                 context.warning(Code::AdjustedValue, statement.span(), message);
@@ -155,7 +153,7 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
     Handler("max_auto_priority", |globals, context, statement| {
         globals.defs.max_auto_priority = match statement.arguments.is_empty() {
             true => Some(99),
-            false => context.number(statement, "max_auto_priority", -1..=99i8).filter(|priority| *priority != 0),
+            false => context.number(statement, "max_auto_priority").filter(|priority| *priority != 0),
         };
     }),
     Handler("script_user", |globals, context, statement| {
@@ -186,23 +184,23 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
         globals.defs.vrrp_gna_interval = interval(context, statement).unwrap_or(globals.defs.vrrp_gna_interval);
     }),
     Handler("vrrp_garp_master_delay", |globals, context, statement| {
-        globals.garp_words.delay = context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(globals.garp_words.delay);
+        globals.garp_words.delay = context.time(statement, &statement.keyword.text).or(globals.garp_words.delay);
     }),
     Handler("vrrp_garp_master_repeat", |globals, context, statement| {
         globals.garp_words.repeat = repeats(context, statement).or(globals.garp_words.repeat);
     }),
     Handler("vrrp_garp_master_refresh", |globals, context, statement| {
-        globals.garp_words.refresh = context.whole_seconds(statement, 0..=u32::MAX).or(globals.garp_words.refresh);
+        globals.garp_words.refresh = context.time(statement, &statement.keyword.text).or(globals.garp_words.refresh);
     }),
     Handler("vrrp_garp_master_refresh_repeat", |globals, context, statement| {
         globals.garp_words.refresh_repeat = repeats(context, statement).or(globals.garp_words.refresh_repeat);
     }),
     Handler("vrrp_garp_lower_prio_delay", |globals, context, statement| {
         globals.garp_words.lower_prio_delay =
-            context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(globals.garp_words.lower_prio_delay);
+            context.time(statement, &statement.keyword.text).or(globals.garp_words.lower_prio_delay);
     }),
     Handler("vrrp_garp_lower_prio_repeat", |globals, context, statement| {
-        let repeat = context.number(statement, "vrrp_garp_lower_prio_repeat", 0..=i32::MAX.unsigned_abs());
+        let repeat = context.number(statement, "vrrp_garp_lower_prio_repeat");
         globals.garp_words.lower_prio_repeat = repeat.or(globals.garp_words.lower_prio_repeat);
     }),
     Handler("vrrp_min_garp", |globals, context, statement| {
@@ -221,7 +219,7 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
     }),
     Handler("vrrp_down_timer_adverts", |globals, context, statement| {
         globals.down_timer_adverts =
-            context.number(statement, "vrrp_down_timer_adverts", 1..=100).or(globals.down_timer_adverts);
+            context.number(statement, "vrrp_down_timer_adverts").or(globals.down_timer_adverts);
     }),
 ];
 

@@ -8,8 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use super::global::{GarpWords, Globals, MAX_TIMER_SECONDS, repeats, version};
-use super::value::Numbers;
+use super::global::{GarpWords, Globals, repeats, version};
 use super::{Context, Handler};
 use crate::config::{
     AuthPass, Authentication, Family, InitialState, Notify, Priority, VirtualAddress, Vrid, VrrpInstance, VrrpVersion,
@@ -17,6 +16,7 @@ use crate::config::{
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::lexer::Word;
 use crate::schema::nearest;
+use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 
@@ -53,7 +53,10 @@ pub(super) struct Draft {
     listed: HashSet<Listed>,
     notify: Notify,
     smtp_alert: Option<bool>,
+    places: Places,
 }
+
+super::placed!(Draft);
 
 /// An entry of one of the lists of an instance.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -70,7 +73,10 @@ pub(super) struct AuthenticationWords {
     span: Span,
     pass: bool,
     password: Option<AuthPass>,
+    places: Places,
 }
+
+super::placed!(AuthenticationWords);
 
 /// Reads one block; nothing comes back for a second instance of the same name.
 pub(super) fn read(
@@ -200,6 +206,7 @@ impl Draft {
             notify: self.notify,
             smtp_alert: self.smtp_alert,
             name: self.name,
+            places: self.places,
         })
     }
 
@@ -587,8 +594,7 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
     }),
     Handler("advert_int", |draft, context, statement| {
         let tag = draft.tag();
-        let range = Duration::from_millis(10)..=Duration::from_secs(255);
-        let interval = context.time_with(statement, 6, range, |text| {
+        let interval = context.time_with(statement, |text| {
             format!("{tag} Advert interval ({text}) not valid! Must be between 0.01 & 255. Using default 1")
         });
         draft.interval = interval.map(|interval| Spanned::new(interval, statement.span()));
@@ -653,30 +659,27 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
     Handler("nopreempt", |draft, _, statement| draft.nopreempt = Some(statement.keyword.span)),
     Handler("preempt_delay", |draft, context, statement| {
         let tag = draft.tag();
-        let range = Duration::ZERO..=Duration::from_secs(1000);
-        let delay = context.time_with(statement, 6, range, |text| {
-            format!("{tag} Preempt_delay ({text}) not valid! must be between 0-1000")
-        });
+        let delay = context
+            .time_with(statement, |text| format!("{tag} Preempt_delay ({text}) not valid! must be between 0-1000"));
         draft.preempt_delay = Spanned::new(delay.unwrap_or_default(), statement.span());
     }),
     Handler("garp_master_delay", |draft, context, statement| {
-        draft.garp.delay = context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(draft.garp.delay);
+        draft.garp.delay = context.time(statement, &statement.keyword.text).or(draft.garp.delay);
     }),
     Handler("garp_master_repeat", |draft, context, statement| {
         draft.garp.repeat = repeats(context, statement).or(draft.garp.repeat);
     }),
     Handler("garp_master_refresh", |draft, context, statement| {
-        draft.garp.refresh = context.whole_seconds(statement, 0..=u32::MAX).or(draft.garp.refresh);
+        draft.garp.refresh = context.time(statement, &statement.keyword.text).or(draft.garp.refresh);
     }),
     Handler("garp_master_refresh_repeat", |draft, context, statement| {
         draft.garp.refresh_repeat = repeats(context, statement).or(draft.garp.refresh_repeat);
     }),
     Handler("garp_lower_prio_delay", |draft, context, statement| {
-        draft.garp.lower_prio_delay =
-            context.whole_seconds(statement, 0..=MAX_TIMER_SECONDS).or(draft.garp.lower_prio_delay);
+        draft.garp.lower_prio_delay = context.time(statement, &statement.keyword.text).or(draft.garp.lower_prio_delay);
     }),
     Handler("garp_lower_prio_repeat", |draft, context, statement| {
-        let repeat = context.number(statement, "garp_lower_prio_repeat", 0..=i32::MAX.unsigned_abs());
+        let repeat = context.number(statement, "garp_lower_prio_repeat");
         draft.garp.lower_prio_repeat = repeat.or(draft.garp.lower_prio_repeat);
     }),
     Handler("skip_check_adv_addr", |draft, context, statement| {
@@ -689,8 +692,7 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
         draft.higher_prio_send_advert = context.switch(statement).or(draft.higher_prio_send_advert);
     }),
     Handler("down_timer_adverts", |draft, context, statement| {
-        draft.down_timer_adverts =
-            context.number(statement, "down_timer_adverts", 1..=100).or(draft.down_timer_adverts);
+        draft.down_timer_adverts = context.number(statement, "down_timer_adverts").or(draft.down_timer_adverts);
     }),
     Handler("mcast_src_ip", source),
     Handler("mcast_dst_ip", |draft, _, statement| {

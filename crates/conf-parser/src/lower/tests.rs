@@ -140,8 +140,10 @@ fn a_tutorial_pair() {
     );
     assert_eq!(messages(&parsed), ["vrrp_garp_interval '0' is invalid", "vrrp_gna_interval '0' is invalid"]);
     let global = &parsed.config.global;
-    assert_eq!(global.notification_email, ["a@example.org", "b@example.org"]);
-    assert_eq!((global.smtp.port, global.smtp.connect_timeout), (2525, Duration::from_secs(20)));
+    let recipients: Vec<_> = global.notification_email.iter().map(|one| one.value.as_str()).collect();
+    assert_eq!(recipients, ["a@example.org", "b@example.org"]);
+    assert_eq!(global.smtp.server.as_ref().map(|server| server.port), Some(2525));
+    assert_eq!(global.smtp.connect_timeout, Duration::from_secs(20));
     assert_eq!(global.router_id.as_deref(), Some("LVS_DEVEL"));
     let instance = &parsed.config.vrrp_instances[0];
     assert_eq!(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Context;
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
+use crate::schema::{Row, Unit};
 use crate::source::Spanned;
 use crate::tree::Statement;
 
@@ -18,20 +19,20 @@ use crate::tree::Statement;
 /// keepalived's words for what is wrong with it.
 pub(super) fn integer<T>(text: &str, range: &RangeInclusive<T>) -> Result<T, String>
 where
-    T: Copy + PartialOrd + Display + TryFrom<i64>,
+    T: Copy + PartialOrd + Display + TryFrom<i128> + Into<i128>,
 {
-    let unsigned = T::try_from(-1).is_err();
+    let (least, most): (i128, i128) = ((*range.start()).into(), (*range.end()).into());
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("invalid number '{text}'"));
     }
-    if unsigned && text.starts_with('-') {
+    if least >= 0 && text.starts_with('-') {
         return Err(format!("negative number '{text}'"));
     }
-    let value = text.parse::<i64>().ok().and_then(|value| T::try_from(value).ok());
+    let value = text.parse::<i128>().ok().filter(|value| (least..=most).contains(value));
     value
-        .filter(|value| range.contains(value))
-        .ok_or_else(|| format!("number '{text}' outside range [{}, {}]", range.start(), range.end()))
+        .and_then(|value| T::try_from(value).ok())
+        .ok_or_else(|| format!("number '{text}' outside range [{least}, {most}]"))
 }
 
 /// A time in seconds with up to `places` decimals; more are rounded half up, with a finding.
@@ -89,27 +90,69 @@ fn punctuation(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Numbers of any width.
-pub(super) trait Numbers {
-    /// The number after a keyword; without one that can be used there is a finding whose message starts with `what`.
-    fn number<T>(&mut self, statement: &Statement, what: &str, range: RangeInclusive<T>) -> Option<T>
-    where
-        T: Copy + PartialOrd + Display + TryFrom<i64>;
+/// The words after a keyword as a value of the typed configuration.
+pub(super) trait Value: Sized {
+    /// Reads them, with the unit and the bounds of the keyword's row; what is wrong is reported.
+    fn read(context: &mut Context<'_>, statement: &Statement) -> Option<Self>;
 }
 
-impl Numbers for Context<'_> {
-    fn number<T>(&mut self, statement: &Statement, what: &str, range: RangeInclusive<T>) -> Option<T>
-    where
-        T: Copy + PartialOrd + Display + TryFrom<i64>,
-    {
-        let word = statement.arguments.first()?;
-        match integer(&word.text, &range) {
-            Ok(value) => Some(value),
-            Err(wrong) => {
-                self.bad_number(word, wrong, format!("{what} '{}' is invalid - ignoring", word.text));
-                None
+macro_rules! values {
+    ($($type:ty => $read:expr;)+) => { $(
+        impl Value for $type {
+            fn read(context: &mut Context<'_>, statement: &Statement) -> Option<Self> {
+                let read: fn(&mut Context<'_>, &Statement) -> Option<Self> = $read;
+                read(context, statement)
             }
         }
+    )+ };
+}
+
+values! {
+    u8 => |context, statement| context.number(statement, &statement.keyword.text);
+    u16 => |context, statement| context.number(statement, &statement.keyword.text);
+    u32 => |context, statement| context.number(statement, &statement.keyword.text);
+    u64 => |context, statement| context.number(statement, &statement.keyword.text);
+    i8 => |context, statement| context.number(statement, &statement.keyword.text);
+    i16 => |context, statement| context.number(statement, &statement.keyword.text);
+    i32 => |context, statement| context.number(statement, &statement.keyword.text);
+    Duration => |context, statement| context.time(statement, &statement.keyword.text);
+    bool => |context, statement| context.switch(statement);
+    String => |context, statement| context.text(statement);
+    IpAddr => |context, statement| context.address(statement).map(|address| address.value);
+}
+
+impl<T: Value> Value for Option<T> {
+    fn read(context: &mut Context<'_>, statement: &Statement) -> Option<Self> {
+        T::read(context, statement).map(Some)
+    }
+}
+
+impl<T: Value> Value for Spanned<T> {
+    fn read(context: &mut Context<'_>, statement: &Statement) -> Option<Self> {
+        let span = statement.arguments.first().map_or(statement.keyword.span, |word| word.span);
+        T::read(context, statement).map(|value| Self::new(value, span))
+    }
+}
+
+/// The numbers that a keyword takes, by its row; without bounds there, all.
+fn bounds(statement: &Statement) -> RangeInclusive<i128> {
+    let bounds = statement.row.and_then(|row| row.bounds);
+    bounds.map_or(0..=i128::from(u32::MAX), |(least, most)| least.div_euclid(1_000_000)..=most / 1_000_000)
+}
+
+/// The times that a keyword takes, in its own unit.
+fn time_bounds(row: &Row) -> RangeInclusive<Duration> {
+    let time = |millionths: i128| u64::try_from(millionths).map_or(Duration::MAX, Duration::from_micros);
+    row.bounds.map_or(Duration::ZERO..=Duration::MAX, |(least, most)| time(least)..=time(most))
+}
+
+/// Decimal places of a time that count.
+fn places(row: &Row) -> usize {
+    match row.unit {
+        _ if row.range.contains("ms resolution") => 3,
+        Unit::Seconds | Unit::None => 6,
+        Unit::Milliseconds => 3,
+        Unit::Microseconds => 0,
     }
 }
 
@@ -123,43 +166,58 @@ impl Context<'_> {
         });
     }
 
-    /// The time after a keyword, in seconds with up to six decimals.
-    pub(super) fn time(
-        &mut self,
-        statement: &Statement,
-        what: &str,
-        range: RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        self.time_with(statement, 6, range, |text| format!("{what} '{text}' is invalid - ignoring"))
+    /// Puts the value after a keyword into `slot`, unless it cannot be used.
+    pub(super) fn set<T: Value>(&mut self, slot: &mut T, statement: &Statement) {
+        if let Some(value) = T::read(self, statement) {
+            *slot = value;
+        }
+    }
+
+    /// The number after a keyword; without one that can be used there is a finding whose message starts with `what`.
+    pub(super) fn number<T: TryFrom<i128>>(&mut self, statement: &Statement, what: &str) -> Option<T> {
+        let word = statement.arguments.first()?;
+        match integer(&word.text, &bounds(statement)) {
+            Ok(value) => T::try_from(value).ok(),
+            Err(wrong) => {
+                self.bad_number(word, wrong, format!("{what} '{}' is invalid - ignoring", word.text));
+                None
+            }
+        }
+    }
+
+    /// The time after a keyword, in the unit of its row.
+    pub(super) fn time(&mut self, statement: &Statement, what: &str) -> Option<Duration> {
+        self.time_with(statement, |text| format!("{what} '{text}' is invalid - ignoring"))
     }
 
     /// The time after a keyword; a value that cannot be used is reported in the words that `message` gives for it.
     pub(super) fn time_with(
         &mut self,
         statement: &Statement,
-        places: usize,
-        range: RangeInclusive<Duration>,
         message: impl FnOnce(&str) -> String,
     ) -> Option<Duration> {
-        let word = statement.arguments.first()?;
-        match seconds(&word.text, places, &range) {
+        let (row, word) = (statement.row?, statement.arguments.first()?);
+        let read = match row.arguments.contains("<n>") {
+            true => integer(&word.text, &bounds(statement))
+                .map(|whole| (Duration::from_secs(u64::try_from(whole).unwrap_or_default()), None)),
+            false => seconds(&word.text, places(row), &time_bounds(row)),
+        };
+        match read {
             Ok((value, complaint)) => {
                 if let Some(complaint) = complaint {
                     self.push(Diagnostic::warning(Code::BadNumber, Class::InvalidNumber, word.span, complaint));
                 }
-                Some(value)
+                Some(match row.unit {
+                    Unit::Seconds | Unit::None => value,
+                    Unit::Milliseconds => value / 1000,
+                    Unit::Microseconds => value / 1_000_000,
+                })
             }
             Err(wrong) => {
                 self.bad_number(word, wrong, message(&word.text));
                 None
             }
         }
-    }
-
-    /// Whole seconds after a keyword.
-    pub(super) fn whole_seconds(&mut self, statement: &Statement, range: RangeInclusive<u32>) -> Option<Duration> {
-        let seconds = self.number(statement, &statement.keyword.text, range)?;
-        Some(Duration::from_secs(seconds.into()))
     }
 
     /// The switch after a keyword; on where no value is given.

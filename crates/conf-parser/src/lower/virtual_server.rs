@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::checker::{self, Timed, TimingWords};
 use super::global::Globals;
-use super::value::{Numbers, integer};
+use super::value::integer;
 use super::{Context, Handler};
 use crate::config::{
     Family, ForwardingMethod, Persistence, Protocol, RealServer, Scheduler, SchedulerFlags, Script, ServiceKey,
@@ -16,6 +16,7 @@ use crate::config::{
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::schema::nearest;
+use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 
@@ -57,7 +58,10 @@ pub(super) struct Draft {
     real_servers: Vec<RealDraft>,
     /// The addresses and ports of `real_servers`.
     listed: HashSet<(IpAddr, Option<u16>)>,
+    places: Places,
 }
+
+super::placed!(Draft);
 
 /// What a virtual server hands down to its real servers.
 #[derive(Debug, Clone, Default)]
@@ -82,7 +86,10 @@ pub(super) struct RealDraft {
     notify_down: Option<Spanned<Script>>,
     shared: Shared,
     checkers: Vec<checker::Draft>,
+    places: Places,
 }
+
+super::placed!(RealDraft);
 
 /// Reads one block; nothing comes back when its first line cannot be used.
 pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<Draft> {
@@ -135,6 +142,7 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<D
         shared: Shared::default(),
         real_servers: Vec::new(),
         listed: HashSet::new(),
+        places: Places::default(),
     };
     context.visit(&mut draft, &statement.body, &[VIRTUAL_SERVER]);
     Some(draft)
@@ -231,6 +239,7 @@ impl Draft {
             virtualhost: self.shared.virtualhost,
             real_servers,
             smtp_alert: self.shared.smtp_alert,
+            places: self.places,
         })
     }
 
@@ -431,6 +440,7 @@ impl Draft {
             virtualhost: shared.virtualhost,
             smtp_alert: server.shared.smtp_alert,
             checkers,
+            places: server.places,
         }
     }
 }
@@ -570,6 +580,7 @@ fn real_server(draft: &mut Draft, context: &mut Context<'_>, statement: &Stateme
         notify_down: None,
         shared: Shared::default(),
         checkers: Vec::new(),
+        places: Places::default(),
     };
     context.visit(&mut server, &statement.body, &[REAL_SERVER]);
     draft.real_servers.push(server);
@@ -591,7 +602,6 @@ fn weight(context: &mut Context<'_>, statement: &Statement, what: &str, range: R
 
 impl Timed for Draft {
     const DELAY_LOOP: &'static str = "virtual server delay loop";
-    const LEAST_RETRY: u32 = 1;
 
     fn timing(&mut self) -> &mut TimingWords {
         &mut self.shared.timing
@@ -600,7 +610,6 @@ impl Timed for Draft {
 
 impl Timed for RealDraft {
     const DELAY_LOOP: &'static str = "real server delay loop";
-    const LEAST_RETRY: u32 = 1;
 
     fn timing(&mut self) -> &mut TimingWords {
         &mut self.shared.timing
@@ -655,12 +664,12 @@ pub(super) const VIRTUAL_SERVER: &[Handler<Draft>] = &[
         draft.shared.weight = weight(context, statement, "Virtual", 1..=MAX_WEIGHT).or(draft.shared.weight)
     }),
     Handler("quorum", |draft, context, statement| {
-        if let Some(quorum) = context.number(statement, "Quorum", 1..=u32::MAX) {
+        if let Some(quorum) = context.number(statement, "Quorum") {
             draft.quorum = Spanned::new(quorum, statement.span());
         }
     }),
     Handler("hysteresis", |draft, context, statement| {
-        draft.hysteresis = context.number(statement, "Hysteresis", 0..=u32::MAX).unwrap_or(draft.hysteresis);
+        draft.hysteresis = context.number(statement, "Hysteresis").unwrap_or(draft.hysteresis);
     }),
     Handler("quorum_up", |draft, context, statement| context.script("", &mut draft.quorum_up, statement)),
     Handler("quorum_down", |draft, context, statement| context.script("", &mut draft.quorum_down, statement)),
@@ -687,12 +696,10 @@ pub(super) const REAL_SERVER: &[Handler<RealDraft>] = &[
         server.forwarding = forwarding(context, statement, "real").or(server.forwarding)
     }),
     Handler("uthreshold", |server, context, statement| {
-        server.upper_threshold =
-            context.number(statement, "uthreshold", 0..=u32::MAX).unwrap_or(server.upper_threshold);
+        server.upper_threshold = context.number(statement, "uthreshold").unwrap_or(server.upper_threshold);
     }),
     Handler("lthreshold", |server, context, statement| {
-        server.lower_threshold =
-            context.number(statement, "lthreshold", 0..=u32::MAX).unwrap_or(server.lower_threshold);
+        server.lower_threshold = context.number(statement, "lthreshold").unwrap_or(server.lower_threshold);
     }),
     Handler("inhibit_on_failure", |server, context, statement| {
         server.shared.inhibit = context.switch(statement).or(server.shared.inhibit)

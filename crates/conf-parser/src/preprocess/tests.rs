@@ -11,7 +11,7 @@ fn run(files: &[(&str, &str)], options: &Options) -> Parsed {
 fn words(text: &str) -> Vec<String> {
     let options = Options { config_id: "node1".to_owned(), random_seed: 7, ..Options::default() };
     let parsed = run(&[("/etc/k.conf", &format!("global_defs {{\nnotification_email {{\n{text}\n}}\n}}\n"))], &options);
-    parsed.config.global.notification_email
+    parsed.config.global.notification_email.into_iter().map(|one| one.value).collect()
 }
 
 fn findings(files: &[(&str, &str)]) -> Vec<String> {
@@ -135,7 +135,7 @@ fn includes_are_relative_to_the_file_that_names_them() {
     let parsed = run(&files, &Options::default());
     assert_eq!(parsed.diagnostics, []);
     assert_eq!(parsed.config.global.router_id.as_deref(), Some("/etc/conf.d/sub"));
-    assert_eq!(parsed.config.global.smtp.server.as_deref(), Some("/etc/conf.d"));
+    assert_eq!(parsed.config.global.smtp.server.map(|server| server.host).as_deref(), Some("/etc/conf.d"));
     assert_eq!(parsed.sources.files().len(), 4);
 }
 
@@ -185,7 +185,7 @@ fn braces_in_includes() {
     ];
     let parsed = run(&files, &Options::default());
     assert_eq!(parsed.config.global.router_id.as_deref(), Some("a"));
-    assert_eq!(parsed.config.global.smtp.server.as_deref(), Some("b"));
+    assert_eq!(parsed.config.global.smtp.server.map(|server| server.host).as_deref(), Some("b"));
 }
 
 #[test]

@@ -1,0 +1,404 @@
+//! The effective configuration as lines: what holds for every keyword, and where it comes from.
+//!
+//! [`Config::settings`](crate::Config::settings) turns the typed values into a tree of [`Setting`]s, in the words of the
+//! language. What prints, compares or explains a configuration works on that tree and knows no keyword.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::schema::{Row, Unit, schema};
+use crate::source::{Span, Spanned};
+
+/// Where the values of one block were written: the keyword of each line that counted, in the order of the file.
+///
+/// Two of them are always equal: a block that moved by a line did not change.
+#[derive(Clone, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Places(Vec<(u16, Span)>);
+
+impl Places {
+    pub(crate) fn add(&mut self, row: &'static Row, span: Span) {
+        self.0.push((schema().number(row), span));
+    }
+
+    /// Takes over where the value of `keyword` came from, under the name that it has in `block`.
+    pub(crate) fn inherit(&mut self, block: &str, keyword: &str, from: Option<Span>) {
+        if let (Some(row), Some(span)) = (schema().lookup(block, keyword), from) {
+            if self.of_row(row).is_none() {
+                self.add(row, span);
+            }
+        }
+    }
+
+    /// Where the value of `keyword` was written, of several lines the last; `None` for a default.
+    ///
+    /// `block` is the path of the block that the keyword stands in, empty for the top level.
+    pub fn of(&self, block: &str, keyword: &str) -> Option<Span> {
+        self.of_row(schema().lookup(block, keyword)?)
+    }
+
+    fn of_row(&self, row: &'static Row) -> Option<Span> {
+        let number = schema().number(row);
+        self.0.iter().rev().find(|(written, _)| *written == number).map(|(_, span)| *span)
+    }
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Places {}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Places")
+    }
+}
+
+/// One word of a line.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scalar {
+    /// `on` or `off`.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A number in millionths, printed with as many decimals as it needs.
+    Millionths(u64),
+    /// A word or a quoted text.
+    Text(String),
+    /// A command line of which this is one word; quoted by the rules of scripts.
+    Script(Vec<String>),
+    /// A password: bytes that are printed only on request.
+    Secret(Vec<u8>),
+}
+
+impl fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_string())
+    }
+}
+
+/// As the language writes it; a secret as asterisks.
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(on) => f.write_str(if *on { "on" } else { "off" }),
+            Self::Integer(number) => number.fmt(f),
+            Self::Millionths(number) => {
+                let text = format!("{}.{:06}", number / 1_000_000, number % 1_000_000);
+                f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+            }
+            Self::Text(text) => write_word(f, text),
+            Self::Script(words) => write_script(f, words),
+            Self::Secret(_) => f.write_str("********"),
+        }
+    }
+}
+
+fn write_word(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let plain = !text.is_empty() && !text.bytes().any(|byte| byte.is_ascii_whitespace() || b"#!{}\"".contains(&byte));
+    if plain { f.write_str(text) } else { write!(f, "\"{text}\"") }
+}
+
+/// `"COMMAND 'PARAMETER' ..."`, every character that could end a word escaped.
+fn write_script(f: &mut fmt::Formatter<'_>, words: &[String]) -> fmt::Result {
+    f.write_str("\"")?;
+    for (at, word) in words.iter().enumerate() {
+        f.write_str(if at == 0 { "'" } else { " '" })?;
+        for character in word.chars() {
+            match character {
+                '\'' | '"' | '\\' => write!(f, "\\x{:02x}", u32::from(character))?,
+                '\n' => f.write_str("\\n")?,
+                '$' => f.write_str("\\x24")?,
+                character => write!(f, "{character}")?,
+            }
+        }
+        f.write_str("'")?;
+    }
+    f.write_str("\"")
+}
+
+/// One line of the effective configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Setting {
+    /// The row of its keyword; none for the entries of a list, such as addresses.
+    pub row: Option<&'static Row>,
+    /// What follows the keyword; for an entry of a list the whole line.
+    pub words: Vec<Scalar>,
+    /// Where it was written; `None` for a default.
+    pub written: Option<Span>,
+    /// Whether the line is there: a flag that is not set, or an option that nothing is known of, is not.
+    pub set: bool,
+    /// The lines inside its braces.
+    pub body: Option<Vec<Self>>,
+}
+
+impl Setting {
+    /// The keyword; empty for an entry of a list.
+    pub fn keyword(&self) -> &'static str {
+        self.row.map_or("", |row| row.keyword)
+    }
+
+    /// The entry of a list.
+    pub(crate) fn entry(words: Vec<Scalar>, written: Span) -> Self {
+        Self { row: None, words, written: Some(written), set: true, body: None }
+    }
+}
+
+/// Where a value is to be shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot {
+    pub(crate) row: &'static Row,
+    pub(crate) written: Option<Span>,
+}
+
+impl Slot {
+    pub(crate) fn new(block: &str, keyword: &str, places: &Places) -> Self {
+        let row = schema().lookup(block, keyword);
+        let row = row.unwrap_or_else(|| unreachable!("{block} {keyword} is a row of the table: a test looks each up"));
+        Self { row, written: places.of_row(row) }
+    }
+
+    pub(crate) fn line(self, words: Vec<Scalar>) -> Setting {
+        Setting { row: Some(self.row), words, written: self.written, set: true, body: None }
+    }
+
+    /// The line is not there.
+    pub(crate) fn absent(self) -> Setting {
+        Setting { set: false, ..self.line(Vec::new()) }
+    }
+
+    /// The line opens a block.
+    pub(crate) fn block(self, words: Vec<Scalar>, body: Vec<Setting>) -> Setting {
+        Setting { body: Some(body), ..self.line(words) }
+    }
+}
+
+/// A value that stands for the words after a keyword, or for several lines.
+pub(crate) trait Show {
+    /// Adds the lines that stand for it.
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>);
+}
+
+/// A value that is one word.
+pub(crate) trait ShowWord {
+    /// The word; `row` says in which unit.
+    fn word(&self, row: &Row) -> Scalar;
+}
+
+macro_rules! show_word {
+    ($($type:ty => |$value:ident, $row:ident| $word:expr;)+) => { $(
+        impl ShowWord for $type {
+            fn word(&self, $row: &Row) -> Scalar {
+                let $value = self;
+                $word
+            }
+        }
+        impl Show for $type {
+            fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+                out.push(slot.line(vec![self.word(slot.row)]));
+            }
+        }
+    )+ };
+}
+pub(crate) use show_word;
+
+show_word! {
+    u8 => |value, _row| Scalar::Integer((*value).into());
+    u16 => |value, _row| Scalar::Integer((*value).into());
+    u32 => |value, _row| Scalar::Integer((*value).into());
+    u64 => |value, _row| Scalar::Integer(i64::try_from(*value).unwrap_or(i64::MAX));
+    i8 => |value, _row| Scalar::Integer((*value).into());
+    i16 => |value, _row| Scalar::Integer((*value).into());
+    i32 => |value, _row| Scalar::Integer((*value).into());
+    i64 => |value, _row| Scalar::Integer(*value);
+    String => |value, _row| Scalar::Text(value.clone());
+    IpAddr => |value, _row| Scalar::Text(value.to_string());
+    Ipv4Addr => |value, _row| Scalar::Text(value.to_string());
+    Ipv6Addr => |value, _row| Scalar::Text(value.to_string());
+    Duration => |value, row| duration(*value, row.unit);
+}
+
+/// A time in the unit of its keyword.
+pub(crate) fn duration(value: Duration, unit: Unit) -> Scalar {
+    let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+    Scalar::Millionths(match unit {
+        Unit::Microseconds => micros.saturating_mul(1_000_000),
+        Unit::Milliseconds => micros.saturating_mul(1000),
+        Unit::Seconds | Unit::None => micros,
+    })
+}
+
+/// A switch shows its value; a flag, which takes none, is there or not.
+impl Show for bool {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        out.push(match (slot.row.takes_switch(), *self) {
+            (true, on) => slot.line(vec![Scalar::Bool(on)]),
+            (false, true) => slot.line(Vec::new()),
+            (false, false) => slot.absent(),
+        });
+    }
+}
+
+impl<T: Show> Show for Option<T> {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        match self {
+            Some(value) => value.show(slot, out),
+            None => out.push(slot.absent()),
+        }
+    }
+}
+
+impl<T: Show> Show for Spanned<T> {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        self.value.show(Slot { written: slot.written.or(Some(self.span)), ..slot }, out);
+    }
+}
+
+impl<T: ShowWord> ShowWord for Spanned<T> {
+    fn word(&self, row: &Row) -> Scalar {
+        self.value.word(row)
+    }
+}
+
+/// A block of the language: its lines, and the words behind its keyword.
+pub(crate) trait Block {
+    /// The words between the keyword and `{`.
+    fn head(&self) -> Vec<Scalar> {
+        Vec::new()
+    }
+
+    /// Where the head was written.
+    fn written(&self) -> Option<Span> {
+        None
+    }
+
+    /// The lines inside the braces.
+    fn body(&self) -> Vec<Setting>;
+}
+
+/// One block of the keyword `keyword`, which stands in `block`.
+pub(crate) fn show_block<T: Block>(value: &T, slot: Slot, out: &mut Vec<Setting>) {
+    let slot = Slot { written: value.written().or(slot.written), ..slot };
+    out.push(slot.block(value.head(), value.body()));
+}
+
+/// Several blocks of one keyword.
+pub(crate) fn show_blocks<T: Block>(values: &[T], slot: Slot, out: &mut Vec<Setting>) {
+    for value in values {
+        show_block(value, slot, out);
+    }
+}
+
+/// One block whose lines are the words of `values`, one to a line; absent where there are none.
+pub(crate) fn show_list<T>(values: &[T], slot: Slot, out: &mut Vec<Setting>, entry: impl Fn(&T) -> Setting) {
+    out.push(match values {
+        [] => slot.absent(),
+        values => slot.block(Vec::new(), values.iter().map(entry).collect()),
+    });
+}
+
+/// Declares a type whose fields are lines of a block, and how they are shown.
+///
+/// `field: Type as "keyword"` shows the field as that line; `as "keyword" via function` calls
+/// `function(&field, slot, out)`; `<flatten> field: Type` adds the lines of another such type; a field without any of
+/// them is shown by the block's head or not at all.
+macro_rules! settings {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $( $(#[$field_meta:meta])* $(<$flatten:ident>)? $field:ident : $type:ty $(as $keyword:literal $(via $show:expr)?)? , )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        pub struct $name {
+            $( $(#[$field_meta])* pub $field: $type, )*
+        }
+
+        impl $name {
+            /// Adds the lines of its fields as they stand in `block`.
+            pub(crate) fn lines(
+                &self,
+                block: &str,
+                places: &crate::setting::Places,
+                out: &mut Vec<crate::setting::Setting>,
+            ) {
+                $( crate::setting::settings!(@show self, block, places, out, $field, [$($flatten)?] $($keyword $(, $show)?)?); )*
+            }
+        }
+    };
+    (@show $self:ident, $block:ident, $places:ident, $out:ident, $field:ident, [flatten]) => {
+        $self.$field.lines($block, $places, $out);
+    };
+    (@show $self:ident, $block:ident, $places:ident, $out:ident, $field:ident, []) => {};
+    (@show $self:ident, $block:ident, $places:ident, $out:ident, $field:ident, [] $keyword:literal) => {
+        crate::setting::Show::show(&$self.$field, crate::setting::Slot::new($block, $keyword, $places), $out);
+    };
+    (@show $self:ident, $block:ident, $places:ident, $out:ident, $field:ident, [] $keyword:literal, $show:expr) => {
+        $show(&$self.$field, crate::setting::Slot::new($block, $keyword, $places), $out);
+    };
+}
+pub(crate) use settings;
+
+/// Settings as the text of a configuration file that means the same.
+///
+/// Every line says in a comment where it comes from; what is not set stands in a comment too. With `secrets`,
+/// passwords are printed as they are.
+pub fn text(settings: &[Setting], place: &dyn Fn(Span) -> Option<String>, secrets: bool) -> String {
+    let mut out = String::new();
+    write_settings(&mut out, settings, 0, &Style { place, secrets });
+    out
+}
+
+struct Style<'a> {
+    place: &'a dyn Fn(Span) -> Option<String>,
+    secrets: bool,
+}
+
+/// Column of the comments.
+const COMMENT: usize = 48;
+
+fn write_settings(out: &mut String, settings: &[Setting], depth: usize, style: &Style<'_>) {
+    for setting in settings {
+        let mut line = "    ".repeat(depth);
+        if !setting.set {
+            line.push_str("# ");
+        }
+        let words = std::iter::once(setting.keyword().to_owned()).chain(setting.words.iter().map(|word| match word {
+            Scalar::Secret(bytes) if style.secrets => {
+                Scalar::Text(String::from_utf8_lossy(bytes).into_owned()).to_string()
+            }
+            word => word.to_string(),
+        }));
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+        line.push_str(&words.join(" "));
+        if setting.body.is_some() {
+            line.push_str(" {");
+        }
+        let origin = match setting.written {
+            Some(span) => (style.place)(span),
+            None => Some(if setting.set { "default" } else { "not set" }.to_owned()),
+        };
+        let top = setting.body.is_some() && setting.written.is_none();
+        if let Some(origin) = origin.filter(|_| !top) {
+            let width = line.chars().count();
+            line.push_str(&" ".repeat(COMMENT.saturating_sub(width).max(1)));
+            line.push_str("# ");
+            line.push_str(&origin);
+        }
+        out.push_str(&line);
+        out.push('\n');
+        if let Some(body) = &setting.body {
+            write_settings(out, body, depth + 1, style);
+            out.push_str(&"    ".repeat(depth));
+            out.push_str("}\n");
+        }
+    }
+}

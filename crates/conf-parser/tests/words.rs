@@ -1,0 +1,96 @@
+//! Every word of the language, in an example: it is typed, shown, and read again from what is shown.
+//!
+//! `tests/examples/*.tsv` hold block, keyword, and the lines that use it (`\n` between lines), one word to a row.
+
+use std::path::Path;
+
+use conf_parser::schema::{Kind, schema};
+use conf_parser::{Config, MemoryLoader, Options, Parsed, Severity, parse, setting};
+
+const EXAMPLES: &[(&str, &str)] = &[
+    ("global", include_str!("examples/global.tsv")),
+    ("vrrp", include_str!("examples/vrrp.tsv")),
+    ("tracking", include_str!("examples/tracking.tsv")),
+    ("routes", include_str!("examples/routes.tsv")),
+    ("lvs", include_str!("examples/lvs.tsv")),
+    ("checkers", include_str!("examples/checkers.tsv")),
+    ("bfd", include_str!("examples/bfd.tsv")),
+];
+
+struct Example {
+    block: &'static str,
+    keyword: &'static str,
+    lines: String,
+}
+
+fn examples() -> impl Iterator<Item = Example> {
+    EXAMPLES.iter().flat_map(|(file, text)| {
+        text.lines().map(move |line| {
+            let mut fields = line.splitn(3, '\t');
+            let (Some(block), Some(keyword), Some(lines)) = (fields.next(), fields.next(), fields.next()) else {
+                panic!("{file}: not three fields: {line}");
+            };
+            Example { block, keyword, lines: lines.replace("\\n", "\n") }
+        })
+    })
+}
+
+/// The lines of a block that it cannot do without, and its head.
+fn frame(keyword: &str) -> (&'static str, &'static str) {
+    match keyword {
+        "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n"),
+        "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
+        "real_server" => ("192.0.2.11 80", ""),
+        _ => ("", ""),
+    }
+}
+
+/// What stands after the example in its block.
+fn tail(keyword: &str) -> &'static str {
+    match keyword {
+        "virtual_server" => "real_server 192.0.2.99 80 {\n}\n",
+        _ => "",
+    }
+}
+
+/// `lines` where they belong: inside the blocks of `path`.
+fn file(path: &str, lines: &str) -> String {
+    let (mut before, mut after) = (String::new(), String::new());
+    let mut at = String::new();
+    for keyword in path.split('/').filter(|keyword| !keyword.is_empty()) {
+        if schema().lookup(&at, keyword).is_none_or(|row| row.kind != Kind::Block) {
+            // The rest of the path is a keyword, whose line the example holds.
+            break;
+        }
+        let (head, needed) = frame(keyword);
+        before.push_str(&format!("{keyword} {head} {{\n{needed}"));
+        after.insert_str(0, &format!("{}}}\n", tail(keyword)));
+        at = if at.is_empty() { keyword.to_owned() } else { format!("{at}/{keyword}") };
+    }
+    format!("{before}{lines}\n{after}")
+}
+
+fn read(text: &str) -> Parsed {
+    parse(&MemoryLoader::new([("k.conf", text)]), Path::new("k.conf"), &Options::default())
+}
+
+fn shown(config: &Config) -> String {
+    setting::text(&config.settings(), &|_| None, true)
+}
+
+#[test]
+fn every_example_is_typed_shown_and_read_again() {
+    for Example { block, keyword, lines } in examples() {
+        let name = format!("{block} {keyword}");
+        assert!(schema().lookup(block, keyword).is_some(), "{name} is not in the table");
+        let text = file(block, &lines);
+        let parsed = read(&text);
+        for finding in parsed.diagnostics.iter().filter(|finding| finding.severity == Severity::Error) {
+            panic!("{name}: {}\n{text}", finding.message);
+        }
+        let with = shown(&parsed.config);
+        assert_ne!(with, shown(&read(&file(block, "")).config), "{name} changes nothing\n{text}");
+        let again = read(&with);
+        assert_eq!(again.config, parsed.config, "{name}: what is shown means something else\n{text}\n{with}");
+    }
+}
