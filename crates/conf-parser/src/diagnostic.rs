@@ -103,6 +103,8 @@ codes! {
     ByteOrderMark = "K0007", "A file starts with a byte order mark.";
     NoBreakSpace = "K0008", "A space is not an ASCII space.";
     TypographicQuote = "K0009", "A quotation mark is not an ASCII quotation mark.";
+    LongLine = "K0010", "A line is longer than keepalived reads.";
+    LoneReturn = "K0011", "A carriage return stands without a line feed.";
     UnknownKeyword = "K0101", "A word is not a keyword of its block.";
     UnexpectedOpeningBrace = "K0102", "An opening brace stands where none belongs.";
     MissingOpeningBrace = "K0103", "A block has no opening brace.";

@@ -1,40 +1,128 @@
 //! Lines, words, quotes, comments and braces; every word knows where it was written.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::source::Span;
+use crate::source::{Span, Via};
+
+/// Which bytes with a meaning a line may hold, so that most lines need no second look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Marks(u8);
+
+impl Marks {
+    pub(crate) const NUL: Self = Self(1);
+    pub(crate) const REFERENCE: Self = Self(2);
+    pub(crate) const COMMENT: Self = Self(4);
+    pub(crate) const QUOTE: Self = Self(8);
+    pub(crate) const BRACE: Self = Self(16);
+    pub(crate) const RETURN: Self = Self(32);
+
+    /// The mark of each byte.
+    const OF: [Self; 256] = {
+        let mut marks = [Self(0); 256];
+        marks[0] = Self::NUL;
+        marks[b'$' as usize] = Self::REFERENCE;
+        marks[b'#' as usize] = Self::COMMENT;
+        marks[b'!' as usize] = Self::COMMENT;
+        marks[b'"' as usize] = Self::QUOTE;
+        marks[b'{' as usize] = Self::BRACE;
+        marks[b'}' as usize] = Self::BRACE;
+        marks[b'\r' as usize] = Self::RETURN;
+        marks
+    };
+
+    pub(crate) fn add(&mut self, byte: u8) {
+        self.0 |= Self::OF.get(usize::from(byte)).map_or(0, |mark| mark.0);
+    }
+
+    fn of(text: &[u8]) -> Self {
+        let mut marks = Self::default();
+        text.iter().for_each(|byte| marks.add(*byte));
+        marks
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
 
 /// One line after preprocessing, which remembers where each part of it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    text: Vec<u8>,
+pub(crate) struct Line<'a> {
+    text: Cow<'a, [u8]>,
+    pieces: Pieces,
+    marks: Marks,
+}
+
+/// Where the parts of a line were written. Most lines have one part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Pieces {
+    One(Piece),
     /// Never empty; ascending, the first at 0.
-    pieces: Vec<Piece>,
+    Many(Vec<Piece>),
+}
+
+impl Pieces {
+    fn as_slice(&self) -> &[Piece] {
+        match self {
+            Self::One(piece) => std::slice::from_ref(piece),
+            Self::Many(pieces) => pieces,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [Piece] {
+        match self {
+            Self::One(piece) => std::slice::from_mut(piece),
+            Self::Many(pieces) => pieces,
+        }
+    }
 }
 
 /// The part of a line from `start` up to the next piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Piece {
     start: usize,
+    /// Where the reader of the file sees it: the reference for the text of a definition.
     origin: Span,
     /// The text is that of the file byte by byte; otherwise it stands for all of `origin`.
     verbatim: bool,
+    /// Where the text itself stands, byte by byte; for the text of a definition that is its own line.
+    own: Span,
 }
 
 impl Piece {
     fn at(&self, offset: usize) -> Span {
-        if !self.verbatim {
-            return self.origin;
-        }
-        let start = self.origin.start as usize + offset.saturating_sub(self.start);
-        Span::new(self.origin.file, start, start + 1)
+        if self.verbatim { self.byte(self.origin, offset) } else { self.origin }
+    }
+
+    fn byte(&self, from: Span, offset: usize) -> Span {
+        let start = from.start.saturating_add(cut_u32(offset.saturating_sub(self.start)));
+        Span { start, end: start.saturating_add(1), ..from }
+    }
+
+    /// The piece without its first `cut` bytes, at `start`.
+    fn from(&self, cut: usize, start: usize) -> Self {
+        let skip = |span: Span| Span { start: span.start.saturating_add(cut_u32(cut)), ..span };
+        let origin = if self.verbatim { skip(self.origin) } else { self.origin };
+        Self { start, origin, own: skip(self.own), ..*self }
     }
 }
 
-impl Line {
+impl<'a> Line<'a> {
     /// A line as it stands in a file; `span` covers `text`.
-    pub(crate) fn new(text: &[u8], span: Span) -> Self {
-        Self { text: text.to_vec(), pieces: vec![Piece { start: 0, origin: span, verbatim: true }] }
+    pub(crate) fn new(text: &'a [u8], span: Span) -> Self {
+        Self::marked(text, span, Marks::of(text))
+    }
+
+    /// [`new`](Self::new) where the marks are known already.
+    pub(crate) fn marked(text: &'a [u8], span: Span, marks: Marks) -> Self {
+        let piece = Piece { start: 0, origin: span, verbatim: true, own: span };
+        Self { text: Cow::Borrowed(text), pieces: Pieces::One(piece), marks }
+    }
+
+    /// The line with a text of its own.
+    pub(crate) fn into_owned(self) -> Line<'static> {
+        Line { text: Cow::Owned(self.text.into_owned()), pieces: self.pieces, marks: self.marks }
     }
 
     pub(crate) fn text(&self) -> &[u8] {
@@ -46,19 +134,38 @@ impl Line {
         self.text.get(range).unwrap_or_default()
     }
 
+    /// Whether the line may hold a byte with this mark.
+    pub(crate) fn may_hold(&self, mark: Marks) -> bool {
+        self.marks.0 & mark.0 != 0
+    }
+
     fn piece(&self, offset: usize) -> Option<&Piece> {
-        let after = self.pieces.partition_point(|piece| piece.start <= offset);
-        self.pieces.get(after.saturating_sub(1))
+        match &self.pieces {
+            Pieces::One(piece) => Some(piece),
+            Pieces::Many(pieces) => {
+                let after = pieces.partition_point(|piece| piece.start <= offset);
+                pieces.get(after.saturating_sub(1))
+            }
+        }
     }
 
     /// Where `range` was written; an empty range is the place before its start.
     pub(crate) fn span(&self, range: Range<usize>) -> Span {
-        let start = self.piece(range.start).map(|piece| piece.at(range.start)).unwrap_or_default();
+        self.span_by(range, Piece::at)
+    }
+
+    /// Where the text of `range` stands itself, be it in a definition.
+    pub(crate) fn own_span(&self, range: Range<usize>) -> Span {
+        self.span_by(range, |piece, offset| piece.byte(piece.own, offset))
+    }
+
+    fn span_by(&self, range: Range<usize>, at: impl Fn(&Piece, usize) -> Span) -> Span {
+        let start = self.piece(range.start).map(|piece| at(piece, range.start)).unwrap_or_default();
         if range.is_empty() {
             return Span { end: start.start, ..start };
         }
         let last = range.end - 1;
-        self.piece(last).map_or(start, |piece| start.to(piece.at(last)))
+        self.piece(last).map_or(start, |piece| start.to(at(piece, last)))
     }
 
     /// Where the whole line was written.
@@ -66,72 +173,79 @@ impl Line {
         self.span(0..self.text.len())
     }
 
+    /// Notes that the text was read through a definition or a repetition.
+    #[must_use]
+    pub(crate) fn via(mut self, via: Via) -> Self {
+        for piece in self.pieces.as_mut_slice() {
+            piece.origin.via = via;
+            piece.own.via = via;
+        }
+        self
+    }
+
     /// A part of the line as a line of its own.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
-        let first = self.pieces.partition_point(|piece| piece.start <= range.start).saturating_sub(1);
-        let inside = self.pieces.iter().skip(first).take_while(|piece| piece.start < range.end.max(range.start + 1));
-        let pieces = inside
-            .map(|piece| {
-                let cut = range.start.saturating_sub(piece.start);
-                let origin = if piece.verbatim {
-                    Span { start: piece.origin.start.saturating_add(cut_u32(cut)), ..piece.origin }
-                } else {
-                    piece.origin
+        let pieces = match &self.pieces {
+            Pieces::One(piece) => Pieces::One(piece.from(range.start.saturating_sub(piece.start), 0)),
+            Pieces::Many(pieces) => {
+                let first = pieces.partition_point(|piece| piece.start <= range.start).saturating_sub(1);
+                let inside = pieces.iter().skip(first).take_while(|piece| piece.start < range.end.max(range.start + 1));
+                let cut = |piece: &Piece| {
+                    piece.from(range.start.saturating_sub(piece.start), piece.start.saturating_sub(range.start))
                 };
-                Piece { start: piece.start.saturating_sub(range.start), origin, verbatim: piece.verbatim }
-            })
-            .collect();
-        Self { text: self.part(range).to_vec(), pieces }
+                Pieces::Many(inside.map(cut).collect())
+            }
+        };
+        let text = match &self.text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.get(range).unwrap_or_default()),
+            Cow::Owned(text) => Cow::Owned(text.get(range).unwrap_or_default().to_vec()),
+        };
+        Self { text, pieces, marks: self.marks }
     }
 
     /// Without blanks at both ends.
-    pub(crate) fn trimmed(&self) -> Self {
+    pub(crate) fn trimmed(self) -> Self {
+        let blank = |byte: Option<&u8>| byte.is_some_and(|byte| is_blank(*byte));
+        if !blank(self.text.first()) && !blank(self.text.last()) {
+            return self;
+        }
         let end = self.text.iter().rposition(|byte| !is_blank(*byte)).map_or(0, |at| at + 1);
         let start = self.text.iter().position(|byte| !is_blank(*byte)).unwrap_or(0).min(end);
-        if (start, end) == (0, self.text.len()) { self.clone() } else { self.slice(start..end) }
+        self.slice(start..end)
     }
 
-    /// The line with `range` replaced; the new text stands for what was written there.
-    pub(crate) fn replaced(&self, range: Range<usize>, text: &[u8]) -> Self {
-        let origin = self.span(range.clone());
-        let new = Self { text: text.to_vec(), pieces: vec![Piece { start: 0, origin, verbatim: false }] };
+    /// The line with `range` replaced by the text of a definition, which stands for what was written there.
+    pub(crate) fn replaced(&self, range: Range<usize>, text: &Line<'_>, via: Via) -> Line<'a> {
+        let origin = Span { via, ..self.span(range.clone()) };
+        let mut new = text.clone();
+        for piece in new.pieces.as_mut_slice() {
+            *piece = Piece { origin, verbatim: false, own: Span { via, ..piece.own }, ..*piece };
+        }
         self.spliced(range, &new)
     }
 
     /// The line with `range` replaced by another line, which keeps its places.
-    pub(crate) fn spliced(&self, range: Range<usize>, new: &Self) -> Self {
-        let mut line = Self { text: Vec::with_capacity(self.text.len() + new.text.len()), pieces: Vec::new() };
-        line.append(&self.slice(0..range.start));
-        line.append(new);
-        line.append(&self.slice(range.end..self.text.len()));
-        if line.pieces.is_empty() {
-            line.pieces.extend(self.pieces.first());
-        }
-        line
-    }
-
-    fn append(&mut self, other: &Self) {
-        if other.text.is_empty() {
-            return;
-        }
-        let at = self.text.len();
-        self.text.extend_from_slice(&other.text);
-        self.pieces.extend(other.pieces.iter().map(|piece| Piece { start: piece.start + at, ..*piece }));
+    pub(crate) fn spliced(&self, range: Range<usize>, new: &Line<'_>) -> Line<'a> {
+        let mut line = Joined::with_capacity(self.text.len() + new.text.len());
+        line.append(self, 0..range.start);
+        line.append(new, 0..new.text.len());
+        line.append(self, range.end..self.text.len());
+        line.finish(self, self.marks.or(new.marks))
     }
 
     /// The line without its comment: from an unquoted `#` or `!` on. `\#` and `\!` lose their backslash and stay.
     pub(crate) fn without_comment(self) -> Self {
-        if !self.text.iter().any(|byte| matches!(byte, b'#' | b'!')) {
+        if !self.may_hold(Marks::COMMENT) {
             return self;
         }
-        let mut line = Self { text: Vec::with_capacity(self.text.len()), pieces: Vec::new() };
+        let mut line = Joined::with_capacity(0);
         let (mut from, mut quoted, mut escaped) = (0, false, false);
         let mut end = self.text.len();
         for (at, byte) in self.text.iter().enumerate() {
             match byte {
                 b'"' => quoted = !quoted,
                 b'#' | b'!' if escaped && !quoted => {
-                    line.append(&self.slice(from..at - 1));
+                    line.append(&self, from..at - 1);
                     from = at;
                 }
                 b'#' | b'!' if !quoted => {
@@ -143,18 +257,50 @@ impl Line {
             escaped = *byte == b'\\';
         }
         if from == 0 {
-            return self.slice(0..end);
+            return if end == self.text.len() { self } else { self.slice(0..end) };
         }
-        line.append(&self.slice(from..end));
-        if line.pieces.is_empty() {
-            line.pieces.extend(self.pieces.first());
-        }
-        line
+        line.append(&self, from..end);
+        line.finish(&self, self.marks)
     }
 
     /// Whether a `"` is not closed.
     pub(crate) fn has_open_quote(&self) -> bool {
-        self.text.iter().filter(|byte| **byte == b'"').count() % 2 == 1
+        self.may_hold(Marks::QUOTE) && self.text.iter().filter(|byte| **byte == b'"').count() % 2 == 1
+    }
+}
+
+/// A line that is put together of parts of others.
+struct Joined {
+    text: Vec<u8>,
+    pieces: Vec<Piece>,
+}
+
+impl Joined {
+    fn with_capacity(bytes: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), pieces: Vec::new() }
+    }
+
+    fn append(&mut self, line: &Line<'_>, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        let at = self.text.len();
+        self.text.extend_from_slice(line.part(range.clone()));
+        let pieces = line.pieces.as_slice();
+        let first = pieces.partition_point(|piece| piece.start <= range.start).saturating_sub(1);
+        let inside = pieces.iter().skip(first).take_while(|piece| piece.start < range.end);
+        self.pieces.extend(inside.map(|piece| {
+            piece.from(range.start.saturating_sub(piece.start), at + piece.start.saturating_sub(range.start))
+        }));
+    }
+
+    /// An empty line stands where `before` stood.
+    fn finish<'a>(self, before: &Line<'_>, marks: Marks) -> Line<'a> {
+        let pieces = match (self.pieces.is_empty(), before.pieces.as_slice().first()) {
+            (true, Some(first)) => Pieces::One(*first),
+            _ => Pieces::Many(self.pieces),
+        };
+        Line { text: Cow::Owned(self.text), pieces, marks }
     }
 }
 
@@ -180,7 +326,7 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    fn new(line: &Line, range: Range<usize>, quoted: bool) -> Self {
+    fn new(line: &Line<'_>, range: Range<usize>, quoted: bool) -> Self {
         let bytes = line.part(range.clone());
         let span = line.span(range);
         match std::str::from_utf8(bytes) {
@@ -207,53 +353,85 @@ pub(crate) enum Part {
 }
 
 /// Cuts a line at its unquoted braces.
-pub(crate) fn parts(line: &Line) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let (mut start, mut quoted) = (0, false);
-    let push_text = |parts: &mut Vec<Part>, range: Range<usize>| {
-        if line.part(range.clone()).iter().any(|byte| !is_blank(*byte)) {
-            parts.push(Part::Text(range));
-        }
-    };
-    for (at, byte) in line.text().iter().enumerate() {
-        match byte {
-            b'"' => quoted = !quoted,
-            b'{' | b'}' if !quoted => {
-                push_text(&mut parts, start..at);
-                parts.push(if *byte == b'{' { Part::Open(at) } else { Part::Close(at) });
-                start = at + 1;
+pub(crate) fn parts<'l>(line: &'l Line<'_>) -> Parts<'l> {
+    Parts { text: line.text(), at: 0, braces: line.may_hold(Marks::BRACE), brace: None }
+}
+
+/// The parts of one line.
+#[derive(Debug)]
+pub(crate) struct Parts<'l> {
+    text: &'l [u8],
+    at: usize,
+    /// There may be braces.
+    braces: bool,
+    /// The brace that ended the last part.
+    brace: Option<usize>,
+}
+
+impl Iterator for Parts<'_> {
+    type Item = Part;
+
+    fn next(&mut self) -> Option<Part> {
+        loop {
+            if let Some(at) = self.brace.take() {
+                return Some(if self.text.get(at) == Some(&b'{') { Part::Open(at) } else { Part::Close(at) });
             }
-            _ => {}
+            let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
+            let start = self.at;
+            let length = if self.braces { before_brace(rest) } else { rest.len() };
+            self.at = start + length + 1;
+            self.brace = (length < rest.len()).then_some(start + length);
+            if rest.iter().take(length).any(|byte| !is_blank(*byte)) {
+                return Some(Part::Text(start..start + length));
+            }
         }
     }
-    push_text(&mut parts, start..line.text().len());
-    parts
+}
+
+/// Length of the text before the first unquoted brace.
+fn before_brace(text: &[u8]) -> usize {
+    let mut quoted = false;
+    let brace = text.iter().position(|byte| {
+        quoted ^= *byte == b'"';
+        matches!(byte, b'{' | b'}') && !quoted
+    });
+    brace.unwrap_or(text.len())
 }
 
 /// Cuts `range` of a line at blanks and at `"`. A quoted part that touches other text is a word of its own.
-pub(crate) fn words(line: &Line, range: Range<usize>) -> Vec<Word> {
-    let mut words = Vec::new();
-    let mut at = range.start;
-    while let Some(byte) = line.part(at..range.end).first().copied() {
-        let rest = line.part(at + 1..range.end);
-        if is_blank(byte) {
-            at += 1;
-        } else if byte == b'"' {
+pub(crate) fn words<'l>(line: &'l Line<'l>, range: Range<usize>) -> Words<'l> {
+    Words { line, at: range.start, end: range.end }
+}
+
+/// The words of a line.
+#[derive(Debug)]
+pub(crate) struct Words<'l> {
+    line: &'l Line<'l>,
+    at: usize,
+    end: usize,
+}
+
+impl Iterator for Words<'_> {
+    type Item = Word;
+
+    fn next(&mut self) -> Option<Word> {
+        let text = self.line.part(self.at..self.end);
+        let blanks = text.iter().position(|byte| !is_blank(*byte))?;
+        let (start, rest) = (self.at + blanks, text.get(blanks + 1..).unwrap_or_default());
+        if text.get(blanks) == Some(&b'"') {
             let length = rest.iter().position(|byte| *byte == b'"').unwrap_or(rest.len());
-            words.push(Word::new(line, at + 1..at + 1 + length, true));
-            at += length + 2;
-        } else {
-            let length = 1 + rest.iter().position(|byte| is_blank(*byte) || *byte == b'"').unwrap_or(rest.len());
-            words.push(Word::new(line, at..at + length, false));
-            at += length;
+            self.at = start + length + 2;
+            return Some(Word::new(self.line, start + 1..start + 1 + length, true));
         }
+        let length = 1 + rest.iter().position(|byte| is_blank(*byte) || *byte == b'"').unwrap_or(rest.len());
+        self.at = start + length;
+        Some(Word::new(self.line, start..start + length, false))
     }
-    words
 }
 
 /// Cuts `range` of a line that holds a command: `'` quotes as well as `"`, quotes may touch other text,
 /// a backslash keeps the next character from ending a quote. Escapes stay for [`command`] to resolve.
-pub(crate) fn script_words(line: &Line, range: Range<usize>) -> Vec<Word> {
+pub(crate) fn script_words(line: &Line<'_>, range: Range<usize>) -> Vec<Word> {
     let mut words = Vec::new();
     let mut at = range.start;
     while let Some(byte) = line.part(at..range.end).first().copied() {
@@ -350,9 +528,16 @@ fn digits(text: &[u8], base: u32, most: usize) -> (Option<u8>, &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::FileId;
+    use crate::source::{FileId, Sources};
 
-    fn line(text: &str) -> Line {
+    /// Some use of some definition.
+    fn a_use() -> Via {
+        let mut sources = Sources::default();
+        let definition = sources.define("A", None);
+        sources.expand(definition, 0, Span::default())
+    }
+
+    fn line(text: &str) -> Line<'_> {
         Line::new(text.as_bytes(), Span::new(FileId(0), 100, 100 + text.len()))
     }
 
@@ -362,7 +547,7 @@ mod tests {
 
     fn cut(text: &str) -> Vec<String> {
         let line = line(text);
-        words(&line, 0..text.len()).into_iter().map(|word| word.text).collect()
+        words(&line, 0..text.len()).map(|word| word.text).collect()
     }
 
     #[test]
@@ -375,7 +560,7 @@ mod tests {
     #[test]
     fn words_know_their_place() {
         let line = line(r#"ab "c d" e"#);
-        let places: Vec<_> = words(&line, 0..10).iter().map(|word| (word.span.start, word.span.end)).collect();
+        let places: Vec<_> = words(&line, 0..10).map(|word| (word.span.start, word.span.end)).collect();
         assert_eq!(places, [(100, 102), (104, 107), (109, 110)]);
     }
 
@@ -399,19 +584,22 @@ mod tests {
 
     #[test]
     fn replaced_text_stands_for_its_reference() {
-        let replaced = line("x ${A} y").replaced(2..6, b"long value");
+        let value = Line::new(b"long value", Span::new(FileId(0), 7, 17));
+        let via = a_use();
+        let replaced = line("x ${A} y").replaced(2..6, &value, via);
         assert_eq!(replaced.text(), b"x long value y");
-        assert_eq!(replaced.span(2..6), Span::new(FileId(0), 102, 106));
+        assert_eq!(replaced.span(2..6), Span { via, ..Span::new(FileId(0), 102, 106) });
+        assert_eq!(replaced.own_span(7..12), Span { via, ..Span::new(FileId(0), 12, 17) });
         assert_eq!(replaced.span(13..14), Span::new(FileId(0), 107, 108));
         assert_eq!(replaced.slice(13..14).whole(), Span::new(FileId(0), 107, 108));
-        assert_eq!(replaced.replaced(2..12, b"").text(), b"x  y");
+        assert_eq!(replaced.replaced(2..12, &line(""), via).text(), b"x  y");
     }
 
     #[test]
     fn braces_part_a_line() {
         let line = line(r#"a b { "{" c } d"#);
         assert_eq!(
-            parts(&line),
+            parts(&line).collect::<Vec<_>>(),
             [Part::Text(0..4), Part::Open(4), Part::Text(5..12), Part::Close(12), Part::Text(13..15)]
         );
     }
@@ -433,7 +621,7 @@ mod tests {
     #[test]
     fn raw_bytes_are_kept() {
         let line = Line::new(b"p\xe9", Span::new(FileId(0), 0, 2));
-        let word = words(&line, 0..2).remove(0);
+        let word = words(&line, 0..2).next().unwrap();
         assert_eq!(word.text, "p\u{fffd}");
         assert_eq!(word.bytes(), b"p\xe9");
     }

@@ -44,7 +44,7 @@ use std::path::Path;
 pub use config::Config;
 pub use diagnostic::{Class, Code, Diagnostic, Related, Severity, config_test_exit_code};
 pub use loader::{LoadError, Loader, MemoryLoader};
-pub use source::{FileId, Location, SourceFile, Sources, Span, Spanned};
+pub use source::{Expanded, FileId, Location, SourceFile, Sources, Span, Spanned, Trace, Via};
 
 /// What a reading depends on beside the files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,16 +66,18 @@ pub struct Limits {
     pub files: usize,
     /// Files inside each other; default 32.
     pub include_depth: usize,
-    /// Bytes of all files together; default 64 MiB.
+    /// Bytes of all files together; default 256 MiB.
     pub bytes: usize,
-    /// Lines after repetition and expansion; default 1,000,000.
+    /// Lines that repetitions and definitions of several lines make; default 1,000,000.
     pub lines: usize,
-    /// Bytes after repetition and expansion; default 128 MiB.
+    /// Bytes that repetitions and definitions make; default 128 MiB.
     pub expanded_bytes: usize,
     /// Bytes of one line after expansion; default 64 KiB. Lines as written may be longer.
     pub line_bytes: usize,
     /// Includes, definitions and repetitions inside each other; default 64.
     pub expansion_depth: usize,
+    /// Findings while the files are read; of those beyond it only the worst and their number are told; default 100,000.
+    pub findings: usize,
 }
 
 impl Default for Limits {
@@ -83,11 +85,12 @@ impl Default for Limits {
         Self {
             files: 4096,
             include_depth: 32,
-            bytes: 64 << 20,
+            bytes: 256 << 20,
             lines: 1_000_000,
             expanded_bytes: 128 << 20,
             line_bytes: 64 << 10,
             expansion_depth: 64,
+            findings: 100_000,
         }
     }
 }
@@ -142,13 +145,15 @@ impl Parsed {
 /// Reads `main` and what it includes.
 pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
     let mut diagnostics = Vec::new();
-    let (sources, root) = preprocess::read(loader, main, options, &mut diagnostics);
-    let mut unsupported = Vec::new();
-    let config = lower::lower(&root, &mut diagnostics, &mut unsupported);
+    let mut lowering = lower::Lowering::default();
+    let sources = preprocess::read(loader, main, options, &mut diagnostics, &mut lowering);
+    let (config, mut unsupported) = lowering.finish(&mut diagnostics);
     diagnostics.sort_by_key(|finding| finding.span);
     unsupported.sort_by_key(|usage| usage.span);
     // A definition that is used many times is one place.
-    unsupported.dedup();
+    unsupported.dedup_by(|one, other| {
+        one.span.same_text(other.span) && (&one.block, &one.keyword) == (&other.block, &other.keyword)
+    });
     Parsed { config, diagnostics, unsupported, sources }
 }
 

@@ -18,24 +18,36 @@ use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, schema};
 use crate::setting::Places;
 use crate::source::Span;
-use crate::tree::Statement;
+use crate::tree::{Sink, Statement};
 use crate::{Effect, Unsupported};
 use global::Globals;
 
-/// Types a tree.
-pub(crate) fn lower(
-    root: &[Statement],
-    diagnostics: &mut Vec<Diagnostic>,
-    unsupported: &mut Vec<Unsupported>,
-) -> Config {
-    let mut context = Context { diagnostics, unsupported, errors: 0 };
-    let mut draft = Draft::default();
-    context.visit(&mut draft, root, &[ROOT]);
-    let Draft { mut globals, instances, servers, places, .. } = draft;
-    globals.resolve();
-    let vrrp_instances = instance::finish(&mut context, instances, &globals);
-    let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
-    Config { global: globals.defs, vrrp_instances, virtual_servers, places }
+/// Types a tree, one block of the top level after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Lowering {
+    draft: Draft,
+    unsupported: Vec<Unsupported>,
+}
+
+impl Sink for Lowering {
+    fn statement(&mut self, statement: &Statement, diagnostics: &mut Vec<Diagnostic>) {
+        let mut context = Context { diagnostics, unsupported: &mut self.unsupported, errors: 0 };
+        context.visit(&mut self.draft, std::slice::from_ref(statement), &[ROOT]);
+    }
+}
+
+impl Lowering {
+    /// The typed configuration after the last block, and the known words that nothing acts on.
+    pub(crate) fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) -> (Config, Vec<Unsupported>) {
+        let mut context = Context { diagnostics, unsupported: &mut self.unsupported, errors: 0 };
+        let draft = self.draft;
+        let Draft { mut globals, instances, servers, places, .. } = draft;
+        globals.resolve();
+        let vrrp_instances = instance::finish(&mut context, instances, &globals);
+        let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
+        let config = Config { global: globals.defs, vrrp_instances, virtual_servers, places };
+        (config, self.unsupported)
+    }
 }
 
 /// The blocks of the top level before settings of `global_defs` are applied to them.

@@ -7,51 +7,65 @@ mod definition;
 mod include;
 mod repeat;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
-use crate::lexer::{Line, is_blank, words};
+use crate::lexer::{Line, Marks, is_blank};
 use crate::loader::{LoadError, Loader};
-use crate::source::{FileId, Sources, Span};
-use crate::tree::{Builder, Statement};
+use crate::source::{DefinitionId, FileId, SourceFile, Sources, Span};
+use crate::tree::{Builder, Sink};
 use crate::{Limits, Options};
-use definition::{Definitions, Reference, Value};
+use definition::{Definitions, Reference, Text, Value};
 use include::Checks;
 pub(crate) use include::missing_parameter;
 
-/// Reads `main` and what it includes into a tree.
+/// Reads `main` and what it includes; every block of the top level goes to `sink` as soon as it is complete.
 pub(crate) fn read(
     loader: &dyn Loader,
     main: &Path,
     options: &Options,
     diagnostics: &mut Vec<Diagnostic>,
-) -> (Sources, Vec<Statement>) {
+    sink: &mut dyn Sink,
+) -> Sources {
+    let mut sources = Sources::default();
+    let definitions = Definitions::new(options, &mut sources);
     let mut reader = Reader {
         loader,
         options,
         diagnostics,
-        sources: Sources::default(),
+        sink,
+        sources,
         builder: Builder::default(),
-        definitions: Definitions::new(options),
+        definitions,
         checks: Checks::new(options.check_includes),
         stack: Vec::new(),
         spent: Spent::default(),
+        left_out: LeftOut::default(),
         depth: 0,
         stopped: false,
     };
     reader.main_file(main);
-    let Reader { builder, sources, diagnostics, .. } = reader;
-    let root = builder.finish(diagnostics);
-    (sources, root)
+    reader.builder.finish(reader.diagnostics);
+    reader.hand_over();
+    reader.diagnostics.extend(reader.left_out.finding());
+    reader.sources
 }
 
 /// Most references that are resolved in one line.
 const MAX_ROUNDS: usize = 1024;
 
+/// Longest text of a line inside a message.
+const MAX_SHOWN: usize = 200;
+
+/// Lines that are longer, with their end, are dropped by keepalived.
+const LONG_LINE: usize = 1024;
+
 struct Reader<'a> {
     loader: &'a dyn Loader,
     options: &'a Options,
     diagnostics: &'a mut Vec<Diagnostic>,
+    sink: &'a mut dyn Sink,
     sources: Sources,
     builder: Builder,
     definitions: Definitions,
@@ -59,6 +73,7 @@ struct Reader<'a> {
     /// The files that are being read, outermost first.
     stack: Vec<PathBuf>,
     spent: Spent,
+    left_out: LeftOut,
     /// Includes, definitions and repetitions inside each other.
     depth: usize,
     /// A limit was reached: nothing more is read.
@@ -71,6 +86,38 @@ struct Spent {
     bytes: usize,
     lines: usize,
     expanded: usize,
+}
+
+/// Findings beyond the limit.
+#[derive(Debug, Default)]
+struct LeftOut {
+    count: usize,
+    /// The worst of them.
+    worst: Option<Diagnostic>,
+}
+
+impl LeftOut {
+    fn add(&mut self, finding: Diagnostic) {
+        self.count += 1;
+        let rank = |finding: &Diagnostic| (!finding.refuses_start, finding.class);
+        if self.worst.as_ref().is_none_or(|worst| rank(&finding) < rank(worst)) {
+            self.worst = Some(finding);
+        }
+    }
+
+    /// One finding that stands for all.
+    fn finding(&mut self) -> Option<Diagnostic> {
+        let worst = self.worst.take()?;
+        let message = format!("{} more findings are not listed; the worst: {}", self.count, worst.message);
+        Some(Diagnostic { message, ..worst })
+    }
+}
+
+/// A definition of several lines whose end is not reached.
+struct Pending {
+    name: String,
+    place: Span,
+    lines: Vec<Line<'static>>,
 }
 
 impl Reader<'_> {
@@ -91,8 +138,7 @@ impl Reader<'_> {
             self.stop(included_at, "too many or too large files");
             return;
         }
-        let id = self.sources.add(path.to_owned(), bytes);
-        self.check_characters(id);
+        let id = self.sources.add(path.to_owned(), bytes, included_at);
         self.stack.push(path.to_owned());
         let checks = self.checks;
         let directory = self.definitions.enter_file(path);
@@ -102,95 +148,106 @@ impl Reader<'_> {
         self.stack.pop();
     }
 
+    fn file_lines(&mut self, id: FileId) {
+        let Some(content) = self.sources.file(id).map(SourceFile::content) else { return };
+        self.check_characters(id, content.bytes(), content.not_utf8());
+        let mut lines = PhysicalLines::new(id, content.bytes());
+        let mut pending = None;
+        while let Some(line) = lines.next().filter(|_| !self.stopped) {
+            if line.text().len() >= LONG_LINE {
+                self.long_line(&line);
+            }
+            if line.may_hold(Marks::RETURN) && !lines.returned {
+                lines.returned = self.lone_return(&line);
+            }
+            if line.may_hold(Marks::NUL) {
+                let message = "the line holds a NUL byte - ignoring";
+                self.diagnostics.push(Diagnostic::error(Code::NulByte, Class::General, line.whole(), message));
+                continue;
+            }
+            self.physical_line(line.trimmed(), &mut pending);
+        }
+        if let Some(pending) = pending {
+            self.define_lines(pending);
+        }
+    }
+
     /// Findings about bytes that no text editor shows.
-    fn check_characters(&mut self, id: FileId) {
-        let Some(file) = self.sources.file(id) else { return };
-        if file.bytes().starts_with(BYTE_ORDER_MARK) {
+    fn check_characters(&mut self, id: FileId, bytes: &[u8], not_utf8: Option<usize>) {
+        if bytes.starts_with(BYTE_ORDER_MARK) {
             let message = "the file starts with a UTF-8 byte order mark, which is passed over";
             self.diagnostics.push(
                 Diagnostic::note(Code::ByteOrderMark, Span::new(id, 0, BYTE_ORDER_MARK.len()), message)
                     .help("keepalived itself reads it as part of the first word: save the file without it"),
             );
         }
-        if let Err(error) = std::str::from_utf8(file.bytes()) {
-            let at = error.valid_up_to();
-            let byte = file.bytes().get(at).copied().unwrap_or_default();
+        if let Some(at) = not_utf8 {
+            let byte = bytes.get(at).copied().unwrap_or_default();
             let message = format!("the file is not UTF-8: byte 0x{byte:02x}");
             self.diagnostics
                 .push(Diagnostic::note(Code::NotUtf8, Span::new(id, at, at + 1), message).label("the first such byte"));
         }
     }
 
-    fn file_lines(&mut self, id: FileId) {
-        let mut at = 0;
-        let mut pending: Option<(String, Vec<Line>)> = None;
-        while let Some(line) = self.physical_line(id, &mut at) {
-            if self.stopped {
-                return;
+    fn long_line(&mut self, line: &Line<'_>) {
+        let message = format!("the line has {} bytes", line.text().len());
+        let finding = Diagnostic::note(Code::LongLine, line.span(0..0), message);
+        self.diagnostics.push(
+            finding.help(format!("keepalived itself drops what is longer than {} bytes: part the line", LONG_LINE - 2)),
+        );
+    }
+
+    /// Reports a carriage return that no line feed follows; whether there is one.
+    fn lone_return(&mut self, line: &Line<'_>) -> bool {
+        let text = line.text().strip_suffix(b"\r").unwrap_or(line.text());
+        let Some(at) = text.iter().position(|byte| *byte == b'\r') else { return false };
+        let message = "a carriage return without a line feed ends no line: it counts as a blank";
+        self.diagnostics.push(
+            Diagnostic::note(Code::LoneReturn, line.span(at..at + 1), message)
+                .help("save the file with the line ends of Unix"),
+        );
+        true
+    }
+
+    /// One line as it stands in a file.
+    fn physical_line(&mut self, line: Line<'_>, pending: &mut Option<Pending>) {
+        // A line goes on even when its end is commented out.
+        let (body, more) = definition::continued(line);
+        let line = body.without_comment().trimmed();
+        if let Some(mut open) = pending.take() {
+            if !line.text().is_empty() {
+                open.lines.push(line.into_owned());
             }
-            if line.text().contains(&0) {
-                let finding = Diagnostic::error(
-                    Code::NulByte,
-                    Class::General,
-                    line.whole(),
-                    "the line holds a NUL byte - ignoring",
-                );
-                self.diagnostics.push(finding);
-                continue;
+            *pending = Some(open);
+        } else {
+            let Some(line) = self.condition(line) else { return };
+            let Some((name, value)) = definition::definition(&line) else {
+                return self.inside(line, Self::resolved);
+            };
+            if !more {
+                return self.define(name, line.whole(), value);
             }
-            // A line goes on even when its end is commented out.
-            let (body, more) = definition::continued(&line.trimmed());
-            if let Some((name, mut lines)) = pending.take() {
-                let line = body.without_comment().trimmed();
-                if !line.text().is_empty() {
-                    lines.push(line);
-                }
-                pending = self.define_lines(name, lines, more);
-                continue;
-            }
-            let line = line.without_comment().trimmed();
-            let Some(line) = self.condition(line) else { continue };
-            match definition::definition(&line) {
-                Some((name, value)) => {
-                    if more {
-                        let (value, _) = definition::continued(&value);
-                        let lines = if value.text().is_empty() { Vec::new() } else { vec![value] };
-                        pending = Some((name, lines));
-                    } else {
-                        self.definitions.set(name, Value::Text(value.text().to_vec()));
-                    }
-                }
-                None => self.line(line),
-            }
+            let (value, _) = definition::continued(value);
+            let lines = if value.text().is_empty() { Vec::new() } else { vec![value.into_owned()] };
+            *pending = Some(Pending { name, place: line.whole(), lines });
         }
-        if let Some((name, lines)) = pending {
-            self.define_lines(name, lines, false);
+        if let Some(pending) = pending.take_if(|_| !more) {
+            self.define_lines(pending);
         }
     }
 
-    fn define_lines(&mut self, name: String, lines: Vec<Line>, more: bool) -> Option<(String, Vec<Line>)> {
-        if more {
-            return Some((name, lines));
-        }
-        self.definitions.set(name, Value::Lines(lines));
-        None
+    fn define(&mut self, name: String, place: Span, value: Line<'_>) {
+        let id = self.sources.define(&name, Some(place));
+        self.definitions.set(name, id, Value::text(value));
     }
 
-    /// The line at `at`, without its end; moves `at` behind it.
-    fn physical_line(&self, id: FileId, at: &mut usize) -> Option<Line> {
-        let bytes = self.sources.file(id)?.bytes();
-        if *at == 0 && bytes.starts_with(BYTE_ORDER_MARK) {
-            *at = BYTE_ORDER_MARK.len();
-        }
-        let rest = bytes.get(*at..).filter(|rest| !rest.is_empty())?;
-        let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
-        let start = *at;
-        *at += length + 1;
-        Some(Line::new(rest.get(..length)?, Span::new(id, start, start + length)))
+    fn define_lines(&mut self, pending: Pending) {
+        let id = self.sources.define(&pending.name, Some(pending.place));
+        self.definitions.set(pending.name, id, Value::Lines(pending.lines.into()));
     }
 
     /// The line if its `@id` condition holds; it comes back without the condition.
-    fn condition(&mut self, line: Line) -> Option<Line> {
+    fn condition<'l>(&mut self, line: Line<'l>) -> Option<Line<'l>> {
         let Some(rest) = line.text().strip_prefix(b"@") else {
             return Some(line);
         };
@@ -201,8 +258,22 @@ impl Reader<'_> {
         (matches != negated).then(|| line.slice(start..line.text().len()).trimmed())
     }
 
-    /// One logical line, from its condition on.
-    fn line(&mut self, line: Line) {
+    /// Does `step` with the line, unless too much stands inside each other.
+    fn inside(&mut self, line: Line<'_>, step: impl FnOnce(&mut Self, Line<'_>)) {
+        if self.depth >= self.limits().expansion_depth {
+            self.stop(Some(line.whole()), "includes, definitions or repetitions too deep inside each other");
+            return;
+        }
+        self.depth += 1;
+        step(self, line);
+        self.depth -= 1;
+        if self.diagnostics.len() > self.limits().findings {
+            self.diagnostics.drain(self.options.limits.findings..).for_each(|finding| self.left_out.add(finding));
+        }
+    }
+
+    /// One line that a definition or a repetition made.
+    fn made(&mut self, line: Line<'_>) {
         if self.stopped {
             return;
         }
@@ -210,72 +281,65 @@ impl Reader<'_> {
         self.spent.expanded += line.text().len();
         if self.spent.lines > self.limits().lines || self.spent.expanded > self.limits().expanded_bytes {
             self.stop(Some(line.whole()), "too many lines");
-        } else if self.depth >= self.limits().expansion_depth {
-            self.stop(Some(line.whole()), "includes, definitions or repetitions too deep inside each other");
-        } else {
-            self.depth += 1;
-            self.line_inside(line);
-            self.depth -= 1;
+            return;
         }
+        self.inside(line, |reader, line| {
+            let Some(line) = reader.condition(line) else { return };
+            match definition::definition(&line) {
+                Some((name, value)) => reader.define(name, line.own_span(0..line.text().len()), value),
+                None => reader.resolved(line),
+            }
+        });
     }
 
-    fn line_inside(&mut self, line: Line) {
-        let Some(line) = self.condition(line) else { return };
-        if line.text().is_empty() {
-            return;
-        }
-        if let Some((name, value)) = definition::definition(&line) {
-            self.definitions.set(name, Value::Text(value.text().to_vec()));
-            return;
-        }
+    /// A line that is no definition.
+    fn resolved(&mut self, line: Line<'_>) {
         if line.text().starts_with(b"~SEQ") || line.text().starts_with(b"~LST") {
-            self.repetition(&line);
-            return;
-        }
-        if let Some(line) = self.substituted(line) {
-            self.finished(line);
+            self.repetition(line);
+        } else if let Some(line) = self.substituted(line) {
+            self.finished(&line);
         }
     }
 
     /// Resolves references until none is left; nothing comes back if the line went on as several lines, or was dropped.
-    fn substituted(&mut self, line: Line) -> Option<Line> {
+    fn substituted<'l>(&mut self, line: Line<'l>) -> Option<Line<'l>> {
+        if !line.may_hold(Marks::REFERENCE) {
+            return Some(line);
+        }
         let mut line = line;
         let mut from = 0;
         let mut rounds = 0;
-        while let Some(reference) = self.next_reference(&line, from) {
+        while let Some((range, reference)) = self.definitions.next_reference(&line, from, self.loader) {
             rounds += 1;
             match reference {
-                (range, Reference::Lines(lines)) => {
-                    self.lines(&line, range.start, lines);
+                Reference::Lines(id, lines) => {
+                    self.lines(line, range, id, &lines);
                     return None;
                 }
-                (range, Reference::Text(value)) => {
-                    if rounds > MAX_ROUNDS || line.text().len() + value.len() > self.limits().line_bytes {
-                        let message = format!(
-                            "the expansion is longer than {} bytes or never ends - not made",
-                            self.limits().line_bytes
-                        );
-                        self.diagnostics.push(Diagnostic::error(
-                            Code::LimitReached,
-                            Class::General,
-                            line.span(range.clone()),
-                            message,
-                        ));
+                Reference::Text(Text { id, value, complaint }) => {
+                    self.diagnostics.extend(complaint.map(|finding| *finding));
+                    let length = line.text().len() + value.text().len();
+                    if rounds > MAX_ROUNDS || length > self.limits().line_bytes {
+                        let most = self.limits().line_bytes;
+                        let message = format!("the expansion is longer than {most} bytes or never ends - not made");
+                        let span = line.span(range);
+                        self.diagnostics.push(Diagnostic::error(Code::LimitReached, Class::General, span, message));
                         return None;
                     }
-                    self.spent.expanded += line.text().len() + value.len();
+                    self.spent.expanded += length;
                     if self.spent.expanded > self.limits().expanded_bytes {
                         self.stop(Some(line.span(range)), "expansions too large together");
                         return None;
                     }
                     from = range.start;
-                    line = line.replaced(range, &value).without_comment().trimmed();
+                    let via = self.sources.expand(id, 0, line.own_span(range.clone()));
+                    line = line.replaced(range, &value, via).without_comment().trimmed();
                     if line.text().starts_with(b"@") {
                         line = self.condition(line)?;
                         from = 0;
                     }
                 }
-                (range, Reference::Unresolved(finding)) => {
+                Reference::Unresolved(finding) => {
                     self.diagnostics.push(*finding);
                     from = range.end;
                 }
@@ -284,70 +348,73 @@ impl Reader<'_> {
         Some(line)
     }
 
-    fn next_reference(&mut self, line: &Line, from: usize) -> Option<(std::ops::Range<usize>, Reference)> {
-        let loader = self.loader;
-        self.definitions.next_reference(line, from, loader)
-    }
-
     /// A definition of several lines, referred to at the end of `line`.
-    fn lines(&mut self, line: &Line, start: usize, lines: Vec<Line>) {
-        let mut lines = lines.into_iter();
-        let before = line.slice(0..start);
-        match lines.next() {
-            Some(first) => self.line(before.spliced(start..start, &first)),
-            None => self.line(before.trimmed()),
+    fn lines(&mut self, line: Line<'_>, range: Range<usize>, id: DefinitionId, lines: &[Line<'static>]) {
+        let via = self.sources.expand(id, 0, line.own_span(range.clone()));
+        let before = line.slice(0..range.start);
+        match lines.first() {
+            Some(first) => self.made(before.spliced(range.start..range.start, &first.clone().via(via))),
+            None => self.made(before.trimmed()),
         }
-        for line in lines {
-            self.line(line);
+        for line in lines.iter().skip(1) {
+            self.made(line.clone().via(via));
         }
     }
 
-    fn repetition(&mut self, line: &Line) {
-        let limit = self.limits().lines.saturating_sub(self.spent.lines);
-        let (head, text) = match repeat::split(line) {
+    fn repetition(&mut self, line: Line<'_>) {
+        let word = if line.text().starts_with(b"~LST") { "~LST" } else { "~SEQ" };
+        let invalid = |span, reason: String| {
+            let text: String = String::from_utf8_lossy(line.text()).chars().take(MAX_SHOWN).collect();
+            let message = format!("Invalid {word} specification '{text}'");
+            Diagnostic::error(Code::BadDefinition, Class::General, span, message).label(reason)
+        };
+        let (head, text) = match repeat::split(&line) {
             Ok(split) => split,
-            Err(message) => {
-                self.diagnostics.push(Diagnostic::error(Code::BadDefinition, Class::General, line.whole(), message));
+            Err(reason) => {
+                self.diagnostics.push(invalid(line.whole(), reason));
                 return;
             }
         };
-        let Some(head) = self.substituted(head) else { return };
-        match repeat::rounds(&head, limit) {
-            Ok(rounds) => {
-                for round in rounds {
-                    for (name, value) in round {
-                        self.definitions.set(name, Value::Text(value));
-                    }
-                    self.line(text.trimmed());
-                    if self.stopped {
-                        return;
-                    }
-                }
+        // The values of ~LST are resolved where they are used, as those of any definition.
+        let head = if word == "~LST" { Some(head) } else { self.substituted(head) };
+        let Some(head) = head else { return };
+        let limit = self.limits().lines.saturating_sub(self.spent.lines);
+        let rounds = match repeat::rounds(&head, limit) {
+            Ok(rounds) => rounds,
+            Err(reason) => {
+                self.diagnostics.push(invalid(head.whole(), reason));
+                return;
             }
-            Err(message) => {
-                self.diagnostics.push(Diagnostic::error(Code::BadDefinition, Class::General, head.whole(), message))
+        };
+        let place = head.own_span(0..head.text().len());
+        let repetition = self.sources.define(word, Some(place));
+        let variables: Vec<_> = rounds.names.iter().map(|name| self.sources.define(name, Some(place))).collect();
+        for (round, values) in rounds.values.enumerate() {
+            for ((name, id), value) in rounds.names.iter().zip(&variables).zip(values) {
+                self.definitions.set(name.clone(), *id, Value::text(Line::new(&value, place)));
+            }
+            let via = self.sources.expand(repetition, u32::try_from(round + 1).unwrap_or(u32::MAX), place);
+            self.made(text.clone().via(via));
+            if self.stopped {
+                return;
             }
         }
     }
 
     /// A line with nothing left to resolve.
-    fn finished(&mut self, line: Line) {
-        let start: Vec<_> =
-            line.text().iter().copied().take_while(u8::is_ascii_lowercase).take("includea".len() + 1).collect();
-        if start.starts_with(b"include") {
-            let words = words(&line, 0..line.text().len());
-            if let Some((keyword, arguments)) = words.split_first() {
-                if keyword.text == "include_check" {
-                    self.diagnostics.extend(self.checks.change(arguments));
-                    return;
-                }
-                if let Some(checks) = self.checks.of_directive(&keyword.text) {
-                    self.include(keyword, arguments, checks);
-                    return;
-                }
-            }
+    fn finished(&mut self, line: &Line<'_>) {
+        if line.text().is_empty() || line.text().starts_with(b"include") && self.directive(line) {
+            return;
         }
-        self.builder.line(&line, self.diagnostics);
+        self.builder.line(line, self.diagnostics);
+        self.hand_over();
+    }
+
+    /// Gives the sink what is complete.
+    fn hand_over(&mut self) {
+        for statement in self.builder.take() {
+            self.sink.statement(&statement, self.diagnostics);
+        }
     }
 
     fn stop(&mut self, span: Option<Span>, what: &str) {
@@ -367,6 +434,35 @@ impl Reader<'_> {
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The lines of a file, without their ends.
+struct PhysicalLines<'a> {
+    file: FileId,
+    bytes: &'a [u8],
+    at: usize,
+    /// A carriage return inside a line was reported.
+    returned: bool,
+}
+
+impl<'a> PhysicalLines<'a> {
+    fn new(file: FileId, bytes: &'a [u8]) -> Self {
+        let at = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        Self { file, bytes, at, returned: false }
+    }
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let mut marks = Marks::default();
+        let end = rest.iter().position(|byte| {
+            marks.add(*byte);
+            *byte == b'\n'
+        });
+        let length = end.unwrap_or(rest.len());
+        let start = self.at;
+        self.at += length + 1;
+        Some(Line::marked(rest.get(..length)?, Span::new(self.file, start, start + length), marks))
+    }
+}
 
 fn unreadable(path: &Path, error: &LoadError) -> Diagnostic {
     let message = match error {

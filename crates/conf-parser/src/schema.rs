@@ -17,9 +17,13 @@
 //! | doc | one line of explanation |
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::LazyLock;
 
 static TABLE: &str = include_str!("schema/keywords.tsv");
+
+/// How many rows to make room for.
+const ROWS: usize = 1200;
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::read);
 
@@ -77,9 +81,18 @@ pub struct Row {
     pub unit: Unit,
     /// The numbers that it takes, both ends included, in millionths.
     pub bounds: Option<(i128, i128)>,
-    /// Its place in the table.
+    /// Its place in the table, or that of the word that it is another name of.
     pub(crate) number: u16,
+    /// The block that it stands in.
+    inside: BlockId,
+    /// The block that it opens.
+    opens: BlockId,
+    script: bool,
 }
+
+/// A block, or a keyword with options, by number; the default is the top level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct BlockId(u16);
 
 /// The unit of a number in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,9 +108,18 @@ pub enum Unit {
 }
 
 impl Row {
+    fn starts_lines(&self) -> bool {
+        matches!(self.kind, Kind::Block | Kind::Keyword)
+    }
+
     /// Path of the block that this word opens.
     pub fn path(&self) -> String {
         if self.block.is_empty() { self.keyword.to_owned() } else { format!("{}/{}", self.block, self.keyword) }
+    }
+
+    /// The block that it opens.
+    pub(crate) fn opens(&self) -> BlockId {
+        self.opens
     }
 
     /// Whether it takes `on` or `off`; a word that takes nothing is there or not.
@@ -107,7 +129,7 @@ impl Row {
 
     /// Whether its value is a command line, which is cut by richer rules than other lines.
     pub fn is_script(&self) -> bool {
-        self.arguments.contains("<script>") || self.keyword == "regex"
+        self.script
     }
 }
 
@@ -115,9 +137,52 @@ impl Row {
 #[derive(Debug)]
 pub struct Schema {
     rows: Vec<Row>,
-    index: HashMap<(&'static str, &'static str), usize>,
-    /// Path of each block, with whether its lines are a list of values.
-    blocks: HashMap<String, bool>,
+    index: HashMap<(BlockId, &'static str), u16, Fast>,
+    blocks: Vec<Block>,
+    ids: HashMap<String, BlockId, Fast>,
+}
+
+/// What rows have in common that stand in one block.
+#[derive(Debug, Default)]
+struct Block {
+    path: String,
+    /// Whether a row opens it.
+    opened: bool,
+    /// Whether words start lines in it; the lines of other blocks are lists of values.
+    keywords: bool,
+}
+
+type Fast = BuildHasherDefault<FastHasher>;
+
+/// Hashes the words of the table, which are fixed: what is looked up cannot make them collide.
+#[derive(Debug, Default)]
+struct FastHasher(u64);
+
+impl Hasher for FastHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(byte.into());
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The multiplier of FxHash spreads a word over the upper bits, which the rotation brings down.
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
+    }
 }
 
 /// The table of every word.
@@ -127,17 +192,57 @@ pub fn schema() -> &'static Schema {
 
 impl Schema {
     fn read() -> Self {
-        let rows: Vec<Row> =
-            TABLE.lines().filter(|line| !line.starts_with("# block")).enumerate().map(read_row).collect();
-        let index = rows.iter().enumerate().map(|(at, row)| ((row.block, row.keyword), at)).collect();
-        let has_keywords =
-            |path: &str| rows.iter().any(|row| row.block == path && matches!(row.kind, Kind::Block | Kind::Keyword));
-        let blocks = rows
-            .iter()
-            .filter(|row| row.kind == Kind::Block)
-            .map(|row| (row.path(), !has_keywords(&row.path())))
-            .collect();
-        Self { rows, index, blocks }
+        let rows = Vec::with_capacity(ROWS);
+        let index = HashMap::with_capacity_and_hasher(ROWS, Fast::default());
+        let mut schema = Self { rows, index, blocks: vec![Block::default()], ids: HashMap::default() };
+        schema.ids.insert(String::new(), BlockId::default());
+        for line in TABLE.lines().filter(|line| !line.starts_with("# block")) {
+            schema.add(line);
+        }
+        for at in 0..schema.rows.len() {
+            let number = schema.rows.get(at).and_then(|row| schema.original(row)).map(|row| row.number);
+            if let (Some(number), Some(row)) = (number, schema.rows.get_mut(at)) {
+                row.number = number;
+            }
+        }
+        schema
+    }
+
+    fn add(&mut self, line: &'static str) {
+        let mut row = read_row(line);
+        row.number = u16::try_from(self.rows.len()).unwrap_or(u16::MAX);
+        row.inside = match self.rows.last() {
+            Some(last) if last.block == row.block => last.inside,
+            _ => self.block(row.block),
+        };
+        if row.kind == Kind::Block {
+            row.opens = self.block(&row.path());
+        }
+        if let Some(block) = self.blocks.get_mut(usize::from(row.opens.0)).filter(|_| row.kind == Kind::Block) {
+            block.opened = true;
+        }
+        if let Some(block) = self.blocks.get_mut(usize::from(row.inside.0)) {
+            block.keywords |= row.starts_lines();
+        }
+        self.index.insert((row.inside, row.keyword), row.number);
+        self.rows.push(row);
+    }
+
+    /// The block at `path`, new or known.
+    fn block(&mut self, path: &str) -> BlockId {
+        if let Some(id) = self.ids.get(path) {
+            return *id;
+        }
+        let id = BlockId(u16::try_from(self.blocks.len()).unwrap_or(u16::MAX));
+        self.blocks.push(Block { path: path.to_owned(), ..Block::default() });
+        self.ids.insert(path.to_owned(), id);
+        id
+    }
+
+    /// The row of the word that `row` is another name of.
+    fn original(&self, row: &Row) -> Option<&Row> {
+        let name = row.doc.strip_prefix("alias of ")?.split([',', ' ']).next()?;
+        self.row(row.inside, name)
     }
 
     /// Every row, grouped by block.
@@ -147,33 +252,51 @@ impl Schema {
 
     /// The place in the table of a row, or of the word that it is another name of.
     pub(crate) fn number(&self, row: &Row) -> u16 {
-        let name = row.doc.strip_prefix("alias of ").and_then(|rest| rest.split([',', ' ']).next());
-        name.and_then(|name| self.lookup(row.block, name)).unwrap_or(row).number
+        row.number
     }
 
     /// The row of `keyword` in `block`.
     pub fn lookup(&self, block: &str, keyword: &str) -> Option<&Row> {
-        self.index.get(&(block, keyword)).and_then(|at| self.rows.get(*at))
+        self.row(*self.ids.get(block)?, keyword)
+    }
+
+    fn row(&self, block: BlockId, keyword: &str) -> Option<&Row> {
+        self.index.get(&(block, keyword)).and_then(|at| self.rows.get(usize::from(*at)))
     }
 
     /// The row of a word that starts a line in `block`.
     pub(crate) fn statement(&self, block: &str, keyword: &str) -> Option<&Row> {
-        self.lookup(block, keyword).filter(|row| matches!(row.kind, Kind::Block | Kind::Keyword))
+        self.statement_in(*self.ids.get(block)?, keyword)
+    }
+
+    /// The row of a word that starts a line in the block with this number.
+    pub(crate) fn statement_in(&self, block: BlockId, keyword: &str) -> Option<&Row> {
+        self.row(block, keyword).filter(|row| row.starts_lines())
+    }
+
+    /// The path of a block.
+    pub(crate) fn path(&self, block: BlockId) -> &str {
+        self.blocks.get(usize::from(block.0)).map_or("", |block| block.path.as_str())
     }
 
     /// Whether the lines of the block at `path` are values, such as addresses, not keywords.
     pub fn is_list(&self, path: &str) -> bool {
-        self.blocks.get(path).copied().unwrap_or(false)
+        self.ids.get(path).is_some_and(|block| self.is_list_in(*block))
+    }
+
+    /// [`is_list`](Self::is_list) of the block with this number.
+    pub(crate) fn is_list_in(&self, block: BlockId) -> bool {
+        self.blocks.get(usize::from(block.0)).is_some_and(|block| block.opened && !block.keywords)
     }
 
     /// The words that may start a line in `block`.
     pub fn words(&self, block: &str) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(move |row| row.block == block && matches!(row.kind, Kind::Block | Kind::Keyword))
+        self.rows.iter().filter(move |row| row.block == block && row.starts_lines())
     }
 
     /// The blocks in which `keyword` may start a line.
     pub fn homes(&self, keyword: &str) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(move |row| row.keyword == keyword && matches!(row.kind, Kind::Block | Kind::Keyword))
+        self.rows.iter().filter(move |row| row.keyword == keyword && row.starts_lines())
     }
 
     /// The word of `block` that another block's `word` is an old name of.
@@ -198,7 +321,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
     best.filter(|(score, _)| *score >= 0.85).map(|(_, candidate)| candidate)
 }
 
-fn read_row((number, line): (usize, &'static str)) -> Row {
+fn read_row(line: &'static str) -> Row {
     let mut fields = line.split('\t');
     let mut next = || fields.next().unwrap_or_default();
     let mut row = Row {
@@ -224,8 +347,15 @@ fn read_row((number, line): (usize, &'static str)) -> Row {
         doc: next(),
         unit: Unit::None,
         bounds: None,
-        number: u16::try_from(number).unwrap_or(u16::MAX),
+        number: 0,
+        inside: BlockId::default(),
+        opens: BlockId::default(),
+        script: false,
     };
+    row.script = row.arguments.contains("<script>") || row.keyword == "regex";
+    if row.range.is_empty() {
+        return row;
+    }
     let parts = || row.range.split("; ");
     row.unit = parts().find_map(unit).unwrap_or(Unit::None);
     row.bounds = parts().flat_map(|part| part.split([' ', ',']).map(move |word| (part, word))).find_map(bounds);
@@ -288,7 +418,7 @@ mod tests {
             .iter()
             .filter(|row| !row.block.is_empty() && row.kind != Kind::Option && row.kind != Kind::Syntax)
         {
-            assert!(schema().blocks.contains_key(row.block), "{}", row.block);
+            assert!(schema().blocks[usize::from(row.inside.0)].opened, "{}", row.block);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// One file of [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -19,13 +20,27 @@ pub struct Span {
     pub start: u32,
     /// Offset of the first byte that no longer belongs to the range.
     pub end: u32,
+    /// Which use of a definition, or which round of a repetition, the text came through.
+    pub via: Via,
+}
+
+/// One use of a definition or one round of a repetition; [`Sources::trace`] tells which. The default is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Via(u32);
+
+impl Via {
+    /// Whether the text stands in its file as it was read.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
 }
 
 impl Span {
     /// The range `start..end` of `file`; offsets beyond 4 GiB are cut there.
     pub fn new(file: FileId, start: usize, end: usize) -> Self {
         let cut = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
-        Self { file, start: cut(start), end: cut(end.max(start)) }
+        Self { file, start: cut(start), end: cut(end.max(start)), via: Via::default() }
     }
 
     /// The smallest range that holds both; `self` where they lie in different files.
@@ -34,7 +49,12 @@ impl Span {
         if self.file != other.file {
             return self;
         }
-        Self { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
+        Self { start: self.start.min(other.start), end: self.end.max(other.end), ..self }
+    }
+
+    /// Whether both are the same range of the same file, however its text was used.
+    pub(crate) fn same_text(self, other: Self) -> bool {
+        Self { via: Via::default(), ..self } == Self { via: Via::default(), ..other }
     }
 }
 
@@ -100,32 +120,45 @@ impl fmt::Display for Location<'_> {
 #[derive(Debug, Clone)]
 pub struct SourceFile {
     path: PathBuf,
+    content: Arc<Content>,
+    included_at: Option<Span>,
+    /// Found when the first line number is asked for.
+    line_starts: OnceLock<Vec<u32>>,
+}
+
+/// What stands in a file.
+#[derive(Debug)]
+pub(crate) struct Content {
     /// The content with every byte that is not UTF-8 replaced by one `?`, so that offsets hold.
     text: String,
     /// The content as read, where it differs from `text`.
     raw: Option<Vec<u8>>,
-    line_starts: Vec<u32>,
+}
+
+impl Content {
+    fn new(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self { text, raw: None },
+            Err(error) => {
+                let bytes = error.into_bytes();
+                Self { text: same_length_text(&bytes), raw: Some(bytes) }
+            }
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.text.as_bytes())
+    }
+
+    /// Offset of the first byte that is not UTF-8.
+    pub(crate) fn not_utf8(&self) -> Option<usize> {
+        std::str::from_utf8(self.raw.as_deref()?).err().map(|error| error.valid_up_to())
+    }
 }
 
 impl SourceFile {
-    fn new(path: PathBuf, bytes: Vec<u8>) -> Self {
-        let line_starts = std::iter::once(0)
-            .chain(
-                bytes
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, byte)| **byte == b'\n')
-                    .map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX)),
-            )
-            .collect();
-        let (text, raw) = match String::from_utf8(bytes) {
-            Ok(text) => (text, None),
-            Err(error) => {
-                let bytes = error.into_bytes();
-                (same_length_text(&bytes), Some(bytes))
-            }
-        };
-        Self { path, text, raw, line_starts }
+    fn new(path: PathBuf, bytes: Vec<u8>, included_at: Option<Span>) -> Self {
+        Self { path, content: Arc::new(Content::new(bytes)), included_at, line_starts: OnceLock::new() }
     }
 
     /// The name under which it was opened.
@@ -135,26 +168,42 @@ impl SourceFile {
 
     /// The content; bytes that are not UTF-8 show as `?`.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.content.text
     }
 
     /// The content as it was read.
     pub fn bytes(&self) -> &[u8] {
-        self.raw.as_deref().unwrap_or(self.text.as_bytes())
+        self.content.bytes()
+    }
+
+    /// Where the pattern stands that named it; `None` for the main file. A file that is included twice is two files.
+    pub fn included_at(&self) -> Option<Span> {
+        self.included_at
+    }
+
+    pub(crate) fn content(&self) -> Arc<Content> {
+        Arc::clone(&self.content)
+    }
+
+    fn line_starts(&self) -> &[u32] {
+        self.line_starts.get_or_init(|| {
+            let ends = self.text().bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(0).chain(ends.map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX))).collect()
+        })
     }
 
     /// Number of the line (from 1) that holds the byte at `offset`.
     pub fn line(&self, offset: u32) -> usize {
-        self.line_starts.partition_point(|start| *start <= offset)
+        self.line_starts().partition_point(|start| *start <= offset)
     }
 
     /// Byte range of `line` (from 1) without its line end; empty for a line that does not exist.
     pub fn line_range(&self, line: usize) -> (usize, usize) {
-        let start = line.checked_sub(1).and_then(|index| self.line_starts.get(index));
+        let start = line.checked_sub(1).and_then(|index| self.line_starts().get(index));
         let Some(start) = start.map(|start| *start as usize) else {
-            return (self.text.len(), self.text.len());
+            return (self.text().len(), self.text().len());
         };
-        let rest = self.text.get(start..).unwrap_or_default();
+        let rest = self.text().get(start..).unwrap_or_default();
         let length = rest.find('\n').unwrap_or(rest.len());
         (start, start + length)
     }
@@ -174,13 +223,89 @@ fn same_length_text(bytes: &[u8]) -> String {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     files: Vec<SourceFile>,
+    definitions: Vec<Definition>,
+    expansions: Vec<Expansion>,
+}
+
+/// One `$NAME=`, `~SEQ(` or `~LST(`.
+#[derive(Debug, Clone)]
+struct Definition {
+    name: Box<str>,
+    /// `None` for a name that is built in.
+    span: Option<Span>,
+}
+
+/// A place of a name's definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DefinitionId(u32);
+
+#[derive(Debug, Clone, Copy)]
+struct Expansion {
+    definition: DefinitionId,
+    /// Of a repetition, from 1; 0 for the use of a definition.
+    round: u32,
+    /// The reference, or the head of the repetition.
+    used: Span,
+}
+
+/// How a piece of text came to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace<'a> {
+    /// Where it stands.
+    pub location: Location<'a>,
+    /// The definitions and repetitions that it came through, innermost first.
+    pub expansions: Vec<Expanded<'a>>,
+    /// The include lines that led to its file, the one in the main file last.
+    pub includes: Vec<Location<'a>>,
+}
+
+/// One use of a definition, or one round of a repetition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expanded<'a> {
+    /// The name, without `$`.
+    pub name: &'a str,
+    /// Of a repetition the round, from 1.
+    pub round: Option<u32>,
+    /// Where the name was defined; `None` for one that is built in.
+    pub defined: Option<Span>,
+    /// Where the reference stands, or the head of the repetition.
+    pub used: Span,
+}
+
+/// `FILE:LINE:COLUMN`, then how the text came there.
+impl fmt::Display for Trace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.location)?;
+        for expanded in &self.expansions {
+            match expanded.round {
+                Some(round) => write!(f, ", round {round} of {}", expanded.name)?,
+                None => write!(f, ", from ${}", expanded.name)?,
+            }
+        }
+        for include in &self.includes {
+            write!(f, ", included at {include}")?;
+        }
+        Ok(())
+    }
 }
 
 impl Sources {
-    pub(crate) fn add(&mut self, path: PathBuf, bytes: Vec<u8>) -> FileId {
+    pub(crate) fn add(&mut self, path: PathBuf, bytes: Vec<u8>, included_at: Option<Span>) -> FileId {
         let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
-        self.files.push(SourceFile::new(path, bytes));
+        self.files.push(SourceFile::new(path, bytes, included_at));
         id
+    }
+
+    /// Notes the place of a definition.
+    pub(crate) fn define(&mut self, name: &str, span: Option<Span>) -> DefinitionId {
+        self.definitions.push(Definition { name: name.into(), span });
+        DefinitionId(u32::try_from(self.definitions.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Notes a use of a definition, or a round of a repetition.
+    pub(crate) fn expand(&mut self, definition: DefinitionId, round: u32, used: Span) -> Via {
+        self.expansions.push(Expansion { definition, round, used });
+        Via(u32::try_from(self.expansions.len()).unwrap_or(u32::MAX))
     }
 
     /// The file with this id.
@@ -198,8 +323,41 @@ impl Sources {
         let file = self.file(span.file)?;
         let line = file.line(span.start);
         let (start, _) = file.line_range(line);
-        let before = file.text.get(start..span.start as usize).unwrap_or_default();
+        let before = file.text().get(start..span.start as usize).unwrap_or_default();
         Some(Location { path: &file.path, line, column: before.chars().count() + 1 })
+    }
+
+    /// Where `span` stands, and through which definitions and includes it was read.
+    pub fn trace(&self, span: Span) -> Option<Trace<'_>> {
+        Some(Trace {
+            location: self.location(span)?,
+            expansions: self.expansions(span).collect(),
+            includes: self.includes(span.file).filter_map(|at| self.location(at)).collect(),
+        })
+    }
+
+    /// The definitions and repetitions that `span` was read through, innermost first.
+    pub fn expansions(&self, span: Span) -> impl Iterator<Item = Expanded<'_>> {
+        let mut via = span.via;
+        std::iter::from_fn(move || {
+            let expansion = self.expansions.get((via.0 as usize).checked_sub(1)?)?;
+            // Each use was noted after the ones around it.
+            via = if expansion.used.via < via { expansion.used.via } else { Via::default() };
+            let definition = self.definitions.get(expansion.definition.0 as usize)?;
+            Some(Expanded {
+                name: &definition.name,
+                round: Some(expansion.round).filter(|round| *round > 0),
+                defined: definition.span,
+                used: expansion.used,
+            })
+        })
+    }
+
+    /// The include lines that led to `file`, the one in the main file last.
+    pub fn includes(&self, file: FileId) -> impl Iterator<Item = Span> {
+        let next = move |id: FileId| self.file(id).and_then(SourceFile::included_at);
+        // A file is added after the one that names it.
+        std::iter::successors(next(file), move |at| next(at.file).filter(|outer| outer.file < at.file))
     }
 }
 
@@ -210,13 +368,18 @@ mod tests {
     #[test]
     fn a_place_is_named_by_line_and_column() {
         let mut sources = Sources::default();
-        let id = sources.add("a.conf".into(), b"one\n \xfftwo\n".to_vec());
+        let id = sources.add("a.conf".into(), b"one\n \xfftwo\n".to_vec(), None);
         let at = |offset| sources.location(Span::new(id, offset, offset + 1)).map(|place| place.to_string());
         assert_eq!(at(0).as_deref(), Some("a.conf:1:1"));
         assert_eq!(at(6).as_deref(), Some("a.conf:2:3"));
         assert_eq!(sources.file(id).map(SourceFile::text), Some("one\n ?two\n"));
         assert_eq!(sources.file(id).map(|file| file.line_range(2)), Some((4, 9)));
         assert_eq!(sources.file(id).map(|file| file.line_range(9)), Some((10, 10)));
+    }
+
+    #[test]
+    fn a_place_is_small() {
+        assert_eq!(size_of::<Span>(), 16);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::{Line, Part, Word, parts, script_words, words};
-use crate::schema::{Kind, Row, schema};
+use crate::schema::{BlockId, Kind, Row, schema};
 use crate::source::Span;
 
 /// One line: a keyword with its values, or a line of a list.
@@ -25,18 +25,23 @@ impl Statement {
     }
 }
 
+/// Takes what is complete at the top level.
+pub(crate) trait Sink {
+    /// Takes one block or keyword.
+    fn statement(&mut self, statement: &Statement, diagnostics: &mut Vec<Diagnostic>);
+}
+
 /// A block that is being read.
 #[derive(Debug)]
 struct Open {
-    /// Path of the block.
-    path: String,
+    block: BlockId,
     /// What opened it; its body grows here.
     statement: Statement,
     /// Whether its `{` was seen.
     braced: bool,
 }
 
-/// Builds the tree from lines.
+/// Builds the tree from lines. What is complete at the top level waits in [`take`](Self::take).
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     root: Vec<Statement>,
@@ -64,7 +69,7 @@ struct Skip {
 
 impl Builder {
     /// Takes the next line.
-    pub(crate) fn line(&mut self, line: &Line, diagnostics: &mut Vec<Diagnostic>) {
+    pub(crate) fn line(&mut self, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
         if line.has_open_quote() {
             let text: String = String::from_utf8_lossy(line.text()).trim().chars().take(1024).collect();
             let finding = Diagnostic::error(
@@ -93,8 +98,13 @@ impl Builder {
         }
     }
 
-    /// Ends the reading; what is still open is reported.
-    pub(crate) fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) -> Vec<Statement> {
+    /// The blocks and keywords of the top level that are complete.
+    pub(crate) fn take(&mut self) -> Vec<Statement> {
+        std::mem::take(&mut self.root)
+    }
+
+    /// Ends the reading; what is still open is reported, and complete.
+    pub(crate) fn finish(&mut self, diagnostics: &mut Vec<Diagnostic>) {
         self.settle_missing_brace(diagnostics);
         let unclosed = self.open.len() + self.skipping.as_ref().map_or(0, |skip| skip.depth);
         let innermost = self
@@ -117,46 +127,48 @@ impl Builder {
         while !self.open.is_empty() {
             self.close();
         }
-        self.root
     }
 
-    fn path(&self) -> &str {
-        self.open.last().map_or("", |open| open.path.as_str())
+    fn block(&self) -> BlockId {
+        self.open.last().map(|open| open.block).unwrap_or_default()
     }
 
-    fn text(&mut self, line: &Line, range: std::ops::Range<usize>, diagnostics: &mut Vec<Diagnostic>) {
+    fn text(&mut self, line: &Line<'_>, range: std::ops::Range<usize>, diagnostics: &mut Vec<Diagnostic>) {
         self.settle_missing_brace(diagnostics);
         self.after_unknown = None;
         let mut found = words(line, range.clone());
-        if found.is_empty() {
+        let Some(keyword) = found.next() else { return };
+        // A quotation mark alone on its line was reported already.
+        if keyword.text.is_empty() && line.has_open_quote() {
             return;
         }
-        let path = self.path();
-        if schema().is_list(path) {
-            let keyword = found.remove(0);
-            let around = self.open.iter().rev().nth(1).map_or("", |open| open.path.as_str());
-            if self.escaped.is_none() && schema().statement(around, &keyword.text).is_some() {
+        let block = self.block();
+        if schema().is_list_in(block) {
+            let around = self.open.iter().rev().nth(1).map(|open| open.block).unwrap_or_default();
+            if self.escaped.is_none() && schema().statement_in(around, &keyword.text).is_some() {
                 self.escaped = Some(keyword.span);
             }
-            self.push(Statement { keyword, arguments: found, row: None, body: Vec::new() });
+            self.push(Statement { keyword, arguments: found.collect(), row: None, body: Vec::new() });
             return;
         }
-        let Some(row) = found.first().and_then(|word| schema().statement(path, &word.text)) else {
-            let keyword = found.remove(0);
+        let Some(row) = schema().statement_in(block, &keyword.text) else {
             let finding = unknown_keyword(&keyword);
+            let path = schema().path(block);
             diagnostics.push(if self.unknown < MAX_SUGGESTIONS { suggest(finding, path, &keyword) } else { finding });
             self.unknown += 1;
             self.after_unknown = Some(keyword.span);
             return;
         };
-        if row.is_script() {
-            found = script_words(line, range);
-        }
-        let keyword = found.remove(0);
-        let statement = Statement { keyword, arguments: found, row: Some(row), body: Vec::new() };
+        let (keyword, arguments) = if row.is_script() {
+            let mut found = script_words(line, range);
+            let keyword = found.remove(0);
+            (keyword, found)
+        } else {
+            (keyword, found.collect())
+        };
+        let statement = Statement { keyword, arguments, row: Some(row), body: Vec::new() };
         if row.kind == Kind::Block {
-            let path = row.path();
-            self.open.push(Open { path, statement, braced: false });
+            self.open.push(Open { block: row.opens(), statement, braced: false });
         } else {
             self.push(statement);
         }
@@ -176,7 +188,7 @@ impl Builder {
                     span,
                     "Unexpected '{' - ignoring",
                 );
-                let list = outer.filter(|open| schema().is_list(&open.path)).map(|open| &open.statement.keyword);
+                let list = outer.filter(|open| schema().is_list_in(open.block)).map(|open| &open.statement.keyword);
                 diagnostics.push(match list.filter(|_| self.escaped.is_some()) {
                     Some(list) => finding
                         .help(format!("perhaps the '}}' of '{}' is missing before this line", list.text))
@@ -267,9 +279,9 @@ mod tests {
                 .line(&Line::new(trimmed.as_bytes(), Span::new(FileId(0), at, at + trimmed.len())), &mut diagnostics);
             at += line.len();
         }
-        let root = builder.finish(&mut diagnostics);
+        builder.finish(&mut diagnostics);
         (
-            root.iter().map(show).collect::<Vec<_>>().join(" "),
+            builder.take().iter().map(show).collect::<Vec<_>>().join(" "),
             diagnostics.into_iter().map(|finding| finding.message).collect(),
         )
     }

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Reader;
 use crate::diagnostic::{Class, Code, Diagnostic};
-use crate::lexer::Word;
+use crate::lexer::{Line, Word, is_blank, words};
 use crate::loader::LoadError;
 use crate::source::Span;
 
@@ -54,11 +54,17 @@ impl Checks {
         if words.is_empty() {
             *self = Self::ALL;
         }
-        for word in words {
+        for (at, word) in words.iter().enumerate() {
             let (sign, name) = match word.text.split_at_checked(1) {
                 Some((sign @ ("+" | "-"), name)) => (Some(sign), name),
                 _ => (None, word.text.as_str()),
             };
+            if at > 0 && sign.is_none() {
+                let message = format!("Duplicate include_check '{name}' specified - ignoring");
+                let finding = Diagnostic::error(Code::ExtraParameter, Class::General, word.span, message);
+                findings.push(finding.help(format!("write +{name}: only the first word may lack a sign")));
+                continue;
+            }
             let mut next = if sign.is_some() { *self } else { Self::default() };
             let flag = match name {
                 // The manual says `readable`.
@@ -72,7 +78,7 @@ impl Checks {
                             Code::BadWord,
                             Class::General,
                             word.span,
-                            format!("Unknown include_check type {name}"),
+                            format!("Unknown include_check type '{name}' - ignoring"),
                         )
                         .help("one of read, match, wildcard_match, brace_match"),
                     );
@@ -88,28 +94,41 @@ impl Checks {
 }
 
 impl Reader<'_> {
-    /// Reads the files that an include line names.
-    pub(super) fn include(&mut self, keyword: &Word, arguments: &[Word], checks: Checks) {
-        let Some(pattern) = arguments.first() else {
-            let finding = Diagnostic::error(
-                Code::MissingParameter,
-                Class::MissingParameter,
-                keyword.span,
-                missing_parameter(&keyword.text),
-            );
-            self.diagnostics.push(finding);
-            return;
-        };
+    /// Acts on an `include…` line; whether it is one.
+    pub(super) fn directive(&mut self, line: &Line<'_>) -> bool {
+        let end = line.text().iter().position(|byte| is_blank(*byte)).unwrap_or(line.text().len());
+        let keyword = String::from_utf8_lossy(line.part(0..end)).into_owned();
+        let all = line.text().len();
+        if keyword == "include_check" {
+            let arguments: Vec<_> = words(line, end..all).collect();
+            self.diagnostics.extend(self.checks.change(&arguments));
+            return true;
+        }
+        let Some(checks) = self.checks.of_directive(&keyword) else { return false };
+        // The pattern is the whole rest of the line, blanks and quotes included.
+        let start = end + line.part(end..all).iter().take_while(|byte| is_blank(**byte)).count();
+        if start < all {
+            let pattern = String::from_utf8_lossy(line.part(start..all)).into_owned();
+            self.include(&pattern, line.span(start..all), checks);
+        } else {
+            let message = format!("Unknown keyword '{keyword}'");
+            let finding = Diagnostic::error(Code::MissingParameter, Class::UnknownKeyword, line.whole(), message);
+            self.diagnostics.push(finding.label("the name of a file is missing").help(format!("{keyword} <pattern>")));
+        }
+        true
+    }
+
+    /// Reads the files that match `pattern`.
+    fn include(&mut self, pattern: &str, span: Span, checks: Checks) {
         if self.stack.len() > self.limits().include_depth {
-            self.stop(Some(pattern.span), "includes too deep inside each other");
+            self.stop(Some(span), "includes too deep inside each other");
             return;
         }
-        let short = Some(&pattern.text).filter(|text| text.len() <= MAX_PATTERN);
-        let Some(patterns) = short.and_then(|text| alternatives(text)) else {
+        let Some(patterns) = Some(pattern).filter(|text| text.len() <= MAX_PATTERN).and_then(alternatives) else {
             self.diagnostics.push(Diagnostic::error(
                 Code::LimitReached,
                 Class::General,
-                pattern.span,
+                span,
                 "the pattern is too long or has too many alternatives in braces - ignoring",
             ));
             return;
@@ -117,15 +136,14 @@ impl Reader<'_> {
         let several = patterns.len() > 1;
         let mut found = false;
         for alternative in &patterns {
-            let matched = self.include_pattern(alternative, pattern.span, checks);
+            let matched = self.include_pattern(alternative, span, checks);
             found |= matched;
             if !matched && several && checks.brace {
-                self.missing(alternative, pattern.span, true);
+                self.missing(alternative, span, true);
             }
         }
-        if !found {
-            let wildcard = pattern.text.contains(['*', '?', '[']);
-            self.missing(&pattern.text, pattern.span, if wildcard { checks.wildcard } else { checks.matching });
+        if !found && !(several && checks.brace) {
+            self.missing(pattern, span, if has_wildcard(pattern) { checks.wildcard } else { checks.matching });
         }
     }
 
@@ -133,7 +151,7 @@ impl Reader<'_> {
     fn include_pattern(&mut self, pattern: &str, span: Span, checks: Checks) -> bool {
         let base = self.stack.last().and_then(|file| file.parent()).unwrap_or(Path::new(""));
         let full = base.join(pattern);
-        let paths = if pattern.contains(['*', '?', '[']) {
+        let paths = if has_wildcard(pattern) {
             self.loader.glob(&full.to_string_lossy()).unwrap_or_default()
         } else {
             vec![full]
@@ -163,7 +181,7 @@ impl Reader<'_> {
             Err(LoadError::NotFound) => false,
             Err(error) => {
                 let message = format!("Configuration file '{}' open problem ({error}) - skipping", path.display());
-                let class = if checks.read { Class::FileNotFound } else { Class::General };
+                let class = if checks.read { Class::FileNotFound } else { Class::Notice };
                 let finding = Diagnostic::error(Code::FileUnreadable, class, span, message);
                 self.diagnostics.push(if checks.read { finding.refusing() } else { finding });
                 true
@@ -172,16 +190,26 @@ impl Reader<'_> {
     }
 
     fn missing(&mut self, pattern: &str, span: Span, required: bool) {
-        let message = format!("Config files missing '{pattern}'.");
-        self.diagnostics.push(if required {
+        let message = if has_wildcard(pattern) {
+            format!("No config files matched '{pattern}'.")
+        } else {
+            format!("Config files missing '{pattern}'.")
+        };
+        let finding = if required {
             Diagnostic::error(Code::IncludeMissing, Class::FileNotFound, span, message).refusing()
-        } else if pattern.contains(['*', '?', '[']) {
+        } else if has_wildcard(pattern) {
             // An empty directory of parts is usual.
             Diagnostic::note(Code::IncludeMissing, span, message)
         } else {
             Diagnostic::warning(Code::IncludeMissing, Class::Notice, span, message)
-        });
+        };
+        let quoted = pattern.starts_with('"');
+        self.diagnostics.push(if quoted { finding.help("the quotes count as part of the name") } else { finding });
     }
+}
+
+fn has_wildcard(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '['])
 }
 
 pub(crate) fn missing_parameter(keyword: &str) -> String {

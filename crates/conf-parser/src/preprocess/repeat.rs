@@ -3,35 +3,39 @@
 use super::definition::name_len;
 use crate::lexer::{Line, is_blank};
 
-/// The definitions of one round.
-type Round = Vec<(String, Vec<u8>)>;
-
-/// Parts a line into `~SEQ(…)` or `~LST(…)` and the text that it repeats.
-pub(super) fn split(line: &Line) -> Result<(Line, Line), String> {
-    let end = line.text().iter().position(|byte| *byte == b')').ok_or("the ')' of ~SEQ or ~LST is missing")?;
-    Ok((line.slice(0..end + 1), line.slice(end + 1..line.text().len())))
+/// What a repetition sets before each of its rounds.
+pub(super) struct Rounds {
+    pub(super) names: Vec<String>,
+    /// The values of the names, round by round, computed as they are asked for.
+    pub(super) values: Box<dyn Iterator<Item = Vec<Vec<u8>>>>,
 }
 
-/// The rounds of a head whose references are resolved; at most `limit`, computed as they are asked for.
-pub(super) fn rounds(head: &Line, limit: usize) -> Result<Box<dyn Iterator<Item = Round>>, String> {
-    let text = String::from_utf8_lossy(head.text()).into_owned();
+/// Parts a line into `~SEQ(…)` or `~LST(…)` and the text that it repeats.
+pub(super) fn split<'l>(line: &Line<'l>) -> Result<(Line<'l>, Line<'l>), String> {
+    let end = line.text().iter().position(|byte| *byte == b')').ok_or("the ')' is missing")?;
+    Ok((line.slice(0..end + 1), line.slice(end + 1..line.text().len()).trimmed()))
+}
+
+/// The rounds of a head whose references are resolved; at most `limit`.
+pub(super) fn rounds(head: &Line<'_>, limit: usize) -> Result<Rounds, String> {
+    let text = String::from_utf8_lossy(head.text());
     let (word, inner) = text.strip_suffix(')').and_then(|text| text.split_once('(')).ok_or("'(' is missing")?;
     match word.trim() {
         "~SEQ" => sequence(inner, false, limit),
         "~SEQx" => sequence(inner, true, limit),
-        "~LST" => list(inner, limit).map(|rounds| Box::new(rounds.into_iter()) as Box<_>),
+        "~LST" => list(inner, limit),
         other => Err(format!("'{other}' is neither ~SEQ, ~SEQx nor ~LST")),
     }
 }
 
-fn sequence(inner: &str, hex: bool, limit: usize) -> Result<Box<dyn Iterator<Item = Round>>, String> {
+fn sequence(inner: &str, hex: bool, limit: usize) -> Result<Rounds, String> {
     let mut words = inner.split(',').map(str::trim);
-    let name = name(words.next().unwrap_or_default())?;
+    let names = vec![name(words.next().unwrap_or_default())?];
     let numbers = words.map(number).collect::<Result<Vec<_>, _>>()?;
     let toward = |start: i64, end: i64| if end < start { -1 } else { 1 };
     let (start, step, end) = match numbers.as_slice() {
         [end] if *end < 0 => (-1, -1, *end),
-        [end] => (1, 1, *end),
+        [end] => (1, toward(1, *end), *end),
         [start, end] => (*start, toward(*start, *end), *end),
         [start, step, end] => (*start, *step, *end),
         _ => return Err("~SEQ takes a name and one to three numbers".to_owned()),
@@ -40,20 +44,15 @@ fn sequence(inner: &str, hex: bool, limit: usize) -> Result<Box<dyn Iterator<Ite
         return Err(format!("~SEQ from {start} never reaches {end} in steps of {step}"));
     }
     if hex && start.min(end) < 0 {
-        return Err("~SEQx takes no negative numbers".to_owned());
+        return Err("~SEQx is only valid for positive numbers".to_owned());
     }
     let count = usize::try_from((end - start) / step).unwrap_or(usize::MAX).saturating_add(1);
     if count > limit {
         return Err(format!("~SEQ gives {count} rounds, more than the {limit} lines that may still come"));
     }
-    let values = (0..).map_while(move |round: i64| {
-        let value = start + round * step;
-        (if step > 0 { value <= end } else { value >= end }).then_some(value)
-    });
-    Ok(Box::new(values.map(move |value| {
-        let value = if hex { format!("{value:x}") } else { value.to_string() };
-        vec![(name.clone(), value.into_bytes())]
-    })))
+    let numbers = (0..).map(move |round: i64| start + round * step).take(count);
+    let shown = move |value| if hex { format!("{value:x}") } else { format!("{value}") };
+    Ok(Rounds { names, values: Box::new(numbers.map(move |value| vec![shown(value).into_bytes()])) })
 }
 
 /// A number whose base is told by its prefix, within ±2^32 so that no sum overflows.
@@ -75,7 +74,7 @@ fn name(word: &str) -> Result<String, String> {
     Ok(word.to_owned())
 }
 
-fn list(inner: &str, limit: usize) -> Result<Vec<Round>, String> {
+fn list(inner: &str, limit: usize) -> Result<Rounds, String> {
     let mut groups = groups(inner)?.into_iter();
     let names = groups.next().unwrap_or_default().into_iter().map(|word| name(&word)).collect::<Result<Vec<_>, _>>()?;
     if groups.len() == 0 {
@@ -84,15 +83,18 @@ fn list(inner: &str, limit: usize) -> Result<Vec<Round>, String> {
     if names.len().saturating_mul(groups.len()) > limit {
         return Err(format!("~LST has more than {limit} values"));
     }
-    groups
-        .map(|values| {
-            if values.len() > names.len() {
-                return Err(format!("~LST has {} values for {} names", values.len(), names.len()));
-            }
-            let values = values.into_iter().chain(std::iter::repeat(String::new()));
-            Ok(names.iter().cloned().zip(values.map(String::into_bytes)).collect())
-        })
-        .collect()
+    if let Some(value) = groups.as_slice().iter().flatten().find(|value| value.contains([' ', '\t'])) {
+        return Err(format!("the value '{value}' of ~LST holds a blank"));
+    }
+    let count = names.len();
+    if let Some(values) = groups.as_slice().iter().find(|values| values.len() > count) {
+        return Err(format!("~LST has {} values for {count} names", values.len()));
+    }
+    let bytes = move |values: Vec<String>| {
+        let values = values.into_iter().map(String::into_bytes).chain(std::iter::repeat_with(Vec::new));
+        values.take(count).collect()
+    };
+    Ok(Rounds { names, values: Box::new(groups.map(bytes)) })
 }
 
 /// `a,{b,c},d` as `[[a], [b, c], [d]]`; a quoted value may hold commas.
