@@ -28,6 +28,7 @@
 
 pub mod config;
 mod diagnostic;
+pub mod format;
 pub mod host;
 mod lexer;
 mod loader;

@@ -79,7 +79,7 @@ fn json_has_numbers_switches_and_places() {
     assert_eq!(instance["virtual_router_id"]["value"], 51);
     assert_eq!(instance["priority"], serde_json::json!({ "value": 100, "from": "default" }));
     assert_eq!(instance["dont_track_primary"]["value"], true);
-    assert_eq!(instance["accept"]["value"], false);
+    assert_eq!(instance["skip_check_adv_addr"]["value"], false);
     assert_eq!(instance["authentication"]["auth_pass"]["value"], serde_json::Value::Null);
     let address = &instance["virtual_ipaddress"]["entries"][0];
     assert_eq!(address["value"], serde_json::json!(["192.0.2.10/24", "dev", "eth0"]));
