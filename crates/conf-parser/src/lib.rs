@@ -28,6 +28,7 @@
 
 pub mod config;
 mod diagnostic;
+pub mod diff;
 pub mod format;
 pub mod host;
 mod lexer;
