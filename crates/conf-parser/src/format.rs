@@ -81,7 +81,9 @@ impl Formatter {
             self.blank_line();
             return;
         }
-        let follows = std::mem::replace(&mut self.continued, trimmed.ends_with(b"\\"));
+        let follows = self.continued;
+        // A line with a NUL byte is passed over: what is continued goes on behind it.
+        self.continued = if line.contains(&0) { follows } else { trimmed.ends_with(b"\\") };
         let conditional = trimmed.first() == Some(&b'@');
         if !conditional {
             self.end_alternatives();
@@ -181,6 +183,7 @@ impl Formatter {
                     self.last = Last::Opening;
                 }
                 Token::Close => {
+                    head = None;
                     step(&mut self.open, token, None);
                     self.start_line(true);
                     self.out.push(b'}');

@@ -29,6 +29,7 @@
 pub mod config;
 mod diagnostic;
 pub mod diff;
+pub mod explain;
 pub mod format;
 pub mod host;
 mod lexer;

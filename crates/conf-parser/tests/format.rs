@@ -26,7 +26,12 @@ fn meaning(text: &[u8]) -> (Config, Vec<String>, Vec<String>) {
 
 /// The comments of lines that hold nothing else.
 fn comments(text: &[u8]) -> Vec<Vec<u8>> {
-    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let lines = text.split(|byte| *byte == b'\n').map(|line| {
+        let start = line.iter().position(|byte| !blank(byte)).unwrap_or(line.len());
+        let end = line.iter().rposition(|byte| !blank(byte)).map_or(start, |at| at + 1);
+        &line[start..end]
+    });
     lines.filter(|line| matches!(line.first(), Some(b'#' | b'!'))).map(<[u8]>::to_vec).collect()
 }
 
