@@ -6,6 +6,8 @@ use crate::source::Span;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Severity {
     /// Worth knowing; keepalived itself says nothing about it.
     Note,
@@ -27,6 +29,8 @@ impl fmt::Display for Severity {
 
 /// keepalived's own sorting of its reports, mildest last. It decides the exit status of `--config-test`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Class {
     /// A file that must be there is not.
     FileNotFound,

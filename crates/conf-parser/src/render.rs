@@ -98,6 +98,85 @@ pub fn log_line(diagnostic: &Diagnostic, sources: &Sources) -> String {
     }
 }
 
+/// The finding for a serialiser, with its places resolved.
+///
+/// Members: `code`, `severity`, `class`, `refuses_start`, `message`, `label`, `help`, `replacement`, `span`, `related` (each
+/// `message` and `span`). A span has `file`, `line`, `column`, `end_line`, `end_column` (all from 1, columns in characters, the
+/// end behind the last character), and the offsets `start` and `end` in bytes. What is not there is `null`.
+#[cfg(feature = "serde")]
+pub fn json<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Json<'a> {
+    Json {
+        code: diagnostic.code.as_str(),
+        severity: diagnostic.severity,
+        class: diagnostic.class,
+        refuses_start: diagnostic.refuses_start,
+        message: &diagnostic.message,
+        label: diagnostic.label.as_deref(),
+        help: diagnostic.help.as_deref(),
+        replacement: diagnostic.replacement.as_deref(),
+        span: diagnostic.span.and_then(|span| Place::new(sources, span)),
+        related: diagnostic
+            .related
+            .iter()
+            .map(|related| JsonRelated { message: &related.message, span: Place::new(sources, related.span) })
+            .collect(),
+    }
+}
+
+/// See [`json`].
+#[cfg(feature = "serde")]
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Json<'a> {
+    code: &'static str,
+    severity: Severity,
+    class: crate::Class,
+    refuses_start: bool,
+    message: &'a str,
+    label: Option<&'a str>,
+    help: Option<&'a str>,
+    replacement: Option<&'a str>,
+    span: Option<Place>,
+    related: Vec<JsonRelated<'a>>,
+}
+
+#[cfg(feature = "serde")]
+#[derive(Debug, Clone, serde::Serialize)]
+struct JsonRelated<'a> {
+    message: &'a str,
+    span: Option<Place>,
+}
+
+/// A range of a file as editors and people name it.
+#[cfg(feature = "serde")]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Place {
+    file: String,
+    line: usize,
+    column: usize,
+    end_line: usize,
+    end_column: usize,
+    start: u32,
+    end: u32,
+}
+
+#[cfg(feature = "serde")]
+impl Place {
+    /// The names of `span`.
+    pub fn new(sources: &Sources, span: Span) -> Option<Self> {
+        let first = sources.location(span)?;
+        let last = sources.location(Span { start: span.end.max(span.start), ..span })?;
+        Some(Self {
+            file: first.path.display().to_string(),
+            line: first.line,
+            column: first.column,
+            end_line: last.line,
+            end_column: last.column,
+            start: span.start,
+            end: span.end,
+        })
+    }
+}
+
 /// The lines around one place.
 struct View<'a> {
     path: String,
@@ -184,6 +263,23 @@ mod tests {
         let (found, sources) = findings(&format!("global_defs {{ {} é foo }}", "é ".repeat(5000)));
         assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::LongLine, Code::UnknownKeyword]);
         assert!(found.iter().all(|finding| excerpt(finding, &sources, Color::None).len() < 1000));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn json_names_both_ends_of_a_place() {
+        let (found, sources) = findings("global_defs {\n  vrrp_garp_intervall 1\n}\n");
+        let json = serde_json::to_value(json(&found[0], &sources)).unwrap();
+        let span = serde_json::json!({
+            "file": "k.conf", "line": 2, "column": 3, "end_line": 2, "end_column": 22, "start": 16, "end": 35
+        });
+        assert_eq!(json["span"], span);
+        assert_eq!(
+            (&json["code"], &json["severity"], &json["class"]),
+            (&"K0101".into(), &"error".into(), &"unknown_keyword".into())
+        );
+        assert_eq!((&json["refuses_start"], &json["replacement"]), (&false.into(), &"vrrp_garp_interval".into()));
+        assert_eq!((&json["label"], &json["related"]), (&serde_json::Value::Null, &serde_json::json!([])));
     }
 
     #[test]

@@ -127,6 +127,17 @@ impl Row {
         self.arguments.contains("<bool>") || self.arguments.contains("on|off")
     }
 
+    /// Whether its line or block may stand several times in one block, each of them counting.
+    pub fn repeats(&self) -> bool {
+        let named = self.kind == Kind::Block && !self.arguments.starts_with('{');
+        named || self.range.split("; ").any(|part| part == "repeatable") || self.keyword == "garp_group"
+    }
+
+    /// Whether it takes nothing: it is there or not.
+    pub fn is_flag(&self) -> bool {
+        self.kind != Kind::Block && (self.arguments.is_empty() || self.takes_switch())
+    }
+
     /// Whether its value is a command line, which is cut by richer rules than other lines.
     pub fn is_script(&self) -> bool {
         self.script

@@ -76,6 +76,16 @@ pub enum Scalar {
     Secret(Vec<u8>),
 }
 
+impl Scalar {
+    /// As the language writes it; a password only with `secrets`.
+    pub(crate) fn shown(&self, secrets: bool) -> String {
+        match self {
+            Self::Secret(bytes) if secrets => Self::Text(String::from_utf8_lossy(bytes).into_owned()).to_string(),
+            word => word.to_string(),
+        }
+    }
+}
+
 impl fmt::Debug for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_string())
@@ -349,56 +359,71 @@ pub(crate) use settings;
 
 /// Settings as the text of a configuration file that means the same.
 ///
-/// Every line says in a comment where it comes from; what is not set stands in a comment too. With `secrets`,
-/// passwords are printed as they are.
+/// A comment says of every line where it comes from: what `place` makes of its place, or that it is the default. What is
+/// not set stands in a comment too. With `secrets`, passwords are printed as they are.
 pub fn text(settings: &[Setting], place: &dyn Fn(Span) -> Option<String>, secrets: bool) -> String {
     let mut out = String::new();
-    write_settings(&mut out, settings, 0, &Style { place, secrets });
+    Text { place, secrets }.write(&mut out, settings, 0);
     out
 }
 
-struct Style<'a> {
+struct Text<'a> {
     place: &'a dyn Fn(Span) -> Option<String>,
     secrets: bool,
 }
 
-/// Column of the comments.
-const COMMENT: usize = 48;
+/// Columns of the comments: no further left, so that blocks look alike, and no further right for the sake of one long line.
+const COMMENT: std::ops::RangeInclusive<usize> = 40..=64;
 
-fn write_settings(out: &mut String, settings: &[Setting], depth: usize, style: &Style<'_>) {
-    for setting in settings {
-        let mut line = "    ".repeat(depth);
-        if !setting.set {
-            line.push_str("# ");
-        }
-        let words = std::iter::once(setting.keyword().to_owned()).chain(setting.words.iter().map(|word| match word {
-            Scalar::Secret(bytes) if style.secrets => {
-                Scalar::Text(String::from_utf8_lossy(bytes).into_owned()).to_string()
+impl Text<'_> {
+    fn write(&self, out: &mut String, settings: &[Setting], depth: usize) {
+        let indent = "    ".repeat(depth);
+        let lines: Vec<_> = settings.iter().map(|setting| format!("{indent}{}", self.line(setting))).collect();
+        let widths = lines.iter().map(|line| line.chars().count() + 1).filter(|width| COMMENT.contains(width));
+        let column = widths.max().unwrap_or(*COMMENT.start());
+        for (at, (setting, line)) in settings.iter().zip(lines).enumerate() {
+            if depth == 0 && at > 0 && setting.body.is_some() {
+                out.push('\n');
             }
-            word => word.to_string(),
-        }));
-        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-        line.push_str(&words.join(" "));
-        if setting.body.is_some() {
-            line.push_str(" {");
+            out.push_str(&line);
+            if let Some(origin) = self.origin(setting) {
+                let blanks = column.saturating_sub(line.chars().count()).max(1);
+                out.extend(std::iter::repeat_n(' ', blanks));
+                out.push_str("# ");
+                out.push_str(&origin);
+            }
+            out.push('\n');
+            if let Some(body) = &setting.body {
+                self.write(out, body, depth + 1);
+                out.push_str(&indent);
+                out.push_str("}\n");
+            }
         }
-        let origin = match setting.written {
-            Some(span) => (style.place)(span),
+    }
+
+    /// The words of a line, with its `{`.
+    fn line(&self, setting: &Setting) -> String {
+        let keyword = (!setting.keyword().is_empty()).then(|| setting.keyword().to_owned());
+        let words = setting.words.iter().map(|word| word.shown(self.secrets));
+        let brace = setting.body.as_ref().map(|_| "{".to_owned());
+        let words: Vec<_> = keyword.into_iter().chain(words).chain(brace).collect();
+        format!("{}{}", if setting.set { "" } else { "# " }, words.join(" "))
+    }
+
+    /// Where a line comes from; of a block that nobody wrote its lines tell enough.
+    fn origin(&self, setting: &Setting) -> Option<String> {
+        match setting.written {
+            Some(span) => (self.place)(span),
+            None if setting.body.is_some() => None,
             None => Some(if setting.set { "default" } else { "not set" }.to_owned()),
-        };
-        let top = setting.body.is_some() && setting.written.is_none();
-        if let Some(origin) = origin.filter(|_| !top) {
-            let width = line.chars().count();
-            line.push_str(&" ".repeat(COMMENT.saturating_sub(width).max(1)));
-            line.push_str("# ");
-            line.push_str(&origin);
-        }
-        out.push_str(&line);
-        out.push('\n');
-        if let Some(body) = &setting.body {
-            write_settings(out, body, depth + 1, style);
-            out.push_str(&"    ".repeat(depth));
-            out.push_str("}\n");
         }
     }
 }
+
+#[cfg(feature = "serde")]
+mod json;
+#[cfg(feature = "serde")]
+pub use json::{Json, json};
+
+#[cfg(test)]
+mod tests;

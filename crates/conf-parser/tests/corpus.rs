@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use conf_parser::format::format;
 use conf_parser::schema::schema;
-use conf_parser::{LoadError, Loader, Options, Parsed, parse};
+use conf_parser::{LoadError, Loader, MemoryLoader, Options, Parsed, parse};
 use netlab::Skip;
 use netlab::harness::{self, CaseResult, case};
 
@@ -156,10 +157,30 @@ fn mistakes_are_found_on_their_line() -> CaseResult {
     Ok(())
 }
 
+/// What a file means, without places.
+fn meaning(name: &Path, bytes: Vec<u8>) -> (conf_parser::Config, Vec<String>) {
+    let loader = MemoryLoader::new([(name, bytes)]);
+    let parsed = parse(&loader, name, &Options { config_id: "testhost".to_owned(), ..Options::default() });
+    (parsed.config, parsed.diagnostics.into_iter().map(|finding| finding.message).collect())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the corpus is on disk")]
+fn formatting_changes_no_meaning() -> CaseResult {
+    let corpus = corpus()?;
+    for file in ["open", "bad"].iter().flat_map(|directory| files(&corpus.join(directory))) {
+        let bytes = std::fs::read(&file).unwrap();
+        let formatted = format(&bytes);
+        assert_eq!(format(&formatted), formatted, "{}", file.display());
+        assert_eq!(meaning(&file, formatted), meaning(&file, bytes), "{}", file.display());
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     harness::main_in_place(&[
         case("every_file_is_read_to_its_end", every_file_is_read_to_its_end),
         case("unknown_words_are_those_of_keepalived", unknown_words_are_those_of_keepalived),
         case("mistakes_are_found_on_their_line", mistakes_are_found_on_their_line),
+        case("formatting_changes_no_meaning", formatting_changes_no_meaning),
     ])
 }

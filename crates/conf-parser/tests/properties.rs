@@ -1,11 +1,13 @@
 //! Whatever a file holds, it is read to its end.
 
+mod support;
+
 use std::path::Path;
 
 use conf_parser::render::{self, Color};
-use conf_parser::schema::schema;
 use conf_parser::{Limits, MemoryLoader, Options, parse};
 use proptest::prelude::*;
+use support::token;
 
 fn read(text: &[u8]) {
     let limits = Limits { lines: 2000, expanded_bytes: 1 << 20, ..Limits::default() };
@@ -19,65 +21,6 @@ fn read(text: &[u8]) {
     for usage in &parsed.unsupported {
         assert!(parsed.sources.location(usage.span).is_some());
     }
-}
-
-/// Words of the language, values and punctuation.
-fn token() -> impl Strategy<Value = String> {
-    let words: Vec<String> = schema().rows().iter().map(|row| row.keyword.to_owned()).collect();
-    let odd = [
-        "{",
-        "}",
-        "\n",
-        "\n",
-        "\n",
-        "\"",
-        "'",
-        "\\",
-        "#",
-        "!",
-        "$A=",
-        "$A=x\\\n",
-        "${A}",
-        "$A",
-        "${_RANDOM 1 2}",
-        "${_PWD}",
-        "@n ",
-        "@^n ",
-        "~SEQ(A, 3) ",
-        "~SEQ(A,B,",
-        "~LST({A,B},{1,2}) ",
-        "include a.conf\n",
-        "include *.conf\n",
-        "include_check ",
-        "192.0.2.1/24",
-        "2001:db8::1",
-        "51",
-        "-1",
-        "0",
-        "70000",
-        "0.5",
-        "4294967296",
-        "on",
-        "off",
-        "TCP",
-        "\u{a0}",
-        "é",
-        "\0",
-        "\r\n",
-        "255.255.0.0",
-        "+",
-        "-",
-        "200-300",
-        "eth0",
-        "vrrp_instance V {\n",
-        "virtual_server 192.0.2.1 80 {\n",
-        "real_server 192.0.2.2 80 {\n",
-        "virtual_ipaddress {\n",
-    ];
-    prop_oneof![
-        2 => proptest::sample::select(words),
-        3 => proptest::sample::select(odd.map(str::to_owned).to_vec()),
-    ]
 }
 
 proptest! {

@@ -1,0 +1,93 @@
+//! A formatted file means the same, keeps its comments, and is formatted.
+
+mod support;
+
+use std::path::Path;
+
+use conf_parser::format::format;
+use conf_parser::{Config, Diagnostic, MemoryLoader, Options, parse};
+use proptest::prelude::*;
+use support::token;
+
+/// What a file means: its configuration, its findings, and the words that nothing acts on, all without their places.
+fn meaning(text: &[u8]) -> (Config, Vec<String>, Vec<String>) {
+    let loader = MemoryLoader::new([("k.conf", text), ("a.conf", b"include k.conf\nglobal_defs {\n".as_slice())]);
+    let options = Options { config_id: "n".to_owned(), ..Options::default() };
+    let parsed = parse(&loader, Path::new("k.conf"), &options);
+    let finding = |finding: &Diagnostic| {
+        let Diagnostic { severity, code, message, label, help, replacement, refuses_start, related, .. } = finding;
+        let related: Vec<_> = related.iter().map(|related| &related.message).collect();
+        format!("{severity} {code} {refuses_start} {message} {label:?} {help:?} {replacement:?} {related:?}")
+    };
+    let findings = parsed.diagnostics.iter().map(finding).collect();
+    let unsupported = parsed.unsupported.iter().map(|usage| format!("{} {}", usage.block, usage.keyword)).collect();
+    (parsed.config, findings, unsupported)
+}
+
+/// The comments of lines that hold nothing else.
+fn comments(text: &[u8]) -> Vec<Vec<u8>> {
+    let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let lines = text.split(|byte| *byte == b'\n').map(|line| {
+        let start = line.iter().position(|byte| !blank(byte)).unwrap_or(line.len());
+        let end = line.iter().rposition(|byte| !blank(byte)).map_or(start, |at| at + 1);
+        &line[start..end]
+    });
+    lines.filter(|line| matches!(line.first(), Some(b'#' | b'!'))).map(<[u8]>::to_vec).collect()
+}
+
+/// Every byte that is no blank, in order: nothing else is added or lost.
+fn ink(text: &[u8]) -> Vec<u8> {
+    text.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != 0x0b).collect()
+}
+
+fn check(text: &[u8]) {
+    let formatted = format(text);
+    let shown = String::from_utf8_lossy(&formatted).into_owned();
+    assert_eq!(format(&formatted), formatted, "formatting again changes\n{shown}");
+    assert_eq!(ink(&formatted), ink(text), "lost or added\n{shown}");
+    assert_eq!(comments(&formatted), comments(text), "{shown}");
+    assert_eq!(
+        meaning(&formatted),
+        meaning(text),
+        "means something else\n{}\n---\n{shown}",
+        String::from_utf8_lossy(text)
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_tokens_mean_the_same(tokens in proptest::collection::vec((token(), any::<bool>()), 0..150)) {
+        let text: String = tokens.iter().flat_map(|(token, blank)| [token.as_str(), if *blank { " " } else { "" }]).collect();
+        check(text.as_bytes());
+    }
+
+    #[test]
+    fn any_bytes_mean_the_same(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        check(&bytes);
+    }
+
+    #[test]
+    fn blocks_mean_the_same(lines in proptest::collection::vec((token(), token(), 0..9usize), 0..80)) {
+        let mut text = String::new();
+        for (a, b, end) in &lines {
+            let ends = [" {\n", "\n{\n", " }\n", "\n}\n", " # c\n", "\n\n\n", " { ", "\\\n", "\n"];
+            text.push_str(&format!("{a}  {b}{}", ends[*end]));
+        }
+        check(text.as_bytes());
+    }
+}
+
+/// Two conditions, of which either may hold.
+#[test]
+fn conditions_keep_their_meaning() {
+    for id in ["n", "m"] {
+        check(
+            format!(
+                "@{id} vrrp_instance A {{\n@^{id} vrrp_instance B {{ \n interface  eth0\n\n@{id} priority   5\n}}\n"
+            )
+            .as_bytes(),
+        );
+    }
+}
