@@ -6,18 +6,21 @@
 mod checker;
 mod global;
 mod instance;
+mod route;
+mod rule;
 mod script;
 mod value;
 mod virtual_server;
+mod words;
 
 use std::collections::HashMap;
 
-use crate::config::Config;
+use crate::config::{Config, Route, Rule};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::preprocess::missing_parameter;
-use crate::schema::{Kind, Row, Support, schema};
+use crate::schema::{Kind, Row, Support, nearest, schema};
 use crate::setting::Places;
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 use crate::{Effect, Unsupported};
 use global::Globals;
@@ -28,20 +31,23 @@ pub(crate) fn lower(
     diagnostics: &mut Vec<Diagnostic>,
     unsupported: &mut Vec<Unsupported>,
 ) -> Config {
-    let mut context = Context { diagnostics, unsupported, errors: 0 };
+    let mut context = Context { diagnostics, unsupported, errors: 0, preferences: rule::Preferences::default() };
     let mut draft = Draft::default();
     context.visit(&mut draft, root, &[ROOT]);
-    let Draft { mut globals, instances, servers, places, .. } = draft;
+    route::check_track_groups(&mut context, root);
+    let Draft { mut globals, instances, servers, places, static_routes, static_rules, .. } = draft;
     globals.resolve();
     let vrrp_instances = instance::finish(&mut context, instances, &globals);
     let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
-    Config { global: globals.defs, vrrp_instances, virtual_servers, places }
+    Config { global: globals.defs, static_routes, static_rules, vrrp_instances, virtual_servers, places }
 }
 
 /// The blocks of the top level before settings of `global_defs` are applied to them.
 #[derive(Debug, Default)]
 struct Draft {
     globals: Globals,
+    static_routes: Vec<Spanned<Route>>,
+    static_rules: Vec<Spanned<Rule>>,
     instances: Vec<instance::Draft>,
     /// The names of the instances, with where they are given.
     names: HashMap<String, Span>,
@@ -61,6 +67,12 @@ const ROOT: &[Handler<Draft>] = &[
     }),
     Handler("global_defs", |draft, context, statement| {
         context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])
+    }),
+    Handler("static_routes", |draft, context, statement| {
+        route::read_static(&mut draft.static_routes, context, statement);
+    }),
+    Handler("static_rules", |draft, context, statement| {
+        rule::read_static(&mut draft.static_rules, context, statement);
     }),
     Handler("vrrp_instance", |draft, context, statement| {
         let instance = instance::read(context, statement, &mut draft.names);
@@ -96,6 +108,8 @@ struct Context<'a> {
     unsupported: &'a mut Vec<Unsupported>,
     /// Findings so far that something is not used as written.
     errors: usize,
+    /// For rules without a preference.
+    preferences: rule::Preferences,
 }
 
 impl Context<'_> {
