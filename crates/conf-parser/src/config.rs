@@ -32,10 +32,14 @@ macro_rules! config_type {
 
 mod global;
 mod lvs;
+mod route;
+mod rule;
 mod vrrp;
 
 pub use global::*;
 pub use lvs::*;
+pub use route::*;
+pub use rule::*;
 pub use vrrp::*;
 
 config_type! {
@@ -44,6 +48,10 @@ config_type! {
 pub struct Config {
     /// The top level and `global_defs`.
     pub global: GlobalDefs,
+    /// `static_routes`: held for as long as the daemon runs.
+    pub static_routes: Vec<Spanned<Route>>,
+    /// `static_rules`: held for as long as the daemon runs.
+    pub static_rules: Vec<Spanned<Rule>>,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub vrrp_instances: Vec<VrrpInstance>,
     /// The `virtual_server` blocks, in the order of the file.
@@ -59,6 +67,8 @@ impl Config {
         let mut out = Vec::new();
         self.global.child_wait_time.show(slot("child_wait_time"), &mut out);
         show_block(&self.global, slot("global_defs"), &mut out);
+        route::show_routes(&self.static_routes, slot("static_routes"), &mut out);
+        rule::show_rules(&self.static_rules, slot("static_rules"), &mut out);
         show_blocks(&self.vrrp_instances, slot("vrrp_instance"), &mut out);
         show_blocks(&self.virtual_servers, slot("virtual_server"), &mut out);
         out
@@ -139,8 +149,27 @@ impl fmt::Display for Family {
 impl Config {
     /// Every interface that is named, with the place and what keepalived says where it does not exist.
     pub fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
-        self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces)
+        let routes = self.static_routes.iter().flat_map(|route| route.interfaces());
+        let rules = self.static_rules.iter().flat_map(|rule| rule.interfaces());
+        routes.chain(rules).chain(self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces))
     }
+
+    /// Every name in a route or rule that only the host can resolve. One that it does not know takes the route or rule
+    /// with it, except for an IP protocol, without which the rule is used.
+    pub fn host_names(&self) -> Vec<HostName<'_>> {
+        let instances = &self.vrrp_instances;
+        let mut out = Vec::new();
+        let routes = self.static_routes.iter().chain(instances.iter().flat_map(|instance| &instance.virtual_routes));
+        routes.for_each(|route| route.host_names(&mut out));
+        let rules = self.static_rules.iter().chain(instances.iter().flat_map(|instance| &instance.virtual_rules));
+        rules.for_each(|rule| rule.host_names(&mut out));
+        out
+    }
+}
+
+/// What keepalived says where `interface` does not exist.
+fn missing(interface: &str, user: &str) -> String {
+    format!("WARNING - interface {interface} for {user} doesn't exist")
 }
 
 impl Config {

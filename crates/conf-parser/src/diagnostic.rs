@@ -141,6 +141,10 @@ codes! {
     UnicastPeer = "K0413", "Unicast settings cannot be used as written.";
     TooManyAddresses = "K0414", "More addresses than an advertisement can carry.";
     OwnInterface = "K0415", "An instance tracks its own interface.";
+    BadRoute = "K0430", "A route cannot be used as written.";
+    BadRule = "K0431", "A rule cannot be used as written.";
+    NotTracked = "K0432", "A route or rule cannot be tracked as written.";
+    NoPreference = "K0433", "A rule has no preference.";
     BadVirtualServer = "K0501", "A virtual server cannot be used as written.";
     NoRealServer = "K0502", "A virtual server has no real server.";
     LvsDefault = "K0503", "A value that should be given was defaulted.";

@@ -6,18 +6,21 @@
 mod checker;
 mod global;
 mod instance;
+mod route;
+mod rule;
 mod script;
 mod value;
 mod virtual_server;
+mod words;
 
 use std::collections::HashMap;
 
-use crate::config::Config;
+use crate::config::{Config, Route, Rule};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::preprocess::missing_parameter;
-use crate::schema::{Kind, Row, Support, schema};
+use crate::schema::{Kind, Row, Support, nearest, schema};
 use crate::setting::Places;
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 use crate::tree::{Sink, Statement};
 use crate::{Effect, Unsupported};
 use global::Globals;
@@ -27,26 +30,41 @@ use global::Globals;
 pub(crate) struct Lowering {
     draft: Draft,
     unsupported: Vec<Unsupported>,
+    preferences: rule::Preferences,
 }
 
 impl Sink for Lowering {
     fn statement(&mut self, statement: &Statement, diagnostics: &mut Vec<Diagnostic>) {
-        let mut context = Context { diagnostics, unsupported: &mut self.unsupported, errors: 0 };
-        context.visit(&mut self.draft, std::slice::from_ref(statement), &[ROOT]);
+        let (draft, mut context) = self.split(diagnostics);
+        context.visit(draft, std::slice::from_ref(statement), &[ROOT]);
     }
 }
 
 impl Lowering {
+    fn split<'a>(&'a mut self, diagnostics: &'a mut Vec<Diagnostic>) -> (&'a mut Draft, Context<'a>) {
+        let Self { draft, unsupported, preferences } = self;
+        (draft, Context { diagnostics, unsupported, errors: 0, preferences })
+    }
+
     /// The typed configuration after the last block, and the known words that nothing acts on.
     pub(crate) fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) -> (Config, Vec<Unsupported>) {
-        let mut context = Context { diagnostics, unsupported: &mut self.unsupported, errors: 0 };
-        let draft = self.draft;
-        let Draft { mut globals, instances, servers, places, .. } = draft;
-        globals.resolve();
-        let vrrp_instances = instance::finish(&mut context, instances, &globals);
-        let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
-        let config = Config { global: globals.defs, vrrp_instances, virtual_servers, places };
+        let draft = std::mem::take(&mut self.draft);
+        let (_, mut context) = self.split(diagnostics);
+        let config = draft.finish(&mut context);
         (config, self.unsupported)
+    }
+}
+
+impl Draft {
+    fn finish(self, context: &mut Context<'_>) -> Config {
+        let Self { mut globals, instances, servers, places, static_routes, static_rules, track_groups, .. } = self;
+        globals.resolve();
+        let routes = static_routes.iter().filter_map(|route| route.track_group.as_ref());
+        let rules = static_rules.iter().filter_map(|rule| rule.track_group.as_ref());
+        route::check_track_groups(context, &track_groups, routes.chain(rules));
+        let vrrp_instances = instance::finish(context, instances, &globals);
+        let virtual_servers = servers.into_iter().filter_map(|server| server.finish(context, &globals)).collect();
+        Config { global: globals.defs, static_routes, static_rules, vrrp_instances, virtual_servers, places }
     }
 }
 
@@ -54,10 +72,13 @@ impl Lowering {
 #[derive(Debug, Default)]
 struct Draft {
     globals: Globals,
+    static_routes: Vec<Spanned<Route>>,
+    static_rules: Vec<Spanned<Rule>>,
     instances: Vec<instance::Draft>,
     /// The names of the instances, with where they are given.
     names: HashMap<String, Span>,
     servers: Vec<virtual_server::Draft>,
+    track_groups: Vec<Spanned<String>>,
     places: Places,
 }
 
@@ -73,6 +94,16 @@ const ROOT: &[Handler<Draft>] = &[
     }),
     Handler("global_defs", |draft, context, statement| {
         context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])
+    }),
+    Handler("static_routes", |draft, context, statement| {
+        route::read_static(&mut draft.static_routes, context, statement);
+    }),
+    Handler("static_rules", |draft, context, statement| {
+        rule::read_static(&mut draft.static_rules, context, statement);
+    }),
+    Handler("track_group", |draft, _, statement| {
+        let name = statement.arguments.first().map(|word| Spanned::new(word.text.clone(), word.span));
+        draft.track_groups.extend(name);
     }),
     Handler("vrrp_instance", |draft, context, statement| {
         let instance = instance::read(context, statement, &mut draft.names);
@@ -108,6 +139,8 @@ struct Context<'a> {
     unsupported: &'a mut Vec<Unsupported>,
     /// Findings so far that something is not used as written.
     errors: usize,
+    /// For rules without a preference.
+    preferences: &'a mut rule::Preferences,
 }
 
 impl Context<'_> {

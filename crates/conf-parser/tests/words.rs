@@ -45,6 +45,14 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
     }
 }
 
+/// What stands before a block of the top level that refers to it.
+fn preamble(keyword: &str) -> &'static str {
+    match keyword {
+        "static_routes" | "static_rules" => "track_group G {\ngroup {\n}\n}\n",
+        _ => "",
+    }
+}
+
 /// What stands after the example in its block.
 fn tail(keyword: &str) -> &'static str {
     match keyword {
@@ -63,6 +71,7 @@ fn file(path: &str, lines: &str) -> String {
             break;
         }
         let (head, needed) = frame(keyword);
+        before.push_str(preamble(keyword));
         before.push_str(&format!("{keyword} {head} {{\n{needed}"));
         after.insert_str(0, &format!("{}}}\n", tail(keyword)));
         at = if at.is_empty() { keyword.to_owned() } else { format!("{at}/{keyword}") };

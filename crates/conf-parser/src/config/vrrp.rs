@@ -67,6 +67,10 @@ pub struct VrrpInstance {
     virtual_addresses: Vec<VirtualAddress> as "virtual_ipaddress" via show_addresses,
     /// `virtual_ipaddress_excluded`, and what does not fit into an advert.
     excluded_addresses: Vec<VirtualAddress> as "virtual_ipaddress_excluded" via show_addresses,
+    /// `virtual_routes`: held while master.
+    virtual_routes: Vec<Spanned<Route>> as "virtual_routes" via route::show_routes,
+    /// `virtual_rules`: held while master.
+    virtual_rules: Vec<Spanned<Rule>> as "virtual_rules" via rule::show_rules,
     /// Preempt_Mode; `nopreempt` clears it.
     preempt: bool as "nopreempt" via show_inverted,
     /// `preempt_delay`: 0 to 1000 s.
@@ -182,10 +186,6 @@ pub struct Notify {
     any: Option<Spanned<Script>> as "notify",
 }}
 
-fn missing(interface: &str, user: &str) -> String {
-    format!("WARNING - interface {interface} for {user} doesn't exist")
-}
-
 impl VrrpInstance {
     pub(super) fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
         let own = self
@@ -200,7 +200,9 @@ impl VrrpInstance {
             let user = format!("ip address {}/{}", *address.address, address.prefix_len);
             Some((dev.value.as_str(), dev.span, missing(dev, &user)))
         });
-        own.chain(tracked).chain(devices)
+        let routes = self.virtual_routes.iter().flat_map(|route| route.interfaces());
+        let rules = self.virtual_rules.iter().flat_map(|rule| rule.interfaces());
+        own.chain(tracked).chain(devices).chain(routes).chain(rules)
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::global::{GarpWords, Globals, repeats, version};
 use super::{Context, Handler};
 use crate::config::{
-    AuthPass, Authentication, Family, InitialState, Notify, Priority, VirtualAddress, Vrid, VrrpInstance, VrrpVersion,
+    AuthPass, Authentication, Family, InitialState, Notify, Priority, Route, Rule, VirtualAddress, Vrid, VrrpInstance,
+    VrrpVersion,
 };
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::lexer::Word;
@@ -34,6 +35,8 @@ pub(super) struct Draft {
     authentication: Option<AuthenticationWords>,
     addresses: Vec<VirtualAddress>,
     excluded: Vec<VirtualAddress>,
+    routes: Vec<Spanned<Route>>,
+    rules: Vec<Spanned<Rule>>,
     no_address: bool,
     nopreempt: Option<Span>,
     preempt_delay: Spanned<Duration>,
@@ -191,6 +194,8 @@ impl Draft {
             authentication,
             virtual_addresses: self.addresses,
             excluded_addresses: self.excluded,
+            virtual_routes: self.routes,
+            virtual_rules: self.rules,
             preempt: self.nopreempt.is_none(),
             preempt_delay: self.preempt_delay.value,
             accept: true,
@@ -645,6 +650,12 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
         for line in &statement.body {
             draft.excluded.extend(address::read(context, "vrrp_instance/virtual_ipaddress_excluded", line));
         }
+    }),
+    Handler("virtual_routes", |draft, context, statement| {
+        super::route::read_virtual(&mut draft.routes, context, statement);
+    }),
+    Handler("virtual_rules", |draft, context, statement| {
+        super::rule::read_virtual(&mut draft.rules, context, statement);
     }),
     Handler("no_virtual_ipaddress", |draft, _, _| draft.no_address = true),
     Handler("native_ipv6", |draft, context, statement| {

@@ -136,7 +136,12 @@ impl<T: Value> Value for Spanned<T> {
 
 /// The numbers that a keyword takes, by its row; without bounds there, all.
 fn bounds(statement: &Statement) -> RangeInclusive<i128> {
-    let bounds = statement.row.and_then(|row| row.bounds);
+    row_bounds(statement.row)
+}
+
+/// The numbers that the row of a word allows; without bounds there, those of 32 bits.
+pub(super) fn row_bounds(row: Option<&Row>) -> RangeInclusive<i128> {
+    let bounds = row.and_then(|row| row.bounds);
     bounds.map_or(0..=i128::from(u32::MAX), |(least, most)| least.div_euclid(1_000_000)..=most / 1_000_000)
 }
 
