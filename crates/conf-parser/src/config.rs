@@ -30,10 +30,12 @@ macro_rules! config_type {
     };
 }
 
+mod checker;
 mod global;
 mod lvs;
 mod vrrp;
 
+pub use checker::*;
 pub use global::*;
 pub use lvs::*;
 pub use vrrp::*;
@@ -151,7 +153,8 @@ impl Config {
             instances.flat_map(|notify| [&notify.master, &notify.backup, &notify.fault, &notify.stop, &notify.any]);
         let quorum = self.virtual_servers.iter().flat_map(|server| [&server.quorum_up, &server.quorum_down]);
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
+        let checkers = servers.clone().flat_map(|server| &server.checkers).filter_map(Checker::script);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
-        notify.chain(quorum).chain(changes).flatten()
+        notify.chain(quorum).chain(changes).flatten().chain(checkers)
     }
 }

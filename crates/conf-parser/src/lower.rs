@@ -28,9 +28,12 @@ pub(crate) fn lower(
     diagnostics: &mut Vec<Diagnostic>,
     unsupported: &mut Vec<Unsupported>,
 ) -> Config {
-    let mut context = Context { diagnostics, unsupported, errors: 0 };
+    let mut context = Context { diagnostics, unsupported, errors: 0, declared: checker::Declared::default() };
     let mut draft = Draft::default();
-    context.visit(&mut draft, root, &[ROOT]);
+    for statement in root {
+        context.declared.add(statement);
+        context.visit(&mut draft, std::slice::from_ref(statement), &[ROOT]);
+    }
     let Draft { mut globals, instances, servers, places, .. } = draft;
     globals.resolve();
     let vrrp_instances = instance::finish(&mut context, instances, &globals);
@@ -96,6 +99,8 @@ struct Context<'a> {
     unsupported: &'a mut Vec<Unsupported>,
     /// Findings so far that something is not used as written.
     errors: usize,
+    /// What was declared so far for checkers to refer to.
+    declared: checker::Declared,
 }
 
 impl Context<'_> {

@@ -38,6 +38,26 @@ impl Places {
         self.of_row(schema().lookup(block, keyword)?)
     }
 
+    /// The keywords that were written, of aliases the name proper.
+    pub(crate) fn keywords(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().filter_map(|(number, _)| schema().rows().get(usize::from(*number))).map(|row| row.keyword)
+    }
+
+    /// Counts the keywords of the block `from` as those of the block `to`.
+    pub(crate) fn relocate(&mut self, from: &str, to: &str) {
+        for (number, _) in &mut self.0 {
+            let row = schema().rows().get(usize::from(*number)).filter(|row| row.block == from);
+            if let Some(row) = row.and_then(|row| schema().lookup(to, row.keyword)) {
+                *number = schema().number(row);
+            }
+        }
+    }
+
+    /// Gives back memory that is not needed.
+    pub(crate) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     fn of_row(&self, row: &'static Row) -> Option<Span> {
         let number = schema().number(row);
         self.0.iter().rev().find(|(written, _)| *written == number).map(|(_, span)| *span)

@@ -41,6 +41,10 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
+        "MISC_CHECK" => ("", "misc_path /bin/true\n"),
+        "FILE_CHECK" => ("", "track_file tf\n"),
+        "HTTP_GET" | "SSL_GET" => ("", "url {\npath /\n}\n"),
+        "url" => ("", "path /a\n"),
         _ => ("", ""),
     }
 }
@@ -49,6 +53,15 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
 fn tail(keyword: &str) -> &'static str {
     match keyword {
         "virtual_server" => "real_server 192.0.2.99 80 {\n}\n",
+        _ => "",
+    }
+}
+
+/// What must stand before the blocks of `path`.
+fn declarations(path: &str) -> &'static str {
+    match path.split('/').nth(2) {
+        Some("FILE_CHECK") => "track_file tf {\nfile /tmp/tf\n}\ntrack_file other {\nfile /tmp/other\n}\n",
+        Some("BFD_CHECK") => "bfd_instance b1 {\nneighbor_ip 192.0.2.9\n}\n",
         _ => "",
     }
 }
@@ -67,7 +80,7 @@ fn file(path: &str, lines: &str) -> String {
         after.insert_str(0, &format!("{}}}\n", tail(keyword)));
         at = if at.is_empty() { keyword.to_owned() } else { format!("{at}/{keyword}") };
     }
-    format!("{before}{lines}\n{after}")
+    format!("{}{before}{lines}\n{after}", declarations(path))
 }
 
 fn read(text: &str) -> Parsed {
@@ -90,7 +103,7 @@ fn every_example_is_typed_shown_and_read_again() {
         }
         let with = shown(&parsed.config);
         assert_ne!(with, shown(&read(&file(block, "")).config), "{name} changes nothing\n{text}");
-        let again = read(&with);
+        let again = read(&format!("{}{with}", declarations(block)));
         assert_eq!(again.config, parsed.config, "{name}: what is shown means something else\n{text}\n{with}");
     }
 }

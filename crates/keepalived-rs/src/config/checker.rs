@@ -117,11 +117,11 @@ fn granularity(family: Family, bits: u8) -> Granularity {
 
 fn real_server(server: &VirtualServer, service: &Service, real: &RealServer) -> virtual_server::RealServer {
     let address = SocketAddr::new(real.address.value, real.port);
-    let first = |checker: &Checker| match checker.kind {
+    let first = |checker: &Checker| match cannot_run(&checker.kind) {
         // Never taken for unchecked.
-        CheckerKind::Unsupported { .. } => virtual_server::Checker::DOWN,
-        _ if starts_down(server, real, checker) => virtual_server::Checker::DOWN,
-        _ => virtual_server::Checker::UP,
+        Some(_) => virtual_server::Checker::DOWN,
+        None if starts_down(server, real, checker) => virtual_server::Checker::DOWN,
+        None => virtual_server::Checker::UP,
     };
     virtual_server::RealServer {
         weight: Weight::saturating_from(real.weight.into()),
@@ -163,14 +163,29 @@ pub(crate) fn timing(server: &VirtualServer, real: &RealServer, checker: &Checke
     }
 }
 
+/// Why no probe does what a checker of this kind asks for; its server then counts as down. `None` where one does.
+pub(crate) fn cannot_run(kind: &CheckerKind) -> Option<String> {
+    match kind {
+        CheckerKind::Tcp => None,
+        CheckerKind::Http(get) => {
+            let searched = get.urls.iter().any(|url| url.regex.is_some());
+            searched.then(|| "this release cannot run HTTP_GET with regex".to_owned())
+        }
+        CheckerKind::Unusable(kind) => Some(format!("its {kind} is incomplete")),
+        kind => Some(format!("this release cannot run {}", kind.checker_type())),
+    }
+}
+
 /// What a checker does.
 ///
 /// # Errors
 /// Why it cannot be done.
 pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Probe>, String> {
     let connect = connect(real, &checker.target);
+    if let Some(reason) = cannot_run(&checker.kind) {
+        return Err(reason);
+    }
     match &checker.kind {
-        CheckerKind::Tcp => Ok(Box::new(tcp::Tcp::new(connect))),
         CheckerKind::Http(get) => {
             let config = http::Config {
                 protocol: match get.version {
@@ -184,13 +199,13 @@ pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Prob
             let probe = http::HttpGet::new(config).map_err(|error| error.to_string())?;
             Ok(Box::new(probe))
         }
-        CheckerKind::Unsupported { keyword } => Err(format!("this release cannot run {keyword}")),
+        _ => Ok(Box::new(tcp::Tcp::new(connect))),
     }
 }
 
 fn url(url: &config::Url) -> http::Url {
     http::Url {
-        path: url.path.clone(),
+        path: url.path.value.clone(),
         virtualhost: url.virtualhost.clone(),
         status_code: url.status_codes.iter().map(|&(first, last)| first..=last).collect(),
         digest: url.digest,
@@ -198,12 +213,13 @@ fn url(url: &config::Url) -> http::Url {
 }
 
 fn connect(real: &RealServer, target: &config::CheckTarget) -> Connect {
-    let address = target.address.unwrap_or(real.address.value);
+    let socket = target.socket();
+    let address = socket.address.unwrap_or(real.address.value);
     Connect {
-        bindto: target.bind_address,
-        bind_port: target.bind_port,
-        bind_if: target.bind_interface.as_ref().map(|name| name.value.clone()),
-        fwmark: target.fwmark,
+        bindto: socket.bind_address,
+        bind_port: socket.bind_port,
+        bind_if: socket.bind_interface.as_ref().map(|name| name.value.clone()),
+        fwmark: socket.fwmark,
         connect_timeout: target.connect_timeout,
         ..Connect::to(SocketAddr::new(address, target.port.unwrap_or(real.port)))
     }

@@ -264,8 +264,9 @@ fn the_runner_hears_of_virtual_servers_with_scripts() {
 #[test]
 fn a_checker_that_cannot_run_keeps_its_server_out() {
     let mut part = part(&file("", ["", ""]));
-    part.virtual_servers[0].real_servers[0].checkers[0].kind =
-        conf_parser::config::CheckerKind::Unsupported { keyword: "MISC_CHECK".into() };
+    let misc = file("", ["MISC_CHECK { misc_path /x }", ""]);
+    let misc = crate::config::checker::tests::part(&misc);
+    part.virtual_servers[0].real_servers[0].checkers = misc;
     let mut balancer = Balancer::new(1);
     let checks = balancer.configure(Plan::new(part).unwrap());
     assert_eq!(ids(&checks).len(), 1);
