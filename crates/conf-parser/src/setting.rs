@@ -92,6 +92,8 @@ pub enum Scalar {
     Text(String),
     /// A command line of which this is one word; quoted by the rules of scripts.
     Script(Vec<String>),
+    /// A pattern; quoted by the rules of scripts.
+    Pattern(String),
     /// A password: bytes that are printed only on request.
     Secret(Vec<u8>),
 }
@@ -114,6 +116,7 @@ impl fmt::Display for Scalar {
             }
             Self::Text(text) => write_word(f, text),
             Self::Script(words) => write_script(f, words),
+            Self::Pattern(text) => write_pattern(f, text),
             Self::Secret(_) => f.write_str("********"),
         }
     }
@@ -122,6 +125,19 @@ impl fmt::Display for Scalar {
 fn write_word(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     let plain = !text.is_empty() && !text.bytes().any(|byte| byte.is_ascii_whitespace() || b"#!{}\"".contains(&byte));
     if plain { f.write_str(text) } else { write!(f, "\"{text}\"") }
+}
+
+/// `"PATTERN"`, every character that could mean something else escaped.
+fn write_pattern(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str("\"")?;
+    for character in text.chars() {
+        match character {
+            '\\' => f.write_str("\\\\")?,
+            '"' | '$' | '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", u32::from(character))?,
+            character => write!(f, "{character}")?,
+        }
+    }
+    f.write_str("\"")
 }
 
 /// `"COMMAND 'PARAMETER' ..."`, every character that could end a word escaped.

@@ -57,12 +57,15 @@ fn tail(keyword: &str) -> &'static str {
     }
 }
 
-/// What must stand before the blocks of `path`.
-fn declarations(path: &str) -> &'static str {
-    match path.split('/').nth(2) {
-        Some("FILE_CHECK") => "track_file tf {\nfile /tmp/tf\n}\ntrack_file other {\nfile /tmp/other\n}\n",
-        Some("BFD_CHECK") => "bfd_instance b1 {\nneighbor_ip 192.0.2.9\n}\n",
-        _ => "",
+/// What must stand before the block `path` or a block in `lines`.
+fn declarations(path: &str, lines: &str) -> &'static str {
+    let has = |keyword| path.contains(keyword) || lines.contains(keyword);
+    if has("FILE_CHECK") {
+        "track_file tf {\nfile /tmp/tf\n}\ntrack_file other {\nfile /tmp/other\n}\n"
+    } else if has("BFD_CHECK") {
+        "bfd_instance b1 {\nneighbor_ip 192.0.2.9\n}\n"
+    } else {
+        ""
     }
 }
 
@@ -80,7 +83,7 @@ fn file(path: &str, lines: &str) -> String {
         after.insert_str(0, &format!("{}}}\n", tail(keyword)));
         at = if at.is_empty() { keyword.to_owned() } else { format!("{at}/{keyword}") };
     }
-    format!("{}{before}{lines}\n{after}", declarations(path))
+    format!("{}{before}{lines}\n{after}", declarations(path, lines))
 }
 
 fn read(text: &str) -> Parsed {
@@ -103,7 +106,7 @@ fn every_example_is_typed_shown_and_read_again() {
         }
         let with = shown(&parsed.config);
         assert_ne!(with, shown(&read(&file(block, "")).config), "{name} changes nothing\n{text}");
-        let again = read(&format!("{}{with}", declarations(block)));
+        let again = read(&format!("{}{with}", declarations(block, &lines)));
         assert_eq!(again.config, parsed.config, "{name}: what is shown means something else\n{text}\n{with}");
     }
 }

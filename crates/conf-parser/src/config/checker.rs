@@ -523,7 +523,7 @@ fn show_command(script: &Spanned<Script>, slot: Slot, out: &mut Vec<Setting>) {
 }
 
 fn show_pattern(pattern: &Spanned<String>, slot: Slot, out: &mut Vec<Setting>) {
-    out.push(slot.line(vec![Scalar::Script(vec![pattern.value.clone()])]));
+    out.push(slot.line(vec![Scalar::Pattern(pattern.value.clone())]));
 }
 
 fn show_status_codes(ranges: &[(u16, u16)], slot: Slot, out: &mut Vec<Setting>) {

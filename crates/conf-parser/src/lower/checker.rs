@@ -18,9 +18,7 @@ use std::time::Duration;
 use super::global::Globals;
 use super::virtual_server::Shared;
 use super::{Context, Handler};
-use crate::config::{
-    CheckSocket, CheckTarget, CheckTiming, Checker, CheckerKind, CheckerType, Protocol,
-};
+use crate::config::{CheckSocket, CheckTarget, CheckTiming, Checker, CheckerKind, CheckerType, Protocol};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::setting::Places;
 use crate::source::{Span, Spanned};

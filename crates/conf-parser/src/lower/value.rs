@@ -236,11 +236,7 @@ impl Context<'_> {
     }
 
     /// The switch after a keyword; another word is reported as `message` gives for it.
-    pub(super) fn switch_with(
-        &mut self,
-        statement: &Statement,
-        message: impl FnOnce(&str) -> String,
-    ) -> Option<bool> {
+    pub(super) fn switch_with(&mut self, statement: &Statement, message: impl FnOnce(&str) -> String) -> Option<bool> {
         let Some(word) = statement.arguments.first() else {
             return Some(true);
         };

@@ -10,8 +10,8 @@ use super::global::Globals;
 use super::value::integer;
 use super::{Context, Handler};
 use crate::config::{
-    Checker, Family, ForwardingMethod, Persistence, Protocol, RealServer, Scheduler, SchedulerFlags, Script, ServiceKey,
-    SorryServer, VirtualServer,
+    Checker, Family, ForwardingMethod, Persistence, Protocol, RealServer, Scheduler, SchedulerFlags, Script,
+    ServiceKey, SorryServer, VirtualServer,
 };
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 
 use conf_parser::config::{
-    self, Checker, CheckerKind, Config, HttpVersion, RealServer, ServiceKey, SorryServer, VirtualServer,
+    self, Checker, CheckerKind, Config, HttpGet, HttpVersion, RealServer, ServiceKey, SorryServer, VirtualServer,
 };
 use health_checkers::probe::{Connect, Probe, http, tcp};
 use health_checkers::schedule;
@@ -117,11 +117,11 @@ fn granularity(family: Family, bits: u8) -> Granularity {
 
 fn real_server(server: &VirtualServer, service: &Service, real: &RealServer) -> virtual_server::RealServer {
     let address = SocketAddr::new(real.address.value, real.port);
-    let first = |checker: &Checker| match cannot_run(&checker.kind) {
+    let first = |checker: &Checker| match runnable(&checker.kind) {
         // Never taken for unchecked.
-        Some(_) => virtual_server::Checker::DOWN,
-        None if starts_down(server, real, checker) => virtual_server::Checker::DOWN,
-        None => virtual_server::Checker::UP,
+        Err(_) => virtual_server::Checker::DOWN,
+        Ok(_) if starts_down(server, real, checker) => virtual_server::Checker::DOWN,
+        Ok(_) => virtual_server::Checker::UP,
     };
     virtual_server::RealServer {
         weight: Weight::saturating_from(real.weight.into()),
@@ -163,16 +163,24 @@ pub(crate) fn timing(server: &VirtualServer, real: &RealServer, checker: &Checke
     }
 }
 
-/// Why no probe does what a checker of this kind asks for; its server then counts as down. `None` where one does.
-pub(crate) fn cannot_run(kind: &CheckerKind) -> Option<String> {
+/// A checker that there is a probe for.
+#[derive(Debug, Clone, Copy)]
+enum Runnable<'a> {
+    Tcp,
+    Http(&'a HttpGet),
+}
+
+/// What there is to run for a checker of this kind.
+///
+/// # Errors
+/// Why there is nothing; its server then counts as down.
+fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
     match kind {
-        CheckerKind::Tcp => None,
-        CheckerKind::Http(get) => {
-            let searched = get.urls.iter().any(|url| url.regex.is_some());
-            searched.then(|| "this release cannot run HTTP_GET with regex".to_owned())
-        }
-        CheckerKind::Unusable(kind) => Some(format!("its {kind} is incomplete")),
-        kind => Some(format!("this release cannot run {}", kind.checker_type())),
+        CheckerKind::Tcp => Ok(Runnable::Tcp),
+        CheckerKind::Http(get) if get.urls.iter().all(|url| url.regex.is_none()) => Ok(Runnable::Http(get)),
+        CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
+        CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
+        kind => Err(format!("this release cannot run {}", kind.checker_type())),
     }
 }
 
@@ -182,11 +190,9 @@ pub(crate) fn cannot_run(kind: &CheckerKind) -> Option<String> {
 /// Why it cannot be done.
 pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Probe>, String> {
     let connect = connect(real, &checker.target);
-    if let Some(reason) = cannot_run(&checker.kind) {
-        return Err(reason);
-    }
-    match &checker.kind {
-        CheckerKind::Http(get) => {
+    match runnable(&checker.kind)? {
+        Runnable::Tcp => Ok(Box::new(tcp::Tcp::new(connect))),
+        Runnable::Http(get) => {
             let config = http::Config {
                 protocol: match get.version {
                     HttpVersion::Http10 => http::Protocol::Http10,
@@ -199,7 +205,6 @@ pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Prob
             let probe = http::HttpGet::new(config).map_err(|error| error.to_string())?;
             Ok(Box::new(probe))
         }
-        _ => Ok(Box::new(tcp::Tcp::new(connect))),
     }
 }
 

@@ -116,8 +116,7 @@ impl<K: 'static> Draft<K> {
             return true;
         };
         let keyword = &statement.keyword.text;
-        let message =
-            format!("{keyword} address {} does not match address family of {name} - skipping", address.value);
+        let message = format!("{keyword} address {} does not match address family of {name} - skipping", address.value);
         let finding = Diagnostic::error(Code::BadAddress, Class::General, address.span, message);
         let finding = finding.label(match name {
             "connect_ip" => format!("this check connects to {other}"),

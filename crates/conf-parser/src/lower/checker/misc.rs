@@ -39,8 +39,11 @@ impl MiscWords {
             let word = statement.arguments.first();
             let Some((word, command)) = word.and_then(|word| Some((word, context.command(word)?))) else {
                 // keepalived says nothing about it, and goes without the line.
-                let finding =
-                    Diagnostic::note(Code::MissingParameter, statement.keyword.span, "misc_path has no command - ignoring");
+                let finding = Diagnostic::note(
+                    Code::MissingParameter,
+                    statement.keyword.span,
+                    "misc_path has no command - ignoring",
+                );
                 context.push(finding.help("misc_path \"COMMAND PARAMETER ...\""));
                 return;
             };

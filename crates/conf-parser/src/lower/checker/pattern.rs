@@ -172,8 +172,22 @@ mod tests {
     #[test]
     fn what_may_be_right_passes() {
         for pattern in [
-            "", "a.*b", "()", "[]a]", "[^]a]", "(?<n>a)(?=b)(?:c)?", "\\Q(\\E", "[\\]]", "[[:alpha:]()]", "a|b*", "(*UTF)a", "\\(", "[a[b]",
-            "(?x)a # (", "(?i)*", "ä+",
+            "",
+            "a.*b",
+            "()",
+            "[]a]",
+            "[^]a]",
+            "(?<n>a)(?=b)(?:c)?",
+            "\\Q(\\E",
+            "[\\]]",
+            "[[:alpha:]()]",
+            "a|b*",
+            "(*UTF)a",
+            "\\(",
+            "[a[b]",
+            "(?x)a # (",
+            "(?i)*",
+            "ä+",
         ] {
             assert_eq!(fault(pattern), None, "{pattern}");
         }

@@ -6,7 +6,7 @@ use super::http::UrlWords;
 use super::pattern;
 use crate::config::{Regex, RegexOption, RegexOptions, RegexStack};
 use crate::diagnostic::{Class, Code, Diagnostic};
-use crate::lexer::{Word, command};
+use crate::lexer::{Word, command, unescape};
 use crate::lower::value::integer;
 use crate::lower::{Context, Handler};
 use crate::schema::{Row, nearest};
@@ -87,7 +87,12 @@ impl RegexWords {
     pub(super) fn finish(mut self, context: &mut Context<'_>) -> Option<Box<Regex>> {
         let Some(pattern) = self.pattern.take() else {
             if let Some(span) = self.first.filter(|_| !self.wrong) {
-                logged(context, span, "regex parameters specified without regex", Some("add 'regex PATTERN' to the url"));
+                logged(
+                    context,
+                    span,
+                    "regex parameters specified without regex",
+                    Some("add 'regex PATTERN' to the url"),
+                );
             }
             return None;
         };
@@ -115,13 +120,14 @@ impl RegexWords {
 
 fn read_pattern(words: &mut RegexWords, context: &mut Context<'_>, statement: &Statement) {
     let one = match statement.arguments.as_slice() {
-        [word] if word.quoted => <[String; 1]>::try_from(command(&word.text)).ok().map(|[pattern]| (word, pattern)),
-        [word] => Some((word, word.text.clone())),
+        [word] if word.quoted => Some((word, unescape(&word.text))),
+        // Quotes may touch other text: `a'b c'`.
+        [word] => <[String; 1]>::try_from(command(&word.text)).ok().map(|[pattern]| (word, pattern)),
         _ => None,
     };
     let Some((word, pattern)) = one else {
         words.wrong = true;
-        let help = "write the pattern as one word, or in quotes inside quotes: \"'a b'\"";
+        let help = "write the pattern as one word, or in quotes";
         logged(context, statement.span(), "regex missing or too many fields", Some(help));
         return;
     };
@@ -131,12 +137,12 @@ fn read_pattern(words: &mut RegexWords, context: &mut Context<'_>, statement: &S
 
 /// Line syntax takes one backslash for itself.
 fn lost_backslash(context: &mut Context<'_>, word: &Word) {
-    let mut characters = word.text.chars().filter(|_| word.quoted);
+    let mut characters = word.text.chars();
     while let Some(character) = characters.next() {
         let Some(escaped) = (character == '\\').then(|| characters.next()).flatten() else { continue };
         if "dDsSwWB.*+?()[]{}|^$".contains(escaped) {
             let message = format!("the backslash of '\\{escaped}' does not reach the pattern");
-            let finding = Diagnostic::note(Code::BadChecker, word.span, message);
+            let finding = Diagnostic::note(Code::BadRegex, word.span, message);
             context.push(finding.help(format!("write '\\\\{escaped}'")));
             return;
         }
@@ -166,7 +172,7 @@ fn size(context: &mut Context<'_>, word: &Word, message: &str) -> Option<u64> {
 
 /// Reports what keepalived logs.
 fn logged(context: &mut Context<'_>, span: Span, message: impl Into<String>, help: Option<&str>) {
-    let finding = Diagnostic::error(Code::BadChecker, Class::Notice, span, message);
+    let finding = Diagnostic::error(Code::BadRegex, Class::Notice, span, message);
     context.push(match help {
         Some(help) => finding.help(help),
         None => finding,

@@ -123,7 +123,10 @@ fn the_first_address_decides_the_family() {
 
 #[test]
 fn times_and_tries_come_from_outside_with_their_places() {
-    let parsed = server("delay_loop 7\nretry 5\nconnect_timeout 2", "retry 4\nwarmup 0\nTCP_CHECK {\nretry 3\n}\nDNS_CHECK {\n}");
+    let parsed = server(
+        "delay_loop 7\nretry 5\nconnect_timeout 2",
+        "retry 4\nwarmup 0\nTCP_CHECK {\nretry 3\n}\nDNS_CHECK {\n}",
+    );
     let [tcp, dns] = checkers(&parsed) else { panic!("two checkers") };
     let seconds = Duration::from_secs;
     let timing = |retry, between| CheckTiming {
@@ -138,7 +141,9 @@ fn times_and_tries_come_from_outside_with_their_places() {
         let span = checker.places.of(checker.kind.checker_type().block(), keyword);
         parsed.sources.location(span?).map(|location| location.line)
     };
-    let lines = |checker| ["delay_loop", "retry", "warmup", "connect_timeout", "delay_before_retry"].map(|word| line(checker, word));
+    let lines = |checker| {
+        ["delay_loop", "retry", "warmup", "connect_timeout", "delay_before_retry"].map(|word| line(checker, word))
+    };
     assert_eq!(lines(tcp), [Some(16), Some(23), Some(21), Some(18), None]);
     assert_eq!(lines(dns), [Some(16), Some(20), Some(21), Some(18), None]);
 }
@@ -149,7 +154,9 @@ fn defaults_differ_by_kind() {
     let parsed = server("", blocks);
     let defaults: Vec<_> = checkers(&parsed)
         .iter()
-        .map(|checker| (checker.timing.retry, checker.timing.delay_before_retry.as_secs(), checker.timing.warmup.as_secs()))
+        .map(|checker| {
+            (checker.timing.retry, checker.timing.delay_before_retry.as_secs(), checker.timing.warmup.as_secs())
+        })
         .collect();
     assert_eq!(defaults, [(1, 1, 60), (3, 60, 60), (0, 1, 60), (1, 3, 60)]);
 }
@@ -211,7 +218,8 @@ fn hexadecimal_digits_as_they_come() {
     let byte = |value, mask| ReplyByte { value, mask };
     let reply = [byte(0x01, 0x0f), byte(0, 0xf0), byte(0x20, 0xf0)];
     assert_eq!(check.require_reply, Some(ReplyPattern(reply.to_vec())));
-    let wrong = "payload 0x12\npayload\nrequire_reply foo\nrequire_reply \"\"\nmin_reply_length 70000\nmin_reply_length 300";
+    let wrong =
+        "payload 0x12\npayload\nrequire_reply foo\nrequire_reply \"\"\nmin_reply_length 70000\nmin_reply_length 300";
     assert_eq!(
         findings("UDP_CHECK", wrong),
         [
@@ -290,7 +298,8 @@ fn patterns_change_no_exit_status() {
     assert_eq!(url("regex \"(a\""), (None, "Invalid regex: '(a' at offset 2: missing closing parenthesis".to_owned()));
     assert_eq!(url("regex a b"), (None, "regex missing or too many fields".to_owned()));
     assert_eq!(url("regex_options caseless").1, "regex parameters specified without regex");
-    let (regex, message) = url("regex \"'a b'\"\nregex_min_offset 10\nregex_max_offset 5\nregex_stack 50 20\nregex_options caseles dotall");
+    let (regex, message) =
+        url("regex \"a b\"\nregex_min_offset 10\nregex_max_offset 5\nregex_stack 50 20\nregex_options caseles dotall");
     let regex = regex.unwrap();
     assert_eq!((regex.pattern.as_str(), regex.min_offset, regex.max_offset, regex.stack), ("a b", 10, None, None));
     assert!(regex.options.contains(RegexOption::Dotall) && !regex.options.contains(RegexOption::Caseless));
@@ -300,6 +309,9 @@ fn patterns_change_no_exit_status() {
         "unknown regex option caseles - ignoring",
     ];
     assert_eq!(message.lines().collect::<Vec<_>>(), expected);
+    let pattern = |line: &str| url(line).0.unwrap().pattern.value;
+    assert_eq!(pattern(r#"regex "it's \x22\\d\x24""#), r#"it's "\d$"#);
+    assert_eq!(pattern(r#"regex a'b c'"d""#), "ab cd");
     assert_eq!(url(r#"regex "\d""#).1, r"the backslash of '\d' does not reach the pattern");
     assert_eq!(url(r#"regex "\\d""#).1, "");
 }
@@ -331,7 +343,8 @@ fn a_url_is_tls_compliant_as_its_checker_is() {
 
 #[test]
 fn programs_and_whom_they_run_as() {
-    let parsed = server("", "MISC_CHECK {\nmisc_path \"/x 'a b' c\"\nuser nobody nogroup\nmisc_timeout 0\nmisc_dynamic off\n}");
+    let parsed =
+        server("", "MISC_CHECK {\nmisc_path \"/x 'a b' c\"\nuser nobody nogroup\nmisc_timeout 0\nmisc_dynamic off\n}");
     let CheckerKind::Misc(check) = &checkers(&parsed)[0].kind else { panic!("MISC_CHECK") };
     assert_eq!(check.script.command, ["/x", "a b", "c"]);
     let user = ScriptUser { user: "nobody".to_owned(), group: Some("nogroup".to_owned()) };

@@ -19,12 +19,7 @@ pub(in crate::lower) struct FileWords {
 }
 
 /// `FILE_CHECK`.
-pub(super) fn read_file(
-    context: &mut Context<'_>,
-    statement: &Statement,
-    checker: Checker,
-    server: Server,
-) -> Checker {
+pub(super) fn read_file(context: &mut Context<'_>, statement: &Statement, checker: Checker, server: Server) -> Checker {
     let mut draft = Draft::<FileWords>::read(context, statement, checker, server, &[FileWords::HANDLERS]);
     let Some(track_file) = draft.kind.track_file.take() else {
         if !draft.kind.unknown {
@@ -135,36 +130,36 @@ pub(super) fn read_bfd(
 }
 
 impl BfdWords {
-    pub(in crate::lower) const HANDLERS: &'static [Handler<Draft<Self>>] = &[Handler("name", |draft, context, statement| {
-        let server = draft.server.name();
-        let [word] = statement.arguments.as_slice() else {
-            draft.kind.wrong = true;
-            let message = format!("({server}) BFD_CHECK - No or too many names specified - skipping checker");
-            unusable(context, statement.span(), message, "write 'name BFD_INSTANCE'");
-            return;
-        };
-        if let Some(first) = &draft.kind.name {
-            let message =
-                format!("({server}) BFD_CHECK - BFD {} already specified as {}", word.text, first.value);
-            let finding = Diagnostic::error(Code::BadChecker, Class::General, word.span, message);
-            context.push(finding.related(first.span, "first given here"));
-            return;
-        }
-        let message = format!("({server}) BFD_CHECK - BFD {} not configured", word.text);
-        let finding = Diagnostic::error(Code::BadChecker, Class::General, word.span, message);
-        let finding = finding.label("its server counts as down");
-        let finding = match context.declared.bfd_instance(&word.text) {
-            Some(session) if session.value => {
-                draft.kind.name = Some(Spanned::new(word.text.clone(), word.span));
+    pub(in crate::lower) const HANDLERS: &'static [Handler<Draft<Self>>] =
+        &[Handler("name", |draft, context, statement| {
+            let server = draft.server.name();
+            let [word] = statement.arguments.as_slice() else {
+                draft.kind.wrong = true;
+                let message = format!("({server}) BFD_CHECK - No or too many names specified - skipping checker");
+                unusable(context, statement.span(), message, "write 'name BFD_INSTANCE'");
+                return;
+            };
+            if let Some(first) = &draft.kind.name {
+                let message = format!("({server}) BFD_CHECK - BFD {} already specified as {}", word.text, first.value);
+                let finding = Diagnostic::error(Code::BadChecker, Class::General, word.span, message);
+                context.push(finding.related(first.span, "first given here"));
                 return;
             }
-            Some(session) => finding.related(session.span, "it is for vrrp only: add 'checker' to it"),
-            None => match context.declared.nearest_session(&word.text).map(str::to_owned) {
-                Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
-                None => finding.help("a bfd_instance block of that name must stand before this one"),
-            },
-        };
-        draft.kind.wrong = true;
-        context.push(finding);
-    })];
+            let message = format!("({server}) BFD_CHECK - BFD {} not configured", word.text);
+            let finding = Diagnostic::error(Code::BadChecker, Class::General, word.span, message);
+            let finding = finding.label("its server counts as down");
+            let finding = match context.declared.bfd_instance(&word.text) {
+                Some(session) if session.value => {
+                    draft.kind.name = Some(Spanned::new(word.text.clone(), word.span));
+                    return;
+                }
+                Some(session) => finding.related(session.span, "it is for vrrp only: add 'checker' to it"),
+                None => match context.declared.nearest_session(&word.text).map(str::to_owned) {
+                    Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
+                    None => finding.help("a bfd_instance block of that name must stand before this one"),
+                },
+            };
+            draft.kind.wrong = true;
+            context.push(finding);
+        })];
 }
