@@ -30,12 +30,14 @@ macro_rules! config_type {
     };
 }
 
+mod checker;
 mod global;
 mod lvs;
 mod route;
 mod rule;
 mod vrrp;
 
+pub use checker::*;
 pub use global::*;
 pub use lvs::*;
 pub use route::*;
@@ -180,7 +182,8 @@ impl Config {
             instances.flat_map(|notify| [&notify.master, &notify.backup, &notify.fault, &notify.stop, &notify.any]);
         let quorum = self.virtual_servers.iter().flat_map(|server| [&server.quorum_up, &server.quorum_down]);
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
+        let checkers = servers.clone().flat_map(|server| &server.checkers).filter_map(Checker::script);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
-        notify.chain(quorum).chain(changes).flatten()
+        notify.chain(quorum).chain(changes).flatten().chain(checkers)
     }
 }

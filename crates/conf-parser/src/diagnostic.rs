@@ -150,6 +150,7 @@ codes! {
     LvsDefault = "K0503", "A value that should be given was defaulted.";
     BadRealServer = "K0504", "A real server cannot be used as written.";
     BadChecker = "K0601", "A checker cannot be used as written.";
+    BadRegex = "K0602", "A pattern for a page, or a word that belongs to it, cannot be used.";
 }
 
 impl fmt::Display for Code {

@@ -496,6 +496,23 @@ pub(crate) fn command(text: &str) -> Vec<String> {
     words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect()
 }
 
+/// Resolves the escapes of [`command`] without cutting: what quotes held.
+pub(crate) fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte == b'\\' {
+            let (value, after) = escape(rest);
+            out.extend(value);
+            rest = after;
+        } else {
+            out.push(*byte);
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// The byte that an escape stands for, and what follows it; `text` starts after the backslash.
 fn escape(text: &[u8]) -> (Option<u8>, &[u8]) {
     let Some((first, rest)) = text.split_first() else {

@@ -30,20 +30,30 @@ use global::Globals;
 pub(crate) struct Lowering {
     draft: Draft,
     unsupported: Vec<Unsupported>,
+    carried: Carried,
+}
+
+/// What blocks hand on to those after them.
+#[derive(Debug, Default)]
+struct Carried {
+    /// For rules without a preference.
     preferences: rule::Preferences,
+    /// What was declared so far for checkers to refer to.
+    declared: checker::Declared,
 }
 
 impl Sink for Lowering {
     fn statement(&mut self, statement: &Statement, diagnostics: &mut Vec<Diagnostic>) {
         let (draft, mut context) = self.split(diagnostics);
+        context.carried.declared.add(statement);
         context.visit(draft, std::slice::from_ref(statement), &[ROOT]);
     }
 }
 
 impl Lowering {
     fn split<'a>(&'a mut self, diagnostics: &'a mut Vec<Diagnostic>) -> (&'a mut Draft, Context<'a>) {
-        let Self { draft, unsupported, preferences } = self;
-        (draft, Context { diagnostics, unsupported, errors: 0, preferences })
+        let Self { draft, unsupported, carried } = self;
+        (draft, Context { diagnostics, unsupported, errors: 0, carried })
     }
 
     /// The typed configuration after the last block, and the known words that nothing acts on.
@@ -139,8 +149,7 @@ struct Context<'a> {
     unsupported: &'a mut Vec<Unsupported>,
     /// Findings so far that something is not used as written.
     errors: usize,
-    /// For rules without a preference.
-    preferences: &'a mut rule::Preferences,
+    carried: &'a mut Carried,
 }
 
 impl Context<'_> {

@@ -38,6 +38,26 @@ impl Places {
         self.of_row(schema().lookup(block, keyword)?)
     }
 
+    /// The keywords that were written, of aliases the name proper.
+    pub(crate) fn keywords(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().filter_map(|(number, _)| schema().rows().get(usize::from(*number))).map(|row| row.keyword)
+    }
+
+    /// Counts the keywords of the block `from` as those of the block `to`.
+    pub(crate) fn relocate(&mut self, from: &str, to: &str) {
+        for (number, _) in &mut self.0 {
+            let row = schema().rows().get(usize::from(*number)).filter(|row| row.block == from);
+            if let Some(row) = row.and_then(|row| schema().lookup(to, row.keyword)) {
+                *number = schema().number(row);
+            }
+        }
+    }
+
+    /// Gives back memory that is not needed.
+    pub(crate) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     fn of_row(&self, row: &'static Row) -> Option<Span> {
         let number = schema().number(row);
         self.0.iter().rev().find(|(written, _)| *written == number).map(|(_, span)| *span)
@@ -72,6 +92,8 @@ pub enum Scalar {
     Text(String),
     /// A command line of which this is one word; quoted by the rules of scripts.
     Script(Vec<String>),
+    /// A pattern; quoted by the rules of scripts.
+    Pattern(String),
     /// A password: bytes that are printed only on request.
     Secret(Vec<u8>),
 }
@@ -104,6 +126,7 @@ impl fmt::Display for Scalar {
             }
             Self::Text(text) => write_word(f, text),
             Self::Script(words) => write_script(f, words),
+            Self::Pattern(text) => write_pattern(f, text),
             Self::Secret(_) => f.write_str("********"),
         }
     }
@@ -112,6 +135,19 @@ impl fmt::Display for Scalar {
 fn write_word(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     let plain = !text.is_empty() && !text.bytes().any(|byte| byte.is_ascii_whitespace() || b"#!{}\"".contains(&byte));
     if plain { f.write_str(text) } else { write!(f, "\"{text}\"") }
+}
+
+/// `"PATTERN"`, every character that could mean something else escaped.
+fn write_pattern(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str("\"")?;
+    for character in text.chars() {
+        match character {
+            '\\' => f.write_str("\\\\")?,
+            '"' | '$' | '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", u32::from(character))?,
+            character => write!(f, "{character}")?,
+        }
+    }
+    f.write_str("\"")
 }
 
 /// `"COMMAND 'PARAMETER' ..."`, every character that could end a word escaped.

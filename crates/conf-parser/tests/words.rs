@@ -41,6 +41,10 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
+        "MISC_CHECK" => ("", "misc_path /bin/true\n"),
+        "FILE_CHECK" => ("", "track_file tf\n"),
+        "HTTP_GET" | "SSL_GET" => ("", "url {\npath /\n}\n"),
+        "url" => ("", "path /a\n"),
         _ => ("", ""),
     }
 }
@@ -61,6 +65,18 @@ fn tail(keyword: &str) -> &'static str {
     }
 }
 
+/// What must stand before the block `path` or a block in `lines`.
+fn declarations(path: &str, lines: &str) -> &'static str {
+    let has = |keyword| path.contains(keyword) || lines.contains(keyword);
+    if has("FILE_CHECK") {
+        "track_file tf {\nfile /tmp/tf\n}\ntrack_file other {\nfile /tmp/other\n}\n"
+    } else if has("BFD_CHECK") {
+        "bfd_instance b1 {\nneighbor_ip 192.0.2.9\n}\n"
+    } else {
+        ""
+    }
+}
+
 /// `lines` where they belong: inside the blocks of `path`.
 fn file(path: &str, lines: &str) -> String {
     let (mut before, mut after) = (String::new(), String::new());
@@ -76,7 +92,7 @@ fn file(path: &str, lines: &str) -> String {
         after.insert_str(0, &format!("{}}}\n", tail(keyword)));
         at = if at.is_empty() { keyword.to_owned() } else { format!("{at}/{keyword}") };
     }
-    format!("{before}{lines}\n{after}")
+    format!("{}{before}{lines}\n{after}", declarations(path, lines))
 }
 
 fn read(text: &str) -> Parsed {
@@ -99,7 +115,7 @@ fn every_example_is_typed_shown_and_read_again() {
         }
         let with = shown(&parsed.config);
         assert_ne!(with, shown(&read(&file(block, "")).config), "{name} changes nothing\n{text}");
-        let again = read(&with);
+        let again = read(&format!("{}{with}", declarations(block, &lines)));
         assert_eq!(again.config, parsed.config, "{name}: what is shown means something else\n{text}\n{with}");
     }
 }

@@ -1,18 +1,30 @@
 //! Checkers of a real server.
 
+mod connection;
+mod declared;
+mod http;
+mod misc;
+mod pattern;
+mod regex;
+#[cfg(test)]
+pub(super) mod tests;
+mod tracked;
+mod udp;
+mod wire;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::global::Globals;
-use super::value::integer;
 use super::virtual_server::Shared;
 use super::{Context, Handler};
-use crate::config::{CheckTarget, CheckTiming, Checker, CheckerKind, HttpGet, HttpVersion, Url};
+use crate::config::{CheckSocket, CheckTarget, CheckTiming, Checker, CheckerKind, CheckerType, Protocol};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 
+pub(super) use declared::Declared;
 /// Times and tries as written; the innermost of checker, real server and virtual server wins.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TimingWords {
@@ -65,247 +77,205 @@ pub(super) trait Timed: Sized + 'static {
     });
 }
 
-/// A checker as written.
+/// A checker that is being read: what all have in common, and what belongs to its kind.
 #[derive(Debug)]
-pub(super) struct Draft {
-    keyword: String,
-    span: Span,
-    target: CheckTarget,
-    timing: TimingWords,
-    alpha: Option<bool>,
-    log_all_failures: Option<bool>,
-    http_version: HttpVersion,
-    virtualhost: Option<String>,
-    urls: Vec<Url>,
-    places: Places,
+pub(super) struct Draft<K> {
+    checker: Checker,
+    kind: K,
+    server: Server,
 }
 
-super::placed!(Draft);
-
-impl Timed for Draft {
-    const DELAY_LOOP: &'static str = "checker delay loop";
-
-    fn timing(&mut self) -> &mut TimingWords {
-        &mut self.timing
+impl<K> super::Placed for Draft<K> {
+    fn places(&mut self) -> &mut Places {
+        &mut self.checker.places
     }
 }
 
-/// Reads one checker.
-pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Draft {
-    let mut draft = Draft {
-        keyword: statement.keyword.text.clone(),
-        span: statement.keyword.span,
+/// The real server of a checker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Server {
+    pub(super) address: IpAddr,
+    pub(super) port: Option<u16>,
+    /// The protocol of the service, as far as it is known where the checker stands.
+    pub(super) protocol: Option<Protocol>,
+}
+
+impl Server {
+    /// As messages name it: `[192.0.2.1]:tcp:80`.
+    fn name(self) -> String {
+        let protocol = self.protocol.map_or_else(|| "none".to_owned(), |protocol| protocol.to_string());
+        format!("[{}]:{protocol}:{}", self.address, self.port.unwrap_or(0))
+    }
+}
+
+/// Reads one checker of `server`, which has the checkers `others` already. Nothing comes back for one that adds nothing.
+pub(super) fn read(
+    context: &mut Context<'_>,
+    statement: &Statement,
+    server: Server,
+    others: &[Checker],
+) -> Option<Checker> {
+    let kind = CheckerType::ALL.iter().find(|kind| kind.as_str() == statement.keyword.text)?;
+    let checker = Checker {
+        kind: CheckerKind::Unusable(*kind),
         target: CheckTarget::default(),
-        timing: TimingWords::default(),
-        alpha: None,
-        log_all_failures: None,
-        http_version: HttpVersion::Http10,
-        virtualhost: None,
-        urls: Vec::new(),
+        timing: CheckTiming {
+            delay_loop: Duration::from_secs(60),
+            warmup: Duration::ZERO,
+            retry: 1,
+            delay_before_retry: Duration::ZERO,
+        },
+        alpha: false,
+        log_all_failures: false,
+        place: Spanned::new((), statement.keyword.span),
         places: Places::default(),
     };
-    match draft.keyword.as_str() {
-        "TCP_CHECK" => context.visit(&mut draft, &statement.body, &[CONNECTION]),
-        "HTTP_GET" => {
-            context.visit(&mut draft, &statement.body, &[CONNECTION, HTTP]);
-            if draft.urls.is_empty() {
-                let message = "HTTP_GET has no usable url - its server counts as down";
-                let finding = Diagnostic::error(Code::BadChecker, Class::General, draft.span, message);
-                context.push(finding.help("write 'url { path / }' in it"));
-            }
-        }
-        _ => {}
+    match kind {
+        CheckerType::Tcp | CheckerType::Ping => Some(connection::read(context, statement, checker, server, *kind)),
+        CheckerType::Udp => Some(udp::read(context, statement, checker, server)),
+        CheckerType::Dns => Some(wire::read_dns(context, statement, checker, server)),
+        CheckerType::Smtp => Some(wire::read_smtp(context, statement, checker, server)),
+        CheckerType::Http | CheckerType::Ssl => Some(http::read(context, statement, checker, server, *kind)),
+        CheckerType::Misc => Some(misc::read(context, statement, checker, server)),
+        CheckerType::File => Some(tracked::read_file(context, statement, checker, server)),
+        CheckerType::Bfd => tracked::read_bfd(context, statement, checker, server, others),
     }
-    draft
 }
 
-impl Draft {
-    /// Applies defaults.
-    pub(super) fn finish(
-        mut self,
+impl<K: Default + 'static> Draft<K> {
+    fn read(
         context: &mut Context<'_>,
-        address: IpAddr,
-        server: &Shared,
-        alpha: bool,
-        globals: &Globals,
-    ) -> Checker {
-        let destination = self.target.address.unwrap_or(address);
-        if let Some(source) = self.target.bind_address.filter(|source| source.is_ipv4() != destination.is_ipv4()) {
-            let message = format!("bindto address {source} does not match address family of connect_ip - skipping");
-            context.push(
-                Diagnostic::error(Code::BadAddress, Class::General, self.span, message)
-                    .label(format!("this check connects to {destination}")),
-            );
-            self.target.bind_address = None;
-        }
-        let timing = self.timing.or(&server.timing);
-        let delay_loop = timing.delay_loop.unwrap_or(Duration::from_secs(60));
-        let between_tries = if self.keyword == "HTTP_GET" { 3 } else { 1 };
-        Checker {
-            kind: match self.keyword.as_str() {
-                "TCP_CHECK" => CheckerKind::Tcp,
-                "HTTP_GET" if !self.urls.is_empty() => CheckerKind::Http(HttpGet {
-                    version: self.http_version,
-                    virtualhost: self.virtualhost,
-                    urls: self.urls,
-                }),
-                _ => CheckerKind::Unsupported { keyword: self.keyword },
-            },
-            target: CheckTarget {
-                connect_timeout: timing.connect_timeout.unwrap_or(Duration::from_secs(5)),
-                ..self.target
-            },
-            timing: CheckTiming {
-                delay_loop,
-                warmup: timing.warmup.unwrap_or(delay_loop),
-                retry: timing.retry.unwrap_or(1),
-                delay_before_retry: timing.delay_before_retry.unwrap_or(Duration::from_secs(between_tries)),
-            },
-            alpha: self.alpha.unwrap_or(alpha),
-            log_all_failures: self.log_all_failures.unwrap_or(globals.log_all_failures),
-            place: Spanned::new((), self.span),
-        }
+        statement: &Statement,
+        checker: Checker,
+        server: Server,
+        tables: &[&[Handler<Self>]],
+    ) -> Self {
+        let mut draft = Self { checker, kind: K::default(), server };
+        context.visit(&mut draft, &statement.body, tables);
+        draft
     }
 }
 
-fn port(context: &mut Context<'_>, statement: &Statement) -> Option<u16> {
-    context.number(statement, &statement.keyword.text)
+impl<K> Draft<K> {
+    /// The checker, of the kind that `make` makes of what was read for it.
+    fn make(self, make: impl FnOnce(K) -> CheckerKind) -> Checker {
+        Checker { kind: make(self.kind), ..self.checker }
+    }
 }
 
-pub(super) const CONNECTION: &[Handler<Draft>] = &[
-    Handler("connect_ip", |draft, context, statement| {
-        draft.target.address = context.address(statement).map(|address| address.value).or(draft.target.address);
-    }),
-    Handler("connect_port", |draft, context, statement| {
-        draft.target.port = port(context, statement).or(draft.target.port)
-    }),
-    Handler("bindto", |draft, context, statement| {
-        draft.target.bind_address =
-            context.address(statement).map(|address| address.value).or(draft.target.bind_address);
-    }),
-    Handler("bind_port", |draft, context, statement| {
-        draft.target.bind_port = port(context, statement).or(draft.target.bind_port)
-    }),
-    Handler("bind_if", |draft, context, statement| {
-        draft.target.bind_interface = statement.arguments.first().and_then(|word| context.interface(word));
-    }),
-    Handler("fwmark", |draft, context, statement| {
-        draft.target.fwmark = context.number(statement, "fwmark").unwrap_or(draft.target.fwmark);
-    }),
-    Handler("alpha", |draft, context, statement| draft.alpha = context.switch(statement).or(draft.alpha)),
-    Handler("log_all_failures", |draft, context, statement| {
-        draft.log_all_failures = context.switch(statement).or(draft.log_all_failures);
-    }),
-    <Draft as Timed>::DELAY_LOOP_HANDLER,
-    <Draft as Timed>::WARMUP_HANDLER,
-    <Draft as Timed>::RETRY_HANDLER,
-    <Draft as Timed>::DELAY_BEFORE_RETRY_HANDLER,
-    <Draft as Timed>::CONNECT_TIMEOUT_HANDLER,
-];
+/// Reports a checker without what it cannot do without.
+fn unusable(context: &mut Context<'_>, span: Span, message: impl Into<String>, help: &str) {
+    let finding = Diagnostic::error(Code::BadChecker, Class::General, span, message);
+    context.push(finding.label("its server counts as down").help(help));
+}
 
-pub(super) const HTTP_VERSIONS: &[(&str, HttpVersion)] = &[
-    ("1.0", HttpVersion::Http10),
-    ("1.0C", HttpVersion::Http10Close),
-    ("1.0c", HttpVersion::Http10Close),
-    ("1.1", HttpVersion::Http11),
-];
+/// Reports a keyword that is passed over because nothing follows it.
+fn nothing_follows(context: &mut Context<'_>, statement: &Statement, message: impl Into<String>) {
+    let finding = Diagnostic::error(Code::MissingParameter, Class::General, statement.keyword.span, message);
+    context.push(match statement.row {
+        Some(row) => finding.help(format!("{} {}", row.keyword, row.arguments)),
+        None => finding,
+    });
+}
 
-pub(super) const HTTP: &[Handler<Draft>] = &[
-    Handler("nb_get_retry", |draft, context, statement| {
-        let finding = Diagnostic::warning(
-            Code::Deprecated,
-            Class::Deprecated,
-            statement.keyword.span,
-            "nb_get_retry is deprecated - please use 'retry'",
-        );
-        context.push(finding.replacement("retry"));
-        draft.timing.retry = context.number(statement, "nb_get_retry").or(draft.timing.retry);
-    }),
-    Handler("http_protocol", |draft, context, statement| {
-        let Some(word) = statement.arguments.first() else { return };
-        match HTTP_VERSIONS.iter().find(|(name, _)| *name == word.text) {
-            Some((_, version)) => draft.http_version = *version,
-            None => {
-                let finding = Diagnostic::error(
-                    Code::BadWord,
-                    Class::General,
-                    word.span,
-                    format!("Invalid http_protocol version '{}' - ignoring", word.text),
-                );
-                context.push(finding.help("one of 1.0, 1.0C, 1.1"));
+/// What a checker takes over.
+pub(super) struct Outer<'a> {
+    /// The real server's words, and where it has none those of the virtual server.
+    pub(super) shared: &'a Shared,
+    /// Where they were written.
+    pub(super) place: &'a dyn Fn(&str) -> Option<Span>,
+    /// Whether the virtual server has a `virtualhost`.
+    pub(super) virtualhost: bool,
+    pub(super) globals: &'a Globals,
+}
+
+/// The keywords that a checker has of its own, of those that it could take over.
+#[derive(Default)]
+struct Written {
+    delay_loop: bool,
+    warmup: bool,
+    retry: bool,
+    delay_before_retry: bool,
+    connect_timeout: bool,
+    alpha: bool,
+    log_all_failures: bool,
+}
+
+impl Written {
+    fn of(places: &Places) -> Self {
+        let mut written = Self::default();
+        for keyword in places.keywords() {
+            match keyword {
+                "delay_loop" => written.delay_loop = true,
+                "warmup" => written.warmup = true,
+                "retry" => written.retry = true,
+                "delay_before_retry" => written.delay_before_retry = true,
+                "connect_timeout" => written.connect_timeout = true,
+                "alpha" => written.alpha = true,
+                "log_all_failures" => written.log_all_failures = true,
+                _ => {}
             }
         }
-    }),
-    Handler("virtualhost", |draft, context, statement| draft.virtualhost = context.text(statement)),
-    Handler("url", |draft, context, statement| {
-        let mut words = UrlWords::default();
-        context.visit(&mut words, &statement.body, &[URL]);
-        let Some(path) = words.path else {
-            context.error(Code::BadChecker, statement.keyword.span, "url has no path - ignoring it");
-            return;
-        };
-        let default = Url::default();
-        let status_codes = if words.status_codes.is_empty() { default.status_codes } else { words.status_codes };
-        draft.urls.push(Url { path, status_codes, digest: words.digest, virtualhost: words.virtualhost });
-    }),
-];
-
-/// A `url` block as written.
-#[derive(Debug, Default)]
-pub(super) struct UrlWords {
-    path: Option<String>,
-    status_codes: Vec<(u16, u16)>,
-    digest: Option<[u8; 16]>,
-    virtualhost: Option<String>,
-    places: Places,
+        written
+    }
 }
 
-super::placed!(UrlWords);
-
-pub(super) const URL: &[Handler<UrlWords>] = &[
-    Handler("path", |url, context, statement| url.path = context.text(statement)),
-    Handler("virtualhost", |url, context, statement| url.virtualhost = context.text(statement)),
-    Handler("status_code", |url, context, statement| {
-        for word in &statement.arguments {
-            match status_codes(&word.text) {
-                Ok(range) => url.status_codes.push(range),
-                Err(wrong) => {
-                    context.bad_number(word, wrong, format!("Invalid HTTP status code '{}' - ignoring", word.text))
-                }
-            }
+/// Applies what a checker takes over, and defaults.
+pub(super) fn finish(mut checker: Checker, context: &mut Context<'_>, outer: &Outer<'_>) -> Checker {
+    let kind = checker.kind.checker_type();
+    let written = Written::of(&checker.places);
+    let words = &outer.shared.timing;
+    let Checker { timing, target, places, .. } = &mut checker;
+    let mut take = |written: bool, keyword: &str, given: bool, takes: bool| {
+        if !written && given && takes {
+            places.inherit(kind.block(), keyword, (outer.place)(keyword));
         }
-    }),
-    Handler("digest", |url, context, statement| {
-        let Some(word) = statement.arguments.first() else { return };
-        url.digest = digest(&word.text);
-        if url.digest.is_none() {
-            let finding = Diagnostic::error(
-                Code::BadChecker,
-                Class::General,
-                word.span,
-                format!("digest '{}' is not an MD5 sum - ignoring", word.text),
-            );
-            context.push(finding.help("write 32 hexadecimal digits, as genhash prints them"));
+        !written
+    };
+    let repeats = kind.repeats();
+    if take(written.delay_loop, "delay_loop", words.delay_loop.is_some(), repeats) {
+        timing.delay_loop = words.delay_loop.unwrap_or(Duration::from_secs(60));
+    }
+    if take(written.warmup, "warmup", words.warmup.is_some(), repeats) {
+        timing.warmup = words.warmup.unwrap_or(timing.delay_loop);
+    }
+    if take(written.retry, "retry", words.retry.is_some(), repeats) {
+        timing.retry = words.retry.unwrap_or(match kind {
+            CheckerType::Dns => 3,
+            CheckerType::Misc => 0,
+            _ => 1,
+        });
+    }
+    if take(written.delay_before_retry, "delay_before_retry", words.delay_before_retry.is_some(), repeats) {
+        timing.delay_before_retry = words.delay_before_retry.unwrap_or(match kind {
+            CheckerType::Dns => timing.delay_loop,
+            CheckerType::Http | CheckerType::Ssl => Duration::from_secs(3),
+            _ => Duration::from_secs(1),
+        });
+    }
+    if take(written.connect_timeout, "connect_timeout", words.connect_timeout.is_some(), kind.connects()) {
+        target.connect_timeout = words.connect_timeout.unwrap_or(Duration::from_secs(5));
+    }
+    if take(written.alpha, "alpha", outer.shared.alpha.is_some(), kind != CheckerType::File) {
+        checker.alpha = outer.shared.alpha.unwrap_or(false);
+    }
+    if !written.log_all_failures {
+        checker.log_all_failures = outer.globals.log_all_failures;
+        if checker.log_all_failures && repeats {
+            let place = outer.globals.defs.places.of("global_defs", "checker_log_all_failures");
+            checker.places.inherit(kind.block(), "log_all_failures", place);
         }
-    }),
-];
-
-/// `A` or `A-B`.
-fn status_codes(text: &str) -> Result<(u16, u16), String> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (integer(first, &(100..=599u16))?, integer(last, &(100..=599u16))?);
-    if first <= last { Ok((first, last)) } else { Err(format!("range {first}-{last} is empty")) }
+    }
+    if target_is_default(&checker.target) {
+        checker.target.rare = None;
+    }
+    if let CheckerKind::Http(get) | CheckerKind::Ssl(get) = &checker.kind {
+        http::check_sni(get, context, kind, &checker, outer.virtualhost);
+    }
+    checker.places.shrink();
+    checker
 }
 
-fn digest(text: &str) -> Option<[u8; 16]> {
-    let mut digest = [0; 16];
-    if text.len() != 2 * digest.len() {
-        return None;
-    }
-    for (byte, digits) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits =
-            std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
-        *byte = u8::from_str_radix(digits, 16).ok()?;
-    }
-    Some(digest)
+fn target_is_default(target: &CheckTarget) -> bool {
+    target.rare.as_deref().is_some_and(|socket| *socket == CheckSocket::default())
 }

@@ -383,7 +383,7 @@ impl Draft {
 }
 
 fn default_preference(words: &mut Words<'_, '_, '_>, family: Family) -> u32 {
-    let preference = words.context.preferences.take(family);
+    let preference = words.context.carried.preferences.take(family);
     let message =
         format!("Rule has no preference specified - setting to {preference}. This is probably not what you want.");
     let finding = Diagnostic::warning(Code::NoPreference, Class::General, words.first().span, message);

@@ -36,20 +36,24 @@ impl Context<'_> {
             self.error(Code::ExtraParameter, statement.keyword.span, message);
             return;
         }
-        if word.text.contains(['“', '”', '‘', '’']) {
-            let message = format!("the command '{}' holds typographic quotation marks", word.text);
-            self.push(Diagnostic::note(Code::TypographicQuote, word.span, message).help("replace them by \" or '"));
-        }
-        let command = if word.quoted { command(&word.text) } else { command(&word.text.replace(' ', "\\ ")) };
-        if command.first().is_none_or(String::is_empty) {
+        let Some(command) = self.command(word) else {
             self.error(
                 Code::MissingParameter,
                 word.span,
                 format!("{owner}{} has no command - ignoring", statement.keyword.text),
             );
             return;
-        }
+        };
         let user = self.script_user(user).map(|user| user.value);
         *slot = Some(Spanned::new(Script { command, user }, word.span));
+    }
+    /// A command with its parameters, which stand inside the quotes of a quoted word; nothing where there is none.
+    pub(super) fn command(&mut self, word: &Word) -> Option<Vec<String>> {
+        if word.text.contains(['“', '”', '‘', '’']) {
+            let message = format!("the command '{}' holds typographic quotation marks", word.text);
+            self.push(Diagnostic::note(Code::TypographicQuote, word.span, message).help("replace them by \" or '"));
+        }
+        let command = if word.quoted { command(&word.text) } else { command(&word.text.replace(' ', "\\ ")) };
+        Some(command).filter(|command| command.first().is_some_and(|first| !first.is_empty()))
     }
 }

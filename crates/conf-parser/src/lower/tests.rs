@@ -33,7 +33,7 @@ fn interfaces(names: &[&str]) -> Facts {
     Facts { interfaces: Some(interfaces), ..Facts::default() }
 }
 
-fn handled<T>(block: &str, tables: &[&[Handler<T>]]) -> Vec<(String, String)> {
+pub(super) fn handled<T>(block: &str, tables: &[&[Handler<T>]]) -> Vec<(String, String)> {
     tables.iter().flat_map(|table| table.iter()).map(|handler| (block.to_owned(), handler.0.to_owned())).collect()
 }
 
@@ -47,9 +47,7 @@ fn consumed() -> BTreeSet<(String, String)> {
     all.extend(handled("vrrp_instance/authentication", &[instance::AUTHENTICATION]));
     all.extend(handled("virtual_server", &[virtual_server::VIRTUAL_SERVER]));
     all.extend(handled(REAL, &[virtual_server::REAL_SERVER]));
-    all.extend(handled(&format!("{REAL}/TCP_CHECK"), &[checker::CONNECTION]));
-    all.extend(handled(&format!("{REAL}/HTTP_GET"), &[checker::CONNECTION, checker::HTTP]));
-    all.extend(handled(&format!("{REAL}/HTTP_GET/url"), &[checker::URL]));
+    all.extend(checker::tests::handled(REAL));
     let mut options =
         |block: &str, words: Vec<&str>| all.extend(words.into_iter().map(|word| (block.to_owned(), word.to_owned())));
     for block in ["vrrp_instance/virtual_ipaddress", "vrrp_instance/virtual_ipaddress_excluded"] {
@@ -70,10 +68,9 @@ fn consumed() -> BTreeSet<(String, String)> {
         "virtual_server/real_server/lvs_method",
         virtual_server::FORWARDING.iter().map(|(word, _)| *word).collect(),
     );
-    options(
-        "virtual_server/real_server/HTTP_GET/http_protocol",
-        checker::HTTP_VERSIONS.iter().map(|(word, _)| *word).collect(),
-    );
+    for (keyword, words) in checker::tests::options() {
+        options(&format!("virtual_server/real_server/{keyword}"), words);
+    }
     all.into_iter().collect()
 }
 
@@ -436,7 +433,7 @@ fn a_server_whose_checker_has_no_url_is_not_unchecked() {
         "virtual_server 192.0.2.10 80 { protocol TCP\nlb_kind NAT\nlb_algo rr\nreal_server 192.0.2.21 80 {\nHTTP_GET {\npath /\n}\n}\n}",
     );
     let checkers = &parsed.config.virtual_servers[0].real_servers[0].checkers;
-    assert_eq!(checkers[0].kind, crate::config::CheckerKind::Unsupported { keyword: "HTTP_GET".to_owned() });
+    assert_eq!(checkers[0].kind, CheckerKind::Unusable(CheckerType::Http));
 }
 
 #[test]
@@ -522,10 +519,11 @@ fn a_tutorial_virtual_server() {
         second.checkers[0].timing,
         CheckTiming { delay_loop: six, warmup: six, retry: 2, delay_before_retry: Duration::from_secs(3) }
     );
-    assert_eq!(third.checkers[0].kind, CheckerKind::Unsupported { keyword: "MISC_CHECK".to_owned() });
+    let CheckerKind::Misc(misc) = &third.checkers[0].kind else { panic!("MISC_CHECK") };
+    assert_eq!(misc.script.command, ["x"]);
     assert_eq!(
         parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.effect)).collect::<Vec<_>>(),
-        [("MISC_CHECK", Effect::Traffic)]
+        [("MISC_CHECK", Effect::Traffic), ("misc_path", Effect::Traffic)]
     );
 }
 

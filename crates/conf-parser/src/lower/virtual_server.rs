@@ -10,8 +10,8 @@ use super::global::Globals;
 use super::value::integer;
 use super::{Context, Handler};
 use crate::config::{
-    Family, ForwardingMethod, Persistence, Protocol, RealServer, Scheduler, SchedulerFlags, Script, ServiceKey,
-    SorryServer, VirtualServer,
+    Checker, Family, ForwardingMethod, Persistence, Protocol, RealServer, Scheduler, SchedulerFlags, Script,
+    ServiceKey, SorryServer, VirtualServer,
 };
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
@@ -85,7 +85,9 @@ pub(super) struct RealDraft {
     notify_up: Option<Spanned<Script>>,
     notify_down: Option<Spanned<Script>>,
     shared: Shared,
-    checkers: Vec<checker::Draft>,
+    /// The protocol of the service, as far as it is known here.
+    protocol: Option<Protocol>,
+    checkers: Vec<Checker>,
     places: Places,
 }
 
@@ -423,9 +425,14 @@ impl Draft {
             (_, own) => own.unwrap_or(self.port()),
         };
         let alpha = shared.alpha.unwrap_or(false);
-        let address = *server.address;
+        let place = |keyword: &str| {
+            let inner = server.places.of("virtual_server/real_server", keyword);
+            inner.or_else(|| self.places.of("virtual_server", keyword))
+        };
+        let virtualhost = self.shared.virtualhost.is_some();
+        let outer = checker::Outer { shared: &shared, place: &place, virtualhost, globals };
         let checkers = server.checkers.into_iter();
-        let checkers = checkers.map(|draft| draft.finish(context, address, &shared, alpha, globals)).collect();
+        let checkers = checkers.map(|checker| checker::finish(checker, context, &outer)).collect();
         RealServer {
             address: server.address,
             port,
@@ -579,6 +586,7 @@ fn real_server(draft: &mut Draft, context: &mut Context<'_>, statement: &Stateme
         notify_up: None,
         notify_down: None,
         shared: Shared::default(),
+        protocol: draft.protocol,
         checkers: Vec::new(),
         places: Places::default(),
     };
@@ -720,7 +728,6 @@ pub(super) const REAL_SERVER: &[Handler<RealDraft>] = &[
     <RealDraft as Timed>::CONNECT_TIMEOUT_HANDLER,
     Handler("TCP_CHECK", checker),
     Handler("HTTP_GET", checker),
-    // The checkers that nothing runs yet: their server must not count as unchecked.
     Handler("SSL_GET", checker),
     Handler("SMTP_CHECK", checker),
     Handler("DNS_CHECK", checker),
@@ -732,5 +739,10 @@ pub(super) const REAL_SERVER: &[Handler<RealDraft>] = &[
 ];
 
 fn checker(server: &mut RealDraft, context: &mut Context<'_>, statement: &Statement) {
-    server.checkers.push(checker::read(context, statement));
+    let own = checker::Server { address: *server.address, port: server.port, protocol: server.protocol };
+    if let Some(checker) = checker::read(context, statement, own, &server.checkers) {
+        // Most servers have one.
+        server.checkers.reserve_exact(1);
+        server.checkers.push(checker);
+    }
 }

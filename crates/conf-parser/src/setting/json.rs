@@ -126,7 +126,7 @@ impl Serialize for Word<'_> {
             Scalar::Millionths(number) if number % 1_000_000 == 0 => serializer.serialize_u64(number / 1_000_000),
             #[expect(clippy::cast_precision_loss, reason = "51 bits of it are far beyond any time in a configuration")]
             Scalar::Millionths(number) => serializer.serialize_f64(*number as f64 / 1e6),
-            Scalar::Text(text) => serializer.serialize_str(text),
+            Scalar::Text(text) | Scalar::Pattern(text) => serializer.serialize_str(text),
             Scalar::Script(words) => words.serialize(serializer),
             Scalar::Secret(bytes) if self.1 => serializer.serialize_str(&String::from_utf8_lossy(bytes)),
             Scalar::Secret(_) => serializer.serialize_none(),

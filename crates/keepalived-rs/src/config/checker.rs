@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 
 use conf_parser::config::{
-    self, Checker, CheckerKind, Config, HttpVersion, RealServer, ServiceKey, SorryServer, VirtualServer,
+    self, Checker, CheckerKind, Config, HttpGet, HttpVersion, RealServer, ServiceKey, SorryServer, VirtualServer,
 };
 use health_checkers::probe::{Connect, Probe, http, tcp};
 use health_checkers::schedule;
@@ -117,11 +117,11 @@ fn granularity(family: Family, bits: u8) -> Granularity {
 
 fn real_server(server: &VirtualServer, service: &Service, real: &RealServer) -> virtual_server::RealServer {
     let address = SocketAddr::new(real.address.value, real.port);
-    let first = |checker: &Checker| match checker.kind {
+    let first = |checker: &Checker| match runnable(&checker.kind) {
         // Never taken for unchecked.
-        CheckerKind::Unsupported { .. } => virtual_server::Checker::DOWN,
-        _ if starts_down(server, real, checker) => virtual_server::Checker::DOWN,
-        _ => virtual_server::Checker::UP,
+        Err(_) => virtual_server::Checker::DOWN,
+        Ok(_) if starts_down(server, real, checker) => virtual_server::Checker::DOWN,
+        Ok(_) => virtual_server::Checker::UP,
     };
     virtual_server::RealServer {
         weight: Weight::saturating_from(real.weight.into()),
@@ -163,15 +163,36 @@ pub(crate) fn timing(server: &VirtualServer, real: &RealServer, checker: &Checke
     }
 }
 
+/// A checker that there is a probe for.
+#[derive(Debug, Clone, Copy)]
+enum Runnable<'a> {
+    Tcp,
+    Http(&'a HttpGet),
+}
+
+/// What there is to run for a checker of this kind.
+///
+/// # Errors
+/// Why there is nothing; its server then counts as down.
+fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
+    match kind {
+        CheckerKind::Tcp => Ok(Runnable::Tcp),
+        CheckerKind::Http(get) if get.urls.iter().all(|url| url.regex.is_none()) => Ok(Runnable::Http(get)),
+        CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
+        CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
+        kind => Err(format!("this release cannot run {}", kind.checker_type())),
+    }
+}
+
 /// What a checker does.
 ///
 /// # Errors
 /// Why it cannot be done.
 pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Probe>, String> {
     let connect = connect(real, &checker.target);
-    match &checker.kind {
-        CheckerKind::Tcp => Ok(Box::new(tcp::Tcp::new(connect))),
-        CheckerKind::Http(get) => {
+    match runnable(&checker.kind)? {
+        Runnable::Tcp => Ok(Box::new(tcp::Tcp::new(connect))),
+        Runnable::Http(get) => {
             let config = http::Config {
                 protocol: match get.version {
                     HttpVersion::Http10 => http::Protocol::Http10,
@@ -184,13 +205,12 @@ pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Prob
             let probe = http::HttpGet::new(config).map_err(|error| error.to_string())?;
             Ok(Box::new(probe))
         }
-        CheckerKind::Unsupported { keyword } => Err(format!("this release cannot run {keyword}")),
     }
 }
 
 fn url(url: &config::Url) -> http::Url {
     http::Url {
-        path: url.path.clone(),
+        path: url.path.value.clone(),
         virtualhost: url.virtualhost.clone(),
         status_code: url.status_codes.iter().map(|&(first, last)| first..=last).collect(),
         digest: url.digest,
@@ -198,12 +218,13 @@ fn url(url: &config::Url) -> http::Url {
 }
 
 fn connect(real: &RealServer, target: &config::CheckTarget) -> Connect {
-    let address = target.address.unwrap_or(real.address.value);
+    let socket = target.socket();
+    let address = socket.address.unwrap_or(real.address.value);
     Connect {
-        bindto: target.bind_address,
-        bind_port: target.bind_port,
-        bind_if: target.bind_interface.as_ref().map(|name| name.value.clone()),
-        fwmark: target.fwmark,
+        bindto: socket.bind_address,
+        bind_port: socket.bind_port,
+        bind_if: socket.bind_interface.as_ref().map(|name| name.value.clone()),
+        fwmark: socket.fwmark,
         connect_timeout: target.connect_timeout,
         ..Connect::to(SocketAddr::new(address, target.port.unwrap_or(real.port)))
     }

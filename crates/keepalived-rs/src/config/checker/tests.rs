@@ -154,18 +154,37 @@ fn a_check_connects_where_it_is_told() {
 
 #[test]
 fn a_checker_that_cannot_run_counts_as_down() {
+    for (checker, expected) in [
+        ("MISC_CHECK { misc_path /x }", "this release cannot run MISC_CHECK"),
+        ("SSL_GET { url { path / } }", "this release cannot run SSL_GET"),
+        ("HTTP_GET { url { path /\n regex x } }", "this release cannot run HTTP_GET with regex"),
+    ] {
+        let server = only(&format!(
+            "virtual_server 192.0.2.1 80 {{
+                protocol TCP
+                lb_algo rr
+                lb_kind NAT
+                real_server 10.0.0.1 80 {{ {checker} }}
+            }}"
+        ));
+        assert_eq!(virtual_server(&server).unwrap().real_servers[0].checkers, [virtual_server::Checker::DOWN]);
+        let real = &server.real_servers[0];
+        assert_eq!(probe(real, &real.checkers[0]).err().unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_checker_without_what_it_needs_counts_as_down() {
     let mut server = only(
         "virtual_server 192.0.2.1 80 {
             protocol TCP
             lb_algo rr
             lb_kind NAT
-            real_server 10.0.0.1 80 { TCP_CHECK { connect_timeout 2 } }
+            real_server 10.0.0.1 80 { HTTP_GET { url { path / } } }
         }",
     );
-    let checker = &mut server.real_servers[0].checkers[0];
-    checker.kind = CheckerKind::Unsupported { keyword: "MISC_CHECK".into() };
-    let checker = checker.clone();
+    server.real_servers[0].checkers[0].kind = CheckerKind::Unusable(config::CheckerType::Http);
     assert_eq!(virtual_server(&server).unwrap().real_servers[0].checkers, [virtual_server::Checker::DOWN]);
-    let why = probe(&server.real_servers[0], &checker).err().unwrap();
-    assert_eq!(why, "this release cannot run MISC_CHECK");
+    let real = &server.real_servers[0];
+    assert_eq!(probe(real, &real.checkers[0]).err().unwrap(), "its HTTP_GET is incomplete");
 }

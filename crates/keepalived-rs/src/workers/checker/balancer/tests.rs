@@ -264,12 +264,11 @@ fn the_runner_hears_of_virtual_servers_with_scripts() {
 #[test]
 fn a_checker_that_cannot_run_keeps_its_server_out() {
     let mut part = part(&file("", ["", ""]));
-    part.virtual_servers[0].real_servers[0].checkers[0].kind =
-        conf_parser::config::CheckerKind::Unsupported { keyword: "MISC_CHECK".into() };
+    part.virtual_servers[0].real_servers[0].checkers[0].kind = conf_parser::config::CheckerKind::Ping;
     let mut balancer = Balancer::new(1);
     let checks = balancer.configure(Plan::new(part).unwrap());
     assert_eq!(ids(&checks).len(), 1);
     assert_eq!(wanted(&balancer), ["10.0.0.2:80"]);
-    let expected = format!("Service {} of VS {VS} counts as down: this release cannot run MISC_CHECK", RS[0]);
+    let expected = format!("Service {} of VS {VS} counts as down: this release cannot run PING_CHECK", RS[0]);
     assert!(drain(&mut balancer).contains(&Effect::Error(expected)));
 }
