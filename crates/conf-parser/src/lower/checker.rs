@@ -220,62 +220,67 @@ impl Written {
     }
 }
 
+impl Outer<'_> {
+    /// What a checker of `kind` takes for a keyword that it does not have: `outer`, with its place, or the default.
+    fn take<T>(&self, kind: CheckerType, places: &mut Places, keyword: &str, outer: Option<T>, default: T) -> T {
+        if outer.is_some() {
+            places.inherit(kind.block(), keyword, (self.place)(keyword));
+        }
+        outer.unwrap_or(default)
+    }
+}
+
 /// Applies what a checker takes over, and defaults.
 pub(super) fn finish(mut checker: Checker, context: &mut Context<'_>, outer: &Outer<'_>) -> Checker {
     let kind = checker.kind.checker_type();
     let written = Written::of(&checker.places);
-    let words = &outer.shared.timing;
-    let Checker { timing, target, places, .. } = &mut checker;
-    let mut take = |written: bool, keyword: &str, given: bool, takes: bool| {
-        if !written && given && takes {
-            places.inherit(kind.block(), keyword, (outer.place)(keyword));
-        }
-        !written
-    };
-    let repeats = kind.repeats();
-    if take(written.delay_loop, "delay_loop", words.delay_loop.is_some(), repeats) {
-        timing.delay_loop = words.delay_loop.unwrap_or(Duration::from_secs(60));
+    take_timing(&mut checker, kind, &written, outer);
+    let places = &mut checker.places;
+    if !written.connect_timeout {
+        let (timeout, default) = (outer.shared.timing.connect_timeout, Duration::from_secs(5));
+        checker.target.connect_timeout = outer.take(kind, places, "connect_timeout", timeout, default);
     }
-    if take(written.warmup, "warmup", words.warmup.is_some(), repeats) {
-        timing.warmup = words.warmup.unwrap_or(timing.delay_loop);
+    if !written.alpha {
+        checker.alpha = outer.take(kind, places, "alpha", outer.shared.alpha, false);
     }
-    if take(written.retry, "retry", words.retry.is_some(), repeats) {
-        timing.retry = words.retry.unwrap_or(match kind {
-            CheckerType::Dns => 3,
-            CheckerType::Misc => 0,
-            _ => 1,
-        });
+    if !written.log_all_failures && outer.globals.log_all_failures {
+        checker.log_all_failures = true;
+        let place = outer.globals.defs.places.of("global_defs", "checker_log_all_failures");
+        places.inherit(kind.block(), "log_all_failures", place);
     }
-    if take(written.delay_before_retry, "delay_before_retry", words.delay_before_retry.is_some(), repeats) {
-        timing.delay_before_retry = words.delay_before_retry.unwrap_or(match kind {
-            CheckerType::Dns => timing.delay_loop,
-            CheckerType::Http | CheckerType::Ssl => Duration::from_secs(3),
-            _ => Duration::from_secs(1),
-        });
-    }
-    if take(written.connect_timeout, "connect_timeout", words.connect_timeout.is_some(), kind.connects()) {
-        target.connect_timeout = words.connect_timeout.unwrap_or(Duration::from_secs(5));
-    }
-    if take(written.alpha, "alpha", outer.shared.alpha.is_some(), kind != CheckerType::File) {
-        checker.alpha = outer.shared.alpha.unwrap_or(false);
-    }
-    if !written.log_all_failures {
-        checker.log_all_failures = outer.globals.log_all_failures;
-        if checker.log_all_failures && repeats {
-            let place = outer.globals.defs.places.of("global_defs", "checker_log_all_failures");
-            checker.places.inherit(kind.block(), "log_all_failures", place);
-        }
-    }
-    if target_is_default(&checker.target) {
-        checker.target.rare = None;
-    }
+    places.shrink();
+    // What was only written as the default is not there.
+    checker.target.rare = checker.target.rare.filter(|socket| **socket != CheckSocket::default());
     if let CheckerKind::Http(get) | CheckerKind::Ssl(get) = &checker.kind {
-        http::check_sni(get, context, kind, &checker, outer.virtualhost);
+        http::check_sni(get, context, kind, &checker.places, outer.virtualhost);
     }
-    checker.places.shrink();
     checker
 }
 
-fn target_is_default(target: &CheckTarget) -> bool {
-    target.rare.as_deref().is_some_and(|socket| *socket == CheckSocket::default())
+fn take_timing(checker: &mut Checker, kind: CheckerType, written: &Written, outer: &Outer<'_>) {
+    let words = &outer.shared.timing;
+    let Checker { timing, places, .. } = checker;
+    if !written.delay_loop {
+        timing.delay_loop = outer.take(kind, places, "delay_loop", words.delay_loop, Duration::from_secs(60));
+    }
+    if !written.warmup {
+        timing.warmup = outer.take(kind, places, "warmup", words.warmup, timing.delay_loop);
+    }
+    if !written.retry {
+        let default = match kind {
+            CheckerType::Dns => 3,
+            CheckerType::Misc => 0,
+            _ => 1,
+        };
+        timing.retry = outer.take(kind, places, "retry", words.retry, default);
+    }
+    if !written.delay_before_retry {
+        let default = match kind {
+            CheckerType::Dns => timing.delay_loop,
+            CheckerType::Http | CheckerType::Ssl => Duration::from_secs(3),
+            _ => Duration::from_secs(1),
+        };
+        let between = words.delay_before_retry;
+        timing.delay_before_retry = outer.take(kind, places, "delay_before_retry", between, default);
+    }
 }

@@ -49,8 +49,7 @@ fn inherit_tls_compliant(draft: &mut Draft<HttpGet>) {
 }
 
 /// Notes on `enable_sni` where it cannot do anything.
-pub(super) fn check_sni(get: &HttpGet, context: &mut Context<'_>, kind: CheckerType, checker: &Checker, outer: bool) {
-    let places = &checker.places;
+pub(super) fn check_sni(get: &HttpGet, context: &mut Context<'_>, kind: CheckerType, places: &Places, outer: bool) {
     let span = places.of(kind.block(), "enable_sni").or_else(|| places.of(kind.block(), "sni_name"));
     let Some(span) = span.filter(|_| get.enable_sni) else { return };
     if kind == CheckerType::Http {
