@@ -19,7 +19,9 @@ fn meaning(text: &[u8]) -> (Config, Vec<String>, Vec<String>) {
         let related: Vec<_> = related.iter().map(|related| &related.message).collect();
         format!("{severity} {code} {refuses_start} {message} {label:?} {help:?} {replacement:?} {related:?}")
     };
-    let findings = parsed.diagnostics.iter().map(finding).collect();
+    let mut findings: Vec<_> = parsed.diagnostics.iter().map(finding).collect();
+    // Of several on one line the order may change with their columns.
+    findings.sort();
     let unsupported = parsed.unsupported.iter().map(|usage| format!("{} {}", usage.block, usage.keyword)).collect();
     (parsed.config, findings, unsupported)
 }
