@@ -1,9 +1,14 @@
 //! The command line of keepalived (`behaviour.md` §1.1): GNU `getopt_long` rules, abbreviations included.
 
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use conf_parser::render::Color;
 use lexopt::prelude::*;
+
+use crate::host::Target;
+use crate::reader::{Format, Strict};
 
 /// What an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +91,66 @@ const OPTIONS: &[Opt] = &[
     opt('h', "help", Nothing, Acted, "This text"),
 ];
 
+/// Options beside keepalived's own, for `--config-test`. They are known by their full names only, so that every
+/// abbreviation means what it means to keepalived.
+const TEST_OPTIONS: &[Opt] = &[
+    opt(' ', "format", Required("text|json|line"), Acted, "How --config-test writes its findings"),
+    opt(' ', "color", Required("auto|always|never"), Acted, "Whether they are coloured"),
+    opt(' ', "strict", Nothing, Acted, "Notes count for the exit status of --config-test"),
+    opt(' ', "offline", Nothing, Acted, "Look nothing up on this host for --config-test"),
+    opt(' ', "host-facts", Required("FILE.json"), Acted, "Test for the host that the file describes"),
+];
+
+/// The long names of all options.
+pub(crate) fn long_options() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().chain(TEST_OPTIONS).map(|option| option.long)
+}
+
+/// How `--config-test` works.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Test {
+    /// `--format`
+    pub(crate) format: Format,
+    /// `--color`
+    pub(crate) color: ColorChoice,
+    /// `--strict`
+    pub(crate) strict: Strict,
+    /// `--offline`, `--host-facts`
+    pub(crate) target: Target,
+}
+
+/// `--color`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl ColorChoice {
+    /// What `--color` takes.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "auto" => Some(Self::Auto),
+            "always" => Some(Self::Always),
+            "never" => Some(Self::Never),
+            _ => None,
+        }
+    }
+
+    /// What to do for an output.
+    pub(crate) fn of(self, output: &impl IsTerminal) -> Color {
+        let wanted = || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        match self {
+            Self::Always => Color::Ansi,
+            Self::Auto if output.is_terminal() && wanted() => Color::Ansi,
+            Self::Auto | Self::Never => Color::None,
+        }
+    }
+}
+
 /// A parsed command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the switches of the command line")]
@@ -128,6 +193,8 @@ pub(crate) struct Cli {
     pub(crate) umask: Option<u32>,
     /// `-t`; the inner value is the file for the messages.
     pub(crate) config_test: Option<Option<PathBuf>>,
+    /// How it works.
+    pub(crate) test: Test,
     /// `--ignore-sigint`
     pub(crate) ignore_sigint: bool,
     /// `--allow-unsupported`
@@ -158,6 +225,7 @@ impl Default for Cli {
             core_dump: false,
             umask: None,
             config_test: None,
+            test: Test::default(),
             ignore_sigint: false,
             allow_unsupported: false,
             not_yet: Vec::new(),
@@ -209,7 +277,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> (Command, 
 fn find(argument: &lexopt::Arg<'_>) -> Option<&'static Opt> {
     match argument {
         Short(letter) => OPTIONS.iter().find(|option| option.short == Some(*letter)),
-        Long(name) => OPTIONS.iter().find(|option| option.long == *name).or_else(|| {
+        Long(name) => OPTIONS.iter().chain(TEST_OPTIONS).find(|option| option.long == *name).or_else(|| {
             let mut fitting = OPTIONS.iter().filter(|option| option.long.starts_with(name));
             let first = fitting.next()?;
             fitting.next().is_none().then_some(first)
@@ -280,6 +348,7 @@ impl Reading {
                 None => self.remarks.push(format!("Invalid umask '{}' - ignoring", text())),
             },
             "config-test" => cli.config_test = Some(value.map(PathBuf::from)),
+            "format" | "color" | "strict" | "offline" | "host-facts" => self.act_on_test(long, &text(), path()),
             "ignore-sigint" => cli.ignore_sigint = true,
             "allow-unsupported" => cli.allow_unsupported = true,
             "signum" => {
@@ -295,7 +364,27 @@ impl Reading {
         }
     }
 
-    fn finish(self) -> (Command, Vec<String>) {
+    /// An option of [`TEST_OPTIONS`].
+    fn act_on_test(&mut self, long: &str, word: &str, path: PathBuf) {
+        let test = &mut self.cli.test;
+        let mut bad = false;
+        match long {
+            "format" => Format::from_word(word).map_or_else(|| bad = true, |format| test.format = format),
+            "color" => ColorChoice::from_word(word).map_or_else(|| bad = true, |color| test.color = color),
+            "strict" => test.strict = Strict::Yes,
+            "offline" => test.target = Target::Offline,
+            _ => test.target = Target::Facts(path),
+        }
+        if bad {
+            self.complaints.push(format!("Invalid value '{word}' for option --{long}"));
+        }
+    }
+
+    fn finish(mut self) -> (Command, Vec<String>) {
+        if self.cli.config_test.is_none() && self.cli.test != Test::default() {
+            let names: Vec<_> = TEST_OPTIONS.iter().map(|option| format!("--{}", option.long)).collect();
+            self.complaints.push(format!("Options {} are for --config-test", names.join(", ")));
+        }
         let command = if let Some(print) = self.print {
             print
         } else if self.complaints.is_empty() {
@@ -358,9 +447,11 @@ pub(crate) fn version() -> String {
 /// What `-h` prints.
 fn help() -> String {
     let mut text = String::from(
-        "Usage: keepalived-rs [OPTION...]\n       keepalived-rs demo [--help]\n       keepalived-rs cleanup -f FILE\n\n",
+        "Usage: keepalived-rs [OPTION...]\n       keepalived-rs config check|show|fmt|diff|explain [--help]\n       \
+         keepalived-rs explain KEYWORD|CODE\n       keepalived-rs completion bash|zsh|fish\n       \
+         keepalived-rs demo [--help]\n       keepalived-rs cleanup -f FILE\n\n",
     );
-    for option in OPTIONS {
+    for option in OPTIONS.iter().chain(TEST_OPTIONS) {
         let short = option.short.map_or_else(|| "   ".into(), |letter| format!("-{letter},"));
         let long = match option.takes {
             Nothing => format!("--{}", option.long),
@@ -374,7 +465,7 @@ fn help() -> String {
         };
         text += &format!("  {short} {long:<34} {}{note}\n", option.help);
     }
-    text
+    text + "\n--config-test ends with 0: nothing to say; 4: it would not start; 5: errors or warnings; 6: scripts without script security\n"
 }
 
 #[cfg(test)]
@@ -428,6 +519,20 @@ mod tests {
         assert_eq!(daemon("-tlog").config_test, Some(Some("log".into())));
         assert_eq!(daemon("--config-test=log").config_test, Some(Some("log".into())));
         assert_eq!(daemon("-t -f x").config_test, Some(None));
+    }
+
+    #[test]
+    fn our_own_options_are_known_by_their_full_names_only() {
+        let test = daemon("-t --format json --strict --color=never --offline").test;
+        assert_eq!((test.format, test.strict, test.color), (Format::Json, Strict::Yes, ColorChoice::Never));
+        assert_eq!(test.target, Target::Offline);
+        assert_eq!(daemon("--f").not_yet, ["--f"]);
+        assert_eq!(command("--forma json"), Command::Complain("Unknown option --forma\n".into(), 1));
+        assert_eq!(
+            command("-t --format xml"),
+            Command::Complain("Invalid value 'xml' for option --format\n".into(), 1)
+        );
+        assert!(matches!(command("--strict"), Command::Complain(text, 1) if text.contains("are for --config-test")));
     }
 
     #[test]

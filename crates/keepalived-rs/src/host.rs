@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use conf_parser::host::{Account, Fact, File, FileKind, Host, Interface, Prefix};
+use anyhow::Context;
+use conf_parser::host::{Account, Fact, Facts, File, FileKind, Host, Interface, NoHost, Prefix};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 use nix::unistd::{Gid, Group, Uid, User};
@@ -17,6 +18,34 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(crate) fn search_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect()
+}
+
+/// The host that a file is checked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Target {
+    /// This machine.
+    #[default]
+    ThisHost,
+    /// None: nothing is looked up (`--offline`).
+    Offline,
+    /// The host that this JSON file describes (`--host-facts`).
+    Facts(PathBuf),
+}
+
+impl Target {
+    /// What answers the questions of the checks.
+    pub(crate) fn host(&self) -> anyhow::Result<Box<dyn Host>> {
+        Ok(match self {
+            Self::ThisHost => Box::new(ThisHost::look()),
+            Self::Offline => Box::new(NoHost),
+            Self::Facts(path) => {
+                let file = fs::File::open(path).with_context(|| format!("reading {}", path.display()))?;
+                let facts: Facts = serde_json::from_reader(std::io::BufReader::new(file))
+                    .with_context(|| format!("reading {}", path.display()))?;
+                Box::new(facts)
+            }
+        })
+    }
 }
 
 /// Answers from the kernel, the files and the accounts of this machine; its interfaces are read once.

@@ -1,11 +1,12 @@
 //! keepalived in Rust: VRRP failover and IPVS load balancing from unmodified `keepalived.conf`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use conf_parser::host::NoHost;
 use conf_parser::render::Color;
 use tracing::{debug, error, info, warn};
 
@@ -13,6 +14,7 @@ use cli::{Cli, Command};
 use ipc::{Channel, Common, Order, Role};
 
 mod cli;
+mod commands;
 mod compat;
 mod config;
 mod demo;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let status = match first {
         CHILD_ARGUMENT => child(arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default()),
         "cleanup" => cleanup_command(arguments.drain(1..)),
+        "config" | "explain" | "completion" => commands::run(&arguments),
         "demo" => demo::run(arguments.get(1..).unwrap_or_default()),
         _ => {
             let (command, remarks) = cli::parse(arguments.drain(..));
@@ -73,7 +76,7 @@ fn daemon(cli: &Cli) -> anyhow::Result<u8> {
     }
     let source = source(cli)?;
     match &cli.config_test {
-        Some(output) => config_test(&source, output.as_deref()),
+        Some(output) => config_test(&source, &cli.test, output.as_deref()),
         None => run(cli, source),
     }
 }
@@ -82,7 +85,7 @@ fn source(cli: &Cli) -> anyhow::Result<reader::Source> {
     let workers = match (cli.vrrp_only, cli.checker_only) {
         (true, _) => BTreeSet::from([Role::Vrrp]),
         (false, true) => BTreeSet::from([Role::Checker]),
-        (false, false) => BTreeSet::from([Role::Vrrp, Role::Checker]),
+        (false, false) => both_workers(),
     };
     Ok(reader::Source {
         // A daemon changes to `/`, and a reload comes later.
@@ -94,6 +97,11 @@ fn source(cli: &Cli) -> anyhow::Result<reader::Source> {
     })
 }
 
+/// Every worker that a configuration may need.
+fn both_workers() -> BTreeSet<Role> {
+    BTreeSet::from([Role::Vrrp, Role::Checker])
+}
+
 /// The node name up to its first dot.
 fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -101,15 +109,18 @@ fn host_name() -> String {
 }
 
 /// `-t`: every finding, and the status of the worst.
-fn config_test(source: &reader::Source, output: Option<&Path>) -> anyhow::Result<u8> {
-    let checked = reader::check(source).with_script_security();
-    let color = if output.is_none() && std::io::stderr().is_terminal() { Color::Ansi } else { Color::None };
-    let text = checked.render(color);
+fn config_test(source: &reader::Source, test: &cli::Test, output: Option<&Path>) -> anyhow::Result<u8> {
+    let host = test.target.host()?;
+    let checked = reader::check(source, &*host).with_script_security(&*host);
     match output {
-        None => std::io::stderr().write_all(text.as_bytes())?,
-        Some(path) => append(path, &text).with_context(|| format!("writing to {}", path.display()))?,
+        None => {
+            let text = checked.render(test.format, test.color.of(&std::io::stderr()), test.strict);
+            std::io::stderr().write_all(text.as_bytes())?;
+        }
+        Some(path) => append(path, &checked.render(test.format, Color::None, test.strict))
+            .with_context(|| format!("writing to {}", path.display()))?,
     }
-    Ok(checked.config_test_status())
+    Ok(checked.config_test_status(test.strict))
 }
 
 fn append(path: &Path, text: &str) -> std::io::Result<()> {
@@ -208,7 +219,7 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
     // Held until the end: a daemon that starts meanwhile would lose its addresses.
     let _lock =
         pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
-    let checked = reader::check(source);
+    let checked = reader::check(source, &NoHost);
     anyhow::ensure!(checked.readable(), "{} cannot be read", source.file.display());
     privileges::drop_to(Role::Cleanup)?;
     workers::vrrp::cleanup(&checked.vrrp_part())

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use conf_parser::host::Host;
 use conf_parser::render::{self, Color};
 use conf_parser::{Class, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,19 @@ const EXIT_NO_CONFIG: u8 = 6;
 
 /// Exit status of a test of a file that would refuse the start (`behaviour.md` §1.3).
 const EXIT_WOULD_NOT_START: u8 = 4;
+
+/// Exit status of a test that found something (`behaviour.md` §1.3).
+const EXIT_FINDINGS: u8 = 5;
+
+/// Whether notes count for the exit status of a test: `--strict`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Strict {
+    /// They do.
+    Yes,
+    /// They do not, as with keepalived, which has none.
+    #[default]
+    No,
+}
 
 /// Exit status when the configuration is refused.
 const EXIT_CONFIG: u8 = 2;
@@ -80,15 +94,39 @@ pub(crate) struct Checked {
     allow_unsupported: bool,
 }
 
-/// Reads and checks `source`.
-pub(crate) fn check(source: &Source) -> Checked {
+/// How findings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Format {
+    /// With the lines that they are about.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// `FILE:LINE:COLUMN: SEVERITY: TEXT`, one to a line.
+    Line,
+}
+
+impl Format {
+    /// What `--format` takes.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            "line" => Some(Self::Line),
+            _ => None,
+        }
+    }
+}
+
+/// Reads and checks `source` for `host`.
+pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
     let options = conf_parser::Options {
         config_id: source.config_id.clone(),
         random_seed: u64::from(std::process::id()),
         ..conf_parser::Options::default()
     };
     let mut parsed = conf_parser::parse(&FileLoader, &source.file, &options);
-    let interfaces = conf_parser::check_interfaces(&parsed.config, &ThisHost::look());
+    let interfaces = conf_parser::check_interfaces(&parsed.config, host);
     parsed.diagnostics.extend(interfaces);
     parsed.diagnostics.sort_by_key(|finding| finding.span);
     Checked { parsed, allow_unsupported: source.allow_unsupported }
@@ -136,47 +174,96 @@ impl Checked {
 
     fn unsupported_line(&self, usage: &conf_parser::Unsupported) -> Finding {
         let place = self.parsed.sources.location(usage.span).map(|place| format!("{place}: ")).unwrap_or_default();
+        let traffic = usage.effect == Effect::Traffic;
+        let text = format!("{place}{}", self.unsupported_text(usage));
+        Finding { refuses: traffic && !self.allow_unsupported, error: traffic, text }
+    }
+
+    fn unsupported_text(&self, usage: &conf_parser::Unsupported) -> String {
         let block = if usage.block.is_empty() { "the top level" } else { &usage.block };
         let keyword = &usage.keyword;
-        match usage.effect {
-            Effect::None => Finding {
-                refuses: false,
-                error: false,
-                text: format!("{place}'{keyword}' in {block} is known, not acted on yet"),
-            },
-            Effect::Traffic => {
-                let refuses = !self.allow_unsupported;
+        match (usage.effect, self.allow_unsupported) {
+            (Effect::None, _) => format!("'{keyword}' in {block} is known, not acted on yet"),
+            (Effect::Traffic, allowed) => {
                 let end =
-                    if refuses { "start with --allow-unsupported to run without it" } else { "running without it" };
-                Finding {
-                    refuses,
-                    error: true,
-                    text: format!("{place}'{keyword}' in {block} is not acted on yet and can change traffic; {end}"),
-                }
+                    if allowed { "running without it" } else { "start with --allow-unsupported to run without it" };
+                format!("'{keyword}' in {block} is not acted on yet and can change traffic; {end}")
             }
         }
     }
 
     /// Adds what `--config-test` says of scripts; a running daemon's runner says it itself.
-    pub(crate) fn with_script_security(mut self) -> Self {
+    pub(crate) fn with_script_security(mut self, host: &dyn Host) -> Self {
         let config = &self.parsed.config;
-        let exists = |command: &String| Path::new(command).exists();
+        let exists = |command: &String| host.command(command).is_present();
         if config.scripts().any(|script| script.command.first().is_some_and(exists)) {
             self.parsed.diagnostics.extend(conf_parser::check_script_security(config));
         }
         self
     }
 
-    /// The exit status of `--config-test`: whatever would refuse the start is 4.
-    pub(crate) fn config_test_status(&self) -> u8 {
-        match self.refused() {
-            Some(_) => EXIT_WOULD_NOT_START,
-            None => conf_parser::config_test_exit_code(&self.parsed.diagnostics),
+    /// The exit status of `--config-test`: whatever would refuse the start is 4. With `strict`, notes count like warnings.
+    pub(crate) fn config_test_status(&self, strict: Strict) -> u8 {
+        match (self.refused(), conf_parser::config_test_exit_code(&self.parsed.diagnostics)) {
+            (Some(_), _) => EXIT_WOULD_NOT_START,
+            (None, 0) if strict == Strict::Yes && !self.parsed.diagnostics.is_empty() => EXIT_FINDINGS,
+            (None, status) => status,
         }
     }
 
+    /// What was read.
+    pub(crate) fn parsed(&self) -> &Parsed {
+        &self.parsed
+    }
+
+    /// Whether the daemon would refuse to start, or to reload.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused().is_some()
+    }
+
+    /// Every finding, in the order of the file.
+    pub(crate) fn render(&self, format: Format, color: Color, strict: Strict) -> String {
+        match format {
+            Format::Text => self.render_text(color),
+            Format::Line => self.render_lines(),
+            Format::Json => self.render_json(strict),
+        }
+    }
+
+    fn render_lines(&self) -> String {
+        let sources = &self.parsed.sources;
+        let findings = self.parsed.diagnostics.iter().map(|finding| (finding.span, render::line(finding, sources)));
+        let unsupported = self.parsed.unsupported.iter().map(|usage| {
+            let place = sources.location(usage.span).map(|place| format!("{place}: ")).unwrap_or_default();
+            (Some(usage.span), format!("{place}note: {}", self.unsupported_text(usage)))
+        });
+        let mut lines: Vec<_> = findings.chain(unsupported).collect();
+        lines.sort_by_key(|(span, _)| *span);
+        lines.into_iter().map(|(_, line)| line + "\n").collect()
+    }
+
+    fn render_json(&self, strict: Strict) -> String {
+        let sources = &self.parsed.sources;
+        let findings: Vec<_> = self.parsed.diagnostics.iter().map(|finding| render::json(finding, sources)).collect();
+        let unsupported = self.parsed.unsupported.iter().map(|usage| {
+            serde_json::json!({
+                "keyword": usage.keyword,
+                "block": usage.block,
+                "effect": if usage.effect == Effect::Traffic { "traffic" } else { "none" },
+                "span": render::Place::new(sources, usage.span),
+            })
+        });
+        let document = serde_json::json!({
+            "findings": findings,
+            "unsupported": unsupported.collect::<Vec<_>>(),
+            "refuses_start": self.is_refused(),
+            "status": self.config_test_status(strict),
+        });
+        format!("{document:#}\n")
+    }
+
     /// Every finding with its source, for a person.
-    pub(crate) fn render(&self, color: Color) -> String {
+    fn render_text(&self, color: Color) -> String {
         let findings =
             self.parsed.diagnostics.iter().map(|finding| render::excerpt(finding, &self.parsed.sources, color));
         let unsupported =
@@ -207,7 +294,7 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
     let Some((Order::Read(source), _)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say what to read");
     };
-    let checked = check(&source);
+    let checked = check(&source, &ThisHost::look());
     let (reading, parts) = split(&checked, &source)?;
     let findings = ipc::seal(&checked.findings())?;
     let fds: Vec<_> = std::iter::once(findings.as_fd()).chain(parts.iter().map(AsFd::as_fd)).collect();
@@ -251,7 +338,8 @@ fn limit_memory() -> anyhow::Result<()> {
 }
 
 /// Reads from the file system.
-struct FileLoader;
+#[derive(Debug)]
+pub(crate) struct FileLoader;
 
 impl Loader for FileLoader {
     fn load(&self, path: &Path) -> Result<Vec<u8>, LoadError> {

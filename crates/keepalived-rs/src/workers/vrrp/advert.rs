@@ -831,7 +831,7 @@ mod tests {
         bench.advert.set_runner(true);
         bench.advert.notify(RouterId(1), Notification::Stop, 100);
         bench.advert.perform();
-        assert_eq!(bench.notifications(), []);
+        assert!(bench.notifications().is_empty());
         bench.reports();
         bench.advert.perform();
         let facts = bench.reports();
