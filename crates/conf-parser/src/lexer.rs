@@ -7,7 +7,7 @@ use crate::source::{Span, Via};
 
 /// Which bytes with a meaning a line may hold, so that most lines need no second look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Marks(u8);
+pub(crate) struct Marks(u16);
 
 impl Marks {
     pub(crate) const NUL: Self = Self(1);
@@ -16,6 +16,9 @@ impl Marks {
     pub(crate) const QUOTE: Self = Self(8);
     pub(crate) const BRACE: Self = Self(16);
     pub(crate) const RETURN: Self = Self(32);
+    const BACKSLASH: Self = Self(64);
+    const CONDITION: Self = Self(128);
+    const REPETITION: Self = Self(256);
 
     /// The mark of each byte.
     const OF: [Self; 256] = {
@@ -28,6 +31,9 @@ impl Marks {
         marks[b'{' as usize] = Self::BRACE;
         marks[b'}' as usize] = Self::BRACE;
         marks[b'\r' as usize] = Self::RETURN;
+        marks[b'\\' as usize] = Self::BACKSLASH;
+        marks[b'@' as usize] = Self::CONDITION;
+        marks[b'~' as usize] = Self::REPETITION;
         marks
     };
 
@@ -137,6 +143,13 @@ impl<'a> Line<'a> {
     /// Whether the line may hold a byte with this mark.
     pub(crate) fn may_hold(&self, mark: Marks) -> bool {
         self.marks.0 & mark.0 != 0
+    }
+
+    /// Whether preprocessing leaves the line as it is.
+    pub(crate) fn is_plain(&self) -> bool {
+        let special =
+            [Marks::REFERENCE, Marks::COMMENT, Marks::BACKSLASH, Marks::CONDITION, Marks::REPETITION].map(|mark| mark.0);
+        self.marks.0 & special.into_iter().fold(0, |all, mark| all | mark) == 0
     }
 
     fn piece(&self, offset: usize) -> Option<&Piece> {
@@ -313,7 +326,7 @@ pub(crate) fn is_blank(byte: u8) -> bool {
 }
 
 /// One word of a line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Word {
     /// The word without its quotes; bytes that are not UTF-8 as U+FFFD.
     pub(crate) text: String,
@@ -325,19 +338,46 @@ pub(crate) struct Word {
     pub(crate) span: Span,
 }
 
+/// Where a word stands in its line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The word without its quotes.
+    pub(crate) range: Range<usize>,
+    /// Whether it stood in quotes.
+    pub(crate) quoted: bool,
+}
+
 impl Word {
-    fn new(line: &Line<'_>, range: Range<usize>, quoted: bool) -> Self {
-        let bytes = line.part(range.clone());
-        let span = line.span(range);
+    pub(crate) fn new(line: &Line<'_>, cut: Cut) -> Self {
+        let mut word = Self::default();
+        word.read(line, cut);
+        word
+    }
+
+    /// Makes this the word at `cut`.
+    pub(crate) fn read(&mut self, line: &Line<'_>, cut: Cut) {
+        let bytes = line.part(cut.range.clone());
+        self.span = line.span(cut.range);
+        self.quoted = cut.quoted;
+        self.text.clear();
+        self.raw = None;
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self { text: text.to_owned(), raw: None, quoted, span },
-            Err(_) => Self { text: String::from_utf8_lossy(bytes).into_owned(), raw: Some(bytes.into()), quoted, span },
+            Ok(text) => self.text.push_str(text),
+            Err(_) => {
+                self.text.push_str(&String::from_utf8_lossy(bytes));
+                self.raw = Some(bytes.into());
+            }
         }
     }
 
     /// The word as it was written.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.raw.as_deref().unwrap_or(self.text.as_bytes())
+    }
+
+    /// Bytes that are set aside for its text.
+    pub(crate) fn capacity(&self) -> usize {
+        self.text.capacity()
     }
 }
 
@@ -412,26 +452,26 @@ pub(crate) struct Words<'l> {
 }
 
 impl Iterator for Words<'_> {
-    type Item = Word;
+    type Item = Cut;
 
-    fn next(&mut self) -> Option<Word> {
+    fn next(&mut self) -> Option<Cut> {
         let text = self.line.part(self.at..self.end);
         let blanks = text.iter().position(|byte| !is_blank(*byte))?;
         let (start, rest) = (self.at + blanks, text.get(blanks + 1..).unwrap_or_default());
         if text.get(blanks) == Some(&b'"') {
             let length = rest.iter().position(|byte| *byte == b'"').unwrap_or(rest.len());
             self.at = start + length + 2;
-            return Some(Word::new(self.line, start + 1..start + 1 + length, true));
+            return Some(Cut { range: start + 1..start + 1 + length, quoted: true });
         }
         let length = 1 + rest.iter().position(|byte| is_blank(*byte) || *byte == b'"').unwrap_or(rest.len());
         self.at = start + length;
-        Some(Word::new(self.line, start..start + length, false))
+        Some(Cut { range: start..start + length, quoted: false })
     }
 }
 
 /// Cuts `range` of a line that holds a command: `'` quotes as well as `"`, quotes may touch other text,
 /// a backslash keeps the next character from ending a quote. Escapes stay for [`command`] to resolve.
-pub(crate) fn script_words(line: &Line<'_>, range: Range<usize>) -> Vec<Word> {
+pub(crate) fn script_words(line: &Line<'_>, range: Range<usize>) -> Vec<Cut> {
     let mut words = Vec::new();
     let mut at = range.start;
     while let Some(byte) = line.part(at..range.end).first().copied() {
@@ -441,12 +481,9 @@ pub(crate) fn script_words(line: &Line<'_>, range: Range<usize>) -> Vec<Word> {
         }
         let end = at + script_word_len(line.part(at..range.end));
         let inner = line.part(at..end);
-        let wrapped = matches!(byte, b'"' | b'\'') && inner.len() >= 2 && inner.last() == Some(&byte);
-        words.push(if wrapped {
-            Word::new(line, at + 1..end - 1, true)
-        } else {
-            Word::new(line, at..end, matches!(byte, b'"' | b'\''))
-        });
+        let quoted = matches!(byte, b'"' | b'\'');
+        let wrapped = quoted && inner.len() >= 2 && inner.last() == Some(&byte);
+        words.push(Cut { range: if wrapped { at + 1..end - 1 } else { at..end }, quoted });
         at = end;
     }
     words
@@ -558,13 +595,13 @@ mod tests {
         Line::new(text.as_bytes(), Span::new(FileId(0), 100, 100 + text.len()))
     }
 
-    fn texts(words: &[Word]) -> Vec<&str> {
-        words.iter().map(|word| word.text.as_str()).collect()
+    fn texts(line: &Line<'_>, words: impl IntoIterator<Item = Cut>) -> Vec<String> {
+        words.into_iter().map(|cut| Word::new(line, cut).text).collect()
     }
 
     fn cut(text: &str) -> Vec<String> {
         let line = line(text);
-        words(&line, 0..text.len()).map(|word| word.text).collect()
+        texts(&line, words(&line, 0..text.len()))
     }
 
     #[test]
@@ -577,7 +614,10 @@ mod tests {
     #[test]
     fn words_know_their_place() {
         let line = line(r#"ab "c d" e"#);
-        let places: Vec<_> = words(&line, 0..10).map(|word| (word.span.start, word.span.end)).collect();
+        let places: Vec<_> = words(&line, 0..10)
+            .map(|cut| Word::new(&line, cut))
+            .map(|word| (word.span.start, word.span.end))
+            .collect();
         assert_eq!(places, [(100, 102), (104, 107), (109, 110)]);
     }
 
@@ -632,13 +672,13 @@ mod tests {
     #[test]
     fn script_lines_know_both_quotes() {
         let line = line(r#""/x 'a b'" user 'one two'"#);
-        assert_eq!(texts(&script_words(&line, 0..line.text().len())), ["/x 'a b'", "user", "one two"]);
+        assert_eq!(texts(&line, script_words(&line, 0..line.text().len())), ["/x 'a b'", "user", "one two"]);
     }
 
     #[test]
     fn raw_bytes_are_kept() {
         let line = Line::new(b"p\xe9", Span::new(FileId(0), 0, 2));
-        let word = words(&line, 0..2).next().unwrap();
+        let word = Word::new(&line, words(&line, 0..2).next().unwrap());
         assert_eq!(word.text, "p\u{fffd}");
         assert_eq!(word.bytes(), b"p\xe9");
     }

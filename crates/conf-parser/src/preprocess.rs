@@ -165,7 +165,12 @@ impl Reader<'_> {
                 self.diagnostics.push(Diagnostic::error(Code::NulByte, Class::General, line.whole(), message));
                 continue;
             }
-            self.physical_line(line.trimmed(), &mut pending);
+            let line = line.trimmed();
+            if pending.is_none() && line.is_plain() {
+                self.inside(line.whole(), |reader| reader.finished(&line));
+            } else {
+                self.physical_line(line, &mut pending);
+            }
         }
         if let Some(pending) = pending {
             self.define_lines(pending);
@@ -214,15 +219,16 @@ impl Reader<'_> {
         // A line goes on even when its end is commented out.
         let (body, more) = definition::continued(line);
         let line = body.without_comment().trimmed();
-        if let Some(mut open) = pending.take() {
+        if let Some(open) = pending {
             if !line.text().is_empty() {
+                open.place = open.place.to(line.whole());
                 open.lines.push(line.into_owned());
             }
-            *pending = Some(open);
         } else {
             let Some(line) = self.condition(line) else { return };
             let Some((name, value)) = definition::definition(&line) else {
-                return self.inside(line, Self::resolved);
+                let place = line.whole();
+                return self.inside(place, |reader| reader.resolved(line));
             };
             if !more {
                 return self.define(name, line.whole(), value);
@@ -258,14 +264,14 @@ impl Reader<'_> {
         (matches != negated).then(|| line.slice(start..line.text().len()).trimmed())
     }
 
-    /// Does `step` with the line, unless too much stands inside each other.
-    fn inside(&mut self, line: Line<'_>, step: impl FnOnce(&mut Self, Line<'_>)) {
+    /// Does `step` with the line at `place`, unless too much stands inside each other.
+    fn inside(&mut self, place: Span, step: impl FnOnce(&mut Self)) {
         if self.depth >= self.limits().expansion_depth {
-            self.stop(Some(line.whole()), "includes, definitions or repetitions too deep inside each other");
+            self.stop(Some(place), "includes, definitions or repetitions too deep inside each other");
             return;
         }
         self.depth += 1;
-        step(self, line);
+        step(self);
         self.depth -= 1;
         if self.diagnostics.len() > self.limits().findings {
             self.diagnostics.drain(self.options.limits.findings..).for_each(|finding| self.left_out.add(finding));
@@ -283,7 +289,7 @@ impl Reader<'_> {
             self.stop(Some(line.whole()), "too many lines");
             return;
         }
-        self.inside(line, |reader, line| {
+        self.inside(line.whole(), |reader| {
             let Some(line) = reader.condition(line) else { return };
             match definition::definition(&line) {
                 Some((name, value)) => reader.define(name, line.own_span(0..line.text().len()), value),
@@ -412,8 +418,9 @@ impl Reader<'_> {
 
     /// Gives the sink what is complete.
     fn hand_over(&mut self) {
-        for statement in self.builder.take() {
+        while let Some(statement) = self.builder.take() {
             self.sink.statement(&statement, self.diagnostics);
+            self.builder.recycle(statement);
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::source::{Sources, Span};
+use crate::source::{Expanded, FileId, Sources, Span};
 
 /// Longest line that is shown whole; of longer ones only the part around the place.
 const MAX_LINE: usize = 400;
@@ -37,6 +37,13 @@ pub fn excerpt(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> Stri
             }
         }
     }
+    let steps = diagnostic.span.map(|span| steps(sources, span)).unwrap_or_default();
+    for step in &steps {
+        match step.place.and_then(|place| View::new(sources, place)) {
+            Some(view) => group = group.element(view.context(&step.message)),
+            None => notes.push(step.message.as_str()),
+        }
+    }
     for note in notes {
         group = group.element(Level::NOTE.message(note));
     }
@@ -59,6 +66,41 @@ pub fn excerpt(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> Stri
     let mut text = renderer.render(&report);
     text.push('\n');
     text
+}
+
+/// One step on the way from a file to the text of a finding.
+struct Step {
+    place: Option<Span>,
+    message: String,
+}
+
+/// Most steps that are shown of each kind.
+const MAX_STEPS: usize = 4;
+
+/// The definitions, repetitions and includes that text was read through; none where the place itself tells it all.
+fn steps(sources: &Sources, span: Span) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for Expanded { name, round, defined, used } in sources.expansions(span).take(MAX_STEPS) {
+        let (place, message) = match (round, defined) {
+            (Some(round), _) => (None, format!("in round {round} of {name}")),
+            (None, Some(defined)) if defined.holds(span) => (Some(used), format!("${name} is used here")),
+            (None, Some(defined)) => (Some(defined), format!("in the definition of ${name} here")),
+            (None, None) => continue,
+        };
+        steps.push(Step { place, message });
+    }
+    let file = sources.used_in(span);
+    if read_twice(sources, file) {
+        let includes = sources.includes(file).take(MAX_STEPS);
+        steps.extend(includes.map(|place| Step { place: Some(place), message: "included here".to_owned() }));
+    }
+    steps
+}
+
+/// Whether the file was included more than once, so that its name does not tell which time.
+fn read_twice(sources: &Sources, file: FileId) -> bool {
+    let Some(file) = sources.file(file).filter(|file| file.included_at().is_some()) else { return false };
+    sources.files().iter().filter(|other| other.path() == file.path()).nth(1).is_some()
 }
 
 /// Whether an excerpt is coloured.
@@ -283,6 +325,28 @@ mod tests {
         );
         assert_eq!((&json["refuses_start"], &json["replacement"]), (&false.into(), &"vrrp_garp_interval".into()));
         assert_eq!((&json["label"], &json["related"]), (&serde_json::Value::Null, &serde_json::json!([])));
+    }
+
+    #[test]
+    fn the_way_through_definitions_and_includes_is_shown() {
+        let files = [
+            ("k.conf", "$P=zero\n$L=priority ${P}\\\nfoo\ninclude a.conf\ninclude a.conf\n"),
+            ("a.conf", "vrrp_instance ${_INSTANCE} {\n ~SEQ(N, 1) $L\n}\n"),
+        ];
+        let options = Options { config_id: "n".to_owned(), ..Options::default() };
+        let parsed = parse(&MemoryLoader::new(files), Path::new("k.conf"), &options);
+        let finding = |code| parsed.diagnostics.iter().find(|finding| finding.code == code).unwrap();
+        let shown = |code| {
+            let finding = finding(code);
+            let text = excerpt(finding, &parsed.sources, Color::None);
+            let steps = ["in the definition of $P here", "$L is used here", "in round 1 of ~SEQ", "included here"];
+            steps.map(|step| text.matches(step).count())
+        };
+        assert_eq!(shown(Code::UnknownKeyword), [0, 1, 1, 1]);
+        assert_eq!(shown(Code::BadNumber), [1, 1, 1, 1]);
+        let trace = parsed.sources.trace(finding(Code::UnknownKeyword).span.unwrap()).unwrap();
+        assert_eq!(trace.to_string(), "k.conf:3:1, from $L, round 1 of ~SEQ, included at k.conf:4:9");
+        assert_eq!(trace.expansions[0].used.file, FileId(1));
     }
 
     #[test]

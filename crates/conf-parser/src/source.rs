@@ -52,6 +52,12 @@ impl Span {
         Self { start: self.start.min(other.start), end: self.end.max(other.end), ..self }
     }
 
+    /// Whether the other is a part of this range.
+    #[cfg(feature = "render")]
+    pub(crate) fn holds(self, other: Self) -> bool {
+        self.file == other.file && self.start <= other.start && other.end <= self.end
+    }
+
     /// Whether both are the same range of the same file, however its text was used.
     pub(crate) fn same_text(self, other: Self) -> bool {
         Self { via: Via::default(), ..self } == Self { via: Via::default(), ..other }
@@ -255,7 +261,7 @@ pub struct Trace<'a> {
     pub location: Location<'a>,
     /// The definitions and repetitions that it came through, innermost first.
     pub expansions: Vec<Expanded<'a>>,
-    /// The include lines that led to its file, the one in the main file last.
+    /// The include lines that led to the file that uses it, the one in the main file last.
     pub includes: Vec<Location<'a>>,
 }
 
@@ -332,7 +338,7 @@ impl Sources {
         Some(Trace {
             location: self.location(span)?,
             expansions: self.expansions(span).collect(),
-            includes: self.includes(span.file).filter_map(|at| self.location(at)).collect(),
+            includes: self.includes(self.used_in(span)).filter_map(|at| self.location(at)).collect(),
         })
     }
 
@@ -351,6 +357,11 @@ impl Sources {
                 used: expansion.used,
             })
         })
+    }
+
+    /// The file that uses the text of `span`: its own, or that of the outermost reference.
+    pub fn used_in(&self, span: Span) -> FileId {
+        self.expansions(span).last().map_or(span.file, |outermost| outermost.used.file)
     }
 
     /// The include lines that led to `file`, the one in the main file last.

@@ -1,12 +1,16 @@
 //! Blocks and keywords, not yet typed. Blocks of unknown keywords are skipped as a unit.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
 use crate::diagnostic::{Class, Code, Diagnostic};
-use crate::lexer::{Line, Part, Word, parts, script_words, words};
+use crate::lexer::{Cut, Line, Part, Word, parts, script_words, words};
+
 use crate::schema::{BlockId, Kind, Row, schema};
 use crate::source::Span;
 
 /// One line: a keyword with its values, or a line of a list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Statement {
     /// The first word of the line.
     pub(crate) keyword: Word,
@@ -22,6 +26,47 @@ impl Statement {
     /// Where keyword and values stand.
     pub(crate) fn span(&self) -> Span {
         self.arguments.last().map_or(self.keyword.span, |last| self.keyword.span.to(last.span))
+    }
+}
+
+/// Statements and words to use again: most lines need no memory of their own.
+#[derive(Debug, Default)]
+struct Spare {
+    statements: Vec<Statement>,
+    words: Vec<Word>,
+}
+
+/// Most statements and words that are kept, and the most bytes and lines that one of them may hold.
+const MAX_SPARE: usize = 1024;
+const MAX_SPARE_TEXT: usize = 64;
+const MAX_SPARE_BODY: usize = 256;
+
+impl Spare {
+    fn statement(&mut self, line: &Line<'_>, row: Option<&'static Row>, mut cuts: impl Iterator<Item = Cut>) -> Statement {
+        let mut statement = self.statements.pop().unwrap_or_default();
+        statement.row = row;
+        if let Some(keyword) = cuts.next() {
+            statement.keyword.read(line, keyword);
+        }
+        for cut in cuts {
+            let mut word = self.words.pop().unwrap_or_default();
+            word.read(line, cut);
+            statement.arguments.push(word);
+        }
+        statement
+    }
+
+    /// Takes back a statement with what is inside it; blocks are never deeper than those of the schema.
+    fn give(&mut self, mut statement: Statement) {
+        statement.body.drain(..).for_each(|inner| self.give(inner));
+        let room = MAX_SPARE.saturating_sub(self.words.len());
+        self.words.extend(statement.arguments.drain(..).filter(|word| word.capacity() <= MAX_SPARE_TEXT).take(room));
+        let small = statement.keyword.capacity() <= MAX_SPARE_TEXT
+            && statement.arguments.capacity() <= MAX_SPARE_TEXT
+            && statement.body.capacity() <= MAX_SPARE_BODY;
+        if small && self.statements.len() < MAX_SPARE {
+            self.statements.push(statement);
+        }
     }
 }
 
@@ -44,7 +89,9 @@ struct Open {
 /// Builds the tree from lines. What is complete at the top level waits in [`take`](Self::take).
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
-    root: Vec<Statement>,
+    /// Complete, not yet taken.
+    root: VecDeque<Statement>,
+    spare: Spare,
     open: Vec<Open>,
     /// The body of an unknown keyword is being skipped.
     skipping: Option<Skip>,
@@ -98,9 +145,14 @@ impl Builder {
         }
     }
 
-    /// The blocks and keywords of the top level that are complete.
-    pub(crate) fn take(&mut self) -> Vec<Statement> {
-        std::mem::take(&mut self.root)
+    /// The next block or keyword of the top level that is complete.
+    pub(crate) fn take(&mut self) -> Option<Statement> {
+        self.root.pop_front()
+    }
+
+    /// Takes back what is no longer needed, so that its memory serves the next lines.
+    pub(crate) fn recycle(&mut self, statement: Statement) {
+        self.spare.give(statement);
     }
 
     /// Ends the reading; what is still open is reported, and complete.
@@ -133,25 +185,29 @@ impl Builder {
         self.open.last().map(|open| open.block).unwrap_or_default()
     }
 
-    fn text(&mut self, line: &Line<'_>, range: std::ops::Range<usize>, diagnostics: &mut Vec<Diagnostic>) {
+    fn text(&mut self, line: &Line<'_>, range: Range<usize>, diagnostics: &mut Vec<Diagnostic>) {
         self.settle_missing_brace(diagnostics);
         self.after_unknown = None;
         let mut found = words(line, range.clone());
-        let Some(keyword) = found.next() else { return };
+        let Some(first) = found.next() else { return };
         // A quotation mark alone on its line was reported already.
-        if keyword.text.is_empty() && line.has_open_quote() {
+        if first.range.is_empty() && line.has_open_quote() {
             return;
         }
         let block = self.block();
+        let known = |block, keyword| schema().statement_in(block, keyword);
+        let keyword = std::str::from_utf8(line.part(first.range.clone())).ok();
         if schema().is_list_in(block) {
             let around = self.open.iter().rev().nth(1).map(|open| open.block).unwrap_or_default();
-            if self.escaped.is_none() && schema().statement_in(around, &keyword.text).is_some() {
-                self.escaped = Some(keyword.span);
+            if self.escaped.is_none() && keyword.is_some_and(|keyword| known(around, keyword).is_some()) {
+                self.escaped = Some(line.span(first.range.clone()));
             }
-            self.push(Statement { keyword, arguments: found.collect(), row: None, body: Vec::new() });
+            let statement = self.spare.statement(line, None, std::iter::once(first).chain(found));
+            self.push(statement);
             return;
         }
-        let Some(row) = schema().statement_in(block, &keyword.text) else {
+        let Some(row) = keyword.and_then(|keyword| known(block, keyword)) else {
+            let keyword = Word::new(line, first);
             let finding = unknown_keyword(&keyword);
             let path = schema().path(block);
             diagnostics.push(if self.unknown < MAX_SUGGESTIONS { suggest(finding, path, &keyword) } else { finding });
@@ -159,14 +215,11 @@ impl Builder {
             self.after_unknown = Some(keyword.span);
             return;
         };
-        let (keyword, arguments) = if row.is_script() {
-            let mut found = script_words(line, range);
-            let keyword = found.remove(0);
-            (keyword, found)
+        let statement = if row.is_script() {
+            self.spare.statement(line, Some(row), script_words(line, range).into_iter())
         } else {
-            (keyword, found.collect())
+            self.spare.statement(line, Some(row), std::iter::once(first).chain(found))
         };
-        let statement = Statement { keyword, arguments, row: Some(row), body: Vec::new() };
         if row.kind == Kind::Block {
             self.open.push(Open { block: row.opens(), statement, braced: false });
         } else {
@@ -233,7 +286,7 @@ impl Builder {
     fn push(&mut self, statement: Statement) {
         match self.open.last_mut() {
             Some(open) => open.statement.body.push(statement),
-            None => self.root.push(statement),
+            None => self.root.push_back(statement),
         }
     }
 }
@@ -281,7 +334,7 @@ mod tests {
         }
         builder.finish(&mut diagnostics);
         (
-            builder.take().iter().map(show).collect::<Vec<_>>().join(" "),
+            std::iter::from_fn(|| builder.take()).map(|statement| show(&statement)).collect::<Vec<_>>().join(" "),
             diagnostics.into_iter().map(|finding| finding.message).collect(),
         )
     }

@@ -22,7 +22,7 @@ use crate::host::ThisHost;
 use crate::ipc::{self, Channel, Order, Report, Role};
 
 /// The largest configuration file that is read.
-const MAX_FILE: u64 = 64 << 20;
+const MAX_FILE: u64 = 256 << 20;
 
 /// The address space of a reader; a file that needs more is refused.
 const MAX_MEMORY: u64 = 4 << 30;
@@ -350,7 +350,8 @@ impl Loader for FileLoader {
         if metadata.size() > MAX_FILE {
             return Err(LoadError::TooLarge);
         }
-        let mut bytes = Vec::new();
+        // One byte more than there is: the end shows without growing.
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0) + 1);
         File::open(path)
             .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
             .map_err(|error| load_error(&error))?;

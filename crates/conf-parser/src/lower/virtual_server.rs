@@ -147,6 +147,7 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<D
         places: Places::default(),
     };
     context.visit(&mut draft, &statement.body, &[VIRTUAL_SERVER]);
+    draft.real_servers.shrink_to_fit();
     Some(draft)
 }
 
@@ -591,6 +592,7 @@ fn real_server(draft: &mut Draft, context: &mut Context<'_>, statement: &Stateme
         places: Places::default(),
     };
     context.visit(&mut server, &statement.body, &[REAL_SERVER]);
+    server.checkers.shrink_to_fit();
     draft.real_servers.push(server);
 }
 

@@ -100,7 +100,7 @@ impl Reader<'_> {
         let keyword = String::from_utf8_lossy(line.part(0..end)).into_owned();
         let all = line.text().len();
         if keyword == "include_check" {
-            let arguments: Vec<_> = words(line, end..all).collect();
+            let arguments: Vec<_> = words(line, end..all).map(|cut| Word::new(line, cut)).collect();
             self.diagnostics.extend(self.checks.change(&arguments));
             return true;
         }

@@ -21,6 +21,8 @@ fn findings(files: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn conditions_compare_the_identity() {
     assert_eq!(words("@node1 a\n@node2 b\n@^node2 c\n@^node1 d\n@node1x e\n@node1\nf"), ["a", "c", "f"]);
+    assert_eq!(words("@ a\n@^ b\n@node1 @node1 c\n@node1 $Q=d\n$Q"), ["b", "@node1", "c", "d"]);
+    assert_eq!(words("$A=@node2 a\n$B=@node1 b\n$A\n$B\nx$A"), ["b", "x@node2", "a"]);
 }
 
 #[test]
@@ -30,6 +32,8 @@ fn definitions_are_resolved_when_used() {
     assert_eq!(words("$Z = x"), ["$Z", "=", "x"]);
     assert_eq!(words("$A=\na${A}b"), ["ab"]);
     assert_eq!(words("$A=@node2 x\n$A\ny"), ["y"]);
+    assert_eq!(words(" $A=x\n$1=2\n$a-b=3\n$_B9=y\n$_B9"), ["$1=2", "$a-b=3", "y"]);
+    assert_eq!(words("$_INSTANCE=q\n${_INSTANCE}"), ["q"]);
 }
 
 #[test]
@@ -47,6 +51,48 @@ fn built_in_names() {
     assert!(numbers[0].parse::<u32>().unwrap() <= 32767);
     assert!(["5", "6"].contains(&numbers[1].as_str()));
     assert_eq!(numbers[2..], ["9", "9"]);
+}
+
+#[test]
+fn comments_are_stripped_after_each_substitution() {
+    assert_eq!(words("a ${_HASH} b\n$_BANG c\n\"d${_HASH}e\""), ["a", "d#e"]);
+    assert_eq!(words("\\# \\! x # y"), ["#", "!", "x"]);
+}
+
+#[test]
+fn wrong_parameters_leave_the_reference() {
+    for (reference, expected) in [
+        ("${_RANDOM 1 2 3}", "'_RANDOM' takes at most two whole numbers up to 4294967295, the text stays as it is"),
+        ("${_RANDOM -1}", "'_RANDOM' takes at most two whole numbers up to 4294967295, the text stays as it is"),
+        ("${_RANDOM +1}", "'_RANDOM' takes at most two whole numbers up to 4294967295, the text stays as it is"),
+        ("${_ENV}", "'_ENV' takes the name of one variable, the text stays as it is"),
+        ("${_PWD x}", "the definition '_PWD' takes no parameters, the text stays as it is"),
+        ("${_RANDOM 9 3}", "_RANDOM has a least number of 9 above its most, 3: 9 is used"),
+    ] {
+        assert_eq!(findings(&[("k", &format!("global_defs {{\nrouter_id {reference}\n}}"))])[0], expected);
+    }
+}
+
+#[test]
+fn an_undefined_name_inside_a_definition_is_reported_there() {
+    let parsed = run(&[("k", "$A=x${B}\n$C=a${A}\nglobal_defs {\nrouter_id \"${C}\"\n}")], &Options::default());
+    let finding = parsed.diagnostics.iter().find(|finding| finding.code == crate::Code::BadReference).unwrap();
+    let trace = parsed.sources.trace(finding.span.unwrap()).unwrap();
+    assert_eq!(trace.to_string(), "k:1:5, from $A, from $C");
+    let used: Vec<_> =
+        trace.expansions.iter().map(|one| parsed.sources.location(one.used).unwrap().to_string()).collect();
+    assert_eq!(used, ["k:2:5", "k:4:12"]);
+    let defined: Vec<_> = trace.expansions.iter().map(|one| parsed.sources.location(one.defined.unwrap())).collect();
+    assert_eq!(defined.iter().flatten().map(|place| place.line).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn values_know_the_way_they_came() {
+    let files = [("k", "$I=\\\nrouter_id a\ninclude b\n"), ("b", "global_defs {\n~SEQ(N, 2) @^x $I\n}\n")];
+    let parsed = run(&files, &Options::default());
+    let place = parsed.config.global.places.of("global_defs", "router_id").unwrap();
+    let trace = parsed.sources.trace(place).unwrap();
+    assert_eq!(trace.to_string(), "k:2:1, from $I, round 2 of ~SEQ, included at k:3:9");
 }
 
 #[test]
@@ -84,6 +130,11 @@ fn sequences_repeat_a_line() {
 fn lists_repeat_a_line() {
     assert_eq!(words("~LST(A, x, y) ${A}"), ["x", "y"]);
     assert_eq!(words("~LST({A,B}, {x,1}, {y}) ${A}-${B}"), ["x-1", "y-"]);
+    assert_eq!(words("~LST({A, B},1 , { 2,3 }) ${A}${B}"), ["1", "23"]);
+    assert_eq!(words("~LST(A,x,) ${A}z"), ["xz", "z"]);
+    // The values are looked at again where they are used.
+    assert_eq!(words("$L=x, y\n~LST(A, $L) z${A}"), ["zx,", "y"]);
+    assert_eq!(words("~LST(A, 1, 2) ~SEQ(B, $A) ${A}${B}"), ["11", "21", "22"]);
 }
 
 #[test]
@@ -178,6 +229,51 @@ fn a_missing_include_refuses_the_start_only_when_checked() {
 }
 
 #[test]
+fn only_the_first_word_of_include_check_may_lack_a_sign() {
+    let text = "global_defs {\ninclude_check read match\n}\ninclude none";
+    let parsed = run(&[("k", text)], &Options::default());
+    assert_eq!(parsed.diagnostics[0].message, "Duplicate include_check 'match' specified - ignoring");
+    assert!(!parsed.refuses_start());
+    for word in ["read", "readable"] {
+        assert_eq!(findings(&[("k", &format!("include_check {word} +match -match +brace_match"))]), [""; 0]);
+    }
+}
+
+#[test]
+fn the_rest_of_an_include_line_is_its_pattern() {
+    let files = [("k", "include a b # c\n"), ("a b", "global_defs { router_id x }")];
+    assert_eq!(run(&files, &Options::default()).config.global.router_id.as_deref(), Some("x"));
+    let parsed = run(&[("k", "include \"a b\"")], &Options::default());
+    assert_eq!(parsed.diagnostics[0].message, "Config files missing '\"a b\"'.");
+    assert_eq!(parsed.diagnostics[0].help.as_deref(), Some("the quotes count as part of the name"));
+    assert_eq!(findings(&[("k", "include/a"), ("/a", "")]), ["Unknown keyword 'include/a'"]);
+    assert_eq!(findings(&[("k", "includex a"), ("a", "")])[0], "Unknown keyword 'includex'");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_refuses_the_start_only_when_checked() {
+    struct Directory;
+    impl Loader for Directory {
+        fn load(&self, path: &Path) -> Result<Vec<u8>, crate::LoadError> {
+            match path.to_str() {
+                Some("plain") => Ok(b"include d".to_vec()),
+                Some("checked") => Ok(b"includer d".to_vec()),
+                _ => Err(crate::LoadError::NotRegular),
+            }
+        }
+        fn glob(&self, _: &str) -> Result<Vec<std::path::PathBuf>, crate::LoadError> {
+            Ok(Vec::new())
+        }
+    }
+    let status = |main: &str| {
+        let parsed = parse(&Directory, Path::new(main), &Options::default());
+        (parsed.diagnostics.len(), crate::config_test_exit_code(&parsed.diagnostics))
+    };
+    assert_eq!(status("plain"), (1, 0));
+    assert_eq!(status("checked"), (1, 4));
+}
+
+#[test]
 fn include_checks_end_with_their_file() {
     let files = [("k", "include a\ninclude none\n"), ("a", "include_check\n")];
     assert!(!run(&files, &Options::default()).refuses_start());
@@ -254,6 +350,66 @@ fn a_finding_in_an_expanded_line_points_at_its_definition() {
             ("Unknown keyword 'xqux'", "k:6:1".to_owned())
         ]
     );
+}
+
+#[test]
+fn what_keepalived_drops_silently_is_told() {
+    let long = format!("global_defs {{\nrouter_id a{}\n}}", "b".repeat(1100));
+    let parsed = run(&[("k", &long)], &Options::default());
+    assert_eq!(parsed.diagnostics.iter().map(|finding| finding.code).collect::<Vec<_>>(), [crate::Code::LongLine]);
+    assert_eq!(parsed.config.global.router_id.map(|name| name.len()), Some(1101));
+    assert_eq!(crate::config_test_exit_code(&parsed.diagnostics), 0);
+    let old = run(&[("k", "global_defs {\r router_id a\r}\r")], &Options::default());
+    assert_eq!(old.diagnostics.iter().map(|finding| finding.code).collect::<Vec<_>>(), [crate::Code::LoneReturn]);
+    assert_eq!(old.config.global.router_id.as_deref(), Some("a"));
+    for text in ["global_defs {\r\n\trouter_id\ta\r\n}\r\n", "global_defs {\n\x0brouter_id\x0ca\n}"] {
+        let parsed = run(&[("k", text)], &Options::default());
+        assert_eq!((parsed.diagnostics.len(), parsed.config.global.router_id.as_deref()), (0, Some("a")));
+    }
+}
+
+#[test]
+fn a_quotation_mark_alone_is_one_finding() {
+    assert_eq!(findings(&[("k", "global_defs {\n\"\nrouter_id a\n}")]), ["Unterminated quote '\"'"]);
+    assert_eq!(findings(&[("k", "global_defs {\n \" \n}")]), ["Unterminated quote '\"'"]);
+}
+
+#[test]
+fn findings_beyond_the_limit_are_one() {
+    let limits = Limits { findings: 10, ..Limits::default() };
+    let options = Options { limits, ..Options::default() };
+    let parsed = run(&[("k", &format!("{}includem none\n", "foo\n".repeat(100)))], &options);
+    assert_eq!(parsed.diagnostics.len(), 11);
+    let told = parsed.diagnostics.iter().find(|finding| finding.refuses_start).unwrap();
+    assert_eq!(told.message, "91 more findings are not listed; the worst: Config files missing 'none'.");
+}
+
+/// What a file asks for must not take long, whatever it asks for: as long as a large plain file at most.
+#[test]
+#[expect(clippy::disallowed_types, reason = "a time bound is what is tested")]
+fn expansions_cost_no_more_than_a_large_file() {
+    let time = |text: &str| {
+        let started = std::time::Instant::now();
+        assert!(run(&[("k", text)], &Options::default()).main_file_read());
+        started.elapsed()
+    };
+    let plain = "global_defs {\nnotification_email {\n a@example.org\n}\n}\n".repeat(60_000);
+    let control = time(&plain);
+    let doubling: String = (0..60).map(|number| format!("$A{}=${{A{number}}}${{A{number}}}\n", number + 1)).collect();
+    let lines: String = (0..60).map(|number| format!("$A{}=$A{number}\\\n$A{number}\n", number + 1)).collect();
+    for text in [
+        "include ./k\n".to_owned(),
+        "$A=$A\nfoo $A\n".to_owned(),
+        "$A=x$B\n$B=y$A\nfoo $A\n".to_owned(),
+        "~SEQ(N, 1000000000) x$N\n".to_owned(),
+        "~SEQ(A, 4294967295) ~SEQ(B, 4294967295) x\n".to_owned(),
+        "~SEQ(A,1000) ~SEQ(B,1000) ~SEQ(C,1000) @nobody x".to_owned(),
+        format!("$A0=x\n{doubling}foo ${{A60}}\n"),
+        format!("$A0=x\\\ny\n{lines}$A60\n"),
+    ] {
+        let taken = time(&text);
+        assert!(taken < control * 20 + std::time::Duration::from_secs(2), "{text:.40}: {taken:?}, control {control:?}");
+    }
 }
 
 #[test]
