@@ -9,9 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use crate::schema::Row;
+use crate::schema::{Row, Unit};
 use crate::setting::{
-    Block, Places, Scalar, Setting, Show, ShowWord, Slot, settings, show_block, show_blocks, show_list, show_word,
+    Block, Places, Scalar, Setting, Show, ShowWord, Slot, duration, settings, show_block, show_blocks, show_list,
+    show_word,
 };
 use crate::source::{Span, Spanned};
 
@@ -31,10 +32,12 @@ macro_rules! config_type {
 }
 
 mod global;
+mod interface;
 mod lvs;
 mod vrrp;
 
 pub use global::*;
+pub use interface::*;
 pub use lvs::*;
 pub use vrrp::*;
 
@@ -42,7 +45,9 @@ config_type! {
 /// A whole configuration.
 #[derive(Default)]
 pub struct Config {
-    /// The top level and `global_defs`.
+    /// The keywords of the top level.
+    pub top: TopLevel,
+    /// `global_defs`, and `child_wait_time`.
     pub global: GlobalDefs,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub vrrp_instances: Vec<VrrpInstance>,
@@ -58,6 +63,7 @@ impl Config {
         let slot = |keyword| Slot::new("", keyword, &self.places);
         let mut out = Vec::new();
         self.global.child_wait_time.show(slot("child_wait_time"), &mut out);
+        self.top.lines("", &self.places, &mut out);
         show_block(&self.global, slot("global_defs"), &mut out);
         show_blocks(&self.vrrp_instances, slot("vrrp_instance"), &mut out);
         show_blocks(&self.virtual_servers, slot("virtual_server"), &mut out);
@@ -72,6 +78,8 @@ pub struct ScriptUser {
     pub user: String,
     /// Group name or number; the user's own where absent.
     pub group: Option<String>,
+    /// A colon before the group: the script gets the user's supplementary groups too.
+    pub supplementary_groups: bool,
 }}
 
 config_type! {
@@ -98,7 +106,10 @@ impl Show for Script {
 
 impl ScriptUser {
     fn words(&self) -> impl Iterator<Item = Scalar> {
-        std::iter::once(&self.user).chain(&self.group).cloned().map(Scalar::Text)
+        let colon = if self.supplementary_groups { ":" } else { "" };
+        let group = self.group.as_deref().unwrap_or_default();
+        let group = Some(format!("{colon}{group}")).filter(|group| !group.is_empty());
+        std::iter::once(self.user.clone()).chain(group).map(Scalar::Text)
     }
 }
 
@@ -139,7 +150,12 @@ impl fmt::Display for Family {
 impl Config {
     /// Every interface that is named, with the place and what keepalived says where it does not exist.
     pub fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
-        self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces)
+        self.top.interfaces().chain(self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces))
+    }
+
+    /// Every interface whose settings are passed over where it does not exist, as [`interfaces`](Self::interfaces).
+    pub fn optional_interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
+        self.top.optional_interfaces()
     }
 }
 
@@ -152,6 +168,6 @@ impl Config {
         let quorum = self.virtual_servers.iter().flat_map(|server| [&server.quorum_up, &server.quorum_down]);
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
-        notify.chain(quorum).chain(changes).flatten()
+        self.global.own_scripts().chain(notify.chain(quorum).chain(changes).flatten())
     }
 }

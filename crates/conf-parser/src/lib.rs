@@ -41,6 +41,8 @@ mod tree;
 
 use std::path::Path;
 
+use preprocess::Tree;
+
 pub use config::Config;
 pub use diagnostic::{Class, Code, Diagnostic, Related, Severity, config_test_exit_code};
 pub use loader::{LoadError, Loader, MemoryLoader};
@@ -142,9 +144,9 @@ impl Parsed {
 /// Reads `main` and what it includes.
 pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
     let mut diagnostics = Vec::new();
-    let (sources, root) = preprocess::read(loader, main, options, &mut diagnostics);
+    let Tree { sources, root, include_check } = preprocess::read(loader, main, options, &mut diagnostics);
     let mut unsupported = Vec::new();
-    let config = lower::lower(&root, &mut diagnostics, &mut unsupported);
+    let config = lower::lower(&root, include_check, &mut diagnostics, &mut unsupported);
     diagnostics.sort_by_key(|finding| finding.span);
     unsupported.sort_by_key(|usage| usage.span);
     // A definition that is used many times is one place.
@@ -169,9 +171,14 @@ pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<D
     // To some calls of the system the label of an address, `eth0:1`, is an interface.
     let label = |name: &str| name.split_once(':').map(|(interface, _)| interface.to_owned());
     let missing = config.interfaces().filter(|(name, _, _)| label(name).is_some() || !exists(name));
+    let dynamic = config.global.dynamic_interfaces;
+    let passed_over = config.optional_interfaces().filter(|(name, _, _)| !dynamic && !exists(name));
+    let passed_over = passed_over.map(|(_, span, message)| {
+        Diagnostic::error(Code::MissingInterface, Class::BadInterface, span, message).label("this line is passed over")
+    });
     missing
         .map(|(name, span, message)| {
-            if config.global.dynamic_interfaces {
+            if dynamic {
                 return Diagnostic::note(Code::MissingInterface, span, message)
                     .label("with dynamic_interfaces it may come later");
             }
@@ -183,6 +190,7 @@ pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<D
                 None => finding,
             }
         })
+        .chain(passed_over)
         .collect()
 }
 

@@ -6,18 +6,19 @@
 mod checker;
 mod global;
 mod instance;
+mod interface;
 mod script;
 mod value;
 mod virtual_server;
 
 use std::collections::HashMap;
 
-use crate::config::Config;
+use crate::config::{Config, IncludeCheck};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, schema};
 use crate::setting::Places;
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 use crate::{Effect, Unsupported};
 use global::Globals;
@@ -25,22 +26,25 @@ use global::Globals;
 /// Types a tree.
 pub(crate) fn lower(
     root: &[Statement],
+    include_check: Option<Spanned<IncludeCheck>>,
     diagnostics: &mut Vec<Diagnostic>,
     unsupported: &mut Vec<Unsupported>,
 ) -> Config {
     let mut context = Context { diagnostics, unsupported, errors: 0 };
     let mut draft = Draft::default();
-    context.visit(&mut draft, root, &[ROOT]);
-    let Draft { mut globals, instances, servers, places, .. } = draft;
-    globals.resolve();
+    context.visit(&mut draft, root, &[ROOT, interface::TOP]);
+    let Draft { top, mut globals, instances, names, servers, places } = draft;
+    globals.resolve(&mut context, include_check, &names);
+    let top = top.finish(&mut context, &names);
     let vrrp_instances = instance::finish(&mut context, instances, &globals);
     let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
-    Config { global: globals.defs, vrrp_instances, virtual_servers, places }
+    Config { top, global: globals.defs, vrrp_instances, virtual_servers, places }
 }
 
 /// The blocks of the top level before settings of `global_defs` are applied to them.
 #[derive(Debug, Default)]
 struct Draft {
+    top: interface::Top,
     globals: Globals,
     instances: Vec<instance::Draft>,
     /// The names of the instances, with where they are given.
@@ -60,7 +64,7 @@ const ROOT: &[Handler<Draft>] = &[
         context.set(&mut draft.globals.defs.child_wait_time, statement);
     }),
     Handler("global_defs", |draft, context, statement| {
-        context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])
+        context.visit(&mut draft.globals, &statement.body, global::GLOBAL_DEFS)
     }),
     Handler("vrrp_instance", |draft, context, statement| {
         let instance = instance::read(context, statement, &mut draft.names);

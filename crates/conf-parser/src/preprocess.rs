@@ -9,23 +9,26 @@ mod repeat;
 
 use std::path::{Path, PathBuf};
 
+use crate::config::IncludeCheck;
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::lexer::{Line, is_blank, words};
 use crate::loader::{LoadError, Loader};
-use crate::source::{FileId, Sources, Span};
+use crate::source::{FileId, Sources, Span, Spanned};
 use crate::tree::{Builder, Statement};
 use crate::{Limits, Options};
 use definition::{Definitions, Reference, Value};
-use include::Checks;
 pub(crate) use include::missing_parameter;
 
+/// What was read.
+pub(crate) struct Tree {
+    pub(crate) sources: Sources,
+    pub(crate) root: Vec<Statement>,
+    /// What the last `include_check` of the main file says, which takes effect while the files are read.
+    pub(crate) include_check: Option<Spanned<IncludeCheck>>,
+}
+
 /// Reads `main` and what it includes into a tree.
-pub(crate) fn read(
-    loader: &dyn Loader,
-    main: &Path,
-    options: &Options,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> (Sources, Vec<Statement>) {
+pub(crate) fn read(loader: &dyn Loader, main: &Path, options: &Options, diagnostics: &mut Vec<Diagnostic>) -> Tree {
     let mut reader = Reader {
         loader,
         options,
@@ -33,16 +36,17 @@ pub(crate) fn read(
         sources: Sources::default(),
         builder: Builder::default(),
         definitions: Definitions::new(options),
-        checks: Checks::new(options.check_includes),
+        checks: if options.check_includes { IncludeCheck::ALL } else { IncludeCheck::default() },
+        include_check: None,
         stack: Vec::new(),
         spent: Spent::default(),
         depth: 0,
         stopped: false,
     };
     reader.main_file(main);
-    let Reader { builder, sources, diagnostics, .. } = reader;
+    let Reader { builder, sources, diagnostics, include_check, .. } = reader;
     let root = builder.finish(diagnostics);
-    (sources, root)
+    Tree { sources, root, include_check }
 }
 
 /// Most references that are resolved in one line.
@@ -55,7 +59,9 @@ struct Reader<'a> {
     sources: Sources,
     builder: Builder,
     definitions: Definitions,
-    checks: Checks,
+    checks: IncludeCheck,
+    /// What the last `include_check` of the main file made of them.
+    include_check: Option<Spanned<IncludeCheck>>,
     /// The files that are being read, outermost first.
     stack: Vec<PathBuf>,
     spent: Spent,
@@ -338,7 +344,11 @@ impl Reader<'_> {
             let words = words(&line, 0..line.text().len());
             if let Some((keyword, arguments)) = words.split_first() {
                 if keyword.text == "include_check" {
-                    self.diagnostics.extend(self.checks.change(arguments));
+                    let findings = self.checks.change(arguments);
+                    if self.stack.len() == 1 && findings.is_empty() {
+                        self.include_check = Some(Spanned::new(self.checks, line.whole()));
+                    }
+                    self.diagnostics.extend(findings);
                     return;
                 }
                 if let Some(checks) = self.checks.of_directive(&keyword.text) {

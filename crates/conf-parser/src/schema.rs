@@ -147,8 +147,12 @@ impl Schema {
 
     /// The place in the table of a row, or of the word that it is another name of.
     pub(crate) fn number(&self, row: &Row) -> u16 {
-        let name = row.doc.strip_prefix("alias of ").and_then(|rest| rest.split([',', ' ']).next());
-        name.and_then(|name| self.lookup(row.block, name)).unwrap_or(row).number
+        self.renamed(row).unwrap_or(row).number
+    }
+
+    /// The row of the word that a word is another name of.
+    pub(crate) fn renamed(&self, row: &Row) -> Option<&Row> {
+        self.lookup(row.block, row.doc.strip_prefix("alias of ")?.split([',', ' ']).next()?)
     }
 
     /// The row of `keyword` in `block`.

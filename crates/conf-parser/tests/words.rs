@@ -41,6 +41,7 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
+        "track_group" => ("G", ""),
         _ => ("", ""),
     }
 }
@@ -49,6 +50,9 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
 fn tail(keyword: &str) -> &'static str {
     match keyword {
         "virtual_server" => "real_server 192.0.2.99 80 {\n}\n",
+        "track_group" => {
+            "}\nvrrp_instance V {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1\n}\n"
+        }
         _ => "",
     }
 }

@@ -162,7 +162,7 @@ impl Draft {
                 delay_before_retry: timing.delay_before_retry.unwrap_or(Duration::from_secs(between_tries)),
             },
             alpha: self.alpha.unwrap_or(alpha),
-            log_all_failures: self.log_all_failures.unwrap_or(globals.log_all_failures),
+            log_all_failures: self.log_all_failures.unwrap_or(globals.defs.lvs.log_all_failures),
             place: Spanned::new((), self.span),
         }
     }

@@ -135,13 +135,17 @@ impl<T: Value> Value for Spanned<T> {
 }
 
 /// The numbers that a keyword takes, by its row; without bounds there, all.
-fn bounds(statement: &Statement) -> RangeInclusive<i128> {
-    let bounds = statement.row.and_then(|row| row.bounds);
+pub(super) fn bounds(statement: &Statement) -> RangeInclusive<i128> {
+    row_bounds(statement.row)
+}
+
+fn row_bounds(row: Option<&Row>) -> RangeInclusive<i128> {
+    let bounds = row.and_then(|row| row.bounds);
     bounds.map_or(0..=i128::from(u32::MAX), |(least, most)| least.div_euclid(1_000_000)..=most / 1_000_000)
 }
 
 /// The times that a keyword takes, in its own unit.
-fn time_bounds(row: &Row) -> RangeInclusive<Duration> {
+pub(super) fn time_bounds(row: &Row) -> RangeInclusive<Duration> {
     let time = |millionths: i128| u64::try_from(millionths).map_or(Duration::MAX, Duration::from_micros);
     row.bounds.map_or(Duration::ZERO..=Duration::MAX, |(least, most)| time(least)..=time(most))
 }
@@ -180,6 +184,32 @@ impl Context<'_> {
             Ok(value) => T::try_from(value).ok(),
             Err(wrong) => {
                 self.bad_number(word, wrong, format!("{what} '{}' is invalid - ignoring", word.text));
+                None
+            }
+        }
+    }
+
+    /// The number after a keyword; one that cannot be used is reported in the words that `message` gives for it.
+    pub(super) fn number_with<T: TryFrom<i128>>(
+        &mut self,
+        statement: &Statement,
+        message: impl FnOnce(&str) -> String,
+    ) -> Option<T> {
+        let word = statement.arguments.first()?;
+        self.bounded(statement.row, word, message(&word.text))
+    }
+
+    /// `word` as a number within the bounds of `row`; one that cannot be used is reported as `message`.
+    pub(super) fn bounded<T: TryFrom<i128>>(
+        &mut self,
+        row: Option<&Row>,
+        word: &Word,
+        message: impl Into<String>,
+    ) -> Option<T> {
+        match integer(&word.text, &row_bounds(row)) {
+            Ok(value) => T::try_from(value).ok(),
+            Err(wrong) => {
+                self.bad_number(word, wrong, message);
                 None
             }
         }
@@ -232,6 +262,19 @@ impl Context<'_> {
             self.push(finding.help("one of true, on, yes, false, off, no, in lower case"));
         }
         value
+    }
+
+    /// The word after a keyword that is passed over without one; then `missing` is reported.
+    pub(super) fn word<'s>(&mut self, statement: &'s Statement, missing: impl Into<String>) -> Option<&'s Word> {
+        let word = statement.arguments.first();
+        if word.is_none() {
+            let finding = Diagnostic::error(Code::MissingParameter, Class::General, statement.keyword.span, missing);
+            self.push(match statement.row {
+                Some(row) => finding.help(format!("{} {}", row.keyword, row.arguments)),
+                None => finding,
+            });
+        }
+        word
     }
 
     /// The address after a keyword.

@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::Reader;
+use crate::config::IncludeCheck;
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::loader::LoadError;
@@ -14,26 +15,7 @@ const MAX_PATTERN: usize = 4096;
 /// Most steps in taking the braces of one pattern apart.
 const MAX_STEPS: usize = 4096;
 
-/// Which problems with an include refuse the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Checks {
-    /// A file that matches cannot be read.
-    read: bool,
-    /// A pattern without wildcards matches nothing.
-    matching: bool,
-    /// A pattern with wildcards matches nothing.
-    wildcard: bool,
-    /// One of several brace alternatives matches nothing.
-    brace: bool,
-}
-
-impl Checks {
-    const ALL: Self = Self { read: true, matching: true, wildcard: true, brace: true };
-
-    pub(super) fn new(all: bool) -> Self {
-        if all { Self::ALL } else { Self::default() }
-    }
-
+impl IncludeCheck {
     /// The checks that an include directive asks for; nothing if the word is none.
     pub(super) fn of_directive(self, keyword: &str) -> Option<Self> {
         let read = Self { read: true, ..self };
@@ -89,7 +71,7 @@ impl Checks {
 
 impl Reader<'_> {
     /// Reads the files that an include line names.
-    pub(super) fn include(&mut self, keyword: &Word, arguments: &[Word], checks: Checks) {
+    pub(super) fn include(&mut self, keyword: &Word, arguments: &[Word], checks: IncludeCheck) {
         let Some(pattern) = arguments.first() else {
             let finding = Diagnostic::error(
                 Code::MissingParameter,
@@ -130,7 +112,7 @@ impl Reader<'_> {
     }
 
     /// Reads what one pattern matches; whether it matches anything.
-    fn include_pattern(&mut self, pattern: &str, span: Span, checks: Checks) -> bool {
+    fn include_pattern(&mut self, pattern: &str, span: Span, checks: IncludeCheck) -> bool {
         let base = self.stack.last().and_then(|file| file.parent()).unwrap_or(Path::new(""));
         let full = base.join(pattern);
         let paths = if pattern.contains(['*', '?', '[']) {
@@ -148,7 +130,7 @@ impl Reader<'_> {
         found
     }
 
-    fn include_file(&mut self, path: &Path, span: Span, checks: Checks) -> bool {
+    fn include_file(&mut self, path: &Path, span: Span, checks: IncludeCheck) -> bool {
         if let Some(outer) = self.stack.iter().position(|outer| normal(outer) == normal(path)) {
             let through = if outer + 1 == self.stack.len() { "itself" } else { "itself through others" };
             let message = format!("'{}' includes {through} - ignoring", path.display());
