@@ -9,9 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use crate::schema::Row;
+use crate::schema::{Row, Unit};
 use crate::setting::{
-    Block, Places, Scalar, Setting, Show, ShowWord, Slot, settings, show_block, show_blocks, show_list, show_word,
+    Block, Places, Scalar, Setting, Show, ShowWord, Slot, duration, settings, show_block, show_blocks, show_list,
+    show_word,
 };
 use crate::source::{Span, Spanned};
 
@@ -32,6 +33,7 @@ macro_rules! config_type {
 
 mod checker;
 mod global;
+mod interface;
 mod lvs;
 mod route;
 mod rule;
@@ -39,6 +41,7 @@ mod vrrp;
 
 pub use checker::*;
 pub use global::*;
+pub use interface::*;
 pub use lvs::*;
 pub use route::*;
 pub use rule::*;
@@ -48,7 +51,9 @@ config_type! {
 /// A whole configuration.
 #[derive(Default)]
 pub struct Config {
-    /// The top level and `global_defs`.
+    /// The keywords of the top level.
+    pub top: TopLevel,
+    /// `global_defs`, and `child_wait_time`.
     pub global: GlobalDefs,
     /// `static_routes`: held for as long as the daemon runs.
     pub static_routes: Vec<Spanned<Route>>,
@@ -68,6 +73,7 @@ impl Config {
         let slot = |keyword| Slot::new("", keyword, &self.places);
         let mut out = Vec::new();
         self.global.child_wait_time.show(slot("child_wait_time"), &mut out);
+        self.top.lines("", &self.places, &mut out);
         show_block(&self.global, slot("global_defs"), &mut out);
         route::show_routes(&self.static_routes, slot("static_routes"), &mut out);
         rule::show_rules(&self.static_rules, slot("static_rules"), &mut out);
@@ -84,6 +90,8 @@ pub struct ScriptUser {
     pub user: String,
     /// Group name or number; the user's own where absent.
     pub group: Option<String>,
+    /// A colon before the group: the script gets the user's supplementary groups too.
+    pub supplementary_groups: bool,
 }}
 
 config_type! {
@@ -110,7 +118,10 @@ impl Show for Script {
 
 impl ScriptUser {
     fn words(&self) -> impl Iterator<Item = Scalar> {
-        std::iter::once(&self.user).chain(&self.group).cloned().map(Scalar::Text)
+        let colon = if self.supplementary_groups { ":" } else { "" };
+        let group = self.group.as_deref().unwrap_or_default();
+        let group = Some(format!("{colon}{group}")).filter(|group| !group.is_empty());
+        std::iter::once(self.user.clone()).chain(group).map(Scalar::Text)
     }
 }
 
@@ -153,7 +164,13 @@ impl Config {
     pub fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
         let routes = self.static_routes.iter().flat_map(|route| route.interfaces());
         let rules = self.static_rules.iter().flat_map(|rule| rule.interfaces());
-        routes.chain(rules).chain(self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces))
+        let instances = self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces);
+        self.top.interfaces().chain(routes).chain(rules).chain(instances)
+    }
+
+    /// Every interface whose settings are passed over where it does not exist, as [`interfaces`](Self::interfaces).
+    pub fn optional_interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
+        self.top.optional_interfaces()
     }
 
     /// Every name in a route or rule that only the host can resolve. One that it does not know takes the route or rule
@@ -184,6 +201,6 @@ impl Config {
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
         let checkers = servers.clone().flat_map(|server| &server.checkers).filter_map(Checker::script);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
-        notify.chain(quorum).chain(changes).flatten().chain(checkers)
+        self.global.own_scripts().chain(notify.chain(quorum).chain(changes).flatten()).chain(checkers)
     }
 }

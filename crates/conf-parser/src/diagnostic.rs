@@ -126,6 +126,9 @@ codes! {
     Deprecated = "K0205", "A word is still read but has a newer form.";
     BadGlobal = "K0301", "A value of global_defs cannot be used.";
     ScriptSecurity = "K0302", "Scripts run without script security.";
+    UnknownInstance = "K0303", "A setting names an instance that does not exist.";
+    AlreadySpecified = "K0304", "A setting that counts once is given again.";
+    InterfaceGroup = "K0305", "Settings of an interface cannot be used as written.";
     UnknownState = "K0401", "The state is neither MASTER nor BACKUP.";
     NoVrid = "K0402", "An instance has no virtual router id.";
     NoInterface = "K0403", "An instance has no usable interface.";

@@ -147,8 +147,8 @@ impl<'a> Line<'a> {
 
     /// Whether preprocessing leaves the line as it is.
     pub(crate) fn is_plain(&self) -> bool {
-        let special =
-            [Marks::REFERENCE, Marks::COMMENT, Marks::BACKSLASH, Marks::CONDITION, Marks::REPETITION].map(|mark| mark.0);
+        let special = [Marks::REFERENCE, Marks::COMMENT, Marks::BACKSLASH, Marks::CONDITION, Marks::REPETITION]
+            .map(|mark| mark.0);
         self.marks.0 & special.into_iter().fold(0, |all, mark| all | mark) == 0
     }
 
@@ -614,10 +614,8 @@ mod tests {
     #[test]
     fn words_know_their_place() {
         let line = line(r#"ab "c d" e"#);
-        let places: Vec<_> = words(&line, 0..10)
-            .map(|cut| Word::new(&line, cut))
-            .map(|word| (word.span.start, word.span.end))
-            .collect();
+        let places: Vec<_> =
+            words(&line, 0..10).map(|cut| Word::new(&line, cut)).map(|word| (word.span.start, word.span.end)).collect();
         assert_eq!(places, [(100, 102), (104, 107), (109, 110)]);
     }
 

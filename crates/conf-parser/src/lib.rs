@@ -151,8 +151,8 @@ impl Parsed {
 pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
     let mut diagnostics = Vec::new();
     let mut lowering = lower::Lowering::default();
-    let sources = preprocess::read(loader, main, options, &mut diagnostics, &mut lowering);
-    let (config, mut unsupported) = lowering.finish(&mut diagnostics);
+    let (sources, include_check) = preprocess::read(loader, main, options, &mut diagnostics, &mut lowering);
+    let (config, mut unsupported) = lowering.finish(include_check, &mut diagnostics);
     diagnostics.sort_by_key(|finding| finding.span);
     unsupported.sort_by_key(|usage| usage.span);
     // A definition that is used many times is one place.
@@ -180,9 +180,14 @@ pub fn check_interfaces(config: &Config, host: &dyn Host) -> Vec<Diagnostic> {
     let label = |name: &str| name.split_once(':').map(|(interface, _)| interface.to_owned());
     let absent = |name: &str| label(name).is_some() || host.interface(name).is_absent();
     let missing = config.interfaces().filter(|(name, _, _)| absent(name));
+    let dynamic = config.global.dynamic_interfaces;
+    let passed_over = config.optional_interfaces().filter(|(name, _, _)| !dynamic && host.interface(name).is_absent());
+    let passed_over = passed_over.map(|(_, span, message)| {
+        Diagnostic::error(Code::MissingInterface, Class::BadInterface, span, message).label("this line is passed over")
+    });
     missing
         .map(|(name, span, message)| {
-            if config.global.dynamic_interfaces {
+            if dynamic {
                 return Diagnostic::note(Code::MissingInterface, span, message)
                     .label("with dynamic_interfaces it may come later");
             }
@@ -194,6 +199,7 @@ pub fn check_interfaces(config: &Config, host: &dyn Host) -> Vec<Diagnostic> {
                 None => finding,
             }
         })
+        .chain(passed_over)
         .collect()
 }
 

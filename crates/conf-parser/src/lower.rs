@@ -6,6 +6,7 @@
 mod checker;
 mod global;
 mod instance;
+mod interface;
 mod route;
 mod rule;
 mod script;
@@ -15,7 +16,7 @@ mod words;
 
 use std::collections::HashMap;
 
-use crate::config::{Config, Route, Rule};
+use crate::config::{Config, IncludeCheck, Route, Rule};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, nearest, schema};
@@ -46,7 +47,7 @@ impl Sink for Lowering {
     fn statement(&mut self, statement: &Statement, diagnostics: &mut Vec<Diagnostic>) {
         let (draft, mut context) = self.split(diagnostics);
         context.carried.declared.add(statement);
-        context.visit(draft, std::slice::from_ref(statement), &[ROOT]);
+        context.visit(draft, std::slice::from_ref(statement), &[ROOT, interface::TOP]);
     }
 }
 
@@ -57,30 +58,37 @@ impl Lowering {
     }
 
     /// The typed configuration after the last block, and the known words that nothing acts on.
-    pub(crate) fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) -> (Config, Vec<Unsupported>) {
+    /// `include_check` is what the main file says of it, which takes effect while the files are read.
+    pub(crate) fn finish(
+        mut self,
+        include_check: Option<Spanned<IncludeCheck>>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> (Config, Vec<Unsupported>) {
         let draft = std::mem::take(&mut self.draft);
         let (_, mut context) = self.split(diagnostics);
-        let config = draft.finish(&mut context);
+        let config = draft.finish(include_check, &mut context);
         (config, self.unsupported)
     }
 }
 
 impl Draft {
-    fn finish(self, context: &mut Context<'_>) -> Config {
-        let Self { mut globals, instances, servers, places, static_routes, static_rules, track_groups, .. } = self;
-        globals.resolve();
+    fn finish(self, include_check: Option<Spanned<IncludeCheck>>, context: &mut Context<'_>) -> Config {
+        let Self { top, mut globals, static_routes, static_rules, instances, names, servers, places } = self;
+        globals.resolve(context, include_check, &names);
+        let top = top.finish(context, &names);
         let routes = static_routes.iter().filter_map(|route| route.track_group.as_ref());
         let rules = static_rules.iter().filter_map(|rule| rule.track_group.as_ref());
-        route::check_track_groups(context, &track_groups, routes.chain(rules));
+        route::check_track_groups(context, &top.track_groups, routes.chain(rules));
         let vrrp_instances = instance::finish(context, instances, &globals);
         let virtual_servers = servers.into_iter().filter_map(|server| server.finish(context, &globals)).collect();
-        Config { global: globals.defs, static_routes, static_rules, vrrp_instances, virtual_servers, places }
+        Config { top, global: globals.defs, static_routes, static_rules, vrrp_instances, virtual_servers, places }
     }
 }
 
 /// The blocks of the top level before settings of `global_defs` are applied to them.
 #[derive(Debug, Default)]
 struct Draft {
+    top: interface::Top,
     globals: Globals,
     static_routes: Vec<Spanned<Route>>,
     static_rules: Vec<Spanned<Rule>>,
@@ -88,7 +96,6 @@ struct Draft {
     /// The names of the instances, with where they are given.
     names: HashMap<String, Span>,
     servers: Vec<virtual_server::Draft>,
-    track_groups: Vec<Spanned<String>>,
     places: Places,
 }
 
@@ -103,17 +110,13 @@ const ROOT: &[Handler<Draft>] = &[
         context.set(&mut draft.globals.defs.child_wait_time, statement);
     }),
     Handler("global_defs", |draft, context, statement| {
-        context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])
+        context.visit(&mut draft.globals, &statement.body, global::GLOBAL_DEFS)
     }),
     Handler("static_routes", |draft, context, statement| {
         route::read_static(&mut draft.static_routes, context, statement);
     }),
     Handler("static_rules", |draft, context, statement| {
         rule::read_static(&mut draft.static_rules, context, statement);
-    }),
-    Handler("track_group", |draft, _, statement| {
-        let name = statement.arguments.first().map(|word| Spanned::new(word.text.clone(), word.span));
-        draft.track_groups.extend(name);
     }),
     Handler("vrrp_instance", |draft, context, statement| {
         let instance = instance::read(context, statement, &mut draft.names);

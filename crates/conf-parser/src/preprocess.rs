@@ -10,24 +10,25 @@ mod repeat;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::config::IncludeCheck;
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::lexer::{Line, Marks, is_blank};
 use crate::loader::{LoadError, Loader};
-use crate::source::{DefinitionId, FileId, SourceFile, Sources, Span};
+use crate::source::{DefinitionId, FileId, SourceFile, Sources, Span, Spanned};
 use crate::tree::{Builder, Sink};
 use crate::{Limits, Options};
 use definition::{Definitions, Reference, Text, Value};
-use include::Checks;
 pub(crate) use include::missing_parameter;
 
-/// Reads `main` and what it includes; every block of the top level goes to `sink` as soon as it is complete.
+/// Reads `main` and what it includes; every block of the top level goes to `sink` as soon as it is complete. Comes back
+/// with what the last `include_check` of the main file says.
 pub(crate) fn read(
     loader: &dyn Loader,
     main: &Path,
     options: &Options,
     diagnostics: &mut Vec<Diagnostic>,
     sink: &mut dyn Sink,
-) -> Sources {
+) -> (Sources, Option<Spanned<IncludeCheck>>) {
     let mut sources = Sources::default();
     let definitions = Definitions::new(options, &mut sources);
     let mut reader = Reader {
@@ -38,7 +39,8 @@ pub(crate) fn read(
         sources,
         builder: Builder::default(),
         definitions,
-        checks: Checks::new(options.check_includes),
+        checks: if options.check_includes { IncludeCheck::ALL } else { IncludeCheck::default() },
+        include_check: None,
         stack: Vec::new(),
         spent: Spent::default(),
         left_out: LeftOut::default(),
@@ -49,7 +51,7 @@ pub(crate) fn read(
     reader.builder.finish(reader.diagnostics);
     reader.hand_over();
     reader.diagnostics.extend(reader.left_out.finding());
-    reader.sources
+    (reader.sources, reader.include_check)
 }
 
 /// Most references that are resolved in one line.
@@ -69,7 +71,9 @@ struct Reader<'a> {
     sources: Sources,
     builder: Builder,
     definitions: Definitions,
-    checks: Checks,
+    checks: IncludeCheck,
+    /// What the last `include_check` of the main file made of them.
+    include_check: Option<Spanned<IncludeCheck>>,
     /// The files that are being read, outermost first.
     stack: Vec<PathBuf>,
     spent: Spent,

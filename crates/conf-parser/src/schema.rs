@@ -251,7 +251,7 @@ impl Schema {
     }
 
     /// The row of the word that `row` is another name of.
-    fn original(&self, row: &Row) -> Option<&Row> {
+    pub(crate) fn original(&self, row: &Row) -> Option<&Row> {
         let name = row.doc.strip_prefix("alias of ")?.split([',', ' ']).next()?;
         self.row(row.inside, name)
     }

@@ -42,7 +42,12 @@ const MAX_SPARE_TEXT: usize = 64;
 const MAX_SPARE_BODY: usize = 256;
 
 impl Spare {
-    fn statement(&mut self, line: &Line<'_>, row: Option<&'static Row>, mut cuts: impl Iterator<Item = Cut>) -> Statement {
+    fn statement(
+        &mut self,
+        line: &Line<'_>,
+        row: Option<&'static Row>,
+        mut cuts: impl Iterator<Item = Cut>,
+    ) -> Statement {
         let mut statement = self.statements.pop().unwrap_or_default();
         statement.row = row;
         if let Some(keyword) = cuts.next() {

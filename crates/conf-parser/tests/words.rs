@@ -45,6 +45,7 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
         "FILE_CHECK" => ("", "track_file tf\n"),
         "HTTP_GET" | "SSL_GET" => ("", "url {\npath /\n}\n"),
         "url" => ("", "path /a\n"),
+        "track_group" => ("G", ""),
         _ => ("", ""),
     }
 }
@@ -61,6 +62,9 @@ fn preamble(keyword: &str) -> &'static str {
 fn tail(keyword: &str) -> &'static str {
     match keyword {
         "virtual_server" => "real_server 192.0.2.99 80 {\n}\n",
+        "track_group" => {
+            "}\nvrrp_instance V {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1\n}\n"
+        }
         _ => "",
     }
 }

@@ -1,6 +1,26 @@
 //! `global_defs`.
 
+mod fifo;
+mod firewall;
+mod lvs;
+mod mail;
+mod monitoring;
+mod process;
+mod reload;
+mod script;
+mod vrrp;
+
 use super::*;
+
+pub use fifo::*;
+pub use firewall::*;
+pub use lvs::*;
+pub use mail::*;
+pub use monitoring::*;
+pub use process::*;
+pub use reload::*;
+pub use script::*;
+pub use vrrp::*;
 
 settings! {
 /// `global_defs`, and the settings of the top level.
@@ -8,17 +28,27 @@ pub struct GlobalDefs {
     /// `router_id`; the host name where absent.
     router_id: Option<String> as "router_id",
     /// `notification_email`: who gets mail.
-    notification_email: Vec<Spanned<String>> as "notification_email" via show_recipients,
+    notification_email: Vec<Spanned<String>> as "notification_email" via mail::show_recipients,
     /// `notification_email_from`.
     notification_email_from: Option<String> as "notification_email_from",
     /// The `smtp_*` settings.
     <flatten> smtp: Smtp,
+    /// Names, priorities and limits of the processes.
+    <flatten> processes: Processes,
+    /// `max_auto_priority`: highest real-time priority that lateness may lead to, -1 to 99; `None` = never raise.
+    max_auto_priority: Option<i8> as "max_auto_priority",
+    /// `child_wait_time`: how long a stop waits for the children; default 5 s.
+    child_wait_time: Duration,
     /// `script_user`: whom scripts run as where they name nobody.
     script_user: Option<Spanned<ScriptUser>> as "script_user",
     /// `enable_script_security`: scripts of root that others may change are refused.
     enable_script_security: bool as "enable_script_security",
+    /// Scripts of the daemon itself, and how scripts are run.
+    <flatten> scripts: ScriptSettings,
     /// `dynamic_interfaces`: interfaces may be missing at the start, and come and go.
-    dynamic_interfaces: bool as "dynamic_interfaces",
+    dynamic_interfaces: bool,
+    /// `dynamic_interfaces allow_if_changes`: interfaces may come back with another type or parent.
+    allow_interface_changes: bool,
     /// `vrrp_mcast_group4`: where adverts of IPv4 instances go; default 224.0.0.18.
     vrrp_mcast_group4: Ipv4Addr as "vrrp_mcast_group4",
     /// `vrrp_mcast_group6`: where adverts of IPv6 instances go; default ff02::12.
@@ -29,10 +59,18 @@ pub struct GlobalDefs {
     vrrp_garp_interval: Duration as "vrrp_garp_interval" via show_unless_zero,
     /// `vrrp_gna_interval`: least time between two unsolicited neighbour advertisements on one link; default 0.
     vrrp_gna_interval: Duration as "vrrp_gna_interval" via show_unless_zero,
-    /// `child_wait_time`: how long a stop waits for the children; default 5 s.
-    child_wait_time: Duration,
-    /// `max_auto_priority`: highest real-time priority that lateness may lead to, -1 to 99; `None` = never raise.
-    max_auto_priority: Option<i8> as "max_auto_priority",
+    /// Defaults of VRRP instances, and settings of the VRRP process.
+    <flatten> vrrp: VrrpDefaults,
+    /// Packet filters.
+    <flatten> firewall: Firewall,
+    /// Settings of IPVS, and defaults of virtual servers.
+    <flatten> lvs: LvsDefaults,
+    /// Named pipes that get events.
+    <flatten> fifos: NotifyFifos,
+    /// SNMP, D-Bus and dump files.
+    <flatten> monitoring: Monitoring,
+    /// How the configuration is read, kept and read again.
+    <flatten> reload: ReloadSettings,
     /// Where the keywords were written.
     places: Places,
 }}
@@ -44,66 +82,27 @@ impl Default for GlobalDefs {
             notification_email: Vec::new(),
             notification_email_from: None,
             smtp: Smtp::default(),
+            processes: Processes::default(),
+            max_auto_priority: None,
+            child_wait_time: Duration::from_secs(5),
             script_user: None,
             enable_script_security: false,
+            scripts: ScriptSettings::default(),
             dynamic_interfaces: false,
+            allow_interface_changes: false,
             vrrp_mcast_group4: Ipv4Addr::new(224, 0, 0, 18),
             vrrp_mcast_group6: Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12),
             vrrp_version: VrrpVersion::V2,
             vrrp_garp_interval: Duration::ZERO,
             vrrp_gna_interval: Duration::ZERO,
-            child_wait_time: Duration::from_secs(5),
-            max_auto_priority: None,
+            vrrp: VrrpDefaults::default(),
+            firewall: Firewall::default(),
+            lvs: LvsDefaults::default(),
+            fifos: NotifyFifos::default(),
+            monitoring: Monitoring::default(),
+            reload: ReloadSettings::default(),
             places: Places::default(),
         }
-    }
-}
-
-settings! {
-/// The `smtp_*` settings of `global_defs`.
-pub struct Smtp {
-    /// `smtp_server`: where mail goes.
-    server: Option<SmtpServer> as "smtp_server",
-    /// `smtp_helo_name`; the host name where absent.
-    helo_name: Option<String> as "smtp_helo_name",
-    /// `smtp_connect_timeout`; default 30 s.
-    connect_timeout: Duration as "smtp_connect_timeout",
-    /// `smtp_alert`: for every object that says nothing itself.
-    alert: Option<bool> as "smtp_alert",
-    /// `smtp_alert_vrrp`.
-    alert_vrrp: Option<bool> as "smtp_alert_vrrp",
-    /// `smtp_alert_checker`.
-    alert_checker: Option<bool> as "smtp_alert_checker",
-    /// `no_email_faults`: none for a change to FAULT.
-    no_email_faults: bool as "no_email_faults",
-}}
-
-impl Default for Smtp {
-    fn default() -> Self {
-        Self {
-            server: None,
-            helo_name: None,
-            connect_timeout: Duration::from_secs(30),
-            alert: None,
-            alert_vrrp: None,
-            alert_checker: None,
-            no_email_faults: false,
-        }
-    }
-}
-
-config_type! {
-/// `smtp_server`.
-pub struct SmtpServer {
-    /// Host name or address.
-    pub host: String,
-    /// Port; default 25.
-    pub port: u16,
-}}
-
-impl Show for SmtpServer {
-    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
-        out.push(slot.line(vec![Scalar::Text(self.host.clone()), Scalar::Integer(self.port.into())]));
     }
 }
 
@@ -111,12 +110,23 @@ impl Block for GlobalDefs {
     fn body(&self) -> Vec<Setting> {
         let mut out = Vec::new();
         self.lines("global_defs", &self.places, &mut out);
+        vrrp::show_garp(&self.vrrp.garp, &self.places, &mut out);
+        let slot = Slot::new("global_defs", "dynamic_interfaces", &self.places);
+        out.push(match (self.dynamic_interfaces, self.allow_interface_changes) {
+            (false, _) => slot.absent(),
+            (true, false) => slot.line(Vec::new()),
+            (true, true) => slot.line(vec![Scalar::Text("allow_if_changes".to_owned())]),
+        });
         out
     }
 }
 
-fn show_recipients(recipients: &[Spanned<String>], slot: Slot, out: &mut Vec<Setting>) {
-    show_list(recipients, slot, out, |one| Setting::entry(vec![Scalar::Text(one.value.clone())], one.span));
+impl GlobalDefs {
+    /// The scripts that the daemon itself runs, and those that read its pipes.
+    pub fn own_scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
+        let readers = self.fifos.iter().filter_map(|(_, fifo)| fifo.script.as_ref());
+        self.scripts.startup.iter().chain(&self.scripts.shutdown).chain(readers)
+    }
 }
 
 /// A time whose default, zero, cannot be written.

@@ -149,8 +149,8 @@ pub struct Garp {
     repeat: u32 as "garp_master_repeat",
     /// `garp_master_refresh`: period while master; zero = none. Default 0.
     refresh: Duration as "garp_master_refresh",
-    /// `garp_master_refresh_repeat`: sends per address and refresh. Default 1.
-    refresh_repeat: u32 as "garp_master_refresh_repeat",
+    /// `garp_master_refresh_repeat`: sends per address and refresh; 0 after `vrrp_min_garp`. Default 1.
+    refresh_repeat: u32 as "garp_master_refresh_repeat" via show_repeat,
     /// `garp_lower_prio_delay`: as `delay`, after an advert of lower priority.
     lower_prio_delay: Duration as "garp_lower_prio_delay",
     /// `garp_lower_prio_repeat`: as `repeat`, after an advert of lower priority; 0 = none.
@@ -238,6 +238,11 @@ impl Block for VrrpInstance {
 /// A flag that turns something off.
 pub(super) fn show_inverted(on: &bool, slot: Slot, out: &mut Vec<Setting>) {
     (!on).show(slot, out);
+}
+
+/// Zero cannot be written: it comes from `vrrp_min_garp`.
+fn show_repeat(repeat: &u32, slot: Slot, out: &mut Vec<Setting>) {
+    Some(*repeat).filter(|repeat| *repeat != 0).show(slot, out);
 }
 
 fn show_native_ipv6(family: &Family, slot: Slot, out: &mut Vec<Setting>) {

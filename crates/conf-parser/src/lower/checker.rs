@@ -243,7 +243,7 @@ pub(super) fn finish(mut checker: Checker, context: &mut Context<'_>, outer: &Ou
     if !written.alpha {
         checker.alpha = outer.take(kind, places, "alpha", outer.shared.alpha, false);
     }
-    if !written.log_all_failures && outer.globals.log_all_failures {
+    if !written.log_all_failures && outer.globals.defs.lvs.log_all_failures {
         checker.log_all_failures = true;
         let place = outer.globals.defs.places.of("global_defs", "checker_log_all_failures");
         places.inherit(kind.block(), "log_all_failures", place);

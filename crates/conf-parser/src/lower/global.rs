@@ -1,14 +1,30 @@
 //! `global_defs`.
 
-use std::net::IpAddr;
+mod fifo;
+mod firewall;
+mod lvs;
+mod mail;
+mod monitoring;
+mod process;
+mod reload;
+mod script;
+mod vrrp;
+
+use std::collections::HashMap;
 use std::time::Duration;
 
-use super::value::{integer, seconds};
+use super::interface::unknown_instance;
+use super::value::{boolean, bounds, integer};
 use super::{Context, Handler};
-use crate::config::{Garp, GlobalDefs, SmtpServer, VrrpVersion};
-use crate::diagnostic::{Class, Code, Diagnostic};
-use crate::source::Spanned;
+use crate::config::{Garp, GlobalDefs, IncludeCheck, LvsSyncDaemon};
+use crate::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::schema::schema;
+use crate::source::{Span, Spanned};
 use crate::tree::Statement;
+
+#[expect(unused_imports, reason = "instances take the same words")]
+pub(super) use vrrp::garp_extra_if;
+pub(super) use vrrp::{repeats, version};
 
 /// `global_defs`, with what instances and servers take over from it.
 #[derive(Debug, Default)]
@@ -17,14 +33,25 @@ pub(super) struct Globals {
     /// The resolved `vrrp_garp_*` values.
     pub(super) garp: Garp,
     pub(super) garp_words: GarpWords,
-    pub(super) skip_check_adv_addr: bool,
-    pub(super) lower_prio_no_advert: bool,
-    pub(super) higher_prio_send_advert: bool,
-    pub(super) down_timer_adverts: Option<u8>,
-    pub(super) log_all_failures: bool,
+    vmac_prefix: Option<String>,
+    vmac_addr_prefix: Option<String>,
+    rs_stats_interval: Option<Duration>,
 }
 
 super::placed!(Globals, defs);
+
+/// The words of `global_defs`.
+pub(super) const GLOBAL_DEFS: &[&[Handler<Globals>]] = &[
+    mail::MAIL,
+    process::PROCESS,
+    script::SCRIPT,
+    vrrp::VRRP,
+    firewall::FIREWALL,
+    lvs::LVS,
+    fifo::FIFO,
+    monitoring::MONITORING,
+    reload::RELOAD,
+];
 
 /// The `garp_*` words of an instance, or the `vrrp_garp_*` words of `global_defs`.
 #[derive(Debug, Default)]
@@ -49,11 +76,24 @@ impl GarpWords {
             lower_prio_repeat: self.lower_prio_repeat.unwrap_or(default.lower_prio_repeat),
         }
     }
+
+    /// `vrrp_min_garp`: whatever is the default when its line is read becomes the least.
+    fn minimise(&mut self) {
+        let default = Garp::default();
+        self.delay = self.delay.filter(|delay| *delay != default.delay).or(Some(Duration::ZERO));
+        self.repeat = self.repeat.filter(|repeat| *repeat != default.repeat).or(Some(1));
+        self.refresh_repeat = self.refresh_repeat.filter(|repeat| *repeat != default.refresh_repeat).or(Some(0));
+    }
 }
 
 impl Globals {
     /// Works out what depends on other values; call it once all blocks were read.
-    pub(super) fn resolve(&mut self) {
+    pub(super) fn resolve(
+        &mut self,
+        context: &mut Context<'_>,
+        include_check: Option<Spanned<IncludeCheck>>,
+        instances: &HashMap<String, Span>,
+    ) {
         let words = &self.garp_words;
         let default = Garp::default();
         let base = Garp {
@@ -62,177 +102,95 @@ impl Globals {
             ..default
         };
         self.garp = words.or(&base);
+        let defs = &mut self.defs;
+        defs.vrrp.garp = self.garp;
+        if let Some(prefix) = self.vmac_prefix.take() {
+            defs.vrrp.vmac_prefix = prefix;
+        }
+        defs.vrrp.vmac_addr_prefix = self.vmac_addr_prefix.take().unwrap_or_else(|| defs.vrrp.vmac_prefix.clone());
+        defs.monitoring.snmp_rs_stats_interval =
+            self.rs_stats_interval.unwrap_or(defs.monitoring.snmp_vs_stats_interval);
+        defs.reload.include_check = include_check;
+        if let Some(daemon) = &defs.lvs.sync_daemon {
+            check_sync_instance(context, daemon, instances);
+        }
+        fifo::check(context, &defs.fifos);
+        firewall::check(context, defs);
     }
+}
 
-    fn min_garp(&mut self) {
-        let words = &mut self.garp_words;
-        words.delay.get_or_insert(Duration::ZERO);
-        words.repeat.get_or_insert(1);
-        words.lower_prio_delay.get_or_insert(Duration::ZERO);
-        words.lower_prio_repeat.get_or_insert(1);
+/// The instance that the sync daemon follows must exist.
+fn check_sync_instance(context: &mut Context<'_>, daemon: &LvsSyncDaemon, instances: &HashMap<String, Span>) {
+    if let Some(name) = daemon.instance.as_ref().filter(|name| !instances.contains_key(&name.value)) {
+        let message = format!("lvs_sync_daemon follows vrrp_instance {}, which does not exist", **name);
+        context.push(unknown_instance(name, message, instances));
     }
 }
 
-/// A number of repeats, of which 0 counts as 1.
-pub(super) fn repeats(context: &mut Context<'_>, statement: &Statement) -> Option<u32> {
-    let repeats: u32 = context.number(statement, &statement.keyword.text)?;
-    if repeats == 0 {
-        let message = format!("{} must be greater than 0, setting to 1", statement.keyword.text);
-        context.warning(Code::AdjustedValue, statement.span(), message);
+/// A word that takes no value.
+fn flag(slot: &mut bool, context: &mut Context<'_>, statement: &Statement) {
+    if let Some(word) = statement.arguments.first()
+        && boolean(&word.text) == Some(false)
+    {
+        let keyword = &statement.keyword.text;
+        let message = format!("{keyword} takes no value: '{}' does not switch it off", word.text);
+        context.push(Diagnostic::note(Code::ExtraParameter, word.span, message).help("remove the line"));
     }
-    Some(repeats.max(1))
+    *slot = true;
 }
 
-fn interval(context: &mut Context<'_>, statement: &Statement) -> Option<Duration> {
-    let word = statement.arguments.first()?;
-    // "0" is what tutorials write: keepalived complains and keeps its default, which is the same.
-    if seconds(&word.text, 6, &(Duration::ZERO..=Duration::ZERO)).is_ok() {
-        let message = format!("{} '{}' is invalid", statement.keyword.text, word.text);
-        context.push(
-            Diagnostic::warning(Code::BadNumber, Class::General, word.span, message)
-                .help("0 is the default: leave the line out"),
-        );
-        return None;
+/// A switch.
+fn switch<T: From<bool>>(slot: &mut T, context: &mut Context<'_>, statement: &Statement) {
+    let Some(word) = statement.arguments.first() else {
+        *slot = true.into();
+        return;
+    };
+    if let Some(on) = boolean(&word.text) {
+        *slot = on.into();
+        return;
     }
-    context.time_with(statement, |text| format!("{} '{text}' is invalid", statement.keyword.text))
+    let message = format!("Invalid value '{}' for global {} specified", word.text, statement.keyword.text);
+    let finding = Diagnostic::error(Code::BadBoolean, Class::General, word.span, message);
+    context.push(finding.help("one of true, on, yes, false, off, no, in lower case"));
 }
 
-fn group(context: &mut Context<'_>, statement: &Statement) -> Option<IpAddr> {
-    let word = statement.arguments.first()?;
-    let v4 = statement.keyword.text.ends_with('4');
-    let group = word.text.parse::<IpAddr>().ok().filter(|group| group.is_multicast() && group.is_ipv4() == v4);
-    if group.is_none() {
-        let message =
-            format!("Configuration error: Cannot parse {} {}, keeping the default", statement.keyword.text, word.text);
-        context.error(Code::BadAddress, word.span, message);
-    }
-    group
-}
-
-pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
-    Handler("router_id", |globals, context, statement| globals.defs.router_id = context.text(statement)),
-    Handler("notification_email", |globals, context, statement| {
-        if statement.body.is_empty() {
-            context.warning(Code::BadGlobal, statement.keyword.span, "Warning - empty notification_email block");
-        }
-        let words = statement.body.iter().flat_map(|line| std::iter::once(&line.keyword).chain(&line.arguments));
-        globals.defs.notification_email.extend(words.map(|word| Spanned::new(word.text.clone(), word.span)));
-    }),
-    Handler("notification_email_from", |globals, context, statement| {
-        globals.defs.notification_email_from = context.text(statement)
-    }),
-    Handler("smtp_server", |globals, context, statement| {
-        let Some(host) = context.text(statement) else { return };
-        let mut server = SmtpServer { host, port: 25 };
-        if let Some(word) = statement.arguments.get(1) {
-            match integer(&word.text, &(1..=u16::MAX)) {
-                Ok(port) => server.port = port,
-                Err(wrong) => {
-                    context.bad_number(word, wrong, format!("Invalid smtp server port '{}', using 25", word.text))
-                }
-            }
-        }
-        globals.defs.smtp.server = Some(server);
-    }),
-    Handler("smtp_helo_name", |globals, context, statement| globals.defs.smtp.helo_name = context.text(statement)),
-    Handler("smtp_connect_timeout", |globals, context, statement| {
-        if let Some(timeout) = context.time(statement, &statement.keyword.text) {
-            if timeout.is_zero() {
-                let message = "smtp_connect_timeout must be greater than 0, setting to 1";
-                context.warning(Code::AdjustedValue, statement.span(), message);
-            }
-            globals.defs.smtp.connect_timeout = timeout.max(Duration::from_secs(1));
-        }
-    }),
-    Handler("smtp_alert", |globals, context, statement| globals.defs.smtp.alert = context.switch(statement)),
-    Handler("smtp_alert_vrrp", |globals, context, statement| globals.defs.smtp.alert_vrrp = context.switch(statement)),
-    Handler("smtp_alert_checker", |globals, context, statement| {
-        globals.defs.smtp.alert_checker = context.switch(statement)
-    }),
-    Handler("no_email_faults", |globals, _, _| globals.defs.smtp.no_email_faults = true),
-    Handler("max_auto_priority", |globals, context, statement| {
-        globals.defs.max_auto_priority = match statement.arguments.is_empty() {
-            true => Some(99),
-            false => context.number(statement, "max_auto_priority").filter(|priority| *priority != 0),
-        };
-    }),
-    Handler("script_user", |globals, context, statement| {
-        globals.defs.script_user = context.script_user(&statement.arguments)
-    }),
-    Handler("enable_script_security", |globals, _, _| globals.defs.enable_script_security = true),
-    Handler("dynamic_interfaces", |globals, _, _| globals.defs.dynamic_interfaces = true),
-    Handler("checker_log_all_failures", |globals, context, statement| {
-        globals.log_all_failures = context.switch(statement).unwrap_or(globals.log_all_failures);
-    }),
-    Handler("vrrp_mcast_group4", |globals, context, statement| {
-        if let Some(IpAddr::V4(group)) = group(context, statement) {
-            globals.defs.vrrp_mcast_group4 = group;
-        }
-    }),
-    Handler("vrrp_mcast_group6", |globals, context, statement| {
-        if let Some(IpAddr::V6(group)) = group(context, statement) {
-            globals.defs.vrrp_mcast_group6 = group;
-        }
-    }),
-    Handler("vrrp_version", |globals, context, statement| {
-        globals.defs.vrrp_version = version(context, statement, "").unwrap_or(globals.defs.vrrp_version);
-    }),
-    Handler("vrrp_garp_interval", |globals, context, statement| {
-        globals.defs.vrrp_garp_interval = interval(context, statement).unwrap_or(globals.defs.vrrp_garp_interval);
-    }),
-    Handler("vrrp_gna_interval", |globals, context, statement| {
-        globals.defs.vrrp_gna_interval = interval(context, statement).unwrap_or(globals.defs.vrrp_gna_interval);
-    }),
-    Handler("vrrp_garp_master_delay", |globals, context, statement| {
-        globals.garp_words.delay = context.time(statement, &statement.keyword.text).or(globals.garp_words.delay);
-    }),
-    Handler("vrrp_garp_master_repeat", |globals, context, statement| {
-        globals.garp_words.repeat = repeats(context, statement).or(globals.garp_words.repeat);
-    }),
-    Handler("vrrp_garp_master_refresh", |globals, context, statement| {
-        globals.garp_words.refresh = context.time(statement, &statement.keyword.text).or(globals.garp_words.refresh);
-    }),
-    Handler("vrrp_garp_master_refresh_repeat", |globals, context, statement| {
-        globals.garp_words.refresh_repeat = repeats(context, statement).or(globals.garp_words.refresh_repeat);
-    }),
-    Handler("vrrp_garp_lower_prio_delay", |globals, context, statement| {
-        globals.garp_words.lower_prio_delay =
-            context.time(statement, &statement.keyword.text).or(globals.garp_words.lower_prio_delay);
-    }),
-    Handler("vrrp_garp_lower_prio_repeat", |globals, context, statement| {
-        let repeat = context.number(statement, "vrrp_garp_lower_prio_repeat");
-        globals.garp_words.lower_prio_repeat = repeat.or(globals.garp_words.lower_prio_repeat);
-    }),
-    Handler("vrrp_min_garp", |globals, context, statement| {
-        if context.switch(statement) == Some(true) {
-            globals.min_garp();
-        }
-    }),
-    Handler("vrrp_skip_check_adv_addr", |globals, context, statement| {
-        globals.skip_check_adv_addr = context.switch(statement).unwrap_or(globals.skip_check_adv_addr);
-    }),
-    Handler("vrrp_lower_prio_no_advert", |globals, context, statement| {
-        globals.lower_prio_no_advert = context.switch(statement).unwrap_or(globals.lower_prio_no_advert);
-    }),
-    Handler("vrrp_higher_prio_send_advert", |globals, context, statement| {
-        globals.higher_prio_send_advert = context.switch(statement).unwrap_or(globals.higher_prio_send_advert);
-    }),
-    Handler("vrrp_down_timer_adverts", |globals, context, statement| {
-        globals.down_timer_adverts =
-            context.number(statement, "vrrp_down_timer_adverts").or(globals.down_timer_adverts);
-    }),
-];
-
-/// `2` or `3`.
-pub(super) fn version(context: &mut Context<'_>, statement: &Statement, owner: &str) -> Option<VrrpVersion> {
-    let word = statement.arguments.first()?;
-    match word.text.as_str() {
-        "2" => Some(VrrpVersion::V2),
-        "3" => Some(VrrpVersion::V3),
-        text => {
-            let message = format!("{owner}Version {text} not valid! must be 2 or 3 - ignoring");
-            context.push(Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message));
-            None
-        }
+/// A text; without one `missing` is reported.
+fn text(slot: &mut Option<String>, context: &mut Context<'_>, statement: &Statement, missing: &str) {
+    if let Some(word) = context.word(statement, missing) {
+        *slot = Some(word.text.clone());
     }
 }
+
+/// `KEYWORD 'VALUE' must be in [LEAST, MOST] - ignoring`.
+fn must_be_in(statement: &Statement) -> impl FnOnce(&str) -> String {
+    let bounds = bounds(statement);
+    move |text| {
+        let (least, most) = bounds.into_inner();
+        format!("{} '{text}' must be in [{least}, {most}] - ignoring", statement.keyword.text)
+    }
+}
+
+/// Whether this keyword, which counts once, was given before; then `message` is reported.
+fn repeated(globals: &Globals, context: &mut Context<'_>, statement: &Statement, message: impl Into<String>) -> bool {
+    let first = globals.defs.places.of("global_defs", &statement.keyword.text);
+    if let Some(first) = first {
+        let finding = Diagnostic::error(Code::AlreadySpecified, Class::General, statement.span(), message);
+        context.push(finding.related(first, "the one that is used"));
+    }
+    first.is_some()
+}
+
+/// An old name of a keyword.
+fn old_name(statement: &Statement) -> Diagnostic {
+    let name = statement.row.and_then(|row| schema().original(row)).map_or("", |row| row.keyword);
+    let message = format!("Keyword \"{}\" is deprecated - please use \"{name}\"", statement.keyword.text);
+    Diagnostic::warning(Code::Deprecated, Class::Deprecated, statement.keyword.span, message).replacement(name)
+}
+
+/// An old name that keepalived takes in silence.
+fn quiet_old_name(statement: &Statement) -> Diagnostic {
+    Diagnostic { severity: Severity::Note, class: Class::Notice, ..old_name(statement) }
+}
+
+#[cfg(test)]
+mod tests;

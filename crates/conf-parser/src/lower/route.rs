@@ -13,7 +13,7 @@ use super::words::{Net, Words, named, number_of_any_base};
 use super::{Context, nearest};
 use crate::config::{
     Family, KEEPALIVED, Named, NextHop, PROTOCOLS, Route, RouteMode, RouteTable, RouteType, RouterPreference, SCOPES,
-    TABLES,
+    TABLES, TrackGroup,
 };
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
@@ -384,19 +384,21 @@ impl Draft {
 /// Reports every `track_group` of a static route or rule that no `track_group` block before it defines.
 pub(super) fn check_track_groups<'a>(
     context: &mut Context<'_>,
-    groups: &[Spanned<String>],
+    groups: &[TrackGroup],
     uses: impl Iterator<Item = &'a Spanned<String>>,
 ) {
     for used in uses {
-        let same = groups.iter().find(|group| group.value == used.value);
-        if same.is_some_and(|group| group.span < used.span) {
+        let same = groups.iter().find(|group| group.name.value == used.value);
+        if same.is_some_and(|group| group.name.span < used.span) {
             continue;
         }
         let message = format!("track_group {} not found", used.value);
         let finding =
             Diagnostic::error(Code::NotTracked, Class::General, used.span, message).label("no instance tracks it");
-        context.push(match (same, nearest(used, groups.iter().map(|group| group.value.as_str()))) {
-            (Some(later), _) => finding.related(later.span, "it is defined only here").help("define it before its use"),
+        context.push(match (same, nearest(used, groups.iter().map(|group| group.name.as_str()))) {
+            (Some(later), _) => {
+                finding.related(later.name.span, "it is defined only here").help("define it before its use")
+            }
             (None, Some(near)) => finding.help(format!("did you mean '{near}'?")).replacement(near),
             (None, None) => finding.help(format!("define it before this line: track_group {} {{ ... }}", used.value)),
         });

@@ -20,8 +20,9 @@ impl Context<'_> {
             }
             word.text.trim_start_matches(':').to_owned()
         });
+        let supplementary_groups = rest.first().is_some_and(|word| word.text.starts_with(':'));
         let group = group.filter(|group| !group.is_empty());
-        Some(Spanned::new(ScriptUser { user: user.text.clone(), group }, user.span))
+        Some(Spanned::new(ScriptUser { user: user.text.clone(), group, supplementary_groups }, user.span))
     }
 
     /// `SCRIPT [USER [GROUP]]`: puts the script into `slot` unless there is one already.

@@ -41,8 +41,10 @@ pub(super) fn handled<T>(block: &str, tables: &[&[Handler<T>]]) -> Vec<(String, 
 fn consumed() -> BTreeSet<(String, String)> {
     const REAL: &str = "virtual_server/real_server";
     let mut all = Vec::new();
-    all.extend(handled("", &[ROOT]));
-    all.extend(handled("global_defs", &[global::GLOBAL_DEFS]));
+    all.extend(handled("", &[ROOT, interface::TOP]));
+    all.extend(handled("global_defs", global::GLOBAL_DEFS));
+    all.extend(handled("garp_group", &[interface::GARP_GROUP]));
+    all.extend(handled("track_group", &[interface::TRACK_GROUP]));
     all.extend(handled("vrrp_instance", &[instance::INSTANCE]));
     all.extend(handled("vrrp_instance/authentication", &[instance::AUTHENTICATION]));
     all.extend(handled("virtual_server", &[virtual_server::VIRTUAL_SERVER]));
@@ -250,7 +252,7 @@ fn settings_of_global_defs_reach_the_instances() {
 }
 
 #[test]
-fn min_garp_touches_only_what_was_not_written_before() {
+fn min_garp_touches_only_what_is_the_default_when_it_is_read() {
     let of = |lines: &str| {
         read(&format!("global_defs {{\n{lines}\n}}\nvrrp_instance V {{ interface e\nvirtual_router_id 1\nvirtual_ipaddress {{ 192.0.2.1 }}\n}}")).config.vrrp_instances[0].garp
     };
@@ -259,11 +261,15 @@ fn min_garp_touches_only_what_was_not_written_before() {
         Garp {
             delay: Duration::ZERO,
             repeat: 1,
+            refresh: Duration::ZERO,
+            refresh_repeat: 0,
             lower_prio_delay: Duration::ZERO,
             lower_prio_repeat: 1,
-            ..Garp::default()
         }
     );
+    assert_eq!(of("vrrp_garp_master_delay 5\nvrrp_min_garp").delay, Duration::ZERO);
+    assert_eq!(of("vrrp_min_garp\nvrrp_garp_master_delay 5").lower_prio_delay, Duration::from_secs(5));
+    assert_eq!(of("vrrp_min_garp\nvrrp_min_garp off").delay, Duration::ZERO);
     assert_eq!(of("vrrp_garp_master_repeat 3\nvrrp_min_garp\nvrrp_garp_master_delay 9").repeat, 3);
     assert_eq!(of("vrrp_min_garp\nvrrp_garp_master_delay 9").delay, Duration::from_secs(9));
     assert_eq!(of("vrrp_min_garp off"), Garp::default());
@@ -355,7 +361,10 @@ fn scripts_have_a_command_and_a_user() {
     let notify = &parsed.config.vrrp_instances[0].notify;
     let master = notify.master.as_ref().unwrap();
     assert_eq!(master.command, ["/bin/a", "b c", "d"]);
-    assert_eq!(master.user, Some(ScriptUser { user: "user".to_owned(), group: Some("group".to_owned()) }));
+    assert_eq!(
+        master.user,
+        Some(ScriptUser { user: "user".to_owned(), group: Some("group".to_owned()), supplementary_groups: false })
+    );
     assert_eq!(notify.any.as_ref().unwrap().command, ["/bin/e"]);
     assert_eq!(notify.fault.as_ref().unwrap().command, ["/bin/g", "h"]);
     assert_eq!(messages(&parsed), ["(V) notify script already specified - ignoring /bin/f"]);

@@ -135,7 +135,7 @@ impl<T: Value> Value for Spanned<T> {
 }
 
 /// The numbers that a keyword takes, by its row; without bounds there, all.
-fn bounds(statement: &Statement) -> RangeInclusive<i128> {
+pub(super) fn bounds(statement: &Statement) -> RangeInclusive<i128> {
     row_bounds(statement.row)
 }
 
@@ -146,7 +146,7 @@ pub(super) fn row_bounds(row: Option<&Row>) -> RangeInclusive<i128> {
 }
 
 /// The times that a keyword takes, in its own unit.
-fn time_bounds(row: &Row) -> RangeInclusive<Duration> {
+pub(super) fn time_bounds(row: &Row) -> RangeInclusive<Duration> {
     let time = |millionths: i128| u64::try_from(millionths).map_or(Duration::MAX, Duration::from_micros);
     row.bounds.map_or(Duration::ZERO..=Duration::MAX, |(least, most)| time(least)..=time(most))
 }
@@ -190,10 +190,20 @@ impl Context<'_> {
         message: impl FnOnce(&str) -> String,
     ) -> Option<T> {
         let word = statement.arguments.first()?;
-        match integer(&word.text, &bounds(statement)) {
+        self.bounded(statement.row, word, message(&word.text))
+    }
+
+    /// `word` as a number within the bounds of `row`; one that cannot be used is reported as `message`.
+    pub(super) fn bounded<T: TryFrom<i128>>(
+        &mut self,
+        row: Option<&Row>,
+        word: &Word,
+        message: impl Into<String>,
+    ) -> Option<T> {
+        match integer(&word.text, &row_bounds(row)) {
             Ok(value) => T::try_from(value).ok(),
             Err(wrong) => {
-                self.bad_number(word, wrong, message(&word.text));
+                self.bad_number(word, wrong, message);
                 None
             }
         }
@@ -251,6 +261,19 @@ impl Context<'_> {
             self.push(finding.help("one of true, on, yes, false, off, no, in lower case"));
         }
         value
+    }
+
+    /// The word after a keyword that is passed over without one; then `missing` is reported.
+    pub(super) fn word<'s>(&mut self, statement: &'s Statement, missing: impl Into<String>) -> Option<&'s Word> {
+        let word = statement.arguments.first();
+        if word.is_none() {
+            let finding = Diagnostic::error(Code::MissingParameter, Class::General, statement.keyword.span, missing);
+            self.push(match statement.row {
+                Some(row) => finding.help(format!("{} {}", row.keyword, row.arguments)),
+                None => finding,
+            });
+        }
+        word
     }
 
     /// The address after a keyword.

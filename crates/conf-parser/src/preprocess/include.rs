@@ -3,10 +3,11 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::Reader;
+use crate::config::IncludeCheck;
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::{Line, Word, is_blank, words};
 use crate::loader::LoadError;
-use crate::source::Span;
+use crate::source::{Span, Spanned};
 
 /// Longest pattern of one include, as long as a path may be.
 const MAX_PATTERN: usize = 4096;
@@ -14,26 +15,7 @@ const MAX_PATTERN: usize = 4096;
 /// Most steps in taking the braces of one pattern apart.
 const MAX_STEPS: usize = 4096;
 
-/// Which problems with an include refuse the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Checks {
-    /// A file that matches cannot be read.
-    read: bool,
-    /// A pattern without wildcards matches nothing.
-    matching: bool,
-    /// A pattern with wildcards matches nothing.
-    wildcard: bool,
-    /// One of several brace alternatives matches nothing.
-    brace: bool,
-}
-
-impl Checks {
-    const ALL: Self = Self { read: true, matching: true, wildcard: true, brace: true };
-
-    pub(super) fn new(all: bool) -> Self {
-        if all { Self::ALL } else { Self::default() }
-    }
-
+impl IncludeCheck {
     /// The checks that an include directive asks for; nothing if the word is none.
     pub(super) fn of_directive(self, keyword: &str) -> Option<Self> {
         let read = Self { read: true, ..self };
@@ -101,7 +83,11 @@ impl Reader<'_> {
         let all = line.text().len();
         if keyword == "include_check" {
             let arguments: Vec<_> = words(line, end..all).map(|cut| Word::new(line, cut)).collect();
-            self.diagnostics.extend(self.checks.change(&arguments));
+            let findings = self.checks.change(&arguments);
+            if self.stack.len() == 1 && findings.is_empty() {
+                self.include_check = Some(Spanned::new(self.checks, line.whole()));
+            }
+            self.diagnostics.extend(findings);
             return true;
         }
         let Some(checks) = self.checks.of_directive(&keyword) else { return false };
@@ -119,7 +105,7 @@ impl Reader<'_> {
     }
 
     /// Reads the files that match `pattern`.
-    fn include(&mut self, pattern: &str, span: Span, checks: Checks) {
+    fn include(&mut self, pattern: &str, span: Span, checks: IncludeCheck) {
         if self.stack.len() > self.limits().include_depth {
             self.stop(Some(span), "includes too deep inside each other");
             return;
@@ -148,7 +134,7 @@ impl Reader<'_> {
     }
 
     /// Reads what one pattern matches; whether it matches anything.
-    fn include_pattern(&mut self, pattern: &str, span: Span, checks: Checks) -> bool {
+    fn include_pattern(&mut self, pattern: &str, span: Span, checks: IncludeCheck) -> bool {
         let base = self.stack.last().and_then(|file| file.parent()).unwrap_or(Path::new(""));
         let full = base.join(pattern);
         let paths = if has_wildcard(pattern) {
@@ -166,7 +152,7 @@ impl Reader<'_> {
         found
     }
 
-    fn include_file(&mut self, path: &Path, span: Span, checks: Checks) -> bool {
+    fn include_file(&mut self, path: &Path, span: Span, checks: IncludeCheck) -> bool {
         if let Some(outer) = self.stack.iter().position(|outer| normal(outer) == normal(path)) {
             let through = if outer + 1 == self.stack.len() { "itself" } else { "itself through others" };
             let message = format!("'{}' includes {through} - ignoring", path.display());

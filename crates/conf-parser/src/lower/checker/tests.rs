@@ -347,7 +347,7 @@ fn programs_and_whom_they_run_as() {
         server("", "MISC_CHECK {\nmisc_path \"/x 'a b' c\"\nuser nobody nogroup\nmisc_timeout 0\nmisc_dynamic off\n}");
     let CheckerKind::Misc(check) = &checkers(&parsed)[0].kind else { panic!("MISC_CHECK") };
     assert_eq!(check.script.command, ["/x", "a b", "c"]);
-    let user = ScriptUser { user: "nobody".to_owned(), group: Some("nogroup".to_owned()) };
+    let user = ScriptUser { user: "nobody".to_owned(), group: Some("nogroup".to_owned()), supplementary_groups: false };
     assert_eq!((check.script.user.clone(), check.timeout, check.dynamic), (Some(user), None, true));
     assert_eq!(parsed.config.scripts().count(), 1);
     assert_eq!(

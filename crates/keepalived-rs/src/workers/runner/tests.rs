@@ -80,7 +80,7 @@ impl Lab {
             _ => None,
         });
         let part = RunnerPart {
-            script_user: Some(ScriptUser { user: me, group: None }),
+            script_user: Some(ScriptUser { user: me, group: None, supplementary_groups: false }),
             script_security: false,
             objects: objects.collect(),
             scripts,

@@ -65,7 +65,7 @@ fn part(command: &[&str]) -> RunnerPart {
     let command = command.iter().map(|&word| word.to_owned()).collect();
     RunnerPart {
         objects: [Object::Instance("VI_1".into())].into(),
-        script_user: Some(ScriptUser { user: "root".into(), group: None }),
+        script_user: Some(ScriptUser { user: "root".into(), group: None, supplementary_groups: false }),
         script_security: true,
         scripts: [(occasion(), Script { command, user: None })].into(),
     }
@@ -117,7 +117,7 @@ fn with_security_and_without_an_account_nothing_runs() {
 #[test]
 fn an_unknown_user_disables_the_script() {
     let mut part = part(&[SCRIPT]);
-    part.script_user = Some(ScriptUser { user: "ghost".into(), group: None });
+    part.script_user = Some(ScriptUser { user: "ghost".into(), group: None, supplementary_groups: false });
     let notes = refusal(&Files::sane(), &part);
     assert_eq!(notes.first(), only_error("Unable to resolve script username 'ghost' - disabling its scripts").first());
 }
@@ -129,7 +129,7 @@ fn an_account_that_cannot_be_looked_up_is_not_taken_for_none() {
     let why = "Unable to find out whether default user 'keepalived_script' exists - disabling its scripts: \
                Connection refused";
     assert_eq!(refusal(&host, &part).first(), only_error(why).first());
-    part.script_user = Some(ScriptUser { user: "nobody".into(), group: None });
+    part.script_user = Some(ScriptUser { user: "nobody".into(), group: None, supplementary_groups: false });
     let why = "Unable to resolve script username 'nobody' - disabling its scripts: Connection refused";
     assert_eq!(refusal(&host, &part).first(), only_error(why).first());
 }
@@ -159,7 +159,7 @@ fn who_may_not_execute_it_does_not_run_it() {
     host.put(SCRIPT, 0, 0, 0o744, true);
     assert_eq!(check(&part(&[SCRIPT]), &host).0.len(), 1, "root may");
     let mut part = part(&[SCRIPT]);
-    part.script_user = Some(ScriptUser { user: "nobody".into(), group: None });
+    part.script_user = Some(ScriptUser { user: "nobody".into(), group: None, supplementary_groups: false });
     let expected = "WARNING - script '/etc/keepalived/notify.sh' is not executable for 65534:65534 - disabling";
     assert_eq!(refusal(&host, &part), only_error(expected));
     host.put(SCRIPT, 65534, 0, 0o100, true);
@@ -198,7 +198,7 @@ fn what_others_may_change_runs_as_another_user() {
     let mut host = Files::sane();
     host.put("/etc/keepalived", 1000, 0, 0o777, false);
     let mut part = part(&[SCRIPT]);
-    part.script_user = Some(ScriptUser { user: "nobody".into(), group: None });
+    part.script_user = Some(ScriptUser { user: "nobody".into(), group: None, supplementary_groups: false });
     assert_eq!(check(&part, &host).0.len(), 1);
 }
 
