@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU16};
 use std::time::Duration;
 
 use crate::schema::Row;
@@ -30,12 +30,16 @@ macro_rules! config_type {
     };
 }
 
+mod bfd;
 mod global;
 mod lvs;
+mod ssl;
 mod vrrp;
 
+pub use bfd::*;
 pub use global::*;
 pub use lvs::*;
+pub use ssl::*;
 pub use vrrp::*;
 
 config_type! {
@@ -46,8 +50,14 @@ pub struct Config {
     pub global: GlobalDefs,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub vrrp_instances: Vec<VrrpInstance>,
+    /// The `SSL` block; of several the last.
+    pub ssl: Option<TlsClient>,
+    /// The `virtual_server_group` blocks, in the order of the file; no name occurs twice.
+    pub virtual_server_groups: Vec<VirtualServerGroup>,
     /// The `virtual_server` blocks, in the order of the file.
     pub virtual_servers: Vec<VirtualServer>,
+    /// The `bfd_instance` blocks, in the order of the file; neither a name nor a pair of addresses occurs twice.
+    pub bfd_instances: Vec<BfdInstance>,
     /// Where the keywords of the top level were written.
     pub places: Places,
 }}
@@ -60,7 +70,12 @@ impl Config {
         self.global.child_wait_time.show(slot("child_wait_time"), &mut out);
         show_block(&self.global, slot("global_defs"), &mut out);
         show_blocks(&self.vrrp_instances, slot("vrrp_instance"), &mut out);
+        if let Some(ssl) = &self.ssl {
+            show_block(ssl, slot("SSL"), &mut out);
+        }
+        show_blocks(&self.virtual_server_groups, slot("virtual_server_group"), &mut out);
         show_blocks(&self.virtual_servers, slot("virtual_server"), &mut out);
+        show_blocks(&self.bfd_instances, slot("bfd_instance"), &mut out);
         out
     }
 }
@@ -152,6 +167,6 @@ impl Config {
         let quorum = self.virtual_servers.iter().flat_map(|server| [&server.quorum_up, &server.quorum_down]);
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
-        notify.chain(quorum).chain(changes).flatten()
+        notify.chain(quorum).flatten().chain(changes.filter_map(Option::as_deref))
     }
 }

@@ -3,16 +3,18 @@
 //! Every block has a table of [`Handler`]s: the words in it are those that are typed. A word without
 //! a handler, or whose row says that nothing acts on it yet, is listed as [`Unsupported`].
 
+mod bfd;
 mod checker;
 mod global;
 mod instance;
 mod script;
+mod ssl;
 mod value;
 mod virtual_server;
 
 use std::collections::HashMap;
 
-use crate::config::Config;
+use crate::config::{Config, TlsClient};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, schema};
@@ -31,11 +33,19 @@ pub(crate) fn lower(
     let mut context = Context { diagnostics, unsupported, errors: 0 };
     let mut draft = Draft::default();
     context.visit(&mut draft, root, &[ROOT]);
-    let Draft { mut globals, instances, servers, places, .. } = draft;
+    let Draft { mut globals, instances, servers, groups, ssl, bfd, places, .. } = draft;
     globals.resolve();
     let vrrp_instances = instance::finish(&mut context, instances, &globals);
-    let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
-    Config { global: globals.defs, vrrp_instances, virtual_servers, places }
+    let virtual_servers = virtual_server::finish(&mut context, servers, &groups, &globals);
+    Config {
+        global: globals.defs,
+        vrrp_instances,
+        ssl,
+        virtual_server_groups: groups.list,
+        virtual_servers,
+        bfd_instances: bfd.list,
+        places,
+    }
 }
 
 /// The blocks of the top level before settings of `global_defs` are applied to them.
@@ -46,6 +56,9 @@ struct Draft {
     /// The names of the instances, with where they are given.
     names: HashMap<String, Span>,
     servers: Vec<virtual_server::Draft>,
+    groups: virtual_server::Groups,
+    ssl: Option<TlsClient>,
+    bfd: bfd::Instances,
     places: Places,
 }
 
@@ -69,6 +82,9 @@ const ROOT: &[Handler<Draft>] = &[
     Handler("virtual_server", |draft, context, statement| {
         draft.servers.extend(virtual_server::read(context, statement))
     }),
+    Handler("virtual_server_group", |draft, context, statement| draft.groups.read(context, statement)),
+    Handler("SSL", |draft, context, statement| ssl::read(context, statement, &mut draft.ssl)),
+    Handler("bfd_instance", |draft, context, statement| draft.bfd.read(context, statement)),
 ];
 
 /// A block that notes where its keywords were written.
@@ -78,7 +94,7 @@ trait Placed {
 
 macro_rules! placed {
     ($type:ty $(, $($field:ident).+)?) => {
-        impl super::Placed for $type {
+        impl crate::lower::Placed for $type {
             fn places(&mut self) -> &mut crate::setting::Places {
                 &mut self.$($($field).+.)?places
             }

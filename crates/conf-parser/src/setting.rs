@@ -38,6 +38,11 @@ impl Places {
         self.of_row(schema().lookup(block, keyword)?)
     }
 
+    /// Gives back what was reserved for more.
+    pub(crate) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     fn of_row(&self, row: &'static Row) -> Option<Span> {
         let number = schema().number(row);
         self.0.iter().rev().find(|(written, _)| *written == number).map(|(_, span)| *span)
@@ -251,6 +256,18 @@ impl<T: Show> Show for Option<T> {
             Some(value) => value.show(slot, out),
             None => out.push(slot.absent()),
         }
+    }
+}
+
+impl<T: Show + ?Sized> Show for Box<T> {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        (**self).show(slot, out);
+    }
+}
+
+impl Show for str {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        out.push(slot.line(vec![Scalar::Text(self.to_owned())]));
     }
 }
 

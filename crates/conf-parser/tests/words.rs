@@ -41,6 +41,8 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
+        "virtual_server_group" => ("G", ""),
+        "bfd_instance" => ("B", "neighbor_ip 192.0.2.3\n"),
         _ => ("", ""),
     }
 }

@@ -7,7 +7,7 @@ use super::global::Globals;
 use super::value::integer;
 use super::virtual_server::Shared;
 use super::{Context, Handler};
-use crate::config::{CheckTarget, CheckTiming, Checker, CheckerKind, HttpGet, HttpVersion, Url};
+use crate::config::{CheckDefaults, CheckTarget, CheckTiming, Checker, CheckerKind, HttpGet, HttpVersion, Url};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::setting::Places;
 use crate::source::{Span, Spanned};
@@ -33,6 +33,13 @@ impl TimingWords {
             delay_before_retry: self.delay_before_retry.or(outer.delay_before_retry),
             connect_timeout: self.connect_timeout.or(outer.connect_timeout),
         }
+    }
+}
+
+impl From<CheckDefaults> for TimingWords {
+    fn from(defaults: CheckDefaults) -> Self {
+        let CheckDefaults { delay_loop, warmup, retry, delay_before_retry, connect_timeout } = defaults;
+        Self { delay_loop, warmup, retry, delay_before_retry, connect_timeout }
     }
 }
 

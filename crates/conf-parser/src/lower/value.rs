@@ -70,6 +70,13 @@ pub(super) fn seconds(
     if range.contains(&value) { Ok((value, complaint)) } else { Err(outside()) }
 }
 
+/// An address, and what keepalived overlooks behind it: the end of a range or the length of a prefix.
+pub(super) fn host(text: &str) -> Option<(IpAddr, &str)> {
+    let end = text.find('-').or_else(|| text.find('/')).unwrap_or(text.len());
+    let (address, rest) = text.split_at_checked(end)?;
+    Some((address.parse().ok()?, rest))
+}
+
 /// A switch value.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     match text {
@@ -175,11 +182,20 @@ impl Context<'_> {
 
     /// The number after a keyword; without one that can be used there is a finding whose message starts with `what`.
     pub(super) fn number<T: TryFrom<i128>>(&mut self, statement: &Statement, what: &str) -> Option<T> {
+        self.number_with(statement, |text| format!("{what} '{text}' is invalid - ignoring"))
+    }
+
+    /// The number after a keyword; one that cannot be used is reported in the words that `message` gives for it.
+    pub(super) fn number_with<T: TryFrom<i128>>(
+        &mut self,
+        statement: &Statement,
+        message: impl FnOnce(&str) -> String,
+    ) -> Option<T> {
         let word = statement.arguments.first()?;
         match integer(&word.text, &bounds(statement)) {
             Ok(value) => T::try_from(value).ok(),
             Err(wrong) => {
-                self.bad_number(word, wrong, format!("{what} '{}' is invalid - ignoring", word.text));
+                self.bad_number(word, wrong, message(&word.text));
                 None
             }
         }
@@ -222,13 +238,18 @@ impl Context<'_> {
 
     /// The switch after a keyword; on where no value is given.
     pub(super) fn switch(&mut self, statement: &Statement) -> Option<bool> {
+        let keyword = &statement.keyword.text;
+        self.switch_with(statement, |text| format!("Invalid {keyword} value '{text}' specified - ignoring"))
+    }
+
+    /// The switch after a keyword; another word is reported as `message` gives for it.
+    pub(super) fn switch_with(&mut self, statement: &Statement, message: impl FnOnce(&str) -> String) -> Option<bool> {
         let Some(word) = statement.arguments.first() else {
             return Some(true);
         };
         let value = boolean(&word.text);
         if value.is_none() {
-            let message = format!("Invalid {} value '{}' specified - ignoring", statement.keyword.text, word.text);
-            let finding = Diagnostic::error(Code::BadBoolean, Class::General, word.span, message);
+            let finding = Diagnostic::error(Code::BadBoolean, Class::General, word.span, message(&word.text));
             self.push(finding.help("one of true, on, yes, false, off, no, in lower case"));
         }
         value
