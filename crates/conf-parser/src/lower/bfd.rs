@@ -203,7 +203,7 @@ fn address(
     if !rest.is_empty() {
         let note =
             Diagnostic::note(Code::BadAddress, word.span, format!("'{rest}' is not looked at: this is one address"));
-        context.push(note.replacement(address.to_string()));
+        context.push(note.help("write the address alone").replacement(address.to_string()));
     }
     Some(Spanned::new(address, word.span))
 }

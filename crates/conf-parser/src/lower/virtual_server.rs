@@ -199,7 +199,7 @@ fn endpoint(
             Diagnostic::note(Code::BadAddress, word.span, format!("'{rest}' is not looked at: this is one address"));
         context.push(match rest.starts_with('-') {
             true => note.help("ranges stand in a virtual_server_group"),
-            false => note.replacement(address.to_string()),
+            false => note.help("write the address alone").replacement(address.to_string()),
         });
     }
     let port = match port_word.map(|word| (word, port(&word.text))) {
@@ -636,7 +636,7 @@ fn of_one_family(
         format!("{name}: address family doesn't match virtual server {shown} - ignoring")
     };
     let finding = Diagnostic::new(Severity::Error, Code::BadGroup, Class::Notice, Some(span), message)
-        .label(format!("its servers are {family}"));
+        .label(format!("this virtual server is {family}"));
     context.push(finding.related(other.span, "this entry is not").help("make a group for each family"));
     false
 }
@@ -792,7 +792,8 @@ fn persistence_engine(draft: &mut Draft, context: &mut Context<'_>, statement: &
         }
     } else if name != "sip" {
         let message = format!("the kernel knows the persistence engine 'sip' only, not '{name}'");
-        context.push(Diagnostic::note(Code::BadVirtualServer, word.span, message).replacement("sip"));
+        let note = Diagnostic::note(Code::BadVirtualServer, word.span, message);
+        context.push(note.help("without it clients are told apart by their address").replacement("sip"));
     }
     draft.persistence_engine = Some(name);
 }

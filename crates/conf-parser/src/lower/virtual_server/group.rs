@@ -97,8 +97,8 @@ fn addresses(context: &mut Context<'_>, line: &Statement) -> Option<GroupEntry> 
         Some(word) => match super::port(&word.text) {
             Ok(port) => port,
             Err(wrong) => {
-                let message = invalid(line);
-                context.bad_number(word, wrong, message);
+                let finding = Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, invalid(line));
+                context.push(finding.label(wrong).help("an entry has one port: write an entry for each"));
                 return None;
             }
         },
@@ -153,7 +153,8 @@ fn range(word: &Word) -> Result<(IpAddr, IpAddr), Wrong> {
         }
         if last < first {
             let message = format!("Address range end is less than address range start - {text} - skipping");
-            return Err(Wrong { replacement: Some(format!("{last}-{first}")), ..message.into() });
+            let help = Some("the lower address comes first");
+            return Err(Wrong { help, replacement: Some(format!("{last}-{first}")), ..message.into() });
         }
         return Ok((first, last));
     }
@@ -165,7 +166,15 @@ fn range(word: &Word) -> Result<(IpAddr, IpAddr), Wrong> {
 }
 
 /// The last octet of an IPv4 address, or the last 16 bits of an IPv6 address in hexadecimal digits.
-fn short_end(text: &str, first: IpAddr, end: &str) -> Result<IpAddr, String> {
+fn short_end(text: &str, first: IpAddr, end: &str) -> Result<IpAddr, Wrong> {
+    let help = match first {
+        IpAddr::V4(_) => "behind '-' stands the last octet of the last address, at most 255, or the whole address",
+        IpAddr::V6(_) => "behind '-' stand the last 16 bits of the last address, at most ffff, or the whole address",
+    };
+    read_short_end(text, first, end).map_err(|message| Wrong { help: Some(help), ..message.into() })
+}
+
+fn read_short_end(text: &str, first: IpAddr, end: &str) -> Result<IpAddr, String> {
     let (radix, most) = if first.is_ipv4() { (10, 0xff) } else { (16, 0xffff) };
     let digits = if radix == 16 { end.strip_prefix("0x").unwrap_or(end) } else { end };
     let junk = digits.find(|digit: char| !digit.is_digit(radix)).and_then(|at| digits.get(at..));
@@ -208,7 +217,8 @@ fn prefix(text: &str, first: IpAddr, length: &str) -> Result<(IpAddr, IpAddr), W
     };
     if network != first {
         let wrong = Wrong::from(format!("Address mask bits not empty - {text} - skipping"));
-        return Err(Wrong { replacement: Some(format!("{network}/{length}")), ..wrong });
+        let help = Some("a prefix starts at the first address of its network");
+        return Err(Wrong { help, replacement: Some(format!("{network}/{length}")), ..wrong });
     }
     Ok((first, last))
 }

@@ -63,7 +63,7 @@ fn netmask_of_length(context: &mut Context<'_>, word: &Word) -> Option<Granulari
     let mask = Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - bits).unwrap_or(0));
     let message = format!("{bits} is read as the mask {mask}");
     let note = Diagnostic::note(Code::BadAddress, word.span, message).label(taken);
-    context.push(note.replacement(mask.to_string()));
+    context.push(note.help("write the mask itself").replacement(mask.to_string()));
     Some(Granularity::Netmask(mask))
 }
 

@@ -307,6 +307,6 @@ mod tests {
         let (draft, server) = (size_of::<Draft>(), size_of::<RealServer>());
         println!("RealServer: {server} bytes, its draft: {draft}");
         assert!(server <= 176, "{server}");
-        assert!(draft <= server + 16, "{draft}");
+        assert!(draft <= server + 8, "{draft}");
     }
 }
