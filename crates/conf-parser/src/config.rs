@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU16};
 use std::time::Duration;
 
 use crate::schema::{Row, Unit};
@@ -31,20 +31,24 @@ macro_rules! config_type {
     };
 }
 
+mod bfd;
 mod checker;
 mod global;
 mod interface;
 mod lvs;
 mod route;
 mod rule;
+mod ssl;
 mod vrrp;
 
+pub use bfd::*;
 pub use checker::*;
 pub use global::*;
 pub use interface::*;
 pub use lvs::*;
 pub use route::*;
 pub use rule::*;
+pub use ssl::*;
 pub use vrrp::*;
 
 config_type! {
@@ -61,8 +65,14 @@ pub struct Config {
     pub static_rules: Vec<Spanned<Rule>>,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub vrrp_instances: Vec<VrrpInstance>,
+    /// The `SSL` block; of several the last.
+    pub ssl: Option<TlsClient>,
+    /// The `virtual_server_group` blocks, in the order of the file; no name occurs twice.
+    pub virtual_server_groups: Vec<VirtualServerGroup>,
     /// The `virtual_server` blocks, in the order of the file.
     pub virtual_servers: Vec<VirtualServer>,
+    /// The `bfd_instance` blocks, in the order of the file; neither a name nor a pair of addresses occurs twice.
+    pub bfd_instances: Vec<BfdInstance>,
     /// Where the keywords of the top level were written.
     pub places: Places,
 }}
@@ -78,7 +88,12 @@ impl Config {
         route::show_routes(&self.static_routes, slot("static_routes"), &mut out);
         rule::show_rules(&self.static_rules, slot("static_rules"), &mut out);
         show_blocks(&self.vrrp_instances, slot("vrrp_instance"), &mut out);
+        if let Some(ssl) = &self.ssl {
+            show_block(ssl, slot("SSL"), &mut out);
+        }
+        show_blocks(&self.virtual_server_groups, slot("virtual_server_group"), &mut out);
         show_blocks(&self.virtual_servers, slot("virtual_server"), &mut out);
+        show_blocks(&self.bfd_instances, slot("bfd_instance"), &mut out);
         out
     }
 }
@@ -201,6 +216,7 @@ impl Config {
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
         let checkers = servers.clone().flat_map(|server| &server.checkers).filter_map(Checker::script);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
-        self.global.own_scripts().chain(notify.chain(quorum).chain(changes).flatten()).chain(checkers)
+        let servers = quorum.flatten().chain(changes.filter_map(Option::as_deref));
+        self.global.own_scripts().chain(notify.flatten()).chain(servers).chain(checkers)
     }
 }

@@ -73,7 +73,7 @@ macro_rules! codes {
         /// The stable name of a kind of finding: `K0101` means the same in every release.
         ///
         /// `K00xx` files and characters, `K01xx` lines and braces, `K02xx` values, `K03xx` `global_defs`,
-        /// `K04xx` `vrrp_instance`, `K05xx` `virtual_server`, `K06xx` checkers.
+        /// `K04xx` `vrrp_instance`, `K05xx` `virtual_server`, `K06xx` checkers, `K07xx` `bfd_instance`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Code {
@@ -152,8 +152,14 @@ codes! {
     NoRealServer = "K0502", "A virtual server has no real server.";
     LvsDefault = "K0503", "A value that should be given was defaulted.";
     BadRealServer = "K0504", "A real server cannot be used as written.";
+    DuplicateService = "K0505", "Two virtual servers stand for the same service.";
+    BadGroup = "K0506", "A virtual server group cannot be used as written.";
+    UnreachableQuorum = "K0507", "A quorum can never be reached.";
+    DuplicateSsl = "K0508", "A second SSL block replaces the first.";
     BadChecker = "K0601", "A checker cannot be used as written.";
     BadRegex = "K0602", "A pattern for a page, or a word that belongs to it, cannot be used.";
+    BadBfd = "K0701", "A BFD instance cannot be used as written.";
+    DuplicateBfd = "K0702", "Two BFD instances are the same session.";
 }
 
 impl fmt::Display for Code {

@@ -3,6 +3,7 @@
 //! Every block has a table of [`Handler`]s: the words in it are those that are typed. A word without
 //! a handler, or whose row says that nothing acts on it yet, is listed as [`Unsupported`].
 
+mod bfd;
 mod checker;
 mod global;
 mod instance;
@@ -10,13 +11,14 @@ mod interface;
 mod route;
 mod rule;
 mod script;
+mod ssl;
 mod value;
 mod virtual_server;
 mod words;
 
 use std::collections::HashMap;
 
-use crate::config::{Config, IncludeCheck, Route, Rule};
+use crate::config::{Config, IncludeCheck, Route, Rule, TlsClient};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, nearest, schema};
@@ -73,15 +75,27 @@ impl Lowering {
 
 impl Draft {
     fn finish(self, include_check: Option<Spanned<IncludeCheck>>, context: &mut Context<'_>) -> Config {
-        let Self { top, mut globals, static_routes, static_rules, instances, names, servers, places } = self;
+        let Self { top, mut globals, static_routes, static_rules, instances, names, servers, groups, ssl, bfd, places } =
+            self;
         globals.resolve(context, include_check, &names);
         let top = top.finish(context, &names);
         let routes = static_routes.iter().filter_map(|route| route.track_group.as_ref());
         let rules = static_rules.iter().filter_map(|rule| rule.track_group.as_ref());
         route::check_track_groups(context, &top.track_groups, routes.chain(rules));
         let vrrp_instances = instance::finish(context, instances, &globals);
-        let virtual_servers = servers.into_iter().filter_map(|server| server.finish(context, &globals)).collect();
-        Config { top, global: globals.defs, static_routes, static_rules, vrrp_instances, virtual_servers, places }
+        let virtual_servers = virtual_server::finish(context, servers, &groups, &globals);
+        Config {
+            top,
+            global: globals.defs,
+            static_routes,
+            static_rules,
+            vrrp_instances,
+            ssl,
+            virtual_server_groups: groups.list,
+            virtual_servers,
+            bfd_instances: bfd.list,
+            places,
+        }
     }
 }
 
@@ -96,6 +110,9 @@ struct Draft {
     /// The names of the instances, with where they are given.
     names: HashMap<String, Span>,
     servers: Vec<virtual_server::Draft>,
+    groups: virtual_server::Groups,
+    ssl: Option<TlsClient>,
+    bfd: bfd::Instances,
     places: Places,
 }
 
@@ -125,6 +142,9 @@ const ROOT: &[Handler<Draft>] = &[
     Handler("virtual_server", |draft, context, statement| {
         draft.servers.extend(virtual_server::read(context, statement))
     }),
+    Handler("virtual_server_group", |draft, context, statement| draft.groups.read(context, statement)),
+    Handler("SSL", |draft, context, statement| ssl::read(context, statement, &mut draft.ssl)),
+    Handler("bfd_instance", |draft, context, statement| draft.bfd.read(context, statement)),
 ];
 
 /// A block that notes where its keywords were written.
@@ -134,7 +154,7 @@ trait Placed {
 
 macro_rules! placed {
     ($type:ty $(, $($field:ident).+)?) => {
-        impl super::Placed for $type {
+        impl crate::lower::Placed for $type {
             fn places(&mut self) -> &mut crate::setting::Places {
                 &mut self.$($($field).+.)?places
             }

@@ -300,6 +300,18 @@ impl<T: Show> Show for Option<T> {
     }
 }
 
+impl<T: Show + ?Sized> Show for Box<T> {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        (**self).show(slot, out);
+    }
+}
+
+impl Show for str {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        out.push(slot.line(vec![Scalar::Text(self.to_owned())]));
+    }
+}
+
 impl<T: Show> Show for Spanned<T> {
     fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
         self.value.show(Slot { written: slot.written.or(Some(self.span)), ..slot }, out);

@@ -46,6 +46,8 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
         "HTTP_GET" | "SSL_GET" => ("", "url {\npath /\n}\n"),
         "url" => ("", "path /a\n"),
         "track_group" => ("G", ""),
+        "virtual_server_group" => ("G", ""),
+        "bfd_instance" => ("B", "neighbor_ip 192.0.2.3\n"),
         _ => ("", ""),
     }
 }

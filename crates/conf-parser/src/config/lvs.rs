@@ -7,15 +7,29 @@ settings! {
 pub struct VirtualServer {
     /// What identifies the service.
     service: Spanned<ServiceKey>,
-    /// `lb_algo` or `lvs_sched`; default `wlc`.
+    /// `lvs_sched` or `lb_algo`; default `wlc`.
     scheduler: Scheduler as "lvs_sched",
     /// `flag-1` to `flag-3`, under their own or a scheduler's names.
-    scheduler_flags: SchedulerFlags as "flag-1" via show_flags,
+    scheduler_flags: SchedulerFlags,
+    /// `hashed`, with the schedulers `sh` and `mh` only; it changes nothing.
+    hashed: bool as "hashed",
     /// `ops`: each datagram is scheduled on its own.
     one_packet: bool as "ops",
+    /// `lvs_method` or `lb_kind`: how packets get to servers that say nothing themselves; default NAT.
+    forwarding: ForwardingMethod as "lvs_method",
+    /// `persistence_engine`: at most 16 bytes; the kernel knows `sip`.
+    persistence_engine: Option<String> as "persistence_engine",
     /// `persistence_timeout` and `persistence_granularity`.
-    persistence: Option<Persistence> as "persistence_timeout" via show_persistence,
-    /// `quorum`: least sum of weights of live servers; default 1.
+    persistence: Option<Persistence>,
+    /// `ha_suspend`: nothing is checked while this machine lacks the address.
+    ha_suspend: bool as "ha_suspend",
+    /// What checkers take over where neither they nor their server say anything.
+    <flatten> checks: CheckDefaults,
+    /// `weight` of servers that name none, 1 to 2147483647; default 1.
+    weight: u32 as "weight",
+    /// `inhibit_on_failure` of servers that say nothing themselves.
+    inhibit_on_failure: bool as "inhibit_on_failure",
+    /// `quorum`: least sum of weights of live servers, at least 1; default 1.
     quorum: u32 as "quorum",
     /// `hysteresis`: less than `quorum`; default 0.
     hysteresis: u32 as "hysteresis",
@@ -28,20 +42,38 @@ pub struct VirtualServer {
     /// `omega`: a stop runs the scripts for going down.
     omega: bool as "omega",
     /// `sorry_server`.
-    sorry_server: Option<SorryServer> as "sorry_server",
+    sorry_server: Option<SorryServer>,
     /// `virtualhost`.
     virtualhost: Option<String> as "virtualhost",
+    /// `snmp_name`.
+    snmp_name: Option<String> as "snmp_name",
+    /// `smtp_alert`, else `smtp_alert_checker`, else `smtp_alert` of `global_defs`, else off: mail when the quorum changes.
+    smtp_alert: bool as "smtp_alert",
     /// The `real_server` blocks, in the order of the file; never empty.
-    real_servers: Vec<RealServer> as "real_server" via |servers: &[_], slot, out: &mut _| show_blocks(servers, slot, out),
-    /// `smtp_alert`.
-    smtp_alert: Option<bool> as "smtp_alert",
+    real_servers: Vec<RealServer>,
     /// Where the keywords were written.
     places: Places,
 }}
 
+settings! {
+/// What the checkers of a server take over; each value is that of the outer block, then of the checker, where absent.
+#[derive(Default, Copy)]
+pub struct CheckDefaults {
+    /// `delay_loop`: between checks, 1 us and up; always there in a virtual server, default 60 s.
+    delay_loop: Option<Duration> as "delay_loop",
+    /// `warmup`: longest random wait before the first check; that of `delay_loop` where absent.
+    warmup: Option<Duration> as "warmup",
+    /// `retry`: further tries before a live server counts as down, at least 1.
+    retry: Option<u32> as "retry",
+    /// `delay_before_retry`: before each further try.
+    delay_before_retry: Option<Duration> as "delay_before_retry",
+    /// `connect_timeout`: 1 us to 4294.967295 s; always there in a virtual server, default 5 s.
+    connect_timeout: Option<Duration> as "connect_timeout",
+}}
+
 config_type! {
 /// What identifies a service in the kernel.
-#[derive(Copy, Hash)]
+#[derive(Hash)]
 pub enum ServiceKey {
     /// `virtual_server ADDR PORT`.
     Address {
@@ -54,19 +86,73 @@ pub enum ServiceKey {
     },
     /// `virtual_server fwmark N`.
     Fwmark {
-        /// The firewall mark.
+        /// The firewall mark; never 0.
         mark: u32,
         /// `ip_family`, else that of the real servers.
         family: Family,
     },
+    /// `virtual_server group NAME`: one service for each address and mark of the group.
+    Group {
+        /// The name of a [`VirtualServerGroup`] that there is.
+        name: String,
+        /// How many virtual servers of the same group stand before this one.
+        number: u16,
+        /// `protocol` of the addresses, default UDP; absent where the group has firewall marks only.
+        protocol: Option<Protocol>,
+        /// `ip_family`, else that of the real servers, which is then that of every entry of the group. Absent where all
+        /// servers are tunnelled: each address is its own, and marks that name none are IPv4.
+        family: Option<Family>,
+    },
 }}
 
-/// As log lines and events name a service: `[ADDR]:PROTO:PORT` or `FWM N`.
+/// As log lines and events name a service: `[ADDR]:PROTO:PORT`, `FWM N` or `[GROUP]:NUMBER`.
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address { address, port, protocol } => write!(f, "[{address}]:{protocol}:{port}"),
             Self::Fwmark { mark, .. } => write!(f, "FWM {mark}"),
+            Self::Group { name, number, .. } => write!(f, "[{name}]:{number}"),
+        }
+    }
+}
+
+config_type! {
+/// A `virtual_server_group` block.
+pub struct VirtualServerGroup {
+    /// The name after `virtual_server_group`.
+    pub name: Spanned<String>,
+    /// Its entries, in the order of the file; never empty.
+    pub entries: Vec<Spanned<GroupEntry>>,
+}}
+
+config_type! {
+/// One entry of a virtual server group.
+#[derive(Copy, Hash)]
+pub enum GroupEntry {
+    /// `ADDR [PORT]`, or a range of addresses.
+    Addresses {
+        /// The first address.
+        first: IpAddr,
+        /// The last address, of the same family; the first one itself where it is no range.
+        last: IpAddr,
+        /// The port; 0 = all, for persistent services only.
+        port: u16,
+    },
+    /// `fwmark N [inet|inet6]`.
+    Fwmark {
+        /// The firewall mark.
+        mark: u32,
+        /// `inet` or `inet6`; that of the virtual server where absent.
+        family: Option<Family>,
+    },
+}}
+
+impl GroupEntry {
+    /// The family that it is written for.
+    pub fn family(&self) -> Option<Family> {
+        match self {
+            Self::Addresses { first, .. } => Some(Family::of(*first)),
+            Self::Fwmark { family, .. } => *family,
         }
     }
 }
@@ -151,8 +237,42 @@ pub enum ForwardingMethod {
     Masquerade,
     /// `DR`: sent to the server's link address.
     DirectRoute,
-    /// `TUN`: IP in IP.
-    Tunnel,
+    /// `TUN`: inside other packets.
+    Tunnel(Tunnel),
+}}
+
+config_type! {
+/// What packets travel in.
+#[derive(Copy, Default, Hash)]
+pub enum Tunnel {
+    /// `type ipip`: IP in IP.
+    #[default]
+    Ipip,
+    /// `type gue`: generic UDP encapsulation; since Linux 5.2.
+    Gue {
+        /// `port`: UDP port of the server.
+        port: NonZeroU16,
+        /// `nocsum`, `csum` or `remcsum`; since Linux 5.3.
+        checksum: TunnelChecksum,
+    },
+    /// `type gre`: generic routing encapsulation; since Linux 5.3.
+    Gre {
+        /// `csum`: with a checksum.
+        checksum: bool,
+    },
+}}
+
+config_type! {
+/// The checksum of a tunnel.
+#[derive(Copy, Default, Hash)]
+pub enum TunnelChecksum {
+    /// `nocsum`.
+    #[default]
+    None,
+    /// `csum`: in the outer header.
+    Checksum,
+    /// `remcsum`: remote checksum offload.
+    Remote,
 }}
 
 config_type! {
@@ -161,19 +281,41 @@ config_type! {
 pub struct Persistence {
     /// How long after the last connection; 1 s to 31 days, 360 s where not given.
     pub timeout: Duration,
-    /// Bits of the address that tell clients apart; all where not given.
-    pub granularity: u8,
+    /// Which part of the address tells clients apart; all where not given.
+    pub granularity: Granularity,
 }}
+
+config_type! {
+/// `persistence_granularity`.
+#[derive(Copy)]
+pub enum Granularity {
+    /// The mask of an IPv4 address.
+    Netmask(Ipv4Addr),
+    /// The length of the prefix of an IPv6 address, 1 to 128.
+    Prefix(u8),
+}}
+
+impl Granularity {
+    /// The whole address.
+    pub fn whole(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => Self::Netmask(Ipv4Addr::BROADCAST),
+            Family::Ipv6 => Self::Prefix(128),
+        }
+    }
+}
 
 config_type! {
 /// The server of last resort.
 pub struct SorryServer {
     /// Its address.
     pub address: Spanned<IpAddr>,
-    /// Its port; that of the service where not given.
+    /// Its port; that of the service where not given, and 0 where that is one of several.
     pub port: u16,
-    /// How packets get there.
+    /// `sorry_server_lvs_method`, else that of the virtual server: how packets get there.
     pub forwarding: ForwardingMethod,
+    /// `sorry_server_inhibit`: weight 0 instead of removal.
+    pub inhibit: bool,
 }}
 
 settings! {
@@ -181,9 +323,9 @@ settings! {
 pub struct RealServer {
     /// Its address.
     address: Spanned<IpAddr>,
-    /// Its port; that of the service where not given.
+    /// Its port; that of the service where not given, and 0 where that is one of several.
     port: u16,
-    /// `weight`; default 1.
+    /// `weight`, else that of the virtual server, 0 to 2147483647; the kernel takes 65535 at most.
     weight: u32 as "weight",
     /// `lvs_method`, else that of the virtual server.
     forwarding: ForwardingMethod as "lvs_method",
@@ -196,13 +338,17 @@ pub struct RealServer {
     /// `alpha`: starts as down.
     alpha: bool as "alpha",
     /// `notify_up`.
-    notify_up: Option<Spanned<Script>> as "notify_up",
+    notify_up: Option<Box<Spanned<Script>>> as "notify_up",
     /// `notify_down`.
-    notify_down: Option<Spanned<Script>> as "notify_down",
+    notify_down: Option<Box<Spanned<Script>>> as "notify_down",
     /// `virtualhost`, else that of the virtual server.
-    virtualhost: Option<String> as "virtualhost",
-    /// `smtp_alert`.
-    smtp_alert: Option<bool> as "smtp_alert",
+    virtualhost: Option<Box<str>> as "virtualhost",
+    /// `snmp_name`.
+    snmp_name: Option<Box<str>> as "snmp_name",
+    /// `smtp_alert`, else `smtp_alert_checker`, else `smtp_alert` of `global_defs`, else on: mail when its state changes.
+    smtp_alert: bool as "smtp_alert",
+    /// What its checkers take over in place of the virtual server's values; absent where it says nothing.
+    checks: Option<Box<CheckDefaults>>,
     /// The checkers; none = always up.
     checkers: Vec<Checker> as "TCP_CHECK" via show_checkers,
     /// Where the keywords were written.
@@ -212,23 +358,68 @@ pub struct RealServer {
 show_word! {
     Scheduler => |scheduler, _row| Scalar::Text(scheduler.as_str().to_owned());
     Protocol => |protocol, _row| Scalar::Text(protocol.to_string().to_uppercase());
-    ForwardingMethod => |method, _row| Scalar::Text(match method {
-        ForwardingMethod::Masquerade => "NAT",
-        ForwardingMethod::DirectRoute => "DR",
-        ForwardingMethod::Tunnel => "TUN",
+    Family => |family, _row| Scalar::Text(match family {
+        Family::Ipv4 => "inet",
+        Family::Ipv6 => "inet6",
     }.to_owned());
+    Granularity => |granularity, _row| match granularity {
+        Granularity::Netmask(mask) => Scalar::Text(mask.to_string()),
+        Granularity::Prefix(bits) => Scalar::Integer((*bits).into()),
+    };
+}
+
+fn word(text: &str) -> Scalar {
+    Scalar::Text(text.to_owned())
+}
+
+impl Show for ForwardingMethod {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        out.push(slot.line(match self {
+            Self::Masquerade => vec![word("NAT")],
+            Self::DirectRoute => vec![word("DR")],
+            Self::Tunnel(tunnel) => [word("TUN"), word("type")].into_iter().chain(tunnel.words()).collect(),
+        }));
+    }
+}
+
+impl Tunnel {
+    fn words(self) -> Vec<Scalar> {
+        match self {
+            Self::Ipip => vec![word("ipip")],
+            Self::Gue { port, checksum } => {
+                let checksum = match checksum {
+                    TunnelChecksum::None => "nocsum",
+                    TunnelChecksum::Checksum => "csum",
+                    TunnelChecksum::Remote => "remcsum",
+                };
+                vec![word("gue"), word("port"), Scalar::Integer(port.get().into()), word(checksum)]
+            }
+            Self::Gre { checksum } => vec![word("gre"), word(if checksum { "csum" } else { "nocsum" })],
+        }
+    }
 }
 
 const VIRTUAL_SERVER: &str = "virtual_server";
 const REAL_SERVER: &str = "virtual_server/real_server";
 
+/// What a real server takes over from its virtual server.
+const INHERITED: [&str; 5] = ["weight", "lvs_method", "inhibit_on_failure", "alpha", "virtualhost"];
+
+/// The names of each flag: its own, and that of schedulers.
+const FLAGS: [(&str, &[(&str, Scheduler)]); 3] = [
+    ("flag-1", &[("sh-fallback", Scheduler::SourceHash), ("mh-fallback", Scheduler::MaglevHash)]),
+    ("flag-2", &[("sh-port", Scheduler::SourceHash), ("mh-port", Scheduler::MaglevHash)]),
+    ("flag-3", &[]),
+];
+
 impl Block for VirtualServer {
     fn head(&self) -> Vec<Scalar> {
-        match *self.service {
+        match &self.service.value {
             ServiceKey::Address { address, port, .. } => {
-                vec![Scalar::Text(address.to_string()), Scalar::Integer(port.into())]
+                vec![Scalar::Text(address.to_string()), Scalar::Integer((*port).into())]
             }
-            ServiceKey::Fwmark { mark, .. } => vec![Scalar::Text("fwmark".to_owned()), Scalar::Integer(mark.into())],
+            ServiceKey::Fwmark { mark, .. } => vec![word("fwmark"), Scalar::Integer((*mark).into())],
+            ServiceKey::Group { name, .. } => vec![word("group"), word(name)],
         }
     }
 
@@ -239,28 +430,53 @@ impl Block for VirtualServer {
     fn body(&self) -> Vec<Setting> {
         let mut out = Vec::new();
         let slot = |keyword| Slot::new(VIRTUAL_SERVER, keyword, &self.places);
-        match *self.service {
+        match &self.service.value {
             ServiceKey::Address { protocol, .. } => protocol.show(slot("protocol"), &mut out),
             ServiceKey::Fwmark { family, .. } => family.show(slot("ip_family"), &mut out),
+            ServiceKey::Group { protocol, family, .. } => {
+                protocol.show(slot("protocol"), &mut out);
+                family.show(slot("ip_family"), &mut out);
+            }
         }
         self.lines(VIRTUAL_SERVER, &self.places, &mut out);
+        self.show_flags(&mut out);
+        self.persistence.map(|persistence| persistence.timeout).show(slot("persistence_timeout"), &mut out);
+        self.persistence.map(|persistence| persistence.granularity).show(slot("persistence_granularity"), &mut out);
+        self.show_sorry_server(&mut out);
+        let first = out.len();
+        show_blocks(&self.real_servers, slot("real_server"), &mut out);
+        let inherited = INHERITED.map(|keyword| (keyword, self.places.of(VIRTUAL_SERVER, keyword)));
+        for setting in out.iter_mut().skip(first).flat_map(|server| &mut server.body).flatten() {
+            let found = inherited.iter().find(|(keyword, _)| *keyword == setting.keyword());
+            setting.written = setting.written.or(found.and_then(|(_, written)| *written));
+        }
         out
     }
 }
 
-show_word! {
-    Family => |family, _row| Scalar::Text(match family {
-        Family::Ipv4 => "inet",
-        Family::Ipv6 => "inet6",
-    }.to_owned());
-}
+impl VirtualServer {
+    /// Each flag under the name that it was given.
+    fn show_flags(&self, out: &mut Vec<Setting>) {
+        let SchedulerFlags { flag_1, flag_2, flag_3 } = self.scheduler_flags;
+        for ((own, names), set) in FLAGS.into_iter().zip([flag_1, flag_2, flag_3]) {
+            let given = names.iter().find(|(name, scheduler)| {
+                *scheduler == self.scheduler && self.places.of(VIRTUAL_SERVER, name).is_some()
+            });
+            let name = given.filter(|_| set).map_or(own, |(name, _)| name);
+            set.show(Slot::new(VIRTUAL_SERVER, name, &self.places), out);
+        }
+    }
 
-fn show_flags(flags: &SchedulerFlags, slot: Slot, out: &mut Vec<Setting>) {
-    flags.flag_1.show(slot, out);
-}
-
-fn show_persistence(persistence: &Option<Persistence>, slot: Slot, out: &mut Vec<Setting>) {
-    persistence.map(|persistence| persistence.timeout).show(slot, out);
+    fn show_sorry_server(&self, out: &mut Vec<Setting>) {
+        let slot = |keyword| Slot::new(VIRTUAL_SERVER, keyword, &self.places);
+        let Some(server) = &self.sorry_server else {
+            out.push(slot("sorry_server").absent());
+            return;
+        };
+        server.show(slot("sorry_server"), out);
+        server.inhibit.show(slot("sorry_server_inhibit"), out);
+        server.forwarding.show(slot("sorry_server_lvs_method"), out);
+    }
 }
 
 impl Show for SorryServer {
@@ -281,7 +497,38 @@ impl Block for RealServer {
 
     fn body(&self) -> Vec<Setting> {
         let mut out = Vec::new();
+        self.checks.as_deref().copied().unwrap_or_default().lines(REAL_SERVER, &self.places, &mut out);
         self.lines(REAL_SERVER, &self.places, &mut out);
         out
+    }
+}
+
+impl Block for VirtualServerGroup {
+    fn head(&self) -> Vec<Scalar> {
+        vec![word(&self.name)]
+    }
+
+    fn written(&self) -> Option<Span> {
+        Some(self.name.span)
+    }
+
+    fn body(&self) -> Vec<Setting> {
+        self.entries.iter().map(|entry| Setting::entry(entry.words(), entry.span)).collect()
+    }
+}
+
+impl GroupEntry {
+    fn words(&self) -> Vec<Scalar> {
+        match self {
+            Self::Addresses { first, last, port } => {
+                let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+                let port = Some(*port).filter(|port| *port != 0).map(|port| Scalar::Integer(port.into()));
+                std::iter::once(Scalar::Text(range)).chain(port).collect()
+            }
+            Self::Fwmark { mark, family } => {
+                let family = family.map(|family| word(if family == Family::Ipv4 { "inet" } else { "inet6" }));
+                [word("fwmark"), Scalar::Integer((*mark).into())].into_iter().chain(family).collect()
+            }
+        }
     }
 }

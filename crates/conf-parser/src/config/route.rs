@@ -370,16 +370,16 @@ pub enum Encapsulation {
     /// `mpls`: one or two labels, 0 to 1048575, the outer one first.
     Mpls(Vec<u32>),
     /// `ip`.
-    Ip(Tunnel<Ipv4Addr>),
+    Ip(TunnelRoute<Ipv4Addr>),
     /// `ip6`.
-    Ip6(Tunnel<Ipv6Addr>),
+    Ip6(TunnelRoute<Ipv6Addr>),
     /// `ila`: the locator, four groups of 16 bits.
     Ila(u64),
 }}
 
 config_type! {
 /// An IP tunnel of a route; the kernel needs an id or a destination.
-pub struct Tunnel<A> {
+pub struct TunnelRoute<A> {
     /// `id`.
     pub id: Option<u64>,
     /// `dst`.
@@ -394,7 +394,7 @@ pub struct Tunnel<A> {
     pub flags: Option<u16>,
 }}
 
-impl<A> Default for Tunnel<A> {
+impl<A> Default for TunnelRoute<A> {
     fn default() -> Self {
         Self { id: None, destination: None, source: None, dsfield: None, hop_limit: None, flags: None }
     }
@@ -624,7 +624,7 @@ impl Line {
         }
     }
 
-    fn tunnel<A: fmt::Display>(&mut self, kind: &str, tunnel: &Tunnel<A>, dsfield: &str, hop_limit: &str) {
+    fn tunnel<A: fmt::Display>(&mut self, kind: &str, tunnel: &TunnelRoute<A>, dsfield: &str, hop_limit: &str) {
         self.word(kind);
         self.text("id", tunnel.id);
         self.text("dst", tunnel.destination.as_ref());

@@ -16,66 +16,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::global::Globals;
-use super::virtual_server::Shared;
 use super::{Context, Handler};
-use crate::config::{CheckSocket, CheckTarget, CheckTiming, Checker, CheckerKind, CheckerType, Protocol};
+use crate::config::{
+    CheckDefaults, CheckSocket, CheckTarget, CheckTiming, Checker, CheckerKind, CheckerType, Protocol,
+};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 
 pub(super) use declared::Declared;
-/// Times and tries as written; the innermost of checker, real server and virtual server wins.
-#[derive(Debug, Clone, Default)]
-pub(super) struct TimingWords {
-    delay_loop: Option<Duration>,
-    warmup: Option<Duration>,
-    retry: Option<u32>,
-    delay_before_retry: Option<Duration>,
-    connect_timeout: Option<Duration>,
-}
-
-impl TimingWords {
-    /// Fills what was not written from `outer`.
-    pub(super) fn or(&self, outer: &Self) -> Self {
-        Self {
-            delay_loop: self.delay_loop.or(outer.delay_loop),
-            warmup: self.warmup.or(outer.warmup),
-            retry: self.retry.or(outer.retry),
-            delay_before_retry: self.delay_before_retry.or(outer.delay_before_retry),
-            connect_timeout: self.connect_timeout.or(outer.connect_timeout),
-        }
-    }
-}
-
-/// A block that takes the words of [`TimingWords`].
-pub(super) trait Timed: Sized + 'static {
-    /// How findings call its `delay_loop`.
-    const DELAY_LOOP: &'static str;
-
-    /// Where the words go.
-    fn timing(&mut self) -> &mut TimingWords;
-
-    const DELAY_LOOP_HANDLER: Handler<Self> = Handler("delay_loop", |block, context, statement| {
-        let message = |text: &str| format!("{} '{text}' invalid - ignoring", Self::DELAY_LOOP);
-        let value = context.time_with(statement, message);
-        block.timing().delay_loop = value.or(block.timing().delay_loop);
-    });
-    const WARMUP_HANDLER: Handler<Self> = Handler("warmup", |block, context, statement| {
-        block.timing().warmup = context.time(statement, "warmup").or(block.timing().warmup);
-    });
-    const RETRY_HANDLER: Handler<Self> = Handler("retry", |block, context, statement| {
-        block.timing().retry = context.number(statement, "retry").or(block.timing().retry);
-    });
-    const DELAY_BEFORE_RETRY_HANDLER: Handler<Self> = Handler("delay_before_retry", |block, context, statement| {
-        let value = context.time(statement, "delay_before_retry");
-        block.timing().delay_before_retry = value.or(block.timing().delay_before_retry);
-    });
-    const CONNECT_TIMEOUT_HANDLER: Handler<Self> = Handler("connect_timeout", |block, context, statement| {
-        let value = context.time(statement, "connect_timeout");
-        block.timing().connect_timeout = value.or(block.timing().connect_timeout);
-    });
-}
 
 /// A checker that is being read: what all have in common, and what belongs to its kind.
 #[derive(Debug)]
@@ -181,7 +131,9 @@ fn nothing_follows(context: &mut Context<'_>, statement: &Statement, message: im
 /// What a checker takes over.
 pub(super) struct Outer<'a> {
     /// The real server's words, and where it has none those of the virtual server.
-    pub(super) shared: &'a Shared,
+    pub(super) checks: CheckDefaults,
+    /// The real server's, which is the virtual server's where it has none.
+    pub(super) alpha: bool,
     /// Where they were written.
     pub(super) place: &'a dyn Fn(&str) -> Option<Span>,
     /// Whether the virtual server has a `virtualhost`.
@@ -237,11 +189,11 @@ pub(super) fn finish(mut checker: Checker, context: &mut Context<'_>, outer: &Ou
     take_timing(&mut checker, kind, &written, outer);
     let places = &mut checker.places;
     if !written.connect_timeout {
-        let (timeout, default) = (outer.shared.timing.connect_timeout, Duration::from_secs(5));
+        let (timeout, default) = (outer.checks.connect_timeout, Duration::from_secs(5));
         checker.target.connect_timeout = outer.take(kind, places, "connect_timeout", timeout, default);
     }
     if !written.alpha {
-        checker.alpha = outer.take(kind, places, "alpha", outer.shared.alpha, false);
+        checker.alpha = outer.take(kind, places, "alpha", Some(outer.alpha), false);
     }
     if !written.log_all_failures && outer.globals.defs.lvs.log_all_failures {
         checker.log_all_failures = true;
@@ -258,7 +210,7 @@ pub(super) fn finish(mut checker: Checker, context: &mut Context<'_>, outer: &Ou
 }
 
 fn take_timing(checker: &mut Checker, kind: CheckerType, written: &Written, outer: &Outer<'_>) {
-    let words = &outer.shared.timing;
+    let words = &outer.checks;
     let Checker { timing, places, .. } = checker;
     if !written.delay_loop {
         timing.delay_loop = outer.take(kind, places, "delay_loop", words.delay_loop, Duration::from_secs(60));

@@ -48,7 +48,7 @@ fn consumed() -> BTreeSet<(String, String)> {
     all.extend(handled("vrrp_instance", &[instance::INSTANCE]));
     all.extend(handled("vrrp_instance/authentication", &[instance::AUTHENTICATION]));
     all.extend(handled("virtual_server", &[virtual_server::VIRTUAL_SERVER]));
-    all.extend(handled(REAL, &[virtual_server::REAL_SERVER]));
+    all.extend(handled(REAL, &[virtual_server::real_server::REAL_SERVER]));
     all.extend(checker::tests::handled(REAL));
     let mut options =
         |block: &str, words: Vec<&str>| all.extend(words.into_iter().map(|word| (block.to_owned(), word.to_owned())));
@@ -65,10 +65,13 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("virtual_server/ip_family", virtual_server::FAMILIES.iter().map(|(word, _)| *word).collect());
     options("virtual_server/protocol", virtual_server::PROTOCOLS.iter().map(|(word, _)| *word).collect());
     options("virtual_server/lvs_sched", Scheduler::WORDS.iter().map(|(word, _)| *word).collect());
-    options("virtual_server/lvs_method", virtual_server::FORWARDING.iter().map(|(word, _)| *word).collect());
+    options(
+        "virtual_server/lvs_method",
+        virtual_server::forwarding::FORWARDING.iter().map(|(word, _)| *word).collect(),
+    );
     options(
         "virtual_server/real_server/lvs_method",
-        virtual_server::FORWARDING.iter().map(|(word, _)| *word).collect(),
+        virtual_server::forwarding::FORWARDING.iter().map(|(word, _)| *word).collect(),
     );
     for (keyword, words) in checker::tests::options() {
         options(&format!("virtual_server/real_server/{keyword}"), words);
@@ -497,6 +500,7 @@ fn a_tutorial_virtual_server() {
     assert_eq!(
         messages(&parsed),
         [
+            "WARNING - virtual server [192.0.2.10]:tcp:8080 and sorry server ports don't match - resetting",
             "WARNING - virtual server [192.0.2.10]:tcp:8080 and real server [192.0.2.22]:tcp:9090 ports don't match - resetting",
             "nb_get_retry is deprecated - please use 'retry'"
         ]
@@ -504,10 +508,13 @@ fn a_tutorial_virtual_server() {
     let server = &parsed.config.virtual_servers[0];
     assert_eq!(server.service.to_string(), "[192.0.2.10]:tcp:8080");
     assert_eq!(server.scheduler, Scheduler::WeightedLeastConnection);
-    assert_eq!(server.persistence, Some(Persistence { timeout: Duration::from_secs(50), granularity: 32 }));
+    assert_eq!(
+        server.persistence,
+        Some(Persistence { timeout: Duration::from_secs(50), granularity: Granularity::whole(Family::Ipv4) })
+    );
     assert_eq!(
         server.sorry_server.as_ref().map(|sorry| (sorry.port, sorry.forwarding)),
-        Some((80, ForwardingMethod::DirectRoute))
+        Some((8080, ForwardingMethod::DirectRoute))
     );
     let [first, second, third] = server.real_servers.as_slice() else { panic!("three servers") };
     assert_eq!((first.weight, second.weight, second.port, second.inhibit_on_failure), (3, 1, 8080, true));
@@ -555,7 +562,10 @@ fn mistakes_in_a_virtual_server() {
         ("sh-port", "sh-port only applies to sh scheduler - ignoring"),
         ("real_server 192.0.2.22 70000 {\n}", "Invalid real server ip address/port 192.0.2.22/70000 - skipping"),
         ("real_server 192.0.2.22 80 {\nweight -1\n}", "Real server weight -1 is outside range 0-2147483647"),
-        ("real_server 192.0.2.21 80 {\n}", "Real server 192.0.2.21 is listed twice - ignoring"),
+        (
+            "real_server 192.0.2.21 80 {\n}",
+            "VS [192.0.2.10]:tcp:80: real server [192.0.2.21]:tcp:80 is duplicated - removing second rs",
+        ),
     ] {
         let parsed = if lines.is_empty() { server("") } else { server(&format!("{one}\n{lines}")) };
         assert_eq!(messages(&parsed), [expected], "{lines}");
@@ -605,20 +615,21 @@ fn persistence_granularity_is_a_mask_or_a_length() {
             parsed.diagnostics.len(),
         )
     };
-    assert_eq!(of("255.255.255.0"), (Some(24), 0));
-    assert_eq!(of("255.0.255.0"), (None, 1));
-    assert_eq!(of("24"), (Some(24), 0));
-    assert_eq!(of("64"), (Some(32), 1));
+    let mask = |octets: [u8; 4]| Some(Granularity::Netmask(octets.into()));
+    assert_eq!(of("255.255.255.0"), (mask([255, 255, 255, 0]), 0));
+    assert_eq!(of("255.0.255.0"), (mask([255, 0, 255, 0]), 0));
+    assert_eq!(of("24"), (mask([255, 255, 255, 0]), 1));
+    assert_eq!(of("64"), (None, 1));
 }
 
 #[test]
 fn tunnels() {
     let of = |value: &str| server(&format!("lb_kind {value}\nreal_server 192.0.2.21 80 {{\n}}"));
     assert_eq!(of("TUN type ipip").unsupported, []);
-    assert_eq!(of("TUN").config.virtual_servers[0].real_servers[0].forwarding, ForwardingMethod::Tunnel);
+    assert_eq!(of("TUN").config.virtual_servers[0].real_servers[0].forwarding, ForwardingMethod::Tunnel(Tunnel::Ipip));
     assert_eq!(
         of("TUN type gue port 5").unsupported.iter().map(|usage| usage.keyword.as_str()).collect::<Vec<_>>(),
-        ["gue", "port"]
+        ["type", "gue", "port"]
     );
 }
 

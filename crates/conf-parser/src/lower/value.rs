@@ -70,6 +70,13 @@ pub(super) fn seconds(
     if range.contains(&value) { Ok((value, complaint)) } else { Err(outside()) }
 }
 
+/// An address, and what keepalived overlooks behind it: the end of a range or the length of a prefix.
+pub(super) fn host(text: &str) -> Option<(IpAddr, &str)> {
+    let end = text.find('-').or_else(|| text.find('/')).unwrap_or(text.len());
+    let (address, rest) = text.split_at_checked(end)?;
+    Some((address.parse().ok()?, rest))
+}
+
 /// A switch value.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     match text {

@@ -1,6 +1,6 @@
 //! The checker worker's part of a configuration, and what its words mean to the libraries.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use conf_parser::config::{
@@ -8,7 +8,7 @@ use conf_parser::config::{
 };
 use health_checkers::probe::{Connect, Probe, http, tcp};
 use health_checkers::schedule;
-use ipvs_control::types::{Family, Granularity, Persistence, Seconds, ServiceFlags};
+use ipvs_control::types::{Family, Granularity, Persistence, Seconds, ServiceFlags, Tunnel, TunnelChecksum};
 use ipvs_control::{ForwardingMethod, Scheduler, Service, ServiceAddress, Weight, virtual_server};
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ pub(crate) fn real_server_name(server: &VirtualServer, real: &RealServer) -> Str
 /// What tells a service apart, in the kernel's terms.
 ///
 /// # Errors
-/// For firewall mark 0, which no packet has.
+/// For firewall mark 0, which no packet has, and for groups.
 pub(crate) fn service_address(key: &ServiceKey) -> Result<ServiceAddress, Inexpressible> {
     match *key {
         ServiceKey::Address { address, port, protocol } => {
@@ -65,6 +65,10 @@ pub(crate) fn service_address(key: &ServiceKey) -> Result<ServiceAddress, Inexpr
                 config::Family::Ipv6 => Family::Inet6,
             };
             Ok(ServiceAddress::fwmark(mark, family))
+        }
+        ServiceKey::Group { .. } => {
+            let reason = "this release has no virtual server groups".to_owned();
+            Err(Inexpressible { name: key.to_string(), reason })
         }
     }
 }
@@ -100,18 +104,15 @@ fn service(server: &VirtualServer) -> Result<Service, Inexpressible> {
     }
     service.persistence = server.persistence.map(|persistence| Persistence {
         timeout: Seconds(u32::try_from(persistence.timeout.as_secs()).unwrap_or(u32::MAX)),
-        granularity: granularity(address.family(), persistence.granularity),
+        granularity: granularity(persistence.granularity),
     });
     Ok(service)
 }
 
-fn granularity(family: Family, bits: u8) -> Granularity {
-    match family {
-        Family::Inet => {
-            let host_bits = 32u32.saturating_sub(bits.into());
-            Granularity::Netmask(Ipv4Addr::from_bits(u32::MAX.checked_shl(host_bits).unwrap_or(0)))
-        }
-        Family::Inet6 => Granularity::Prefix(bits),
+fn granularity(granularity: config::Granularity) -> Granularity {
+    match granularity {
+        config::Granularity::Netmask(mask) => Granularity::Netmask(mask),
+        config::Granularity::Prefix(bits) => Granularity::Prefix(bits),
     }
 }
 
@@ -146,7 +147,24 @@ fn forwarding(method: config::ForwardingMethod) -> ForwardingMethod {
     match method {
         config::ForwardingMethod::Masquerade => ForwardingMethod::Masquerade,
         config::ForwardingMethod::DirectRoute => ForwardingMethod::DirectRoute,
-        config::ForwardingMethod::Tunnel => ForwardingMethod::Tunnel(ipvs_control::types::Tunnel::Ipip),
+        config::ForwardingMethod::Tunnel(kind) => ForwardingMethod::Tunnel(tunnel(kind)),
+    }
+}
+
+fn tunnel(tunnel: config::Tunnel) -> Tunnel {
+    match tunnel {
+        config::Tunnel::Ipip => Tunnel::Ipip,
+        config::Tunnel::Gue { port, checksum } => Tunnel::Gue {
+            port,
+            checksum: match checksum {
+                config::TunnelChecksum::None => TunnelChecksum::None,
+                config::TunnelChecksum::Checksum => TunnelChecksum::Checksum,
+                config::TunnelChecksum::Remote => TunnelChecksum::Remote,
+            },
+        },
+        config::Tunnel::Gre { checksum } => {
+            Tunnel::Gre { checksum: if checksum { TunnelChecksum::Checksum } else { TunnelChecksum::None } }
+        }
     }
 }
 
@@ -199,7 +217,7 @@ pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Prob
                     HttpVersion::Http10Close => http::Protocol::Http10Close,
                     HttpVersion::Http11 => http::Protocol::Http11,
                 },
-                virtualhost: get.virtualhost.clone().or_else(|| real.virtualhost.clone()),
+                virtualhost: get.virtualhost.clone().or_else(|| real.virtualhost.as_deref().map(str::to_owned)),
                 ..http::Config::new(connect, get.urls.iter().map(url).collect())
             };
             let probe = http::HttpGet::new(config).map_err(|error| error.to_string())?;

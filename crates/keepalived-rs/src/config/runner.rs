@@ -102,14 +102,14 @@ impl RunnerPart {
         self.objects.insert(Object::VirtualServer(name.clone()));
         for (up, script) in [(true, &server.quorum_up), (false, &server.quorum_down)] {
             let occasion = Occasion::Quorum { virtual_server: name.clone(), up };
-            self.scripts.extend(taken(occasion, script));
+            self.scripts.extend(taken(occasion, script.as_ref()));
         }
         for real in &server.real_servers {
             let real_server = checker::real_server_name(server, real);
             self.objects.insert(Object::RealServer(real_server.clone(), name.clone()));
             for (up, script) in [(true, &real.notify_up), (false, &real.notify_down)] {
                 let (virtual_server, real_server) = (name.clone(), real_server.clone());
-                self.scripts.extend(taken(Occasion::RealServer { virtual_server, real_server, up }, script));
+                self.scripts.extend(taken(Occasion::RealServer { virtual_server, real_server, up }, script.as_deref()));
             }
         }
     }
@@ -118,18 +118,18 @@ impl RunnerPart {
 fn of_instance(instance: &str, notify: &Notify) -> impl Iterator<Item = (Occasion, Script)> {
     let enter = |state| Occasion::Enter { instance: instance.to_owned(), state };
     [
-        taken(enter(NotifyState::Active), &notify.master),
-        taken(enter(NotifyState::Backup), &notify.backup),
-        taken(enter(NotifyState::Fault), &notify.fault),
-        taken(enter(NotifyState::Stop), &notify.stop),
-        taken(Occasion::Change { instance: instance.to_owned() }, &notify.any),
+        taken(enter(NotifyState::Active), notify.master.as_ref()),
+        taken(enter(NotifyState::Backup), notify.backup.as_ref()),
+        taken(enter(NotifyState::Fault), notify.fault.as_ref()),
+        taken(enter(NotifyState::Stop), notify.stop.as_ref()),
+        taken(Occasion::Change { instance: instance.to_owned() }, notify.any.as_ref()),
     ]
     .into_iter()
     .flatten()
 }
 
-fn taken(occasion: Occasion, script: &Option<Spanned<Script>>) -> Option<(Occasion, Script)> {
-    Some((occasion, script.as_ref()?.value.clone()))
+fn taken(occasion: Occasion, script: Option<&Spanned<Script>>) -> Option<(Occasion, Script)> {
+    Some((occasion, script?.value.clone()))
 }
 
 /// What one event sets off, in order: the specific script, then the general one (`behaviour.md` §4.1).

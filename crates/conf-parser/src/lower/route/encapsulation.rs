@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::Paths;
-use crate::config::{DSFIELDS, Encapsulation, Family, Tunnel};
+use crate::config::{DSFIELDS, Encapsulation, Family, TunnelRoute};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::words::{Words, named, number_of_any_base};
@@ -104,8 +104,8 @@ fn locator(text: &str) -> Option<u64> {
     Some(groups.into_iter().fold(0, |locator, group| locator << 16 | group))
 }
 
-fn tunnel<A: FromStr>(words: &mut Words<'_, '_, '_>, keyword: &Word, terms: &Terms) -> Option<Tunnel<A>> {
-    let mut tunnel = Tunnel::default();
+fn tunnel<A: FromStr>(words: &mut Words<'_, '_, '_>, keyword: &Word, terms: &Terms) -> Option<TunnelRoute<A>> {
+    let mut tunnel = TunnelRoute::default();
     let kind = terms.kind;
     while let Some(word) = words.peek().filter(|word| is_option(&word.text, terms)) {
         words.next();

@@ -1,8 +1,8 @@
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use conf_parser::{MemoryLoader, Options, parse};
-use ipvs_control::types::Tunnel;
 
 use super::*;
 
@@ -95,12 +95,29 @@ fn mark_zero_is_refused() {
 }
 
 #[test]
-fn granularity_keeps_the_leading_bits() {
-    let mask = |bits| granularity(Family::Inet, bits);
-    assert_eq!(mask(32), Granularity::Netmask(Ipv4Addr::BROADCAST));
-    assert_eq!(mask(9), Granularity::Netmask(Ipv4Addr::new(255, 128, 0, 0)));
-    assert_eq!(mask(0), Granularity::Netmask(Ipv4Addr::UNSPECIFIED));
-    assert_eq!(granularity(Family::Inet6, 64), Granularity::Prefix(64));
+fn granularity_is_taken_over() {
+    let mask = Ipv4Addr::new(255, 128, 0, 0);
+    assert_eq!(granularity(config::Granularity::Netmask(mask)), Granularity::Netmask(mask));
+    assert_eq!(granularity(config::Granularity::Prefix(64)), Granularity::Prefix(64));
+}
+
+#[test]
+fn tunnels_are_taken_over() {
+    let port = std::num::NonZeroU16::new(6080).unwrap();
+    for (ours, kernel) in [
+        (config::TunnelChecksum::Checksum, TunnelChecksum::Checksum),
+        (config::TunnelChecksum::Remote, TunnelChecksum::Remote),
+    ] {
+        assert_eq!(tunnel(config::Tunnel::Gue { port, checksum: ours }), Tunnel::Gue { port, checksum: kernel });
+    }
+    assert_eq!(tunnel(config::Tunnel::Gre { checksum: true }), Tunnel::Gre { checksum: TunnelChecksum::Checksum });
+}
+
+#[test]
+fn a_group_is_refused() {
+    let mut server = only("virtual_server fwmark 7 { lb_algo rr\n lb_kind NAT\n real_server 10.0.0.1 0 { weight 1 } }");
+    server.service.value = ServiceKey::Group { name: "G".to_owned(), number: 0, protocol: None, family: None };
+    assert_eq!(virtual_server(&server).unwrap_err().to_string(), "[G]:0: this release has no virtual server groups");
 }
 
 #[test]

@@ -350,7 +350,7 @@ impl Balancer {
 
     /// The kernel holds what is wanted, and nothing else of ours.
     pub(super) fn handle_applied(&mut self) {
-        let configured: HashSet<_> = self.entries.iter().map(|entry| entry.config.service.value).collect();
+        let configured: HashSet<_> = self.entries.iter().map(|entry| &entry.config.service.value).collect();
         self.owned.retain(|key| configured.contains(key));
         self.remember_services();
     }
@@ -369,9 +369,9 @@ impl Balancer {
 
     /// The configured services become ours, before the kernel is told of them.
     fn own(&mut self) {
-        let mut known: HashSet<_> = self.owned.iter().copied().collect();
-        let configured = self.entries.iter().map(|entry| entry.config.service.value);
-        self.owned.extend(configured.filter(|key| known.insert(*key)));
+        let mut known: HashSet<_> = self.owned.iter().cloned().collect();
+        let configured = self.entries.iter().map(|entry| &entry.config.service.value);
+        self.owned.extend(configured.filter(|key| known.insert((*key).clone())).cloned());
         self.remember_services();
     }
 
