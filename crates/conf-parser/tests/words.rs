@@ -42,6 +42,7 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
         "track_group" => ("G", ""),
+        "garp_group" => ("", "gna_interval 9\n"),
         _ => ("", ""),
     }
 }
