@@ -48,6 +48,7 @@ fn frame(keyword: &str) -> (&'static str, &'static str) {
         "track_group" => ("G", ""),
         "virtual_server_group" => ("G", ""),
         "bfd_instance" => ("B", "neighbor_ip 192.0.2.3\n"),
+        "garp_group" => ("", "gna_interval 9\n"),
         _ => ("", ""),
     }
 }

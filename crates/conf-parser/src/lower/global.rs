@@ -18,7 +18,7 @@ use super::value::{boolean, bounds, integer};
 use super::{Context, Handler};
 use crate::config::{Garp, GlobalDefs, IncludeCheck, LvsSyncDaemon};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
-use crate::schema::schema;
+use crate::schema::{nearest, schema};
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 
@@ -137,6 +137,15 @@ fn flag(slot: &mut bool, context: &mut Context<'_>, statement: &Statement) {
         context.push(Diagnostic::note(Code::ExtraParameter, word.span, message).help("remove the line"));
     }
     *slot = true;
+}
+
+/// Says which options of `block` there are, or which one was meant.
+fn suggest(finding: Diagnostic, block: &str, word: &str) -> Diagnostic {
+    let options = schema().rows().iter().filter(|row| row.block == block).map(|row| row.keyword);
+    match nearest(word, options.clone()) {
+        Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
+        None => finding.help(format!("known here: {}", options.collect::<Vec<_>>().join(", "))),
+    }
 }
 
 /// A switch.

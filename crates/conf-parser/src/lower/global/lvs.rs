@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Globals, flag, quiet_old_name, switch};
+use super::{Globals, flag, quiet_old_name, suggest, switch};
 use crate::config::{FlushOnStop, LvsSyncDaemon};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
@@ -48,7 +48,8 @@ fn timeouts(globals: &mut Globals, context: &mut Context<'_>, statement: &Statem
             option => {
                 let message = format!("Unknown option {option} specified for lvs_timeouts");
                 let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, message);
-                context.push(finding.help("one of tcp, tcpfin, udp, each with a number of seconds"));
+                context.push(suggest(finding, BLOCK, option));
+                skip_number(&mut words);
                 continue;
             }
         };
@@ -66,16 +67,23 @@ fn timeouts(globals: &mut Globals, context: &mut Context<'_>, statement: &Statem
     }
 }
 
+/// The value of an option that is not known is no mistake of its own.
+fn skip_number(words: &mut std::slice::Iter<'_, Word>) {
+    let number = |word: &Word| word.text.bytes().all(|byte| byte.is_ascii_digit());
+    if words.as_slice().first().is_some_and(number) {
+        words.next();
+    }
+}
+
 fn flush_on_stop(globals: &mut Globals, context: &mut Context<'_>, statement: &Statement) {
+    const BLOCK: &str = "global_defs/lvs_flush_on_stop";
     globals.defs.lvs.flush_on_stop = match statement.arguments.first() {
         None => FlushOnStop::All,
-        Some(word) if context.known_option("global_defs/lvs_flush_on_stop", &word.text, word.span) => {
-            FlushOnStop::VirtualServers
-        }
+        Some(word) if context.known_option(BLOCK, &word.text, word.span) => FlushOnStop::VirtualServers,
         Some(word) => {
             let message = format!("Unknown lvs_flush_on_stop type {}", word.text);
             let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, message);
-            context.push(finding.help("VS, or nothing"));
+            context.push(suggest(finding, BLOCK, &word.text));
             return;
         }
     };
@@ -148,7 +156,8 @@ fn sync_options(daemon: &mut LvsSyncDaemon, context: &mut Context<'_>, words: &[
         if !context.known_option(SYNC_DAEMON, option, word.span) {
             let message = format!("Unknown option {option} specified for lvs_sync_daemon");
             let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, message);
-            context.push(finding.help("one of inst, id, maxlen, port, ttl, group, each with a value"));
+            context.push(suggest(finding, SYNC_DAEMON, option));
+            skip_number(&mut words);
             continue;
         }
         match words.next() {

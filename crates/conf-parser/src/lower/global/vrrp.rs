@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Globals, flag, old_name, repeated, switch};
+use super::{Globals, flag, old_name, repeated, suggest, switch};
 use crate::config::{GarpExtraIf, RxBufsPolicy, VrrpVersion};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
@@ -153,16 +153,17 @@ pub(in crate::lower) const VRRP: &[Handler<Globals>] = &[
 ];
 
 fn dynamic_interfaces(globals: &mut Globals, context: &mut Context<'_>, statement: &Statement) {
+    const BLOCK: &str = "global_defs/dynamic_interfaces";
     globals.defs.dynamic_interfaces = true;
     let Some(word) = statement.arguments.first() else { return };
-    if context.known_option("global_defs/dynamic_interfaces", &word.text, word.span) {
+    if context.known_option(BLOCK, &word.text, word.span) {
         globals.defs.allow_interface_changes = true;
         return;
     }
     // The keyword counts in spite of it.
     let message = format!("Unknown dynamic_interfaces option '{}'", word.text);
     let finding = Diagnostic::warning(Code::BadWord, Class::General, word.span, message);
-    context.push(finding.help("the only option is allow_if_changes"));
+    context.push(suggest(finding, BLOCK, &word.text));
 }
 
 fn group(context: &mut Context<'_>, statement: &Statement) -> Option<IpAddr> {
