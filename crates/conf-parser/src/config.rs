@@ -32,10 +32,12 @@ macro_rules! config_type {
 
 mod global;
 mod lvs;
+mod tracking;
 mod vrrp;
 
 pub use global::*;
 pub use lvs::*;
+pub use tracking::*;
 pub use vrrp::*;
 
 config_type! {
@@ -44,6 +46,16 @@ config_type! {
 pub struct Config {
     /// The top level and `global_defs`.
     pub global: GlobalDefs,
+    /// The lines of `static_ipaddress`: addresses for as long as the daemon runs.
+    pub static_addresses: Vec<VirtualAddress>,
+    /// The `vrrp_script` blocks, in the order of the file.
+    pub vrrp_scripts: Vec<VrrpScript>,
+    /// The `track_file` blocks, in the order of the file.
+    pub track_files: Vec<TrackFile>,
+    /// The `vrrp_track_process` blocks, in the order of the file.
+    pub track_processes: Vec<TrackProcess>,
+    /// The `vrrp_sync_group` blocks, in the order of the file.
+    pub sync_groups: Vec<SyncGroup>,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub vrrp_instances: Vec<VrrpInstance>,
     /// The `virtual_server` blocks, in the order of the file.
@@ -59,6 +71,11 @@ impl Config {
         let mut out = Vec::new();
         self.global.child_wait_time.show(slot("child_wait_time"), &mut out);
         show_block(&self.global, slot("global_defs"), &mut out);
+        show_addresses(&self.static_addresses, slot("static_ipaddress"), &mut out);
+        show_blocks(&self.vrrp_scripts, slot("vrrp_script"), &mut out);
+        show_blocks(&self.track_files, slot("track_file"), &mut out);
+        show_blocks(&self.track_processes, slot("vrrp_track_process"), &mut out);
+        show_blocks(&self.sync_groups, slot("vrrp_sync_group"), &mut out);
         show_blocks(&self.vrrp_instances, slot("vrrp_instance"), &mut out);
         show_blocks(&self.virtual_servers, slot("virtual_server"), &mut out);
         out
@@ -139,19 +156,30 @@ impl fmt::Display for Family {
 impl Config {
     /// Every interface that is named, with the place and what keepalived says where it does not exist.
     pub fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
-        self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces)
+        let fixed = self.static_addresses.iter().filter_map(VirtualAddress::interface);
+        let groups = self.sync_groups.iter().flat_map(|group| group.tracking.interfaces(&group.name));
+        fixed.chain(groups).chain(self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces))
+    }
+
+    /// Every interface that is named where keepalived does not mind that it is missing, with what becomes of it.
+    pub fn optional_interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
+        let sync = self.vrrp_instances.iter().filter_map(|instance| instance.lvs_sync_daemon_interface.as_ref());
+        sync.map(|name| {
+            let message = format!("the IPVS synchronisation daemon cannot start: interface {} doesn't exist", **name);
+            (name.value.as_str(), name.span, message)
+        })
     }
 }
 
 impl Config {
     /// Every script that may be run.
     pub fn scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
-        let instances = self.vrrp_instances.iter().map(|instance| &instance.notify);
-        let notify =
-            instances.flat_map(|notify| [&notify.master, &notify.backup, &notify.fault, &notify.stop, &notify.any]);
+        let tracked = self.vrrp_scripts.iter().map(|script| &script.script);
+        let groups = self.sync_groups.iter().flat_map(|group| group.notify.scripts());
+        let instances = self.vrrp_instances.iter().flat_map(VrrpInstance::scripts);
         let quorum = self.virtual_servers.iter().flat_map(|server| [&server.quorum_up, &server.quorum_down]);
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
-        notify.chain(quorum).chain(changes).flatten()
+        tracked.chain(groups).chain(instances).chain(quorum.chain(changes).flatten())
     }
 }

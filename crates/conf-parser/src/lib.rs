@@ -164,12 +164,16 @@ pub fn check_script_security(config: &Config) -> Option<Diagnostic> {
 }
 
 /// Findings for every interface in `config` that does not exist. Each refuses the start, except with
-/// `dynamic_interfaces`, where keepalived's `--config-test` is content.
+/// `dynamic_interfaces`, where keepalived's `--config-test` is content, and where keepalived does not look either.
 pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
     // To some calls of the system the label of an address, `eth0:1`, is an interface.
     let label = |name: &str| name.split_once(':').map(|(interface, _)| interface.to_owned());
-    let missing = config.interfaces().filter(|(name, _, _)| label(name).is_some() || !exists(name));
-    missing
+    let missing = |(name, _, _): &(&str, Span, String)| label(name).is_some() || !exists(name);
+    let optional = config.optional_interfaces().filter(missing);
+    let optional = optional.map(|(_, span, message)| Diagnostic::note(Code::MissingInterface, span, message));
+    config
+        .interfaces()
+        .filter(missing)
         .map(|(name, span, message)| {
             if config.global.dynamic_interfaces {
                 return Diagnostic::note(Code::MissingInterface, span, message)
@@ -183,6 +187,7 @@ pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<D
                 None => finding,
             }
         })
+        .chain(optional)
         .collect()
 }
 

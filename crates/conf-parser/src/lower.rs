@@ -7,12 +7,14 @@ mod checker;
 mod global;
 mod instance;
 mod script;
+mod sync_group;
+mod track;
 mod value;
 mod virtual_server;
 
 use std::collections::HashMap;
 
-use crate::config::Config;
+use crate::config::{Config, TrackFile, TrackProcess, VirtualAddress, VrrpScript};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, schema};
@@ -31,17 +33,37 @@ pub(crate) fn lower(
     let mut context = Context { diagnostics, unsupported, errors: 0 };
     let mut draft = Draft::default();
     context.visit(&mut draft, root, &[ROOT]);
-    let Draft { mut globals, instances, servers, places, .. } = draft;
+    let Draft { mut globals, instances, servers, places, mut static_addresses, .. } = draft;
     globals.resolve();
-    let vrrp_instances = instance::finish(&mut context, instances, &globals);
+    let groups = sync_group::finish(&mut context, draft.groups, &instances, &globals);
+    let vrrp_instances = instance::finish(&mut context, instances, &globals, &groups);
+    instance::use_default_interface(&mut static_addresses, &globals);
     let virtual_servers = servers.into_iter().filter_map(|server| server.finish(&mut context, &globals)).collect();
-    Config { global: globals.defs, vrrp_instances, virtual_servers, places }
+    Config {
+        global: globals.defs,
+        static_addresses,
+        vrrp_scripts: draft.scripts,
+        track_files: draft.files,
+        track_processes: draft.processes,
+        sync_groups: groups.groups,
+        vrrp_instances,
+        virtual_servers,
+        places,
+    }
 }
 
 /// The blocks of the top level before settings of `global_defs` are applied to them.
 #[derive(Debug, Default)]
 struct Draft {
     globals: Globals,
+    static_addresses: Vec<VirtualAddress>,
+    trackables: track::Trackables,
+    scripts: Vec<VrrpScript>,
+    files: Vec<TrackFile>,
+    processes: Vec<TrackProcess>,
+    groups: Vec<sync_group::Draft>,
+    /// The names of the groups, with where they are given.
+    group_names: HashMap<String, Span>,
     instances: Vec<instance::Draft>,
     /// The names of the instances, with where they are given.
     names: HashMap<String, Span>,
@@ -62,9 +84,30 @@ const ROOT: &[Handler<Draft>] = &[
     Handler("global_defs", |draft, context, statement| {
         context.visit(&mut draft.globals, &statement.body, &[global::GLOBAL_DEFS])
     }),
+    Handler("static_ipaddress", |draft, context, statement| {
+        instance::static_addresses(context, statement, &mut draft.static_addresses, &draft.trackables);
+    }),
+    Handler("track_group", |draft, _, statement| {
+        draft.trackables.groups.extend(statement.arguments.first().map(|word| word.text.clone()));
+    }),
+    Handler("vrrp_script", |draft, context, statement| {
+        draft.scripts.extend(track::script(context, statement, &mut draft.trackables));
+    }),
+    Handler("track_file", |draft, context, statement| {
+        draft.files.extend(track::file(context, statement, &mut draft.trackables));
+    }),
+    Handler("vrrp_track_file", |draft, context, statement| {
+        draft.files.extend(track::file(context, statement, &mut draft.trackables));
+    }),
+    Handler("vrrp_track_process", |draft, context, statement| {
+        draft.processes.extend(track::process(context, statement, &mut draft.trackables));
+    }),
+    Handler("bfd_instance", |draft, _, statement| track::bfd(statement, &mut draft.trackables)),
+    Handler("vrrp_sync_group", |draft, context, statement| {
+        draft.groups.extend(sync_group::read(context, statement, &mut draft.group_names, &draft.trackables));
+    }),
     Handler("vrrp_instance", |draft, context, statement| {
-        let instance = instance::read(context, statement, &mut draft.names);
-        draft.instances.extend(instance);
+        draft.instances.extend(instance::read(context, statement, &mut draft.names, &draft.trackables));
     }),
     Handler("virtual_server", |draft, context, statement| {
         draft.servers.extend(virtual_server::read(context, statement))
@@ -155,8 +198,12 @@ impl Context<'_> {
         }
     }
 
-    /// Lists one use of a known word that is not acted on.
+    /// Lists one use of a known word that is not acted on; a word inside of what is listed says nothing more.
     fn unsupported(&mut self, row: &Row, keyword: &str, span: Span) {
+        let (outer, name) = row.block.rsplit_once('/').unwrap_or(("", row.block));
+        if schema().lookup(outer, name).is_some_and(|outer| outer.support != Support::Acted) {
+            return;
+        }
         let effect = if row.support == Support::None { Effect::None } else { Effect::Traffic };
         self.unsupported.push(Unsupported { keyword: keyword.to_owned(), block: row.block.to_owned(), span, effect });
     }

@@ -38,7 +38,13 @@ fn examples() -> impl Iterator<Item = Example> {
 /// The lines of a block that it cannot do without, and its head.
 fn frame(keyword: &str) -> (&'static str, &'static str) {
     match keyword {
-        "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n"),
+        "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1/24 }\n"),
+        "vrrp_sync_group" => ("G", "group { W }\n"),
+        "vrrp_script" => ("chk", "script /bin/true\n"),
+        "track_file" | "vrrp_track_file" => ("f", "file /run/f\n"),
+        "vrrp_track_process" => ("p", "process haproxy\n"),
+        "auth_hmac" => ("", "key 1 0123456789abcdef0123456789abcdef\nactive_key 1\n"),
+        "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
         _ => ("", ""),
@@ -53,16 +59,50 @@ fn tail(keyword: &str) -> &'static str {
     }
 }
 
+/// What must stand before the block `path` or a block in `lines`.
+fn declarations(path: &str, lines: &str) -> String {
+    let mut out = String::new();
+    let lists = path.starts_with("vrrp_instance") || path.starts_with("vrrp_sync_group") || path.is_empty();
+    let tracks = |keyword| path.ends_with(keyword) && path.contains('/') || lists && lines.contains(keyword);
+    let trackers = [
+        ("track_script", "vrrp_script chk {\nscript /bin/true\nweight 5 reverse\n}\n"),
+        ("/track_file", "track_file f {\nfile /run/f\n}\n"),
+        ("track_file {", "track_file f {\nfile /run/f\n}\n"),
+        ("track_process", "vrrp_track_process p {\nprocess haproxy\n}\n"),
+        ("track_bfd", "bfd_instance b {\nneighbor_ip 192.0.2.3\nsource_ip 192.0.2.4\n}\n"),
+    ];
+    trackers.iter().filter(|(list, _)| tracks(list)).for_each(|(_, block)| out.push_str(block));
+    if path.starts_with("vrrp_sync_group") {
+        for (name, vrid) in [("W", 61), ("X", 62)] {
+            let lines = format!("interface eth0\nvirtual_router_id {vrid}\nvirtual_ipaddress {{ 192.0.2.{vrid} }}\n");
+            out.push_str(&format!("vrrp_instance {name} {{\n{lines}}}\n"));
+        }
+    }
+    if lines.contains("track_group") {
+        out.push_str("track_group G {\ngroup {\n}\n}\n");
+    }
+    out
+}
+
+/// The lines of `needed` that neither the example nor the block in which it stands replaces.
+fn unless_replaced<'a>(needed: &'a str, lines: &'a str, inner: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+    let first = |line: &'a str| line.split_whitespace().next();
+    let given = lines.lines().next().and_then(first);
+    needed.split_inclusive('\n').filter(move |line| first(line) != given && first(line) != inner)
+}
+
 /// `lines` where they belong: inside the blocks of `path`.
 fn file(path: &str, lines: &str) -> String {
-    let (mut before, mut after) = (String::new(), String::new());
+    let (mut before, mut after) = (declarations(path, lines), String::new());
     let mut at = String::new();
-    for keyword in path.split('/').filter(|keyword| !keyword.is_empty()) {
+    let mut blocks = path.split('/').filter(|keyword| !keyword.is_empty()).peekable();
+    while let Some(keyword) = blocks.next() {
         if schema().lookup(&at, keyword).is_none_or(|row| row.kind != Kind::Block) {
             // The rest of the path is a keyword, whose line the example holds.
             break;
         }
         let (head, needed) = frame(keyword);
+        let needed: String = unless_replaced(needed, lines, blocks.peek().copied()).collect();
         before.push_str(&format!("{keyword} {head} {{\n{needed}"));
         after.insert_str(0, &format!("{}}}\n", tail(keyword)));
         at = if at.is_empty() { keyword.to_owned() } else { format!("{at}/{keyword}") };
@@ -90,7 +130,12 @@ fn every_example_is_typed_shown_and_read_again() {
         }
         let with = shown(&parsed.config);
         assert_ne!(with, shown(&read(&file(block, "")).config), "{name} changes nothing\n{text}");
-        let again = read(&with);
+        // What is tracked is known only below the block that defines it.
+        let before = declarations(
+            "",
+            &["track_bfd {", "track_group G"].map(|word| if with.contains(word) { word } else { "" }).concat(),
+        );
+        let again = read(&format!("{before}{with}"));
         assert_eq!(again.config, parsed.config, "{name}: what is shown means something else\n{text}\n{with}");
     }
 }

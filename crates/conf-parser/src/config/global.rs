@@ -29,6 +29,20 @@ pub struct GlobalDefs {
     vrrp_garp_interval: Duration as "vrrp_garp_interval" via show_unless_zero,
     /// `vrrp_gna_interval`: least time between two unsolicited neighbour advertisements on one link; default 0.
     vrrp_gna_interval: Duration as "vrrp_gna_interval" via show_unless_zero,
+    /// `vrrp_strict`: for instances without `strict_mode`.
+    vrrp_strict: bool as "vrrp_strict",
+    /// `vrrp_check_unicast_src`: for every instance.
+    vrrp_check_unicast_src: bool as "vrrp_check_unicast_src",
+    /// `vrrp_owner_ignore_adverts`: for instances without `owner_ignore_adverts`.
+    vrrp_owner_ignore_adverts: bool as "vrrp_owner_ignore_adverts",
+    /// `vrrp_notify_priority_changes`: for instances and groups without `notify_priority_changes`.
+    vrrp_notify_priority_changes: bool as "vrrp_notify_priority_changes",
+    /// `vrrp_garp_extra_if`: for instances without `garp_extra_if`.
+    vrrp_garp_extra_if: GarpExtraIf as "vrrp_garp_extra_if" via show_extra_unless_zero,
+    /// `v3_checksum_as_v2`: for instances without one.
+    v3_checksum_as_v2: bool as "v3_checksum_as_v2",
+    /// `default_interface`: of static addresses without `dev`; default eth0.
+    default_interface: String as "default_interface",
     /// `child_wait_time`: how long a stop waits for the children; default 5 s.
     child_wait_time: Duration,
     /// `max_auto_priority`: highest real-time priority that lateness may lead to, -1 to 99; `None` = never raise.
@@ -52,6 +66,13 @@ impl Default for GlobalDefs {
             vrrp_version: VrrpVersion::V2,
             vrrp_garp_interval: Duration::ZERO,
             vrrp_gna_interval: Duration::ZERO,
+            vrrp_strict: false,
+            vrrp_check_unicast_src: false,
+            vrrp_owner_ignore_adverts: false,
+            vrrp_notify_priority_changes: false,
+            vrrp_garp_extra_if: GarpExtraIf::default(),
+            v3_checksum_as_v2: false,
+            default_interface: "eth0".to_owned(),
             child_wait_time: Duration::from_secs(5),
             max_auto_priority: None,
             places: Places::default(),
@@ -119,7 +140,11 @@ fn show_recipients(recipients: &[Spanned<String>], slot: Slot, out: &mut Vec<Set
     show_list(recipients, slot, out, |one| Setting::entry(vec![Scalar::Text(one.value.clone())], one.span));
 }
 
+fn show_extra_unless_zero(extra: &GarpExtraIf, slot: Slot, out: &mut Vec<Setting>) {
+    Some(*extra).filter(|extra| !extra.interval.is_zero()).show(slot, out);
+}
+
 /// A time whose default, zero, cannot be written.
-fn show_unless_zero(time: &Duration, slot: Slot, out: &mut Vec<Setting>) {
+pub(super) fn show_unless_zero(time: &Duration, slot: Slot, out: &mut Vec<Setting>) {
     Some(*time).filter(|time| !time.is_zero()).show(slot, out);
 }

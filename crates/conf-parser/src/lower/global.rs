@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::value::{integer, seconds};
+use super::value::{bounds, integer, seconds};
 use super::{Context, Handler};
-use crate::config::{Garp, GlobalDefs, SmtpServer, VrrpVersion};
+use crate::config::{Garp, GarpExtraIf, GlobalDefs, SmtpServer, VrrpVersion};
 use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::setting::Places;
 use crate::source::Spanned;
 use crate::tree::Statement;
 
@@ -62,6 +63,16 @@ impl Globals {
             ..default
         };
         self.garp = words.or(&base);
+    }
+
+    /// `smtp_alert` of an instance or a group: its own, else that for VRRP, else that for all.
+    pub(super) fn vrrp_alert(&self, own: Option<bool>, block: &str, places: &mut Places) -> bool {
+        let smtp = &self.defs.smtp;
+        let keyword = if smtp.alert_vrrp.is_some() { "smtp_alert_vrrp" } else { "smtp_alert" };
+        if own.is_none() {
+            places.inherit(block, "smtp_alert", self.defs.places.of("global_defs", keyword));
+        }
+        own.or(smtp.alert_vrrp).or(smtp.alert).unwrap_or(false)
     }
 
     fn min_garp(&mut self) {
@@ -208,6 +219,27 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
             globals.min_garp();
         }
     }),
+    Handler("vrrp_strict", |globals, context, statement| context.set(&mut globals.defs.vrrp_strict, statement)),
+    Handler("vrrp_check_unicast_src", |globals, _, _| globals.defs.vrrp_check_unicast_src = true),
+    Handler("vrrp_owner_ignore_adverts", |globals, context, statement| {
+        context.set(&mut globals.defs.vrrp_owner_ignore_adverts, statement);
+    }),
+    Handler("vrrp_notify_priority_changes", |globals, context, statement| {
+        context.set(&mut globals.defs.vrrp_notify_priority_changes, statement);
+    }),
+    Handler("vrrp_garp_extra_if", |globals, context, statement| {
+        let extra = garp_extra_if(context, statement, "");
+        globals.defs.vrrp_garp_extra_if = extra.unwrap_or(globals.defs.vrrp_garp_extra_if);
+    }),
+    Handler("vrrp_vmac_garp_intvl", |globals, context, statement| {
+        let extra = garp_extra_if(context, statement, "");
+        globals.defs.vrrp_garp_extra_if = extra.unwrap_or(globals.defs.vrrp_garp_extra_if);
+    }),
+    Handler("v3_checksum_as_v2", |globals, _, _| globals.defs.v3_checksum_as_v2 = true),
+    Handler("default_interface", |globals, context, statement| {
+        let name = statement.arguments.first().and_then(|word| context.interface(word));
+        globals.defs.default_interface = name.map_or(globals.defs.default_interface.clone(), |name| name.value);
+    }),
     Handler("vrrp_skip_check_adv_addr", |globals, context, statement| {
         globals.skip_check_adv_addr = context.switch(statement).unwrap_or(globals.skip_check_adv_addr);
     }),
@@ -222,6 +254,34 @@ pub(super) const GLOBAL_DEFS: &[Handler<Globals>] = &[
             context.number(statement, "vrrp_down_timer_adverts").or(globals.down_timer_adverts);
     }),
 ];
+
+/// `[all] N`, under the new name of the keyword or the old.
+pub(super) fn garp_extra_if(context: &mut Context<'_>, statement: &Statement, owner: &str) -> Option<GarpExtraIf> {
+    let keyword = &statement.keyword.text;
+    let new = if keyword.starts_with("vrrp_") { "vrrp_garp_extra_if" } else { "garp_extra_if" };
+    if keyword != new {
+        let message = format!("Keyword \"{keyword}\" is deprecated - please use \"{new}\"");
+        let finding = Diagnostic::warning(Code::Deprecated, Class::Deprecated, statement.keyword.span, message);
+        context.push(finding.replacement(new));
+    }
+    let (first, rest) = statement.arguments.split_first()?;
+    let all = first.text == "all";
+    let Some(word) = (if all { rest.first() } else { Some(first) }) else {
+        let message = format!("{owner}{new} specified without time - ignoring");
+        context.push(Diagnostic::error(Code::MissingParameter, Class::General, first.span, message));
+        return None;
+    };
+    match integer(&word.text, &bounds(statement.row)) {
+        Ok(seconds) => {
+            let interval = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+            Some(GarpExtraIf { interval, all })
+        }
+        Err(wrong) => {
+            context.bad_number(word, wrong, format!("{owner}{new} '{}' invalid - ignoring", word.text));
+            None
+        }
+    }
+}
 
 /// `2` or `3`.
 pub(super) fn version(context: &mut Context<'_>, statement: &Statement, owner: &str) -> Option<VrrpVersion> {

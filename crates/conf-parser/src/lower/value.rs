@@ -134,9 +134,9 @@ impl<T: Value> Value for Spanned<T> {
     }
 }
 
-/// The numbers that a keyword takes, by its row; without bounds there, all.
-fn bounds(statement: &Statement) -> RangeInclusive<i128> {
-    let bounds = statement.row.and_then(|row| row.bounds);
+/// The numbers that a word takes, by its row; without bounds there, all.
+pub(super) fn bounds(row: Option<&Row>) -> RangeInclusive<i128> {
+    let bounds = row.and_then(|row| row.bounds);
     bounds.map_or(0..=i128::from(u32::MAX), |(least, most)| least.div_euclid(1_000_000)..=most / 1_000_000)
 }
 
@@ -176,7 +176,7 @@ impl Context<'_> {
     /// The number after a keyword; without one that can be used there is a finding whose message starts with `what`.
     pub(super) fn number<T: TryFrom<i128>>(&mut self, statement: &Statement, what: &str) -> Option<T> {
         let word = statement.arguments.first()?;
-        match integer(&word.text, &bounds(statement)) {
+        match integer(&word.text, &bounds(statement.row)) {
             Ok(value) => T::try_from(value).ok(),
             Err(wrong) => {
                 self.bad_number(word, wrong, format!("{what} '{}' is invalid - ignoring", word.text));
@@ -198,7 +198,7 @@ impl Context<'_> {
     ) -> Option<Duration> {
         let (row, word) = (statement.row?, statement.arguments.first()?);
         let read = match row.arguments.contains("<n>") {
-            true => integer(&word.text, &bounds(statement))
+            true => integer(&word.text, &bounds(statement.row))
                 .map(|whole| (Duration::from_secs(u64::try_from(whole).unwrap_or_default()), None)),
             false => seconds(&word.text, places(row), &time_bounds(row)),
         };
@@ -222,12 +222,18 @@ impl Context<'_> {
 
     /// The switch after a keyword; on where no value is given.
     pub(super) fn switch(&mut self, statement: &Statement) -> Option<bool> {
+        let keyword = &statement.keyword.text;
+        self.switch_with(statement, |text| format!("Invalid {keyword} value '{text}' specified - ignoring"))
+    }
+
+    /// The switch after a keyword; a value that cannot be used is reported in the words that `message` gives for it.
+    pub(super) fn switch_with(&mut self, statement: &Statement, message: impl FnOnce(&str) -> String) -> Option<bool> {
         let Some(word) = statement.arguments.first() else {
             return Some(true);
         };
         let value = boolean(&word.text);
         if value.is_none() {
-            let message = format!("Invalid {} value '{}' specified - ignoring", statement.keyword.text, word.text);
+            let message = message(&word.text);
             let finding = Diagnostic::error(Code::BadBoolean, Class::General, word.span, message);
             self.push(finding.help("one of true, on, yes, false, off, no, in lower case"));
         }
