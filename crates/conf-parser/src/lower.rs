@@ -191,6 +191,10 @@ impl Context<'_> {
         if row.kind != Kind::Block || expected == 1 && !row.arguments.starts_with("<name>") {
             return;
         }
+        // These are passed over with another finding.
+        if ["vrrp_instance", "vrrp_sync_group"].contains(&row.keyword) {
+            return;
+        }
         if let Some(extra) = statement.arguments.get(expected) {
             let words: Vec<_> = statement.arguments.iter().skip(expected).map(|word| word.text.as_str()).collect();
             let message = format!("Block {} has extra parameters {}", statement.keyword.text, words.join(" "));

@@ -101,7 +101,9 @@ fn file(path: &str, lines: &str) -> String {
             // The rest of the path is a keyword, whose line the example holds.
             break;
         }
-        let (head, needed) = frame(keyword);
+        // A list of instances has the name of a block of the top level.
+        let list = keyword == "track_file" && !at.is_empty();
+        let (head, needed) = if list { ("", "") } else { frame(keyword) };
         let needed: String = unless_replaced(needed, lines, blocks.peek().copied()).collect();
         before.push_str(&format!("{keyword} {head} {{\n{needed}"));
         after.insert_str(0, &format!("{}}}\n", tail(keyword)));

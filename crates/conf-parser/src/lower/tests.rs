@@ -1,3 +1,5 @@
+mod vrrp;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
