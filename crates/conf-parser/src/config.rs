@@ -39,6 +39,7 @@ mod lvs;
 mod route;
 mod rule;
 mod ssl;
+mod tracking;
 mod vrrp;
 
 pub use bfd::*;
@@ -49,6 +50,7 @@ pub use lvs::*;
 pub use route::*;
 pub use rule::*;
 pub use ssl::*;
+pub use tracking::*;
 pub use vrrp::*;
 
 config_type! {
@@ -59,6 +61,16 @@ pub struct Config {
     pub top: TopLevel,
     /// `global_defs`, and `child_wait_time`.
     pub global: GlobalDefs,
+    /// The lines of `static_ipaddress`: addresses for as long as the daemon runs.
+    pub static_addresses: Vec<VirtualAddress>,
+    /// The `vrrp_script` blocks, in the order of the file.
+    pub vrrp_scripts: Vec<VrrpScript>,
+    /// The `track_file` blocks, in the order of the file.
+    pub track_files: Vec<TrackFile>,
+    /// The `vrrp_track_process` blocks, in the order of the file.
+    pub track_processes: Vec<TrackProcess>,
+    /// The `vrrp_sync_group` blocks, in the order of the file.
+    pub sync_groups: Vec<SyncGroup>,
     /// `static_routes`: held for as long as the daemon runs.
     pub static_routes: Vec<Spanned<Route>>,
     /// `static_rules`: held for as long as the daemon runs.
@@ -85,6 +97,12 @@ impl Config {
         self.global.child_wait_time.show(slot("child_wait_time"), &mut out);
         self.top.lines("", &self.places, &mut out);
         show_block(&self.global, slot("global_defs"), &mut out);
+        show_addresses(&self.static_addresses, slot("static_ipaddress"), &mut out);
+        show_blocks(&self.bfd_instances, slot("bfd_instance"), &mut out);
+        show_blocks(&self.vrrp_scripts, slot("vrrp_script"), &mut out);
+        show_blocks(&self.track_files, slot("track_file"), &mut out);
+        show_blocks(&self.track_processes, slot("vrrp_track_process"), &mut out);
+        show_blocks(&self.sync_groups, slot("vrrp_sync_group"), &mut out);
         route::show_routes(&self.static_routes, slot("static_routes"), &mut out);
         rule::show_rules(&self.static_rules, slot("static_rules"), &mut out);
         show_blocks(&self.vrrp_instances, slot("vrrp_instance"), &mut out);
@@ -93,7 +111,6 @@ impl Config {
         }
         show_blocks(&self.virtual_server_groups, slot("virtual_server_group"), &mut out);
         show_blocks(&self.virtual_servers, slot("virtual_server"), &mut out);
-        show_blocks(&self.bfd_instances, slot("bfd_instance"), &mut out);
         out
     }
 }
@@ -177,15 +194,26 @@ impl fmt::Display for Family {
 impl Config {
     /// Every interface that is named, with the place and what keepalived says where it does not exist.
     pub fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
+        let fixed = self.static_addresses.iter().filter_map(VirtualAddress::interface);
         let routes = self.static_routes.iter().flat_map(|route| route.interfaces());
         let rules = self.static_rules.iter().flat_map(|rule| rule.interfaces());
+        let groups = self.sync_groups.iter().flat_map(|group| group.tracking.interfaces(&group.name));
         let instances = self.vrrp_instances.iter().flat_map(VrrpInstance::interfaces);
-        self.top.interfaces().chain(routes).chain(rules).chain(instances)
+        self.top.interfaces().chain(fixed).chain(routes).chain(rules).chain(groups).chain(instances)
     }
 
     /// Every interface whose settings are passed over where it does not exist, as [`interfaces`](Self::interfaces).
     pub fn optional_interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
         self.top.optional_interfaces()
+    }
+
+    /// Every interface that keepalived does not look for, with what becomes of it where it does not exist.
+    pub fn late_interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
+        let sync = self.vrrp_instances.iter().filter_map(|instance| instance.lvs_sync_daemon_interface.as_ref());
+        sync.map(|name| {
+            let message = format!("the IPVS synchronisation daemon cannot start: interface {} doesn't exist", **name);
+            (name.value.as_str(), name.span, message)
+        })
     }
 
     /// Every name in a route or rule that only the host can resolve. One that it does not know takes the route or rule
@@ -209,14 +237,14 @@ fn missing(interface: &str, user: &str) -> String {
 impl Config {
     /// Every script that may be run.
     pub fn scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
-        let instances = self.vrrp_instances.iter().map(|instance| &instance.notify);
-        let notify =
-            instances.flat_map(|notify| [&notify.master, &notify.backup, &notify.fault, &notify.stop, &notify.any]);
+        let tracked = self.vrrp_scripts.iter().map(|script| &script.script);
+        let groups = self.sync_groups.iter().flat_map(|group| group.notify.scripts());
+        let instances = self.vrrp_instances.iter().flat_map(VrrpInstance::scripts);
         let quorum = self.virtual_servers.iter().flat_map(|server| [&server.quorum_up, &server.quorum_down]);
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
         let checkers = servers.clone().flat_map(|server| &server.checkers).filter_map(Checker::script);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
         let servers = quorum.flatten().chain(changes.filter_map(Option::as_deref));
-        self.global.own_scripts().chain(notify.flatten()).chain(servers).chain(checkers)
+        self.global.own_scripts().chain(tracked).chain(groups).chain(instances).chain(servers).chain(checkers)
     }
 }

@@ -144,6 +144,13 @@ codes! {
     UnicastPeer = "K0413", "Unicast settings cannot be used as written.";
     TooManyAddresses = "K0414", "More addresses than an advertisement can carry.";
     OwnInterface = "K0415", "An instance tracks its own interface.";
+    TrackerWeight = "K0416", "A weight cannot count here.";
+    UnknownTracked = "K0417", "What is tracked is not defined above.";
+    BadTracker = "K0418", "A vrrp_script, track_file or vrrp_track_process cannot be used as written.";
+    DuplicateName = "K0419", "Two blocks of one kind have the same name.";
+    SyncGroup = "K0420", "A sync group cannot be used as written.";
+    StrictMode = "K0421", "A setting contradicts strict mode.";
+    VirtualLink = "K0422", "A macvlan or ipvlan cannot be used as written.";
     BadRoute = "K0430", "A route cannot be used as written.";
     BadRule = "K0431", "A rule cannot be used as written.";
     NotTracked = "K0432", "A route or rule cannot be tracked as written.";

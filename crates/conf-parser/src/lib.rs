@@ -185,6 +185,8 @@ pub fn check_interfaces(config: &Config, host: &dyn Host) -> Vec<Diagnostic> {
     let passed_over = passed_over.map(|(_, span, message)| {
         Diagnostic::error(Code::MissingInterface, Class::BadInterface, span, message).label("this line is passed over")
     });
+    let late = config.late_interfaces().filter(|(name, _, _)| absent(name));
+    let late = late.map(|(_, span, message)| Diagnostic::note(Code::MissingInterface, span, message));
     missing
         .map(|(name, span, message)| {
             if dynamic {
@@ -200,6 +202,7 @@ pub fn check_interfaces(config: &Config, host: &dyn Host) -> Vec<Diagnostic> {
             }
         })
         .chain(passed_over)
+        .chain(late)
         .collect()
 }
 

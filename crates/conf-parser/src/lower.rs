@@ -12,13 +12,17 @@ mod route;
 mod rule;
 mod script;
 mod ssl;
+mod sync_group;
+mod track;
 mod value;
 mod virtual_server;
 mod words;
 
 use std::collections::HashMap;
 
-use crate::config::{Config, IncludeCheck, Route, Rule, TlsClient};
+use crate::config::{
+    Config, IncludeCheck, Route, Rule, TlsClient, TrackFile, TrackProcess, VirtualAddress, VrrpScript,
+};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, nearest, schema};
@@ -75,26 +79,32 @@ impl Lowering {
 
 impl Draft {
     fn finish(self, include_check: Option<Spanned<IncludeCheck>>, context: &mut Context<'_>) -> Config {
-        let Self { top, mut globals, static_routes, static_rules, instances, names, servers, groups, ssl, bfd, places } =
-            self;
-        globals.resolve(context, include_check, &names);
-        let top = top.finish(context, &names);
-        let routes = static_routes.iter().filter_map(|route| route.track_group.as_ref());
-        let rules = static_rules.iter().filter_map(|rule| rule.track_group.as_ref());
+        let Self { mut globals, instances, mut static_addresses, mut static_routes, mut static_rules, .. } = self;
+        globals.resolve(context, include_check, &self.names);
+        let top = self.top.finish(context, &self.names);
+        let routes = static_routes.iter_mut().map(|route| &mut route.value.track_group);
+        let rules = static_rules.iter_mut().map(|rule| &mut rule.value.track_group);
         route::check_track_groups(context, &top.track_groups, routes.chain(rules));
-        let vrrp_instances = instance::finish(context, instances, &globals);
-        let virtual_servers = virtual_server::finish(context, servers, &groups, &globals);
+        let groups = sync_group::finish(context, self.groups, &instances, &globals);
+        let vrrp_instances = instance::finish(context, instances, &globals, &groups);
+        instance::use_default_interface(&mut static_addresses, &globals);
+        let virtual_servers = virtual_server::finish(context, self.servers, &self.server_groups, &globals);
         Config {
             top,
             global: globals.defs,
+            static_addresses,
             static_routes,
             static_rules,
+            vrrp_scripts: self.scripts,
+            track_files: self.files,
+            track_processes: self.processes,
+            sync_groups: groups.groups,
             vrrp_instances,
-            ssl,
-            virtual_server_groups: groups.list,
+            ssl: self.ssl,
+            virtual_server_groups: self.server_groups.list,
             virtual_servers,
-            bfd_instances: bfd.list,
-            places,
+            bfd_instances: self.bfd.list,
+            places: self.places,
         }
     }
 }
@@ -104,13 +114,21 @@ impl Draft {
 struct Draft {
     top: interface::Top,
     globals: Globals,
+    static_addresses: Vec<VirtualAddress>,
+    trackables: track::Trackables,
+    scripts: Vec<VrrpScript>,
+    files: Vec<TrackFile>,
+    processes: Vec<TrackProcess>,
+    groups: Vec<sync_group::Draft>,
+    /// The names of the groups, with where they are given.
+    group_names: HashMap<String, Span>,
     static_routes: Vec<Spanned<Route>>,
     static_rules: Vec<Spanned<Rule>>,
     instances: Vec<instance::Draft>,
     /// The names of the instances, with where they are given.
     names: HashMap<String, Span>,
     servers: Vec<virtual_server::Draft>,
-    groups: virtual_server::Groups,
+    server_groups: virtual_server::Groups,
     ssl: Option<TlsClient>,
     bfd: bfd::Instances,
     places: Places,
@@ -135,16 +153,36 @@ const ROOT: &[Handler<Draft>] = &[
     Handler("static_rules", |draft, context, statement| {
         rule::read_static(&mut draft.static_rules, context, statement);
     }),
+    Handler("static_ipaddress", |draft, context, statement| {
+        instance::static_addresses(context, statement, &mut draft.static_addresses, draft.top.track_groups());
+    }),
+    Handler("vrrp_script", |draft, context, statement| {
+        draft.scripts.extend(track::script(context, statement, &mut draft.trackables));
+    }),
+    Handler("track_file", |draft, context, statement| {
+        draft.files.extend(track::file(context, statement, &mut draft.trackables));
+    }),
+    Handler("vrrp_track_file", |draft, context, statement| {
+        draft.files.extend(track::file(context, statement, &mut draft.trackables));
+    }),
+    Handler("vrrp_track_process", |draft, context, statement| {
+        draft.processes.extend(track::process(context, statement, &mut draft.trackables));
+    }),
+    Handler("vrrp_sync_group", |draft, context, statement| {
+        draft.groups.extend(sync_group::read(context, statement, &mut draft.group_names, &draft.trackables));
+    }),
     Handler("vrrp_instance", |draft, context, statement| {
-        let instance = instance::read(context, statement, &mut draft.names);
-        draft.instances.extend(instance);
+        draft.instances.extend(instance::read(context, statement, &mut draft.names, &draft.trackables));
     }),
     Handler("virtual_server", |draft, context, statement| {
         draft.servers.extend(virtual_server::read(context, statement))
     }),
-    Handler("virtual_server_group", |draft, context, statement| draft.groups.read(context, statement)),
+    Handler("virtual_server_group", |draft, context, statement| draft.server_groups.read(context, statement)),
     Handler("SSL", |draft, context, statement| ssl::read(context, statement, &mut draft.ssl)),
-    Handler("bfd_instance", |draft, context, statement| draft.bfd.read(context, statement)),
+    Handler("bfd_instance", |draft, context, statement| {
+        track::bfd(statement, &mut draft.trackables);
+        draft.bfd.read(context, statement);
+    }),
 ];
 
 /// A block that notes where its keywords were written.
@@ -225,6 +263,10 @@ impl Context<'_> {
         if row.kind != Kind::Block || expected == 1 && !row.arguments.starts_with("<name>") {
             return;
         }
+        // These are passed over with another finding.
+        if ["vrrp_instance", "vrrp_sync_group"].contains(&row.keyword) {
+            return;
+        }
         if let Some(extra) = statement.arguments.get(expected) {
             let words: Vec<_> = statement.arguments.iter().skip(expected).map(|word| word.text.as_str()).collect();
             let message = format!("Block {} has extra parameters {}", statement.keyword.text, words.join(" "));
@@ -232,8 +274,12 @@ impl Context<'_> {
         }
     }
 
-    /// Lists one use of a known word that is not acted on.
+    /// Lists one use of a known word that is not acted on; a word inside of what is listed says nothing more.
     fn unsupported(&mut self, row: &Row, keyword: &str, span: Span) {
+        let (outer, name) = row.block.rsplit_once('/').unwrap_or(("", row.block));
+        if schema().lookup(outer, name).is_some_and(|outer| outer.support != Support::Acted) {
+            return;
+        }
         let effect = if row.support == Support::None { Effect::None } else { Effect::Traffic };
         self.unsupported.push(Unsupported { keyword: keyword.to_owned(), block: row.block.to_owned(), span, effect });
     }

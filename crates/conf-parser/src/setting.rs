@@ -31,6 +31,21 @@ impl Places {
         }
     }
 
+    /// The value of `keyword` comes from `span`, whatever was written before.
+    pub(crate) fn overwrite(&mut self, block: &str, keyword: &str, span: Span) {
+        if let Some(row) = schema().lookup(block, keyword) {
+            self.add(row, span);
+        }
+    }
+
+    /// The value of `keyword` is no longer what was written.
+    pub(crate) fn forget(&mut self, block: &str, keyword: &str) {
+        if let Some(row) = schema().lookup(block, keyword) {
+            let number = schema().number(row);
+            self.0.retain(|(written, _)| *written != number);
+        }
+    }
+
     /// Where the value of `keyword` was written, of several lines the last; `None` for a default.
     ///
     /// `block` is the path of the block that the keyword stands in, empty for the top level.

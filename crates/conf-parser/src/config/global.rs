@@ -130,6 +130,6 @@ impl GlobalDefs {
 }
 
 /// A time whose default, zero, cannot be written.
-fn show_unless_zero(time: &Duration, slot: Slot, out: &mut Vec<Setting>) {
+pub(super) fn show_unless_zero(time: &Duration, slot: Slot, out: &mut Vec<Setting>) {
     Some(*time).filter(|time| !time.is_zero()).show(slot, out);
 }

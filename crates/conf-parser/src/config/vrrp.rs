@@ -1,6 +1,16 @@
 //! `vrrp_instance`.
 
+mod address;
+mod authentication;
+mod group;
+mod link;
+
 use super::*;
+
+pub use address::*;
+pub use authentication::*;
+pub use group::*;
+pub use link::*;
 
 config_type! {
 /// Version of the VRRP protocol.
@@ -51,6 +61,16 @@ pub struct VrrpInstance {
     state: InitialState as "state",
     /// `interface`; absent only for a unicast instance with a source address.
     interface: Option<Spanned<String>> as "interface",
+    /// `vrf`: the VRF of a unicast instance without interface.
+    vrf: Option<Spanned<String>> as "vrf",
+    /// `use_vmac`: adverts and addresses on a macvlan with the MAC address of the virtual router.
+    vmac: Option<Vmac> as "use_vmac",
+    /// `use_vmac_addr`: macvlans for addresses on other interfaces and of the other family too.
+    use_vmac_addr: bool as "use_vmac_addr",
+    /// `vmac_xmit_base`: adverts travel on the interface below the macvlan.
+    vmac_xmit_base: bool as "vmac_xmit_base",
+    /// `use_ipvlan`: adverts on an ipvlan.
+    ipvlan: Option<Ipvlan> as "use_ipvlan",
     /// `virtual_router_id`.
     virtual_router_id: Spanned<Vrid> as "virtual_router_id",
     /// Family of the adverts: that of the first virtual address, of the unicast peers, or `native_ipv6`.
@@ -61,8 +81,16 @@ pub struct VrrpInstance {
     advertisement_interval: Duration as "advert_int",
     /// `version`, else 3 for IPv6, else `vrrp_version`.
     version: VrrpVersion as "version",
+    /// `strict_mode`, else `vrrp_strict`. What it changes in other settings is already in them.
+    strict_mode: bool as "strict_mode",
     /// `authentication`; only ever set for VRRPv2 over IPv4.
     authentication: Option<Authentication> as "authentication" via show_authentication,
+    /// `auth_hmac`: a signature behind the advert.
+    auth_hmac: Option<Box<AuthHmac>> as "auth_hmac" via show_auth_hmac,
+    /// `v3_checksum_as_v2`: the checksum of VRRPv3 over IPv4 without the pseudo header.
+    v3_checksum_as_v2: bool as "v3_checksum_as_v2",
+    /// `old_unicast_checksum`.
+    old_unicast_checksum: OldChecksum as "old_unicast_checksum",
     /// `virtual_ipaddress`: in adverts, in this order.
     virtual_addresses: Vec<VirtualAddress> as "virtual_ipaddress" via show_addresses,
     /// `virtual_ipaddress_excluded`, and what does not fit into an advert.
@@ -71,72 +99,101 @@ pub struct VrrpInstance {
     virtual_routes: Vec<Spanned<Route>> as "virtual_routes" via route::show_routes,
     /// `virtual_rules`: held while master.
     virtual_rules: Vec<Spanned<Rule>> as "virtual_rules" via rule::show_rules,
+    /// `no_virtual_ipaddress`: there may be no address.
+    no_virtual_ipaddress: bool as "no_virtual_ipaddress",
+    /// `promote_secondaries`: further addresses of a network stay when the first goes.
+    promote_secondaries: bool as "promote_secondaries",
     /// Preempt_Mode; `nopreempt` clears it.
     preempt: bool as "nopreempt" via show_inverted,
     /// `preempt_delay`: 0 to 1000 s.
     preempt_delay: Duration as "preempt_delay",
-    /// `accept`: packets to the addresses are accepted though they are not this router's own (RFC 9568 Accept_Mode).
-    accept: bool as "accept",
+    /// `timer_expired_backup`: after a timer was so late that a router of this priority may have taken over, step down.
+    timer_expired_backup: Option<Priority> as "timer_expired_backup",
+    /// `accept`, or not `no_accept`: packets to the addresses are taken though they are not this router's own
+    /// (RFC 9568 Accept_Mode).
+    accept: bool as "accept" via show_accept,
     /// The `garp_*` settings.
     <flatten> garp: Garp,
+    /// `garp_extra_if`: refreshes on further interfaces.
+    garp_extra_if: Option<GarpExtraIf> as "garp_extra_if",
     /// `skip_check_adv_addr`: the addresses in an advert of the known master are not compared.
     skip_check_adv_addr: bool as "skip_check_adv_addr",
     /// `lower_prio_no_advert`: an advert of lower priority is not answered.
     lower_prio_no_advert: bool as "lower_prio_no_advert",
     /// `higher_prio_send_advert`: one more advert before giving way.
     higher_prio_send_advert: bool as "higher_prio_send_advert",
+    /// `owner_ignore_adverts`: at priority 255 the adverts of others do not count.
+    owner_ignore_adverts: bool as "owner_ignore_adverts",
     /// `down_timer_adverts`: adverts that may be missed, 1 to 100; default 3.
     down_timer_adverts: u8 as "down_timer_adverts",
-    /// `mcast_src_ip` or `unicast_src_ip`.
+    /// `mcast_src_ip` or `unicast_src_ip`, else the address of `use_ipvlan`.
     source_address: Option<Spanned<IpAddr>> as "mcast_src_ip",
+    /// `track_src_ip`: FAULT while the host does not have the source address.
+    track_src_ip: bool as "track_src_ip",
+    /// `mcast_dst_ip`, else `vrrp_mcast_group4` or `vrrp_mcast_group6`; absent for unicast.
+    multicast_group: Option<IpAddr> as "mcast_dst_ip",
     /// `unicast_peer`: where adverts go; empty = multicast.
-    unicast_peers: Vec<Spanned<IpAddr>> as "unicast_peer" via show_peers,
+    unicast_peers: Vec<UnicastPeer> as "unicast_peer" via show_peers,
+    /// `unicast_fault_no_peer`: FAULT, not multicast, for unicast without peers.
+    unicast_fault_no_peer: bool as "unicast_fault_no_peer",
+    /// `unicast_ttl`: TTL or hop limit of unicast adverts; 255 for IPv4, else the kernel's where absent.
+    unicast_ttl: Option<u8> as "unicast_ttl",
+    /// `check_unicast_src`: adverts count only when they come from a peer.
+    check_unicast_src: bool as "check_unicast_src",
     /// Unless `dont_track_primary`: FAULT while `interface` is down.
     track_primary: bool as "dont_track_primary" via show_inverted,
-    /// `track_interface` entries without a weight: FAULT while one of them is down.
-    track_interfaces: Vec<Spanned<String>> as "track_interface" via show_interfaces,
-    /// The `notify*` scripts.
+    /// `linkbeat_use_polling`: the state of `interface` is asked for, not told.
+    linkbeat_use_polling: bool as "linkbeat_use_polling",
+    /// The `track_*` lists.
+    <flatten> tracking: Tracking,
+    /// The `notify*` scripts that groups have too.
     <flatten> notify: Notify,
-    /// `smtp_alert`.
-    smtp_alert: Option<bool> as "smtp_alert",
+    /// `notify_deleted`: where absent, an instance that a reload removes is reported as being in FAULT.
+    notify_deleted: Option<NotifyDeleted> as "notify_deleted",
+    /// `notify_master_rx_lower_pri`: run when a master hears an advert of lower priority.
+    notify_master_rx_lower_pri: Option<Spanned<Script>> as "notify_master_rx_lower_pri",
+    /// `notify_priority_changes`, else that of the group, else `vrrp_notify_priority_changes`.
+    notify_priority_changes: bool as "notify_priority_changes",
+    /// `smtp_alert`, else `smtp_alert_vrrp`, else the `smtp_alert` of all.
+    smtp_alert: bool as "smtp_alert",
+    /// `lvs_sync_daemon_interface`: the IPVS synchronisation daemon follows this instance.
+    lvs_sync_daemon_interface: Option<Spanned<String>> as "lvs_sync_daemon_interface",
+    /// `kernel_rx_buf_size`: bytes of receive buffer; by `vrrp_rx_bufs_policy` where absent.
+    kernel_rx_buf_size: Option<u32> as "kernel_rx_buf_size",
+    /// `debug`: 0 to 4, without effect; default 0.
+    debug: u8 as "debug",
     /// Where the keywords were written.
     places: Places,
 }}
 
 config_type! {
-/// How adverts are authenticated.
-#[derive(Copy)]
-pub enum Authentication {
-    /// `auth_type PASS`: simple text password (RFC 2338 §5.3.6).
-    Pass(AuthPass),
+/// One line of `unicast_peer`.
+pub struct UnicastPeer {
+    /// Its address.
+    pub address: Spanned<IpAddr>,
+    /// `min_ttl`: least TTL of an advert that counts; default 0.
+    pub min_ttl: u8,
+    /// `max_ttl`: greatest TTL of an advert that counts; default 255.
+    pub max_ttl: u8,
 }}
 
-/// The eight bytes of a simple text password, padded with zero. Never printed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct AuthPass(pub [u8; 8]);
-
-impl fmt::Debug for AuthPass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AuthPass(…)")
-    }
-}
+config_type! {
+/// `old_unicast_checksum`: the checksum of VRRPv3 unicast adverts of keepalived up to 1.3.6.
+#[derive(Copy, Hash)]
+pub enum OldChecksum {
+    /// Not configured: used once a peer is seen to use it.
+    Detect,
+    /// Used.
+    Use,
+    /// `never`: neither used nor detected.
+    Never,
+}}
 
 config_type! {
-/// One line of `virtual_ipaddress`.
-pub struct VirtualAddress {
-    /// The address.
-    pub address: Spanned<IpAddr>,
-    /// Length of the network prefix: 0 to 32, or 0 to 128; all bits where absent.
-    pub prefix_len: u8,
-    /// `dev`; the instance's interface where absent.
-    pub dev: Option<Spanned<String>>,
-    /// `brd` or `broadcast`; IPv4 only.
-    pub broadcast: Option<Ipv4Addr>,
-    /// `scope`: the kernel's RT_SCOPE number; 0 = global.
-    pub scope: u8,
-    /// `label`; IPv4 only, up to 15 bytes.
-    pub label: Option<String>,
+/// `notify_deleted`: an instance that a reload removes is reported as DELETED.
+pub struct NotifyDeleted {
+    /// What is run too.
+    pub script: Option<Spanned<Script>>,
 }}
 
 settings! {
@@ -171,7 +228,7 @@ impl Default for Garp {
 }
 
 settings! {
-/// The scripts of an instance.
+/// The scripts of an instance or a group.
 #[derive(Default)]
 pub struct Notify {
     /// `notify_master`.
@@ -186,23 +243,39 @@ pub struct Notify {
     any: Option<Spanned<Script>> as "notify",
 }}
 
+impl Notify {
+    /// Every script.
+    pub(super) fn scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
+        [&self.master, &self.backup, &self.fault, &self.stop, &self.any].into_iter().flatten()
+    }
+}
+
 impl VrrpInstance {
     pub(super) fn interfaces(&self) -> impl Iterator<Item = (&str, Span, String)> {
-        let own = self
-            .interface
-            .iter()
-            .map(|name| (name.value.as_str(), name.span, missing(name, &format!("vrrp_instance {}", *self.name))));
-        let tracked = self.track_interfaces.iter().map(|name| {
-            (name.value.as_str(), name.span, format!("({}) tracked interface {} doesn't exist", *self.name, **name))
+        let named = |name: &Spanned<String>, what: &str| {
+            let message = format!("WARNING - interface {} for {what} doesn't exist", **name);
+            (name.span, message)
+        };
+        let own = self.interface.iter().map(move |name| {
+            let (span, message) = named(name, &format!("vrrp_instance {}", *self.name));
+            (name.value.as_str(), span, message)
         });
-        let devices = self.virtual_addresses.iter().chain(&self.excluded_addresses).filter_map(|address| {
-            let dev = address.dev.as_ref()?;
-            let user = format!("ip address {}/{}", *address.address, address.prefix_len);
-            Some((dev.value.as_str(), dev.span, missing(dev, &user)))
+        let vrf = self.vrf.iter().map(|name| {
+            let message = format!("({}) WARNING - VRF interface {} doesn't exist", *self.name, **name);
+            (name.value.as_str(), name.span, message)
         });
+        let devices = self.virtual_addresses.iter().chain(&self.excluded_addresses);
+        let tracked = self.tracking.interfaces(&self.name);
         let routes = self.virtual_routes.iter().flat_map(|route| route.interfaces());
         let rules = self.virtual_rules.iter().flat_map(|rule| rule.interfaces());
-        own.chain(tracked).chain(devices).chain(routes).chain(rules)
+        let devices = devices.filter_map(VirtualAddress::interface);
+        own.chain(vrf).chain(tracked).chain(devices).chain(routes).chain(rules)
+    }
+
+    /// Every script that it may run.
+    pub(super) fn scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
+        let deleted = self.notify_deleted.iter().flat_map(|deleted| &deleted.script);
+        self.notify.scripts().chain(deleted).chain(&self.notify_master_rx_lower_pri)
     }
 }
 
@@ -249,45 +322,41 @@ fn show_native_ipv6(family: &Family, slot: Slot, out: &mut Vec<Setting>) {
     (*family == Family::Ipv6).show(slot, out);
 }
 
-fn show_addresses(addresses: &[VirtualAddress], slot: Slot, out: &mut Vec<Setting>) {
-    show_list(addresses, slot, out, |address| Setting::entry(address.words(slot.row), address.address.span));
+/// `accept` or `no_accept`.
+fn show_accept(on: &bool, slot: Slot, out: &mut Vec<Setting>) {
+    let negative = Slot { written: slot.written, ..Slot::new("vrrp_instance", "no_accept", &Places::default()) };
+    true.show(if *on { slot } else { negative }, out);
 }
 
-fn show_peers(peers: &[Spanned<IpAddr>], slot: Slot, out: &mut Vec<Setting>) {
-    show_list(peers, slot, out, |peer| Setting::entry(vec![peer.word(slot.row)], peer.span));
+fn show_peers(peers: &[UnicastPeer], slot: Slot, out: &mut Vec<Setting>) {
+    show_list(peers, slot, out, |peer| Setting::entry(peer.words(slot.row), peer.address.span));
 }
 
-fn show_interfaces(interfaces: &[Spanned<String>], slot: Slot, out: &mut Vec<Setting>) {
-    show_list(interfaces, slot, out, |name| Setting::entry(vec![name.word(slot.row)], name.span));
-}
-
-fn show_authentication(authentication: &Option<Authentication>, slot: Slot, out: &mut Vec<Setting>) {
-    let block = "vrrp_instance/authentication";
-    let line = |keyword, word| Slot::new(block, keyword, &Places::default()).line(vec![word]);
-    out.push(match authentication {
-        Some(Authentication::Pass(password)) => slot.block(
-            Vec::new(),
-            vec![
-                line("auth_type", Scalar::Text("PASS".to_owned())),
-                line("auth_pass", Scalar::Secret(password.0.iter().copied().take_while(|byte| *byte != 0).collect())),
-            ],
-        ),
-        None => slot.absent(),
-    });
-}
-
-impl VirtualAddress {
+impl UnicastPeer {
+    /// A limit that is none is left out, for naming one turns `check_unicast_src` on.
     fn words(&self, row: &Row) -> Vec<Scalar> {
-        let mut words = vec![Scalar::Text(format!("{}/{}", *self.address, self.prefix_len))];
-        let mut option = |keyword: &str, value: Option<Scalar>| {
-            if let Some(value) = value {
-                words.extend([Scalar::Text(keyword.to_owned()), value]);
-            }
-        };
-        option("dev", self.dev.as_ref().map(|dev| dev.word(row)));
-        option("broadcast", self.broadcast.map(|broadcast| broadcast.word(row)));
-        option("scope", Some(self.scope).filter(|scope| *scope != 0).map(|scope| scope.word(row)));
-        option("label", self.label.as_ref().map(|label| label.word(row)));
-        words
+        let limits = [("min_ttl", self.min_ttl, 0), ("max_ttl", self.max_ttl, u8::MAX)];
+        let limits = limits.into_iter().filter(|(_, limit, none)| limit != none);
+        let limits = limits.flat_map(|(word, limit, _)| [Scalar::Text(word.to_owned()), Scalar::Integer(limit.into())]);
+        std::iter::once(self.address.word(row)).chain(limits).collect()
+    }
+}
+
+impl Show for OldChecksum {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        out.push(match self {
+            Self::Detect => slot.absent(),
+            Self::Use => slot.line(Vec::new()),
+            Self::Never => slot.line(vec![Scalar::Text("never".to_owned())]),
+        });
+    }
+}
+
+impl Show for NotifyDeleted {
+    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
+        match &self.script {
+            Some(script) => script.show(slot, out),
+            None => out.push(slot.line(Vec::new())),
+        }
     }
 }

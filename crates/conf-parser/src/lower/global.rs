@@ -19,10 +19,10 @@ use super::{Context, Handler};
 use crate::config::{Garp, GlobalDefs, IncludeCheck, LvsSyncDaemon};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::schema::{nearest, schema};
+use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 
-#[expect(unused_imports, reason = "instances take the same words")]
 pub(super) use vrrp::garp_extra_if;
 pub(super) use vrrp::{repeats, version};
 
@@ -116,6 +116,16 @@ impl Globals {
         }
         fifo::check(context, &defs.fifos);
         firewall::check(context, defs);
+    }
+
+    /// `smtp_alert` of an instance or a group: its own, else that for VRRP, else that for all.
+    pub(super) fn vrrp_alert(&self, own: Option<bool>, block: &str, places: &mut Places) -> bool {
+        let smtp = &self.defs.smtp;
+        let keyword = if smtp.alert_vrrp.is_some() { "smtp_alert_vrrp" } else { "smtp_alert" };
+        if own.is_none() {
+            places.inherit(block, "smtp_alert", self.defs.places.of("global_defs", keyword));
+        }
+        own.or(smtp.alert_vrrp).or(smtp.alert).unwrap_or(false)
     }
 }
 

@@ -1,6 +1,9 @@
 //! `vrrp_instance`.
 
 mod address;
+mod hmac;
+mod link;
+mod unicast;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -8,18 +11,21 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use super::global::{GarpWords, Globals, repeats, version};
+use super::global::{GarpWords, Globals, garp_extra_if, repeats, version};
+use super::sync_group::{self, Groups};
+use super::track::{self, Fixed, Trackables};
+use super::value::{bounds, integer};
 use super::{Context, Handler};
 use crate::config::{
-    AuthPass, Authentication, Family, InitialState, Notify, Priority, Route, Rule, VirtualAddress, Vrid, VrrpInstance,
-    VrrpVersion,
+    AuthPass, Authentication, Family, Garp, GarpExtraIf, InitialState, Notify, NotifyDeleted, OldChecksum, Priority,
+    Route, Rule, TrackGroup, Tracking, VirtualAddress, Vrid, VrrpInstance, VrrpVersion,
 };
-use crate::diagnostic::{Class, Code, Diagnostic, Severity};
-use crate::lexer::Word;
+use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::schema::nearest;
 use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
+use unicast::Cast;
 
 /// An instance as written, before defaults and settings of `global_defs`.
 #[derive(Debug, Default)]
@@ -27,46 +33,61 @@ pub(super) struct Draft {
     name: Spanned<String>,
     state: Option<InitialState>,
     interface: Option<Spanned<String>>,
+    vrf: Option<Spanned<String>>,
+    links: link::Links,
     vrid: Option<Spanned<Vrid>>,
     family: Option<Family>,
     priority: Option<Priority>,
     interval: Option<Spanned<Duration>>,
     version: Option<Spanned<VrrpVersion>>,
+    strict: Option<bool>,
     authentication: Option<AuthenticationWords>,
+    hmac: Option<hmac::Draft>,
+    v3_checksum_as_v2: Option<bool>,
+    old_checksum: Option<OldChecksum>,
     addresses: Vec<VirtualAddress>,
     excluded: Vec<VirtualAddress>,
     routes: Vec<Spanned<Route>>,
     rules: Vec<Spanned<Rule>>,
     no_address: bool,
+    promote_secondaries: bool,
     nopreempt: Option<Span>,
     preempt_delay: Spanned<Duration>,
+    timer_expired: Option<Spanned<Priority>>,
+    accept: Option<Spanned<bool>>,
     garp: GarpWords,
+    garp_extra_if: Option<GarpExtraIf>,
     skip_check_adv_addr: Option<bool>,
     lower_prio_no_advert: Option<bool>,
     higher_prio_send_advert: Option<bool>,
+    owner_ignore_adverts: Option<bool>,
     down_timer_adverts: Option<u8>,
-    source: Option<Spanned<IpAddr>>,
-    /// `mcast_dst_ip`.
-    group: Option<IpAddr>,
-    unicast_word: Option<Span>,
-    peers: Vec<Spanned<IpAddr>>,
+    cast: Cast,
     ignore_primary: bool,
-    tracked: Vec<Spanned<String>>,
+    linkbeat: bool,
+    tracking: Tracking,
     /// What is in the lists above.
     listed: HashSet<Listed>,
     notify: Notify,
+    notify_deleted: Option<NotifyDeleted>,
+    notify_lower: Option<Spanned<crate::config::Script>>,
+    notify_priority_changes: Option<bool>,
     smtp_alert: Option<bool>,
+    sync_daemon: Option<Spanned<String>>,
+    kernel_rx_buf_size: Option<u32>,
+    debug: u8,
     places: Places,
 }
 
 super::placed!(Draft);
+
+const BLOCK: &str = "vrrp_instance";
 
 /// An entry of one of the lists of an instance.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Listed {
     Address(IpAddr, u8, Option<String>),
     Peer(IpAddr),
-    Interface(String),
 }
 
 #[derive(Debug, Default)]
@@ -74,9 +95,15 @@ pub(super) struct AuthenticationWords {
     /// The instance, as findings name it.
     tag: String,
     span: Span,
-    pass: bool,
+    kind: Option<AuthenticationKind>,
     password: Option<AuthPass>,
     places: Places,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum AuthenticationKind {
+    Pass,
+    Ah,
 }
 
 super::placed!(AuthenticationWords);
@@ -86,8 +113,15 @@ pub(super) fn read(
     context: &mut Context<'_>,
     statement: &Statement,
     names: &mut HashMap<String, Span>,
+    trackables: &Trackables,
 ) -> Option<Draft> {
     let name = statement.arguments.first()?;
+    if let Some(extra) = statement.arguments.get(1) {
+        let message = "vrrp_instance must have a name";
+        let finding = Diagnostic::error(Code::ExtraParameter, Class::General, extra.span, message);
+        context.push(finding.label("the name is one word: the whole block is passed over"));
+        return None;
+    }
     if let Some(first) = names.get(&name.text) {
         let message = format!("vrrp instance {} already defined", name.text);
         let finding = Diagnostic::error(Code::DuplicateInstance, Class::General, name.span, message)
@@ -98,36 +132,33 @@ pub(super) fn read(
     names.insert(name.text.clone(), name.span);
     let mut draft = Draft { name: Spanned::new(name.text.clone(), name.span), ..Draft::default() };
     context.visit(&mut draft, &statement.body, &[INSTANCE]);
+    draft.tracking = track::read(context, statement, &draft.tag(), trackables);
     Some(draft)
 }
 
 /// Applies defaults to every instance and checks them against each other.
-pub(super) fn finish(context: &mut Context<'_>, drafts: Vec<Draft>, globals: &Globals) -> Vec<VrrpInstance> {
-    let default_group = |family| match family {
-        Family::Ipv4 => IpAddr::V4(globals.defs.vrrp_mcast_group4),
-        Family::Ipv6 => IpAddr::V6(globals.defs.vrrp_mcast_group6),
-    };
-    let instances = drafts.into_iter().filter_map(|draft| {
-        let group = draft.group;
-        let instance = draft.finish(context, globals)?;
-        let group = group.unwrap_or_else(|| default_group(instance.family));
-        Some((instance, group))
-    });
-    let instances: Vec<_> = instances.collect();
+pub(super) fn finish(
+    context: &mut Context<'_>,
+    drafts: Vec<Draft>,
+    globals: &Globals,
+    groups: &Groups,
+) -> Vec<VrrpInstance> {
+    let mut instances: Vec<_> = drafts.into_iter().filter_map(|draft| draft.finish(context, globals, groups)).collect();
     report_shared_vrids(context, &instances);
-    instances.into_iter().map(|(instance, _)| instance).collect()
+    keep_first_sync_daemon(context, &mut instances);
+    drop_taken_names(context, &mut instances);
+    instances
 }
 
 /// Two instances with the same VRID on the same link hear each other's adverts when they use the same multicast group,
 /// or when they share a unicast peer.
-fn report_shared_vrids(context: &mut Context<'_>, instances: &[(VrrpInstance, IpAddr)]) {
+fn report_shared_vrids(context: &mut Context<'_>, instances: &[VrrpInstance]) {
     let mut users = HashMap::new();
-    for (instance, group) in instances {
+    for instance in instances {
         let link = instance.interface.as_ref().map(|interface| interface.value.as_str());
         let key = (*instance.virtual_router_id, instance.family, link);
-        let peers = instance.unicast_peers.iter().map(|peer| peer.value);
-        let multicast = instance.unicast_peers.is_empty().then_some(*group);
-        let mut others = peers.chain(multicast).filter_map(|group| match users.entry((key, group)) {
+        let peers = instance.unicast_peers.iter().map(|peer| *peer.address);
+        let mut others = peers.chain(instance.multicast_group).filter_map(|group| match users.entry((key, group)) {
             Entry::Occupied(entry) => Some(*entry.get()),
             Entry::Vacant(entry) => {
                 entry.insert(instance);
@@ -154,26 +185,144 @@ fn report_shared_vrids(context: &mut Context<'_>, instances: &[(VrrpInstance, Ip
     }
 }
 
+/// The IPVS synchronisation daemon follows one instance only.
+fn keep_first_sync_daemon(context: &mut Context<'_>, instances: &mut [VrrpInstance]) {
+    let mut first: Option<Spanned<String>> = None;
+    for instance in instances {
+        match (&first, &instance.lvs_sync_daemon_interface) {
+            (Some(used), Some(name)) => {
+                let message = format!(
+                    "({}) lvs_sync_daemon_interface has already been specified as {} - ignoring",
+                    *instance.name, **used
+                );
+                let finding = Diagnostic::error(Code::ExtraParameter, Class::General, name.span, message);
+                context.push(finding.related(used.span, "the one that is used"));
+                instance.lvs_sync_daemon_interface = None;
+                instance.places.forget(BLOCK, "lvs_sync_daemon_interface");
+            }
+            (None, Some(name)) => first = Some(name.clone()),
+            (_, None) => {}
+        }
+    }
+}
+
+/// Two instances may share a macvlan or ipvlan only on one interface and with different families.
+fn drop_taken_names(context: &mut Context<'_>, instances: &mut [VrrpInstance]) {
+    let mut users: HashMap<String, Vec<(String, Family, Option<String>, Span)>> = HashMap::new();
+    for instance in instances {
+        let link = instance.interface.as_ref().map(|interface| interface.value.clone());
+        let vmac = instance.vmac.as_mut().map(|vmac| &mut vmac.name);
+        let ipvlan = instance.ipvlan.as_mut().map(|ipvlan| &mut ipvlan.name);
+        for slot in vmac.into_iter().chain(ipvlan) {
+            let Some(name) = slot.clone() else { continue };
+            let used = users.entry(name.value.clone()).or_default();
+            let taken = used.iter().find(|(user, family, on, _)| {
+                *user != instance.name.value && (*family == instance.family || *on != link)
+            });
+            if let Some((user, _, _, span)) = taken {
+                let message =
+                    format!("({}) VRRP instance {user} is already using {} - ignoring name", *instance.name, *name);
+                let finding = Diagnostic::error(Code::VirtualLink, Class::General, name.span, message);
+                context.push(finding.related(*span, "used here"));
+                *slot = None;
+            } else {
+                used.push((instance.name.value.clone(), instance.family, link.clone(), name.span));
+            }
+        }
+    }
+}
+
+/// Reads the lines of `static_ipaddress`.
+pub(super) fn static_addresses(
+    context: &mut Context<'_>,
+    statement: &Statement,
+    addresses: &mut Vec<VirtualAddress>,
+    groups: &[TrackGroup],
+) {
+    for line in &statement.body {
+        let Some(mut address) = address::read(context, "static_ipaddress", line) else { continue };
+        if let Some(group) =
+            address.track_group.take_if(|group| groups.iter().all(|known| known.name.value != group.value))
+        {
+            let finding = Diagnostic::error(
+                Code::UnknownTracked,
+                Class::General,
+                group.span,
+                format!("track_group {} not found", *group),
+            );
+            let near = nearest(&group, groups.iter().map(|known| known.name.as_str()));
+            context.push(match near {
+                Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
+                None => finding.help("it must be defined above"),
+            });
+        }
+        addresses.push(address);
+    }
+}
+
+/// Static addresses without `dev` are on `default_interface`.
+pub(super) fn use_default_interface(addresses: &mut [VirtualAddress], globals: &Globals) {
+    let written = globals.defs.places.of("global_defs", "default_interface");
+    for address in addresses.iter_mut().filter(|address| address.dev.is_none()) {
+        let span = written.unwrap_or(address.address.span);
+        address.dev = Some(Spanned::new(globals.defs.vrrp.default_interface.clone(), span));
+    }
+}
+
 impl Draft {
     fn tag(&self) -> String {
         format!("({})", *self.name)
     }
 
-    fn finish(mut self, context: &mut Context<'_>, globals: &Globals) -> Option<VrrpInstance> {
-        let family = self.family.unwrap_or(Family::Ipv4);
-        let version = self.version(family, globals);
+    pub(super) fn name(&self) -> &str {
+        &self.name.value
+    }
+
+    /// The priority: that of an owner for `state MASTER` alone.
+    fn priority(&self) -> Priority {
         let wants_master = self.state == Some(InitialState::Master);
-        let priority = self.priority.unwrap_or(if wants_master { Priority::OWNER } else { Priority::DEFAULT });
+        self.priority.unwrap_or(if wants_master { Priority::OWNER } else { Priority::DEFAULT })
+    }
+
+    /// Whether it owns its addresses, so that its priority never changes.
+    pub(super) fn is_owner(&self) -> bool {
+        self.priority() == Priority::OWNER
+    }
+
+    fn finish(mut self, context: &mut Context<'_>, globals: &Globals, groups: &Groups) -> Option<VrrpInstance> {
+        let defs = &globals.defs;
+        let family = self.family.unwrap_or(Family::Ipv4);
+        let strict = self.inherit(self.strict, "strict_mode", (defs.vrrp.strict, "vrrp_strict"), globals);
+        let version = self.version(context, family, strict, globals);
+        let priority = self.priority();
         let state =
             self.state.unwrap_or(if priority == Priority::OWNER { InitialState::Master } else { InitialState::Backup });
         let interval = self.interval(context, version);
-        let authentication = self.authentication(context, version, family);
-        self.check_unicast(context);
+        let auth_hmac = self.hmac.take().and_then(|hmac| hmac.finish(context, strict, interval));
+        let authentication = self.authentication(context, version, family, strict, auth_hmac.is_some());
         self.move_excess(context, family);
-        self.check_addresses(context, version);
-        self.check_preemption(context, state, priority);
+        self.check_addresses(context, version, strict);
+        self.check_preemption(context, state, priority, strict);
         self.drop_own_interface(context);
+        self.check_vrf(context);
         let placed = self.check_interface(context);
+        let links = self.links(context, family, strict);
+        let cast = self.cast(context, family, strict, globals, links.ipvlan.as_ref());
+        self.track(context, groups);
+        let garp = self.garp(context, strict, globals);
+        let (lower_prio_no_advert, higher_prio_send_advert) = self.adverts(context, strict, globals);
+        let owner_ignore_adverts = self.owner_ignore_adverts(context, strict, globals);
+        let down_timer_adverts = self.down_timer_adverts(context, strict, globals);
+        let accept = self.accept(context, version, strict);
+        let timer_expired_backup = self.timer_expired(context);
+        let garp_extra_if = (defs.vrrp.garp_extra_if, "vrrp_garp_extra_if");
+        let garp_extra_if = self.inherit(self.garp_extra_if.map(Some), "garp_extra_if", garp_extra_if, globals);
+        let skip = (globals.defs.vrrp.skip_check_adv_addr, "vrrp_skip_check_adv_addr");
+        let skip_check_adv_addr = self.inherit(self.skip_check_adv_addr, "skip_check_adv_addr", skip, globals);
+        let as_v2 = (defs.vrrp.v3_checksum_as_v2, "v3_checksum_as_v2");
+        let v3_checksum_as_v2 = self.inherit(self.v3_checksum_as_v2, "v3_checksum_as_v2", as_v2, globals);
+        let notify_priority_changes = self.priority_changes(globals, groups);
+        let smtp_alert = globals.vrrp_alert(self.smtp_alert, BLOCK, &mut self.places);
         let Some(vrid) = self.vrid.clone() else {
             let message = format!("{} the virtual router id must be set", self.tag());
             context.push(
@@ -186,40 +335,247 @@ impl Draft {
         placed.then(|| VrrpInstance {
             state,
             interface: self.interface,
+            vrf: self.vrf,
+            vmac: links.vmac,
+            use_vmac_addr: links.use_vmac_addr,
+            vmac_xmit_base: links.xmit_base,
+            ipvlan: links.ipvlan,
             virtual_router_id: vrid,
             family,
             priority,
             advertisement_interval: interval,
             version,
+            strict_mode: strict,
             authentication,
+            auth_hmac,
+            v3_checksum_as_v2,
+            old_unicast_checksum: self.old_checksum.unwrap_or(OldChecksum::Detect),
             virtual_addresses: self.addresses,
             excluded_addresses: self.excluded,
             virtual_routes: self.routes,
             virtual_rules: self.rules,
+            no_virtual_ipaddress: self.no_address,
+            promote_secondaries: self.promote_secondaries,
             preempt: self.nopreempt.is_none(),
             preempt_delay: self.preempt_delay.value,
-            accept: true,
-            garp: self.garp.or(&globals.garp),
-            skip_check_adv_addr: self.skip_check_adv_addr.unwrap_or(globals.defs.vrrp.skip_check_adv_addr),
-            lower_prio_no_advert: self.lower_prio_no_advert.or(globals.defs.vrrp.lower_prio_no_advert).unwrap_or(false),
-            higher_prio_send_advert: self.higher_prio_send_advert.unwrap_or(globals.defs.vrrp.higher_prio_send_advert),
-            down_timer_adverts: self.down_timer_adverts.unwrap_or(globals.defs.vrrp.down_timer_adverts),
-            source_address: self.source,
-            unicast_peers: self.peers,
+            timer_expired_backup,
+            accept,
+            garp,
+            garp_extra_if,
+            skip_check_adv_addr,
+            lower_prio_no_advert,
+            higher_prio_send_advert,
+            owner_ignore_adverts,
+            down_timer_adverts,
+            source_address: cast.source,
+            track_src_ip: cast.track_source,
+            multicast_group: cast.group,
+            unicast_peers: cast.peers,
+            unicast_fault_no_peer: cast.fault_no_peer,
+            unicast_ttl: cast.ttl,
+            check_unicast_src: cast.check_source,
             track_primary: !self.ignore_primary,
-            track_interfaces: self.tracked,
+            linkbeat_use_polling: self.linkbeat,
+            tracking: self.tracking,
             notify: self.notify,
-            smtp_alert: self.smtp_alert,
+            notify_deleted: self.notify_deleted,
+            notify_master_rx_lower_pri: self.notify_lower,
+            notify_priority_changes,
+            smtp_alert,
+            lvs_sync_daemon_interface: self.sync_daemon,
+            kernel_rx_buf_size: self.kernel_rx_buf_size,
+            debug: self.debug,
             name: self.name,
             places: self.places,
         })
     }
 
-    fn version(&self, family: Family, globals: &Globals) -> VrrpVersion {
+    /// The instance's own value, else that of `global_defs` with the keyword that gives it there.
+    fn inherit<T>(&mut self, own: Option<T>, keyword: &str, global: (T, &str), globals: &Globals) -> T {
+        let (value, from) = global;
+        own.unwrap_or_else(|| {
+            self.places.inherit(BLOCK, keyword, globals.defs.places.of("global_defs", from));
+            value
+        })
+    }
+
+    /// Reports that strict mode does not allow what `keyword` says.
+    fn reset(&mut self, context: &mut Context<'_>, keyword: &str, problem: &str) {
+        let span = self.places.of(BLOCK, keyword).unwrap_or(self.name.span);
+        context.warning(Code::StrictMode, span, format!("{} {problem}", self.tag()));
+        self.places.forget(BLOCK, keyword);
+    }
+
+    fn links(&mut self, context: &mut Context<'_>, family: Family, strict: bool) -> link::Resolved {
+        let around = link::Circumstances {
+            unicast: self.cast.is_unicast(),
+            has_interface: self.interface.is_some(),
+            strict,
+            family,
+            vrid: self.vrid.as_ref().map(|vrid| **vrid),
+        };
+        std::mem::take(&mut self.links).resolve(context, &self.tag(), around)
+    }
+
+    /// Trackers that would move the priority of one that may not move.
+    fn track(&mut self, context: &mut Context<'_>, groups: &Groups) {
+        let (tag, group) = (self.tag(), groups.of(&self.name));
+        if self.is_owner() {
+            track::drop_weights(context, &tag, &mut self.tracking, Fixed::Owner);
+        }
+        if let Some(group) = group {
+            if !group.sync_group_tracking_weight {
+                track::drop_weights(context, &tag, &mut self.tracking, Fixed::Member);
+            }
+            sync_group::report_shared_interfaces(context, &tag, &self.tracking, group);
+        }
+    }
+
+    fn priority_changes(&mut self, globals: &Globals, groups: &Groups) -> bool {
+        const KEYWORD: &str = "notify_priority_changes";
+        let global = (globals.defs.vrrp.notify_priority_changes, "vrrp_notify_priority_changes");
+        match groups.of(&self.name).filter(|_| self.notify_priority_changes.is_none()) {
+            Some(group) => {
+                self.places.inherit(BLOCK, KEYWORD, group.places.of(sync_group::BLOCK, KEYWORD));
+                group.notify_priority_changes
+            }
+            None => self.inherit(self.notify_priority_changes, KEYWORD, global, globals),
+        }
+    }
+
+    fn garp(&mut self, context: &mut Context<'_>, strict: bool, globals: &Globals) -> Garp {
+        let (own, theirs) = (&self.garp, &globals.garp_words);
+        let delay: &[_] = &["vrrp_garp_master_delay", "vrrp_min_garp"];
+        let repeat: &[_] = &["vrrp_garp_master_repeat", "vrrp_min_garp"];
+        let lower_delay: &[_] = &["vrrp_garp_lower_prio_delay", "vrrp_garp_master_delay", "vrrp_min_garp"];
+        let lower_repeat: &[_] = &["vrrp_garp_lower_prio_repeat", "vrrp_garp_master_repeat", "vrrp_min_garp"];
+        let words = [
+            ("garp_master_delay", own.delay.is_none() && theirs.delay.is_some(), delay),
+            ("garp_master_repeat", own.repeat.is_none() && theirs.repeat.is_some(), repeat),
+            ("garp_master_refresh", own.refresh.is_none(), &["vrrp_garp_master_refresh"]),
+            ("garp_master_refresh_repeat", own.refresh_repeat.is_none(), &["vrrp_garp_master_refresh_repeat"]),
+            ("garp_lower_prio_delay", own.lower_prio_delay.is_none() && !strict, lower_delay),
+            ("garp_lower_prio_repeat", own.lower_prio_repeat.is_none() && !strict, lower_repeat),
+        ];
+        for (keyword, inherits, from) in words {
+            if inherits {
+                let from = from.iter().find_map(|from| globals.defs.places.of("global_defs", from));
+                self.places.inherit(BLOCK, keyword, from);
+            }
+        }
+        let mut garp = self.garp.or(&globals.garp);
+        if strict {
+            if self.garp.lower_prio_repeat.is_some_and(|repeat| repeat != 0) {
+                self.reset(context, "garp_lower_prio_repeat", "Strict mode requires no repeat garps. resetting");
+            }
+            if self.garp.lower_prio_delay.is_some_and(|delay| !delay.is_zero()) {
+                self.reset(context, "garp_lower_prio_delay", "Strict mode requires no repeat garp delay. resetting");
+            }
+            (garp.lower_prio_repeat, garp.lower_prio_delay) = (0, Duration::ZERO);
+        }
+        garp
+    }
+
+    /// `lower_prio_no_advert` and `higher_prio_send_advert`.
+    fn adverts(&mut self, context: &mut Context<'_>, strict: bool, globals: &Globals) -> (bool, bool) {
+        const LOWER: &str = "lower_prio_no_advert";
+        const HIGHER: &str = "higher_prio_send_advert";
+        if !strict {
+            let lower = (globals.defs.vrrp.lower_prio_no_advert.unwrap_or(false), "vrrp_lower_prio_no_advert");
+            let higher = (globals.defs.vrrp.higher_prio_send_advert, "vrrp_higher_prio_send_advert");
+            return (
+                self.inherit(self.lower_prio_no_advert, LOWER, lower, globals),
+                self.inherit(self.higher_prio_send_advert, HIGHER, higher, globals),
+            );
+        }
+        if self.lower_prio_no_advert == Some(false) {
+            self.reset(context, LOWER, "Strict mode requires no lower priority advert. resetting");
+        }
+        if self.higher_prio_send_advert == Some(true) {
+            self.reset(context, HIGHER, "strict mode requires higher_prio_send_advert to be clear. resetting");
+        }
+        (true, false)
+    }
+
+    fn owner_ignore_adverts(&mut self, context: &mut Context<'_>, strict: bool, globals: &Globals) -> bool {
+        const KEYWORD: &str = "owner_ignore_adverts";
+        if !self.is_owner() {
+            if self.owner_ignore_adverts == Some(true) {
+                let span = self.places.of(BLOCK, KEYWORD).unwrap_or(self.name.span);
+                let message = format!("{} {KEYWORD} is for priority 255 only - resetting", self.tag());
+                context.warning(Code::AdjustedValue, span, message);
+                self.places.forget(BLOCK, KEYWORD);
+            }
+            return false;
+        }
+        if strict {
+            if self.owner_ignore_adverts == Some(false) {
+                self.reset(context, KEYWORD, "strict mode requires owner_ignore_adverts. resetting");
+            }
+            return true;
+        }
+        let global = (globals.defs.vrrp.owner_ignore_adverts, "vrrp_owner_ignore_adverts");
+        self.inherit(self.owner_ignore_adverts, KEYWORD, global, globals)
+    }
+
+    fn down_timer_adverts(&mut self, context: &mut Context<'_>, strict: bool, globals: &Globals) -> u8 {
+        const KEYWORD: &str = "down_timer_adverts";
+        const DEFAULT: u8 = 3;
+        let global = (globals.defs.vrrp.down_timer_adverts, "vrrp_down_timer_adverts");
+        let adverts = self.inherit(self.down_timer_adverts, KEYWORD, global, globals);
+        if strict && adverts != DEFAULT {
+            self.reset(context, KEYWORD, "down_timer_adverts is incompatible with strict mode - resetting");
+            return DEFAULT;
+        }
+        adverts
+    }
+
+    fn accept(&mut self, context: &mut Context<'_>, version: VrrpVersion, strict: bool) -> bool {
+        self.places.inherit(BLOCK, "accept", self.places.of(BLOCK, "no_accept"));
+        let stranger = strict && !self.is_owner();
+        match &self.accept {
+            Some(accept) if accept.value && stranger && version == VrrpVersion::V2 => {
+                let message = "warning - accept mode for VRRP version 2 does not comply with RFC3768 - resetting";
+                context.warning(Code::StrictMode, accept.span, format!("{} {message}", self.tag()));
+                self.places.forget(BLOCK, "accept");
+                false
+            }
+            Some(accept) => {
+                self.places.overwrite(BLOCK, "accept", accept.span);
+                accept.value
+            }
+            None => !stranger,
+        }
+    }
+
+    fn timer_expired(&mut self, context: &mut Context<'_>) -> Option<Priority> {
+        let timer = self.timer_expired.take()?;
+        if self.nopreempt.is_some() {
+            return Some(timer.value);
+        }
+        let message = format!("{} timer_expired_backup needs nopreempt - resetting", self.tag());
+        context.warning(Code::Preemption, timer.span, message);
+        self.places.forget(BLOCK, "timer_expired_backup");
+        None
+    }
+
+    fn check_vrf(&mut self, context: &mut Context<'_>) {
+        if let Some(vrf) = self.vrf.take_if(|_| self.interface.is_some()) {
+            let message = format!("{} Cannot specify VRF interface and interface - ignoring", self.tag());
+            context.error(Code::AdjustedValue, vrf.span, message);
+            self.places.forget(BLOCK, "vrf");
+        }
+    }
+
+    fn version(&mut self, context: &mut Context<'_>, family: Family, strict: bool, globals: &Globals) -> VrrpVersion {
         match (&self.version, family) {
+            (Some(version), Family::Ipv6) if strict && version.value == VrrpVersion::V2 => {
+                self.reset(context, "version", "cannot use IPv6 with VRRP version 2; setting version 3");
+                VrrpVersion::V3
+            }
             (Some(version), _) => version.value,
             (None, Family::Ipv6) => VrrpVersion::V3,
-            (None, Family::Ipv4) => globals.defs.vrrp_version,
+            (None, Family::Ipv4) => self.inherit(None, "version", (globals.defs.vrrp_version, "vrrp_version"), globals),
         }
     }
 
@@ -264,28 +620,22 @@ impl Draft {
         context: &mut Context<'_>,
         version: VrrpVersion,
         family: Family,
+        strict: bool,
+        signed: bool,
     ) -> Option<Authentication> {
         let words = self.authentication.as_ref()?;
-        let reason = match (words.pass, words.password) {
-            (false, _) => return None,
+        let reason = match (words.kind?, words.password) {
+            _ if strict => "Strict mode does not support authentication. Ignoring.",
             _ if version == VrrpVersion::V3 => "VRRP version 3 does not support authentication. Ignoring.",
             _ if family == Family::Ipv6 => "Cannot use authentication with IPv6. Ignoring.",
-            (true, None) => "Authentication specified but no password given. Ignoring",
-            (true, Some(password)) => return Some(Authentication::Pass(password)),
+            _ if signed => "authentication is not used beside auth_hmac. Ignoring.",
+            (_, None) => "Authentication specified but no password given. Ignoring",
+            (AuthenticationKind::Pass, Some(password)) => return Some(Authentication::Pass(password)),
+            (AuthenticationKind::Ah, Some(password)) => return Some(Authentication::Ah(password)),
         };
-        context.warning(Code::Authentication, words.span, format!("{} {reason}", self.tag()));
+        let code = if strict { Code::StrictMode } else { Code::Authentication };
+        context.warning(code, words.span, format!("{} {reason}", self.tag()));
         None
-    }
-
-    fn check_unicast(&mut self, context: &mut Context<'_>) {
-        let Some(span) = self.unicast_word.filter(|_| self.peers.is_empty()) else {
-            return;
-        };
-        let message = format!(
-            "{} A unicast keyword has been specified without any unicast peers. Defaulting to multicast. This usage is deprecated - please update your configuration.",
-            self.tag()
-        );
-        context.push(Diagnostic::warning(Code::UnicastPeer, Class::Deprecated, span, message));
     }
 
     /// Addresses that do not fit into an advert become excluded ones.
@@ -306,22 +656,36 @@ impl Draft {
         context.warning(Code::TooManyAddresses, span, message);
     }
 
-    fn check_addresses(&self, context: &mut Context<'_>, version: VrrpVersion) {
-        if !self.addresses.is_empty() || self.no_address {
+    fn check_addresses(&mut self, context: &mut Context<'_>, version: VrrpVersion, strict: bool) {
+        if strict && self.no_address {
+            self.no_address = false;
+            self.reset(
+                context,
+                "no_virtual_ipaddress",
+                "no_virtual_ipaddress is incompatible with strict mode - resetting",
+            );
+        }
+        if let Some(first) = self.addresses.first() {
+            let link_local = |address: IpAddr| !matches!(address, IpAddr::V6(ip) if !ip.is_unicast_link_local());
+            if strict && !link_local(*first.address) {
+                let message = format!("{} the first IPv6 VIP address must be link local", self.tag());
+                context.warning(Code::StrictMode, first.address.span, message);
+            }
+            return;
+        }
+        if self.no_address {
             return;
         }
         let message = |need| format!("{} No VIP specified; at least one is {need}", self.tag());
         context.push(match version {
-            VrrpVersion::V2 => {
+            VrrpVersion::V2 if !strict => {
                 Diagnostic::warning(Code::NoAddress, Class::General, self.name.span, message("sensible"))
             }
-            VrrpVersion::V3 => {
-                Diagnostic::error(Code::NoAddress, Class::General, self.name.span, message("required")).refusing()
-            }
+            _ => Diagnostic::error(Code::NoAddress, Class::General, self.name.span, message("required")).refusing(),
         });
     }
 
-    fn check_preemption(&mut self, context: &mut Context<'_>, state: InitialState, priority: Priority) {
+    fn check_preemption(&mut self, context: &mut Context<'_>, state: InitialState, priority: Priority, strict: bool) {
         let tag = self.tag();
         if let Some(span) = self.nopreempt {
             let reason = match state {
@@ -337,6 +701,7 @@ impl Draft {
                 let finding = Diagnostic::warning(Code::Preemption, Class::General, span, format!("{tag} {reason}"));
                 context.push(finding.help("with 'state BACKUP' on every node nopreempt works"));
                 self.nopreempt = None;
+                self.places.forget(BLOCK, "nopreempt");
             }
         }
         if self.preempt_delay.value.is_zero() {
@@ -345,11 +710,17 @@ impl Draft {
         let reason = match state {
             InitialState::Master => "initial state MASTER",
             InitialState::Backup if self.nopreempt.is_some() => "nopreempt",
+            InitialState::Backup if strict => {
+                self.reset(context, "preempt_delay", "preempt_delay is incompatible with strict mode - resetting");
+                self.preempt_delay.value = Duration::ZERO;
+                return;
+            }
             InitialState::Backup => return,
         };
         let message = format!("{tag} Warning - preempt delay will not work with {reason} - clearing");
         context.push(Diagnostic::warning(Code::Preemption, Class::General, self.preempt_delay.span, message));
         self.preempt_delay.value = Duration::ZERO;
+        self.places.forget(BLOCK, "preempt_delay");
     }
 
     fn drop_own_interface(&mut self, context: &mut Context<'_>) {
@@ -357,22 +728,22 @@ impl Draft {
         let Some(own) = self.interface.as_ref().map(|interface| interface.value.as_str()) else {
             return;
         };
-        self.tracked.retain(|tracked| {
-            if tracked.value != own {
+        self.tracking.interfaces.retain(|tracked| {
+            if tracked.name.value != own {
                 return true;
             }
             let message = format!("{tag} Ignoring track_interface {own} since own interface");
-            context.push(Diagnostic::warning(Code::OwnInterface, Class::General, tracked.span, message));
+            context.push(Diagnostic::warning(Code::OwnInterface, Class::General, tracked.name.span, message));
             false
         });
     }
 
     /// Whether the instance has a link, or all that it needs without one.
     fn check_interface(&self, context: &mut Context<'_>) -> bool {
-        let unicast = !self.peers.is_empty();
+        let unicast = self.cast.is_unicast();
         match &self.interface {
             Some(interface) if interface.value != "lo" => return true,
-            None if unicast && self.source.is_some() => return true,
+            None if unicast && self.cast.source.is_some() => return true,
             _ => {}
         }
         let span = self.interface.as_ref().map_or(self.name.span, |interface| interface.span);
@@ -424,114 +795,14 @@ fn state(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     draft.state = Some(state);
 }
 
-/// An address whose prefix length, if there is one, is passed over.
-fn router_address(context: &mut Context<'_>, word: &Word) -> Option<IpAddr> {
-    let Some((address, _)) = word.text.split_once('/') else {
-        return word.text.parse().ok();
-    };
-    let address = address.parse().ok()?;
-    let message = format!("the prefix length of {} is not used here", word.text);
-    context.push(Diagnostic::note(Code::BadAddress, word.span, message).help(format!("write {address}")));
-    Some(address)
-}
-
-fn source(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
-    let Some(word) = statement.arguments.first() else { return };
-    match router_address(context, word) {
-        Some(address) if draft.fits_family(Family::of(address)) => {
-            draft.source = Some(Spanned::new(address, word.span))
-        }
-        _ => {
-            let message = format!(
-                "Configuration error: VRRP instance[{}] malformed src address[{}]. Skipping...",
-                *draft.name, word.text
-            );
-            context.error(Code::BadAddress, word.span, message);
-        }
-    }
-}
-
-const DUPLICATE_PEER: &str = "duplicate unicast peer address";
-
-fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
-    draft.unicast_word = Some(statement.keyword.span);
-    for line in &statement.body {
-        let mut words = line.arguments.iter();
-        while let Some(word) = words.next() {
-            if context.known_option("vrrp_instance/unicast_peer", &word.text, word.span) {
-                words.next();
-                continue;
-            }
-            let message = format!("{} unknown unicast_peer option {} - ignoring", draft.tag(), word.text);
-            let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, message);
-            let address = word.text.parse::<IpAddr>().is_ok();
-            context.push(if address { finding.help("every peer stands on a line of its own") } else { finding });
-        }
-        let word = &line.keyword;
-        let problem = match router_address(context, word) {
-            None => Some("malformed unicast peer address"),
-            Some(peer) if !draft.fits_family(Family::of(peer)) => {
-                Some("address family does not match unicast peer address")
-            }
-            Some(peer) if !draft.listed.insert(Listed::Peer(peer)) => Some(DUPLICATE_PEER),
-            Some(peer) => {
-                draft.peers.push(Spanned::new(peer, word.span));
-                None
-            }
-        };
-        if let Some(problem) = problem {
-            let message =
-                format!("Configuration error: VRRP instance[{}] {problem}[{}]. Skipping...", *draft.name, word.text);
-            let finding = Diagnostic::error(Code::UnicastPeer, Class::General, word.span, message);
-            // keepalived 2.2 takes a peer twice without a word.
-            let harmless = problem == DUPLICATE_PEER;
-            context.push(if harmless {
-                Diagnostic { severity: Severity::Warning, class: Class::Notice, ..finding }
-            } else {
-                finding
-            });
-        }
-    }
-}
-
-fn track_interfaces(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
-    for line in &statement.body {
-        // The default, under which the interface is simply tracked.
-        let words = match line.arguments.as_slice() {
-            [weight, zero, rest @ ..] if weight.text == "weight" && zero.text == "0" => rest,
-            words => words,
-        };
-        for word in words.iter().filter(|word| word.text.starts_with(|char: char| char.is_ascii_alphabetic())) {
-            if !context.known_option("vrrp_instance/track_interface", &word.text, word.span) {
-                let message = format!(
-                    "{} unknown track_interface {} option {} - ignoring",
-                    draft.tag(),
-                    line.keyword.text,
-                    word.text
-                );
-                context.error(Code::BadWord, word.span, message);
-            }
-        }
-        let Some(name) = context.interface(&line.keyword) else { continue };
-        if !draft.listed.insert(Listed::Interface(name.value.clone())) {
-            context.warning(
-                Code::AdjustedValue,
-                name.span,
-                format!("{} duplicate track_interface {} - ignoring", draft.tag(), *name),
-            );
-        } else {
-            draft.tracked.push(name);
-        }
-    }
-}
-
 pub(super) const AUTHENTICATION: &[Handler<AuthenticationWords>] = &[
     Handler("auth_type", |words, context, statement| {
         let Some(word) = statement.arguments.first() else { return };
         match word.text.as_str() {
-            "PASS" => words.pass = true,
-            text if context.known_option("vrrp_instance/authentication/auth_type", text, word.span) => {
-                words.pass = false
+            "PASS" => words.kind = Some(AuthenticationKind::Pass),
+            "AH" => {
+                context.known_option("vrrp_instance/authentication/auth_type", "AH", word.span);
+                words.kind = Some(AuthenticationKind::Ah);
             }
             text => {
                 let message = format!("{} unknown authentication type '{text}'", words.tag);
@@ -664,8 +935,8 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
             context.error(Code::AddressFamily, statement.keyword.span, message);
         }
     }),
-    // On is the default, and strict mode, which turns it off, is not acted on.
-    Handler("accept", |_, _, _| {}),
+    Handler("accept", |draft, _, statement| draft.accept = Some(Spanned::new(true, statement.keyword.span))),
+    Handler("no_accept", |draft, _, statement| draft.accept = Some(Spanned::new(false, statement.keyword.span))),
     Handler("preempt", |draft, _, _| draft.nopreempt = None),
     Handler("nopreempt", |draft, _, statement| draft.nopreempt = Some(statement.keyword.span)),
     Handler("preempt_delay", |draft, context, statement| {
@@ -694,29 +965,96 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
         draft.garp.lower_prio_repeat = repeat.or(draft.garp.lower_prio_repeat);
     }),
     Handler("skip_check_adv_addr", |draft, context, statement| {
-        draft.skip_check_adv_addr = context.switch(statement).or(draft.skip_check_adv_addr)
+        draft.skip_check_adv_addr = switch(draft, context, statement).or(draft.skip_check_adv_addr);
     }),
     Handler("lower_prio_no_advert", |draft, context, statement| {
-        draft.lower_prio_no_advert = context.switch(statement).or(draft.lower_prio_no_advert);
+        draft.lower_prio_no_advert = switch(draft, context, statement).or(draft.lower_prio_no_advert);
     }),
     Handler("higher_prio_send_advert", |draft, context, statement| {
-        draft.higher_prio_send_advert = context.switch(statement).or(draft.higher_prio_send_advert);
+        draft.higher_prio_send_advert = switch(draft, context, statement).or(draft.higher_prio_send_advert);
+    }),
+    Handler("owner_ignore_adverts", |draft, context, statement| {
+        draft.owner_ignore_adverts = switch(draft, context, statement).or(draft.owner_ignore_adverts);
+    }),
+    Handler("strict_mode", |draft, context, statement| {
+        draft.strict = switch(draft, context, statement).or(draft.strict);
+    }),
+    Handler("v3_checksum_as_v2", |draft, context, statement| {
+        draft.v3_checksum_as_v2 = switch(draft, context, statement).or(draft.v3_checksum_as_v2);
+    }),
+    Handler("notify_priority_changes", |draft, context, statement| {
+        let tag = draft.tag();
+        let notify = context.switch_with(statement, |text| {
+            format!("{tag} Invalid value '{text}' for notify_priority_changes specified")
+        });
+        draft.notify_priority_changes = notify.or(draft.notify_priority_changes);
     }),
     Handler("down_timer_adverts", |draft, context, statement| {
         draft.down_timer_adverts = context.number(statement, "down_timer_adverts").or(draft.down_timer_adverts);
     }),
-    Handler("mcast_src_ip", source),
-    Handler("mcast_dst_ip", |draft, _, statement| {
-        let group = statement.arguments.first().and_then(|word| word.text.parse().ok());
-        draft.group = group.filter(IpAddr::is_multicast).or(draft.group);
+    Handler("mcast_src_ip", unicast::source),
+    Handler("mcast_dst_ip", unicast::group),
+    Handler("track_src_ip", |draft, _, statement| draft.cast.track_source = Some(statement.keyword.span)),
+    Handler("unicast_src_ip", unicast::source),
+    Handler("unicast_peer", unicast::peers),
+    Handler("unicast_fault_no_peer", |draft, _, _| draft.cast.fault_no_peer = true),
+    Handler("unicast_ttl", unicast::ttl),
+    Handler("check_unicast_src", |draft, _, statement| {
+        draft.cast.check_source = true;
+        draft.cast.word = Some(statement.keyword.span);
     }),
-    Handler("unicast_src_ip", |draft, context, statement| {
-        draft.unicast_word = Some(statement.keyword.span);
-        source(draft, context, statement);
+    Handler("old_unicast_checksum", old_checksum),
+    Handler("vrf", |draft, context, statement| {
+        let name = statement.arguments.first().and_then(|word| context.interface(word));
+        draft.vrf = name.or(draft.vrf.take());
     }),
-    Handler("unicast_peer", peers),
+    Handler("use_vmac", link::vmac),
+    Handler("use_vmac_addr", |draft, _, _| draft.links.use_vmac_addr = true),
+    Handler("vmac_xmit_base", |draft, _, statement| draft.links.xmit_base = Some(statement.keyword.span)),
+    Handler("use_ipvlan", link::ipvlan),
+    Handler("auth_hmac", |draft, context, statement| {
+        draft.hmac = Some(hmac::read(context, statement, draft.tag()));
+    }),
+    Handler("promote_secondaries", |draft, _, _| draft.promote_secondaries = true),
+    Handler("linkbeat_use_polling", |draft, context, statement| {
+        let message = format!(
+            "{} 'linkbeat_use_polling' in vrrp instance deprecated - use linkbeat_interfaces block",
+            draft.tag()
+        );
+        context.push(Diagnostic::warning(Code::Deprecated, Class::Deprecated, statement.keyword.span, message));
+        draft.linkbeat = true;
+    }),
+    Handler("timer_expired_backup", timer_expired),
+    Handler("thread_timer_expired", timer_expired),
+    Handler("garp_extra_if", extra_garp),
+    Handler("vmac_garp_intvl", extra_garp),
+    Handler("lvs_sync_daemon_interface", |draft, context, statement| {
+        let message = format!("{} Specifying lvs_sync_daemon_interface against a vrrp is deprecated.", draft.tag());
+        let finding = Diagnostic::warning(Code::Deprecated, Class::Deprecated, statement.keyword.span, message);
+        context.push(finding.help("use lvs_sync_daemon in global_defs"));
+        let name = statement.arguments.first().and_then(|word| context.interface(word));
+        draft.sync_daemon = name.or(draft.sync_daemon.take());
+    }),
+    Handler("kernel_rx_buf_size", |draft, context, statement| {
+        let Some(word) = statement.arguments.first() else { return };
+        match integer(&word.text, &bounds(statement)) {
+            Ok(bytes) => draft.kernel_rx_buf_size = u32::try_from(bytes).ok(),
+            Err(wrong) => {
+                context.bad_number(word, wrong, format!("{} invalid kernel_rx_buf_size specified", draft.tag()));
+            }
+        }
+    }),
+    Handler("debug", |draft, context, statement| {
+        let Some(word) = statement.arguments.first() else { return };
+        match integer(&word.text, &bounds(statement)) {
+            Ok(level) => draft.debug = u8::try_from(level).unwrap_or_default(),
+            Err(wrong) => {
+                let message = format!("{} Debug value '{}' not valid; must be between 0-4", draft.tag(), word.text);
+                context.bad_number(word, wrong, message);
+            }
+        }
+    }),
     Handler("dont_track_primary", |draft, _, _| draft.ignore_primary = true),
-    Handler("track_interface", track_interfaces),
     Handler("notify_master", |draft, context, statement| {
         context.script(&format!("{} ", draft.tag()), &mut draft.notify.master, statement)
     }),
@@ -732,10 +1070,75 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
     Handler("notify", |draft, context, statement| {
         context.script(&format!("{} ", draft.tag()), &mut draft.notify.any, statement)
     }),
+    Handler("notify_deleted", notify_deleted),
+    Handler("notify_master_rx_lower_pri", |draft, context, statement| {
+        context.script(&format!("{} ", draft.tag()), &mut draft.notify_lower, statement);
+    }),
     Handler("smtp_alert", |draft, context, statement| {
-        draft.smtp_alert = context.switch(statement).or(draft.smtp_alert)
+        let alert = context.switch_with(statement, |text| format!("Invalid vrrp_instance smtp_alert parameter {text}"));
+        draft.smtp_alert = alert.or(draft.smtp_alert);
     }),
 ];
 
+/// A switch of an instance.
+fn switch(draft: &Draft, context: &mut Context<'_>, statement: &Statement) -> Option<bool> {
+    let (tag, keyword) = (draft.tag(), &statement.keyword.text);
+    context.switch_with(statement, |text| format!("{tag} invalid {keyword} {text} specified"))
+}
+
+fn old_checksum(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
+    match statement.arguments.first() {
+        None => draft.old_checksum = Some(OldChecksum::Use),
+        Some(word) if word.text == "never" => {
+            context.known_option("vrrp_instance/old_unicast_checksum", "never", word.span);
+            draft.old_checksum = Some(OldChecksum::Never);
+        }
+        Some(word) => {
+            let message = format!("{} Unknown old_unicast_chksum mode {} - ignoring", draft.tag(), word.text);
+            let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, message);
+            context.push(finding.help("'never', or nothing"));
+        }
+    }
+}
+
+/// `timer_expired_backup`, or its old name.
+fn timer_expired(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
+    const NEW: &str = "timer_expired_backup";
+    let keyword = &statement.keyword.text;
+    if keyword != NEW {
+        let message = format!("Keyword \"{keyword}\" is deprecated - please use \"{NEW}\"");
+        let finding = Diagnostic::warning(Code::Deprecated, Class::Deprecated, statement.keyword.span, message);
+        context.push(finding.replacement(NEW));
+    }
+    let range = bounds(statement);
+    let number = match statement.arguments.first() {
+        None => *range.end(),
+        Some(word) => match integer(&word.text, &range) {
+            Ok(number) => number,
+            Err(wrong) => {
+                let message = format!("{} {keyword} '{}' is invalid - ignoring", draft.tag(), word.text);
+                return context.bad_number(word, wrong, message);
+            }
+        },
+    };
+    let priority = u8::try_from(number).ok().and_then(NonZeroU8::new).map(Priority);
+    draft.timer_expired = priority.map(|priority| Spanned::new(priority, statement.span()));
+}
+
+fn extra_garp(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
+    draft.garp_extra_if = garp_extra_if(context, statement).or(draft.garp_extra_if);
+}
+
+fn notify_deleted(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
+    if draft.notify_deleted.is_some() {
+        let given: Vec<_> = statement.arguments.iter().map(|word| word.text.as_str()).collect();
+        let message = format!("{} notify_deleted already specified - ignoring {}", draft.tag(), given.join(" "));
+        return context.error(Code::ExtraParameter, statement.keyword.span, message);
+    }
+    let mut script = None;
+    context.script(&format!("{} ", draft.tag()), &mut script, statement);
+    draft.notify_deleted = Some(NotifyDeleted { script });
+}
+
 #[cfg(test)]
-pub(super) use address::OPTIONS as ADDRESS_OPTIONS;
+pub(super) use {address::OPTIONS as ADDRESS_OPTIONS, hmac::AUTH_HMAC};

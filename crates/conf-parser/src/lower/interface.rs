@@ -265,6 +265,11 @@ fn track_group(top: &mut TopLevel, context: &mut Context<'_>, statement: &Statem
 }
 
 impl Top {
+    /// The `track_group` blocks so far.
+    pub(super) fn track_groups(&self) -> &[TrackGroup] {
+        &self.top.track_groups
+    }
+
     /// Checks the groups against the instances.
     pub(super) fn finish(mut self, context: &mut Context<'_>, instances: &HashMap<String, Span>) -> TopLevel {
         for group in &mut self.top.track_groups {

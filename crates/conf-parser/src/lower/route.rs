@@ -381,13 +381,14 @@ impl Draft {
     }
 }
 
-/// Reports every `track_group` of a static route or rule that no `track_group` block before it defines.
+/// Drops every `track_group` of a static route or rule that no `track_group` block before it defines.
 pub(super) fn check_track_groups<'a>(
     context: &mut Context<'_>,
     groups: &[TrackGroup],
-    uses: impl Iterator<Item = &'a Spanned<String>>,
+    uses: impl Iterator<Item = &'a mut Option<Spanned<String>>>,
 ) {
-    for used in uses {
+    for slot in uses {
+        let Some(used) = slot.as_ref() else { continue };
         let same = groups.iter().find(|group| group.name.value == used.value);
         if same.is_some_and(|group| group.name.span < used.span) {
             continue;
@@ -402,6 +403,7 @@ pub(super) fn check_track_groups<'a>(
             (None, Some(near)) => finding.help(format!("did you mean '{near}'?")).replacement(near),
             (None, None) => finding.help(format!("define it before this line: track_group {} {{ ... }}", used.value)),
         });
+        *slot = None;
     }
 }
 

@@ -1,3 +1,5 @@
+mod vrrp;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -47,14 +49,22 @@ fn consumed() -> BTreeSet<(String, String)> {
     all.extend(handled("track_group", &[interface::TRACK_GROUP]));
     all.extend(handled("vrrp_instance", &[instance::INSTANCE]));
     all.extend(handled("vrrp_instance/authentication", &[instance::AUTHENTICATION]));
+    all.extend(handled("vrrp_instance/auth_hmac", &[instance::AUTH_HMAC]));
+    all.extend(handled("vrrp_sync_group", &[sync_group::SYNC_GROUP]));
+    all.extend(handled("vrrp_script", &[track::SCRIPT]));
+    all.extend(handled("track_file", &[track::FILE]));
+    all.extend(handled("vrrp_track_process", &[track::PROCESS]));
     all.extend(handled("virtual_server", &[virtual_server::VIRTUAL_SERVER]));
     all.extend(handled(REAL, &[virtual_server::real_server::REAL_SERVER]));
     all.extend(checker::tests::handled(REAL));
     let mut options =
         |block: &str, words: Vec<&str>| all.extend(words.into_iter().map(|word| (block.to_owned(), word.to_owned())));
     for block in ["vrrp_instance/virtual_ipaddress", "vrrp_instance/virtual_ipaddress_excluded"] {
-        options(block, instance::ADDRESS_OPTIONS.iter().map(|(word, _)| *word).chain(["<address>"]).collect());
+        let words = instance::ADDRESS_OPTIONS.iter().map(|(word, _)| *word).filter(|word| *word != "track_group");
+        options(block, words.chain(["<address>"]).collect());
     }
+    options("vrrp_instance", track::LISTS.to_vec());
+    options("vrrp_sync_group", track::LISTS.to_vec());
     options("vrrp_instance/state", vec!["MASTER", "BACKUP"]);
     options("vrrp_instance/authentication/auth_type", vec!["PASS"]);
     options("vrrp_instance/unicast_peer", vec!["<ip>"]);
@@ -306,11 +316,12 @@ fn unicast() {
     assert_eq!(instance.interface, None);
     assert_eq!(instance.source_address.as_ref().map(|address| address.value), Some(IpAddr::from([192, 0, 2, 1])));
     assert_eq!(
-        instance.unicast_peers.iter().map(|peer| peer.value).collect::<Vec<_>>(),
+        instance.unicast_peers.iter().map(|peer| *peer.address).collect::<Vec<_>>(),
         [IpAddr::from([192, 0, 2, 2]), IpAddr::from([192, 0, 2, 3])]
     );
     assert_eq!(parsed.diagnostics.len(), 2);
     assert_eq!(parsed.unsupported.iter().map(|usage| usage.keyword.as_str()).collect::<Vec<_>>(), ["min_ttl"]);
+    assert_eq!((instance.unicast_peers[1].min_ttl, instance.check_unicast_src), (5, true));
     assert!(
         read(
             "vrrp_instance V {\nvirtual_router_id 1\nunicast_peer {\n192.0.2.2\n}\nvirtual_ipaddress { 192.0.2.9 }\n}\n"
@@ -381,7 +392,10 @@ fn scripts_have_a_command_and_a_user() {
 fn tracked_interfaces() {
     let parsed = instance("track_interface {\neth0\neth1 weight 0\neth2 weight 10\n}\ndont_track_primary");
     let instance = &parsed.config.vrrp_instances[0];
-    assert_eq!(instance.track_interfaces.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["eth1", "eth2"]);
+    assert_eq!(
+        instance.tracking.interfaces.iter().map(|tracked| tracked.name.as_str()).collect::<Vec<_>>(),
+        ["eth1", "eth2"]
+    );
     assert!(!instance.track_primary);
     assert_eq!(messages(&parsed), ["(V) Ignoring track_interface eth0 since own interface"]);
     assert_eq!(parsed.unsupported.len(), 1);

@@ -136,9 +136,9 @@ impl Instance {
         Self {
             name: instance.name.value.clone(),
             key: key(instance, &transport),
-            tracked: instance.track_interfaces.iter().map(|name| name.value.clone()).collect(),
+            tracked: instance.tracking.interfaces.iter().map(|tracked| tracked.name.value.clone()).collect(),
             router: router(instance, family, &addresses),
-            password: instance.authentication.map(|file::Authentication::Pass(password)| Secret(password.0)),
+            password: instance.authentication.and_then(password),
             skip_check_adv_addr: instance.skip_check_adv_addr,
             interface,
             transport,
@@ -213,15 +213,23 @@ impl VirtualAddress {
     }
 }
 
+/// The password of adverts in clear; the other kind of authentication is not acted on.
+fn password(authentication: file::Authentication) -> Option<Secret> {
+    match authentication {
+        file::Authentication::Pass(password) => Some(Secret(password.0)),
+        file::Authentication::Ah(_) => None,
+    }
+}
+
 fn transport(instance: &file::VrrpInstance, global: &file::GlobalDefs) -> Transport {
     if !instance.unicast_peers.is_empty() {
-        return Transport::Unicast { peers: instance.unicast_peers.iter().map(|peer| peer.value).collect() };
+        return Transport::Unicast { peers: instance.unicast_peers.iter().map(|peer| peer.address.value).collect() };
     }
-    let group = match instance.family {
+    let default = match instance.family {
         file::Family::Ipv4 => global.vrrp_mcast_group4.into(),
         file::Family::Ipv6 => global.vrrp_mcast_group6.into(),
     };
-    Transport::Multicast { group }
+    Transport::Multicast { group: instance.multicast_group.unwrap_or(default) }
 }
 
 fn key(instance: &file::VrrpInstance, transport: &Transport) -> String {

@@ -1,25 +1,57 @@
-//! Lines of `virtual_ipaddress`: `ADDR[/LEN] [brd ADDR|+|-] [dev IF] [scope S] [label L]`.
+//! Lines of `virtual_ipaddress`, `virtual_ipaddress_excluded` and `static_ipaddress`.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{Family, VirtualAddress};
+use crate::config::{Family, Lifetime, VirtualAddress};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::Context;
 use crate::lower::value::integer;
+use crate::schema::{nearest, schema};
 use crate::source::Spanned;
 use crate::tree::Statement;
 
-/// What an option of the line does with its value.
-type Setter = fn(&mut VirtualAddress, &mut Context<'_>, &Word);
+/// An address that is being read.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    address: VirtualAddress,
+    /// The first word of the line.
+    word: &'a Word,
+    /// A length of the prefix is given.
+    has_length: bool,
+    /// Whether the address is used after all.
+    usable: bool,
+}
 
-/// The options that take a value and are typed.
+/// What an option of the line does with its value.
+type Setter = fn(&mut Draft<'_>, &mut Context<'_>, &Word);
+
+/// The options that take a value.
 pub(crate) const OPTIONS: &[(&str, Setter)] = &[
-    ("dev", |address, context, word| address.dev = context.interface(word)),
+    ("dev", |draft, context, word| draft.address.dev = context.interface(word)),
     ("scope", scope),
     ("brd", broadcast),
     ("broadcast", broadcast),
     ("label", label),
+    ("peer", peer),
+    ("preferred_lft", preferred_lifetime),
+    ("track_group", |draft, _, word| {
+        draft.address.track_group = Some(Spanned::new(word.text.clone(), word.span));
+    }),
+];
+
+/// What an option without a value sets.
+type Flag = fn(&mut VirtualAddress) -> &mut bool;
+
+/// The options that take no value.
+pub(crate) const FLAGS: &[(&str, Flag)] = &[
+    ("home", |address| &mut address.home),
+    ("-nodad", |address| &mut address.detect_duplicates),
+    ("mngtmpaddr", |address| &mut address.mngtmpaddr),
+    ("noprefixroute", |address| &mut address.noprefixroute),
+    ("autojoin", |address| &mut address.autojoin),
+    ("no_track", |address| &mut address.no_track),
+    ("use_vmac", |address| &mut address.use_vmac),
 ];
 
 const NOT_USED: &str = "the address is not used";
@@ -27,25 +59,37 @@ const NOT_USED: &str = "the address is not used";
 /// Longest label of an address that the kernel takes.
 const MAX_LABEL: usize = 15;
 
-/// Options that are not typed and whose value is to be passed over.
-const WITH_VALUE: &[&str] = &["peer", "preferred_lft", "track_group"];
-
-/// Reads one line; nothing comes back when the address itself is wrong.
-pub(super) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> Option<VirtualAddress> {
+/// Reads one line; nothing comes back when the address cannot be used.
+pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> Option<VirtualAddress> {
     let word = &line.keyword;
     let (ip, length) = word.text.split_once('/').map_or((word.text.as_str(), None), |(ip, length)| (ip, Some(length)));
     let Ok(ip) = ip.parse::<IpAddr>() else {
         context.error(Code::BadAddress, word.span, format!("VRRP parsed invalid IP {}. skipping IP...", word.text));
         return None;
     };
+    let prefix_len = prefix_len(context, word, ip, length);
+    let address = VirtualAddress::new(Spanned::new(ip, word.span), prefix_len);
+    let mut draft = Draft { address, word, has_length: length.is_some(), usable: true };
+    let mut words = line.arguments.iter();
+    while let Some(option) = words.next() {
+        // What stands in another kind of list, such as track_group, is unknown here.
+        if !context.known_option(block, &option.text, option.span) {
+            unknown(context, block, option);
+        } else if let Some((_, set)) = OPTIONS.iter().find(|(name, _)| *name == option.text) {
+            draft.option(context, option, words.next(), *set);
+        } else if let Some((_, flag)) = FLAGS.iter().find(|(name, _)| *name == option.text) {
+            *flag(&mut draft.address) = true;
+        }
+    }
+    draft.finish(context)
+}
+
+fn prefix_len(context: &mut Context<'_>, word: &Word, ip: IpAddr, length: Option<&str>) -> u8 {
     let bits = Family::of(ip).bits();
-    let prefix_len = length.map_or(Ok(bits), |length| integer(length, &(0..=bits))).unwrap_or_else(|wrong| {
-        let message = format!(
-            "Invalid address prefix len {} for address {} - using {bits}",
-            length.unwrap_or_default(),
-            word.text
-        );
-        match length.and_then(netmask) {
+    length.map_or(Ok(bits), |length| integer(length, &(0..=bits))).unwrap_or_else(|wrong| {
+        let length = length.unwrap_or_default();
+        let message = format!("Invalid address prefix len {length} for address {} - using {bits}", word.text);
+        match netmask(length) {
             Some(length) => context.push(
                 Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
                     .label(wrong)
@@ -54,55 +98,60 @@ pub(super) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
             None => context.bad_number(word, wrong, message),
         }
         bits
+    })
+}
+
+fn unknown(context: &mut Context<'_>, block: &str, option: &Word) {
+    let message = format!("Unknown configuration entry '{}' for ip address - ignoring", option.text);
+    let finding = Diagnostic::error(Code::BadWord, Class::General, option.span, message);
+    let known = OPTIONS.iter().map(|(word, _)| *word).chain(FLAGS.iter().map(|(word, _)| *word));
+    let known = known.filter(|word| schema().lookup(block, word).is_some());
+    context.push(match nearest(&option.text, known) {
+        Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
+        None => finding,
     });
-    let mut address = VirtualAddress {
-        address: Spanned::new(ip, word.span),
-        prefix_len,
-        dev: None,
-        broadcast: None,
-        scope: 0,
-        label: None,
-    };
-    let mut words = line.arguments.iter();
-    let mut usable = true;
-    while let Some(option) = words.next() {
-        if option.text == "dev" && address.dev.is_some() {
-            let message = format!("Cannot specify ipaddress device more than once for {}", word.text);
-            context.push(Diagnostic::error(Code::BadWord, Class::General, option.span, message).label(NOT_USED));
-            usable = false;
-        }
-        if let Some((_, set)) = OPTIONS.iter().find(|(name, _)| *name == option.text) {
-            match words.next() {
-                Some(value) if option.text == "label" && value.text.len() > MAX_LABEL => {
-                    let message = format!(
-                        "Address label {} is longer than maximum length {MAX_LABEL} - removing address",
-                        value.text
-                    );
-                    context.error(Code::BadWord, value.span, message);
-                    usable = false;
-                }
-                Some(value) => set(&mut address, context, value),
-                None => {
-                    let message = format!("No {} parameter specified for {}", option.text, word.text);
-                    let finding = Diagnostic::error(Code::MissingParameter, Class::General, option.span, message);
-                    let drops = option.text == "dev";
-                    context.push(if drops { finding.label(NOT_USED) } else { finding });
-                    usable &= !drops;
-                }
+}
+
+impl Draft<'_> {
+    fn drop(&mut self, context: &mut Context<'_>, code: Code, word: &Word, message: String) {
+        context.push(Diagnostic::error(code, Class::General, word.span, message).label(NOT_USED));
+        self.usable = false;
+    }
+
+    fn option(&mut self, context: &mut Context<'_>, option: &Word, value: Option<&Word>, set: Setter) {
+        let line = &self.word.text;
+        match value {
+            None => {
+                let message = format!("No {} parameter specified for {line}", option.text);
+                self.drop(context, Code::MissingParameter, option, message);
             }
-        } else if context.known_option(block, &option.text, option.span) {
-            if WITH_VALUE.contains(&option.text.as_str()) {
-                words.next();
+            Some(_) if option.text == "dev" && self.address.dev.is_some() => {
+                let message = format!("Cannot specify ipaddress device more than once for {line}");
+                self.drop(context, Code::BadWord, option, message);
             }
-        } else {
-            context.error(
-                Code::BadWord,
-                option.span,
-                format!("Unknown configuration entry '{}' for ip address - ignoring", option.text),
-            );
+            Some(value) => set(self, context, value),
         }
     }
-    usable.then_some(address)
+
+    fn finish(mut self, context: &mut Context<'_>) -> Option<VirtualAddress> {
+        let address = &mut self.address;
+        if address.peer.is_some() {
+            if self.has_length {
+                let message = "Cannot specify address prefix when specifying peer address - ignoring";
+                context.error(Code::BadAddress, self.word.span, message);
+            }
+            if address.broadcast.take().is_some() {
+                let message = "Cannot specify broadcast and peer addresses - ignoring broadcast address";
+                context.error(Code::BadAddress, self.word.span, message);
+            }
+            let bits = Family::of(*address.address).bits();
+            if address.preferred_lifetime == Lifetime::default_of(*address.address, address.prefix_len) {
+                address.preferred_lifetime = Lifetime::default_of(*address.address, bits);
+            }
+            address.prefix_len = bits;
+        }
+        self.usable.then_some(self.address)
+    }
 }
 
 /// Length of the prefix that `255.255.255.0` and its like stand for.
@@ -111,7 +160,8 @@ fn netmask(text: &str) -> Option<u32> {
     (mask.leading_ones() == mask.count_ones()).then_some(mask.leading_ones())
 }
 
-fn scope(address: &mut VirtualAddress, context: &mut Context<'_>, word: &Word) {
+fn scope(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
+    let line = &draft.word.text;
     let named = match word.text.as_str() {
         "global" => Some(0),
         "site" => Some(200),
@@ -121,40 +171,44 @@ fn scope(address: &mut VirtualAddress, context: &mut Context<'_>, word: &Word) {
         text => integer(text, &(0..=u8::MAX)).ok(),
     };
     match named {
-        Some(_) if address.address.is_ipv6() => {
-            context.warning(
-                Code::BadWord,
-                word.span,
-                format!("scope {} is for IPv4 addresses only - ignoring", word.text),
-            );
+        _ if draft.address.address.is_ipv6() => {
+            let message = format!("Cannot specify scope for IPv6 addresses ({line}) - ignoring scope");
+            context.warning(Code::BadWord, word.span, message);
         }
-        Some(scope) => address.scope = scope,
+        Some(scope) => draft.address.scope = scope,
         None => {
-            context.error(Code::BadWord, word.span, format!("Invalid scope '{}' for ip address - ignoring", word.text))
+            let message = format!("Invalid scope '{}' specified for {line} - ignoring", word.text);
+            let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, message);
+            context.push(finding.help("one of global, site, link, host, nowhere, or a number from 0 to 255"));
         }
     }
 }
 
-fn label(address: &mut VirtualAddress, context: &mut Context<'_>, word: &Word) {
-    if address.address.is_ipv6() {
-        context.warning(Code::BadWord, word.span, "a label is for IPv4 addresses only - ignoring");
+fn label(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
+    if draft.address.address.is_ipv6() {
+        let message = format!("Cannot specify label for IPv6 addresses ({}) - ignoring label", draft.word.text);
+        context.warning(Code::BadWord, word.span, message);
+    } else if word.text.len() > MAX_LABEL {
+        let message =
+            format!("Address label {} is longer than maximum length {MAX_LABEL} - removing address", word.text);
+        draft.drop(context, Code::BadWord, word, message);
     } else {
-        address.label = context.interface(word).map(|label| label.value);
+        draft.address.label = context.interface(word).map(|label| label.value);
     }
 }
 
-fn broadcast(address: &mut VirtualAddress, context: &mut Context<'_>, word: &Word) {
-    let IpAddr::V4(ip) = *address.address else {
-        context.error(
-            Code::BadAddress,
-            word.span,
-            format!("VRRP is trying to assign a broadcast {} to an IPv6 address - ignoring", word.text),
+fn broadcast(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
+    let IpAddr::V4(ip) = *draft.address.address else {
+        let message = format!(
+            "VRRP is trying to assign a broadcast {} to the IPv6 address {} - skipping VIP",
+            word.text, draft.word.text
         );
-        return;
+        return draft.drop(context, Code::BadAddress, word, message);
     };
-    let host_bits = u32::MAX.checked_shr(address.prefix_len.into()).unwrap_or(0);
+    let prefix_len = draft.address.prefix_len;
+    let host_bits = u32::MAX.checked_shr(prefix_len.into()).unwrap_or(0);
     let computed = match word.text.as_str() {
-        "+" | "-" if address.prefix_len > 30 => None,
+        "+" | "-" if prefix_len > 30 => None,
         "+" => Some(Ipv4Addr::from_bits(ip.to_bits() | host_bits)),
         "-" => Some(Ipv4Addr::from_bits(ip.to_bits() & !host_bits)),
         text => text.parse().ok(),
@@ -162,5 +216,42 @@ fn broadcast(address: &mut VirtualAddress, context: &mut Context<'_>, word: &Wor
     if computed.is_none() {
         context.error(Code::BadAddress, word.span, format!("Invalid broadcast address {} - ignoring", word.text));
     }
-    address.broadcast = computed.or(address.broadcast);
+    draft.address.broadcast = computed.or(draft.address.broadcast);
+}
+
+fn peer(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
+    let family = Family::of(*draft.address.address);
+    let problem = match word.text.parse::<IpAddr>() {
+        Ok(_) if draft.address.peer.is_some() => {
+            format!("Peer {} - another peer has already been specified", word.text)
+        }
+        Ok(peer) if Family::of(peer) == family => {
+            draft.address.peer = Some(peer);
+            return;
+        }
+        Ok(_) => format!("Peer address {} does not match address family", word.text),
+        Err(_) => format!("Invalid peer address {}", word.text),
+    };
+    let finding = Diagnostic::error(Code::BadAddress, Class::General, word.span, problem);
+    context.push(match word.text.split_once('/') {
+        Some((address, _)) if address.parse::<IpAddr>().is_ok() => finding.help(format!("write {address}")),
+        _ => finding,
+    });
+}
+
+/// Only IPv6 addresses age; the word is passed over for others.
+fn preferred_lifetime(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
+    let lifetime = match word.text.as_str() {
+        "forever" => Lifetime::Forever,
+        text => match integer(text, &(0..=u32::MAX)) {
+            Ok(seconds) => Lifetime::Seconds(seconds),
+            Err(wrong) => return context.bad_number(word, wrong, format!("preferred_lft {text} is invalid")),
+        },
+    };
+    if draft.address.address.is_ipv6() {
+        draft.address.preferred_lifetime = lifetime;
+    } else {
+        let message = format!("preferred_lft is for IPv6 addresses only and not used for {}", draft.word.text);
+        context.push(Diagnostic::note(Code::BadWord, word.span, message));
+    }
 }

@@ -1,0 +1,126 @@
+//! Lines of `virtual_ipaddress`, `virtual_ipaddress_excluded` and `static_ipaddress`.
+
+use super::*;
+
+config_type! {
+/// One address that is added to an interface.
+pub struct VirtualAddress {
+    /// The address.
+    pub address: Spanned<IpAddr>,
+    /// Length of the network prefix: 0 to 32, or 0 to 128; all bits where absent, or with a `peer`.
+    pub prefix_len: u8,
+    /// `dev`; where absent the instance's interface, or the macvlan on it.
+    pub dev: Option<Spanned<String>>,
+    /// `brd` or `broadcast`; IPv4 only.
+    pub broadcast: Option<Ipv4Addr>,
+    /// `scope`: the kernel's RT_SCOPE number; 0 = global.
+    pub scope: u8,
+    /// `label`; IPv4 only, up to 15 bytes.
+    pub label: Option<String>,
+    /// `peer`: the far end of a point-to-point link, of the same family.
+    pub peer: Option<IpAddr>,
+    /// `home`: a home address of mobile IPv6.
+    pub home: bool,
+    /// `-nodad`: duplicate address detection is made.
+    pub detect_duplicates: bool,
+    /// `mngtmpaddr`: temporary addresses are made from it.
+    pub mngtmpaddr: bool,
+    /// `noprefixroute`: no route for its prefix.
+    pub noprefixroute: bool,
+    /// `autojoin`: its multicast group is joined.
+    pub autojoin: bool,
+    /// `no_track`: nothing happens when others delete it.
+    pub no_track: bool,
+    /// `use_vmac`: on a macvlan on its interface; not for static addresses.
+    pub use_vmac: bool,
+    /// `preferred_lft`; by default forever, but for an IPv6 address without network no time.
+    pub preferred_lifetime: Lifetime,
+    /// `track_group`: instances that fault when the address is lost; for static addresses only.
+    pub track_group: Option<Spanned<String>>,
+}}
+
+config_type! {
+/// How long an address is preferred.
+#[derive(Copy, Hash)]
+pub enum Lifetime {
+    /// Always.
+    Forever,
+    /// So many seconds; with 0 it is deprecated from the start.
+    Seconds(u32),
+}}
+
+impl Lifetime {
+    /// What holds for `address` without `preferred_lft`.
+    pub fn default_of(address: IpAddr, prefix_len: u8) -> Self {
+        if address.is_ipv6() && prefix_len == 128 { Self::Seconds(0) } else { Self::Forever }
+    }
+}
+
+impl VirtualAddress {
+    /// `address` on the network of so many bits, with nothing said about it.
+    pub fn new(address: Spanned<IpAddr>, prefix_len: u8) -> Self {
+        Self {
+            preferred_lifetime: Lifetime::default_of(*address, prefix_len),
+            address,
+            prefix_len,
+            dev: None,
+            broadcast: None,
+            scope: 0,
+            label: None,
+            peer: None,
+            home: false,
+            detect_duplicates: false,
+            mngtmpaddr: false,
+            noprefixroute: false,
+            autojoin: false,
+            no_track: false,
+            use_vmac: false,
+            track_group: None,
+        }
+    }
+
+    /// Its interface, as a finding about one that does not exist names it.
+    pub(in crate::config) fn interface(&self) -> Option<(&str, Span, String)> {
+        let dev = self.dev.as_ref()?;
+        let (address, length) = (*self.address, self.prefix_len);
+        let message = format!("WARNING - interface {} for ip address {address}/{length} doesn't exist", **dev);
+        Some((dev.value.as_str(), dev.span, message))
+    }
+
+    fn words(&self, row: &Row) -> Vec<Scalar> {
+        let text = |word: &str| Scalar::Text(word.to_owned());
+        let address = match self.peer {
+            Some(_) => self.address.to_string(),
+            None => format!("{}/{}", *self.address, self.prefix_len),
+        };
+        let lifetime = self.address.is_ipv6().then_some(match self.preferred_lifetime {
+            Lifetime::Forever => text("forever"),
+            Lifetime::Seconds(seconds) => Scalar::Integer(seconds.into()),
+        });
+        let with_value = [
+            ("dev", self.dev.as_ref().map(|dev| dev.word(row))),
+            ("peer", self.peer.map(|peer| peer.word(row))),
+            ("broadcast", self.broadcast.map(|broadcast| broadcast.word(row))),
+            ("scope", Some(self.scope).filter(|scope| *scope != 0).map(|scope| scope.word(row))),
+            ("label", self.label.as_ref().map(|label| label.word(row))),
+            ("preferred_lft", lifetime),
+            ("track_group", self.track_group.as_ref().map(|group| group.word(row))),
+        ];
+        let flags = [
+            ("use_vmac", self.use_vmac),
+            ("home", self.home),
+            ("-nodad", self.detect_duplicates),
+            ("mngtmpaddr", self.mngtmpaddr),
+            ("noprefixroute", self.noprefixroute),
+            ("autojoin", self.autojoin),
+            ("no_track", self.no_track),
+        ];
+        let with_value = with_value.into_iter().filter_map(|(word, value)| Some([text(word), value?])).flatten();
+        let flags = flags.into_iter().filter(|(_, set)| *set).map(|(word, _)| text(word));
+        std::iter::once(Scalar::Text(address)).chain(with_value).chain(flags).collect()
+    }
+}
+
+pub(in crate::config) fn show_addresses(addresses: &[VirtualAddress], slot: Slot, out: &mut Vec<Setting>) {
+    show_list(addresses, slot, out, |address| Setting::entry(address.words(slot.row), address.address.span));
+}
