@@ -248,13 +248,11 @@ impl Differ {
         let (before, after) = (present(&group.before), present(&group.after));
         let pairs = match_up(&before, &after, &[&|line| words(line), &|line| first_word(line)]);
         for (old, new) in &pairs.matched {
-            let (old, new) = (before.get(*old), after.get(*new));
-            if let (Some(old), Some(new)) = (old, new) {
-                if old.words != new.words {
-                    let change = self.change(ChangeKind::Changed, Form::Entry, keyword, path);
-                    (change.before, change.after) = (Some(words(old)), Some(words(new)));
-                    (change.written_before, change.written_after) = (old.written, new.written);
-                }
+            let (Some(old), Some(new)) = (before.get(*old), after.get(*new)) else { continue };
+            if old.words != new.words {
+                let change = self.change(ChangeKind::Changed, Form::Entry, keyword, path);
+                (change.before, change.after) = (Some(words(old)), Some(words(new)));
+                (change.written_before, change.written_after) = (old.written, new.written);
             }
         }
         for line in pairs.removed.iter().filter_map(|at| before.get(*at)) {

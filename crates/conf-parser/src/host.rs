@@ -70,7 +70,8 @@ pub trait Host {
     /// The number of the group that a name, or a number in digits, means.
     fn group(&self, name: &str) -> Fact<u32>;
 
-    /// The file or directory at an absolute path, links followed.
+    /// The file or directory at a path, links followed. Paths are absolute but for the configuration files themselves,
+    /// which are asked for under the names that they were opened with.
     fn file(&self, path: &Path) -> Fact<File>;
 
     /// The name of a user, for messages.
@@ -495,6 +496,19 @@ mod tests {
         );
         assert_eq!((facts.group("9"), facts.group("staff")), (Fact::Present(9), Fact::Unknown));
         assert_eq!(facts.user_name(7).as_deref(), Some("ann"));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn the_example_of_the_documentation_is_read() {
+        let page = include_str!("../../../docs/host-facts.md");
+        let (_, fenced) = page.split_once("```json\n").unwrap();
+        let facts: Facts = serde_json::from_str(fenced.split_once("```").unwrap().0).unwrap();
+        assert_eq!(facts.interface("eth0").present().unwrap().addresses.len(), 2);
+        assert_eq!(facts.user("keepalived_script").present(), Some(Account { uid: 990, gid: 990 }));
+        let chain = facts.chain(Path::new("/etc/keepalived/check.sh"));
+        assert_eq!(chain.len(), 4);
+        assert!(chain.into_iter().all(|(_, fact)| fact.present().is_some_and(|file| file.writable_by().is_none())));
     }
 
     #[cfg(feature = "serde")]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use conf_parser::diff::diff;
 use conf_parser::format::format;
 use conf_parser::schema::schema;
 use conf_parser::{LoadError, Loader, MemoryLoader, Options, Parsed, parse};
@@ -176,11 +177,36 @@ fn formatting_changes_no_meaning() -> CaseResult {
     Ok(())
 }
 
+/// Nothing changes from a file to itself; without one of its blocks, that block is what changes.
+fn a_file_differs_from_itself_in_nothing() -> CaseResult {
+    let corpus = corpus()?;
+    let mut without = 0;
+    for file in files(&corpus.join("open")) {
+        let settings = read_in_time(&file).config.settings();
+        assert_eq!(diff(&settings, &settings).changes, [], "{}", file.display());
+        let instance = settings.iter().position(|block| block.keyword() == "vrrp_instance");
+        if let Some(at) = instance {
+            let rest: Vec<_> =
+                settings.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, it)| it.clone()).collect();
+            let changes = diff(&settings, &rest).changes;
+            assert!(
+                changes.len() == 1 && changes[0].to_string().ends_with(" is removed"),
+                "{}: {changes:?}",
+                file.display()
+            );
+            without += 1;
+        }
+    }
+    assert!(without > 100, "{without}");
+    Ok(())
+}
+
 fn main() -> ExitCode {
     harness::main_in_place(&[
         case("every_file_is_read_to_its_end", every_file_is_read_to_its_end),
         case("unknown_words_are_those_of_keepalived", unknown_words_are_those_of_keepalived),
         case("mistakes_are_found_on_their_line", mistakes_are_found_on_their_line),
         case("formatting_changes_no_meaning", formatting_changes_no_meaning),
+        case("a_file_differs_from_itself_in_nothing", a_file_differs_from_itself_in_nothing),
     ])
 }

@@ -32,7 +32,7 @@ fn comments(text: &[u8]) -> Vec<Vec<u8>> {
     let lines = text.split(|byte| *byte == b'\n').map(|line| {
         let start = line.iter().position(|byte| !blank(byte)).unwrap_or(line.len());
         let end = line.iter().rposition(|byte| !blank(byte)).map_or(start, |at| at + 1);
-        &line[start..end]
+        line.get(start..end).unwrap_or_default()
     });
     lines.filter(|line| matches!(line.first(), Some(b'#' | b'!'))).map(<[u8]>::to_vec).collect()
 }

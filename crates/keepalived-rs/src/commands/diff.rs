@@ -1,8 +1,12 @@
 //! `config diff`: what a reload changes.
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
-use conf_parser::Parsed;
 use conf_parser::diff::{self, Change, Diff};
+use conf_parser::render::Place;
+use conf_parser::{Parsed, Span};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{Arguments, print, show};
@@ -43,21 +47,25 @@ fn as_text(diff: &Diff) -> String {
     text
 }
 
+/// A change with its sentence and its places.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    change: &'a Change,
+    text: String,
+    written_before: Option<Place>,
+    written_after: Option<Place>,
+}
+
 fn as_json(diff: &Diff, before: &Parsed, after: &Parsed, refused: bool) -> anyhow::Result<String> {
-    let change = |change: &Change| -> anyhow::Result<serde_json::Value> {
-        let mut value = serde_json::to_value(change)?;
-        let place = |parsed: &Parsed, span| {
-            let place = parsed.sources.location(span)?;
-            Some(json!({ "file": place.path.display().to_string(), "line": place.line, "column": place.column }))
-        };
-        value["text"] = change.to_string().into();
-        value["written_before"] = json!(change.written_before.and_then(|span| place(before, span)));
-        value["written_after"] = json!(change.written_after.and_then(|span| place(after, span)));
-        Ok(value)
-    };
-    let changes = diff.changes.iter().map(change).collect::<Result<Vec<_>, _>>()?;
-    let unchanged: serde_json::Map<_, _> =
-        diff.unchanged.iter().map(|(keyword, count)| ((*keyword).to_owned(), json!(count))).collect();
-    let document = json!({ "changes": changes, "unchanged": unchanged, "refused": refused });
-    Ok(format!("{document:#}\n"))
+    let place = |parsed: &Parsed, span: Option<Span>| span.and_then(|span| Place::new(&parsed.sources, span));
+    let changes = diff.changes.iter().map(|change| Shown {
+        change,
+        text: change.to_string(),
+        written_before: place(before, change.written_before),
+        written_after: place(after, change.written_after),
+    });
+    let unchanged: BTreeMap<_, _> = diff.unchanged.iter().copied().collect();
+    let document = json!({ "changes": changes.collect::<Vec<_>>(), "unchanged": unchanged, "refused": refused });
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
