@@ -43,8 +43,10 @@ use std::path::Path;
 
 pub use config::Config;
 pub use diagnostic::{Class, Code, Diagnostic, Related, Severity, config_test_exit_code};
+pub use lexer::{Token, TokenKind, tokens};
 pub use loader::{LoadError, Loader, MemoryLoader};
 pub use source::{Expanded, FileId, Location, SourceFile, Sources, Span, Spanned, Trace, Via};
+pub use tree::{Node, Tree, read_tree};
 
 /// What a reading depends on beside the files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -224,7 +224,10 @@ mod tests {
     #[test]
     fn a_long_line_is_cut_around_the_place() {
         let (found, sources) = findings(&format!("global_defs {{ {} é foo }}", "é ".repeat(5000)));
-        assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::LongLine, Code::UnknownKeyword]);
+        assert_eq!(
+            found.iter().map(|finding| finding.code).collect::<Vec<_>>(),
+            [Code::LongLine, Code::UnknownKeyword]
+        );
         assert!(found.iter().all(|finding| excerpt(finding, &sources, Color::None).len() < 1000));
     }
 

@@ -223,10 +223,7 @@ fn a_missing_include_refuses_the_start_only_when_checked() {
     assert!(!refuses("include_check +match -match\ninclude none"));
     assert!(refuses("global_defs {\ninclude_check\n}\ninclude none"));
     assert_eq!(findings(&[("k", "include_check foo")]), ["Unknown include_check type 'foo' - ignoring"]);
-    assert_eq!(
-        findings(&[("k", "include")]),
-        ["Unknown keyword 'include'"]
-    );
+    assert_eq!(findings(&[("k", "include")]), ["Unknown keyword 'include'"]);
     let all = Options { check_includes: true, ..Options::default() };
     assert!(run(&[("k", "include none")], &all).refuses_start());
 }
