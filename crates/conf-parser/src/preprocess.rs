@@ -55,6 +55,9 @@ pub(crate) fn read(
 /// Most references that are resolved in one line.
 const MAX_ROUNDS: usize = 1024;
 
+/// What noting one use of a definition counts among the expanded bytes.
+const USE: usize = 32;
+
 /// Longest text of a line inside a message.
 const MAX_SHOWN: usize = 200;
 
@@ -335,7 +338,7 @@ impl Reader<'_> {
                         self.diagnostics.push(Diagnostic::error(Code::LimitReached, Class::General, span, message));
                         return None;
                     }
-                    self.spent.expanded += length;
+                    self.spent.expanded += length + USE;
                     if self.spent.expanded > self.limits().expanded_bytes {
                         self.stop(Some(line.span(range)), "expansions too large together");
                         return None;
