@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use conf_parser::{MemoryLoader, Options, Parsed, parse};
+use conf_parser::{MemoryLoader, Options, Parsed, parse, read_tree, tokens};
 
 const LINES: usize = 20_000;
 
@@ -10,6 +10,24 @@ fn main() {
     divan::main();
 }
 
+/// Words and braces of the lines.
+#[divan::bench]
+fn lex(bencher: divan::Bencher<'_, '_>) {
+    let text = configuration();
+    bencher.counter(divan::counter::BytesCount::of_str(text.as_str())).bench(|| tokens(text.as_bytes()).count());
+}
+
+/// Blocks and keywords, with preprocessing.
+#[divan::bench]
+fn tree(bencher: divan::Bencher<'_, '_>) {
+    let text = configuration();
+    let loader = MemoryLoader::new([("keepalived.conf", text.as_str())]);
+    bencher
+        .counter(divan::counter::BytesCount::of_str(text.as_str()))
+        .bench(|| read_tree(&loader, Path::new("keepalived.conf"), &Options::default()));
+}
+
+/// Everything, down to typed values.
 #[divan::bench]
 fn parse_20_000_lines(bencher: divan::Bencher<'_, '_>) {
     let text = configuration();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::source::{Span, Via};
+use crate::source::{FileId, Span, Via};
 
 /// Which bytes with a meaning a line may hold, so that most lines need no second look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +21,7 @@ impl Marks {
     const REPETITION: Self = Self(256);
 
     /// The mark of each byte.
+    #[expect(clippy::indexing_slicing, reason = "checked when it is compiled")]
     const OF: [Self; 256] = {
         let mut marks = [Self(0); 256];
         marks[0] = Self::NUL;
@@ -49,6 +50,40 @@ impl Marks {
 
     fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+}
+
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The lines of a file, without their ends.
+#[derive(Debug)]
+pub(crate) struct PhysicalLines<'a> {
+    file: FileId,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> PhysicalLines<'a> {
+    pub(crate) fn new(file: FileId, bytes: &'a [u8]) -> Self {
+        let at = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        Self { file, bytes, at }
+    }
+}
+
+impl<'a> Iterator for PhysicalLines<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let mut marks = Marks::default();
+        let end = rest.iter().position(|byte| {
+            marks.add(*byte);
+            *byte == b'\n'
+        });
+        let length = end.unwrap_or(rest.len());
+        let start = self.at;
+        self.at += length + 1;
+        Some(Line::marked(rest.get(..length)?, Span::new(self.file, start, start + length), marks))
     }
 }
 
@@ -121,7 +156,7 @@ impl<'a> Line<'a> {
     }
 
     /// [`new`](Self::new) where the marks are known already.
-    pub(crate) fn marked(text: &'a [u8], span: Span, marks: Marks) -> Self {
+    fn marked(text: &'a [u8], span: Span, marks: Marks) -> Self {
         let piece = Piece { start: 0, origin: span, verbatim: true, own: span };
         Self { text: Cow::Borrowed(text), pieces: Pieces::One(piece), marks }
     }
@@ -228,7 +263,7 @@ impl<'a> Line<'a> {
     }
 
     /// The line with `range` replaced by the text of a definition, which stands for what was written there.
-    pub(crate) fn replaced(&self, range: Range<usize>, text: &Line<'_>, via: Via) -> Line<'a> {
+    pub(crate) fn replaced(&self, range: Range<usize>, text: &Line<'_>, via: Via) -> Self {
         let origin = Span { via, ..self.span(range.clone()) };
         let mut new = text.clone();
         for piece in new.pieces.as_mut_slice() {
@@ -238,7 +273,7 @@ impl<'a> Line<'a> {
     }
 
     /// The line with `range` replaced by another line, which keeps its places.
-    pub(crate) fn spliced(&self, range: Range<usize>, new: &Line<'_>) -> Line<'a> {
+    pub(crate) fn spliced(&self, range: Range<usize>, new: &Line<'_>) -> Self {
         let mut line = Joined::with_capacity(self.text.len() + new.text.len());
         line.append(self, 0..range.start);
         line.append(new, 0..new.text.len());
@@ -469,6 +504,57 @@ impl Iterator for Words<'_> {
     }
 }
 
+/// What a [`Token`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenKind {
+    /// A word.
+    Word,
+    /// A word in quotes; its range leaves them out.
+    Quoted,
+    /// `{`.
+    Open,
+    /// `}`.
+    Close,
+}
+
+/// A word or a brace of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// What it is.
+    pub kind: TokenKind,
+    /// Its bytes in the file.
+    pub range: Range<usize>,
+}
+
+/// The words and braces of one file as they stand there: nothing is included or substituted, comments are left out.
+///
+/// ```
+/// use conf_parser::{tokens, TokenKind};
+/// let text = b"vrrp_instance \"VI 1\" { # the first";
+/// let kinds: Vec<_> = tokens(text).map(|token| token.kind).collect();
+/// assert_eq!(kinds, [TokenKind::Word, TokenKind::Quoted, TokenKind::Open]);
+/// assert_eq!(&text[tokens(text).nth(1).unwrap().range], b"VI 1");
+/// ```
+pub fn tokens(text: &[u8]) -> impl Iterator<Item = Token> {
+    PhysicalLines::new(FileId::default(), text).flat_map(|line| {
+        let line = line.without_comment();
+        let mut tokens = Vec::new();
+        for part in parts(&line) {
+            let mut add = |kind, range| {
+                let span = line.span(range);
+                tokens.push(Token { kind, range: span.start as usize..span.end as usize });
+            };
+            match part {
+                Part::Open(at) => add(TokenKind::Open, at..at + 1),
+                Part::Close(at) => add(TokenKind::Close, at..at + 1),
+                Part::Text(range) => words(&line, range)
+                    .for_each(|cut| add(if cut.quoted { TokenKind::Quoted } else { TokenKind::Word }, cut.range)),
+            }
+        }
+        tokens
+    })
+}
+
 /// Cuts `range` of a line that holds a command: `'` quotes as well as `"`, quotes may touch other text,
 /// a backslash keeps the next character from ending a quote. Escapes stay for [`command`] to resolve.
 pub(crate) fn script_words(line: &Line<'_>, range: Range<usize>) -> Vec<Cut> {
@@ -582,7 +668,7 @@ fn digits(text: &[u8], base: u32, most: usize) -> (Option<u8>, &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{FileId, Sources};
+    use crate::source::Sources;
 
     /// Some use of some definition.
     fn a_use() -> Via {

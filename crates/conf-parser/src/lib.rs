@@ -48,8 +48,10 @@ use std::path::Path;
 pub use config::Config;
 pub use diagnostic::{Class, Code, Diagnostic, Related, Severity, config_test_exit_code};
 use host::Host;
+pub use lexer::{Token, TokenKind, tokens};
 pub use loader::{LoadError, Loader, MemoryLoader};
 pub use source::{Expanded, FileId, Location, SourceFile, Sources, Span, Spanned, Trace, Via};
+pub use tree::{Node, Tree, read_tree};
 
 /// What a reading depends on beside the files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,7 +77,7 @@ pub struct Limits {
     pub bytes: usize,
     /// Lines that repetitions and definitions of several lines make; default 1,000,000.
     pub lines: usize,
-    /// Bytes that repetitions and definitions make; default 128 MiB.
+    /// Bytes that repetitions and definitions make, and 32 for each use of a definition; default 256 MiB.
     pub expanded_bytes: usize,
     /// Bytes of one line after expansion; default 64 KiB. Lines as written may be longer.
     pub line_bytes: usize,
@@ -92,7 +94,7 @@ impl Default for Limits {
             include_depth: 32,
             bytes: 256 << 20,
             lines: 1_000_000,
-            expanded_bytes: 128 << 20,
+            expanded_bytes: 256 << 20,
             line_bytes: 64 << 10,
             expansion_depth: 64,
             findings: 100_000,

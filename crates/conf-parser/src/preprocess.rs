@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::IncludeCheck;
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
-use crate::lexer::{Line, Marks, is_blank};
+use crate::lexer::{BYTE_ORDER_MARK, Line, Marks, PhysicalLines, is_blank};
 use crate::loader::{LoadError, Loader};
 use crate::source::{DefinitionId, FileId, SourceFile, Sources, Span, Spanned};
 use crate::tree::{Builder, Sink};
@@ -56,6 +56,9 @@ pub(crate) fn read(
 
 /// Most references that are resolved in one line.
 const MAX_ROUNDS: usize = 1024;
+
+/// What noting one use of a definition counts among the expanded bytes.
+const USE: usize = 32;
 
 /// Longest text of a line inside a message.
 const MAX_SHOWN: usize = 200;
@@ -155,14 +158,17 @@ impl Reader<'_> {
     fn file_lines(&mut self, id: FileId) {
         let Some(content) = self.sources.file(id).map(SourceFile::content) else { return };
         self.check_characters(id, content.bytes(), content.not_utf8());
-        let mut lines = PhysicalLines::new(id, content.bytes());
         let mut pending = None;
-        while let Some(line) = lines.next().filter(|_| !self.stopped) {
+        let mut returned = false;
+        for line in PhysicalLines::new(id, content.bytes()) {
+            if self.stopped {
+                return;
+            }
             if line.text().len() >= LONG_LINE {
                 self.long_line(&line);
             }
-            if line.may_hold(Marks::RETURN) && !lines.returned {
-                lines.returned = self.lone_return(&line);
+            if line.may_hold(Marks::RETURN) && !returned {
+                returned = self.lone_return(&line);
             }
             if line.may_hold(Marks::NUL) {
                 let message = "the line holds a NUL byte - ignoring";
@@ -336,7 +342,7 @@ impl Reader<'_> {
                         self.diagnostics.push(Diagnostic::error(Code::LimitReached, Class::General, span, message));
                         return None;
                     }
-                    self.spent.expanded += length;
+                    self.spent.expanded += length + USE;
                     if self.spent.expanded > self.limits().expanded_bytes {
                         self.stop(Some(line.span(range)), "expansions too large together");
                         return None;
@@ -441,37 +447,6 @@ impl Reader<'_> {
             format!("{what}: the reading stops here"),
         );
         self.diagnostics.push(finding.refusing());
-    }
-}
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// The lines of a file, without their ends.
-struct PhysicalLines<'a> {
-    file: FileId,
-    bytes: &'a [u8],
-    at: usize,
-    /// A carriage return inside a line was reported.
-    returned: bool,
-}
-
-impl<'a> PhysicalLines<'a> {
-    fn new(file: FileId, bytes: &'a [u8]) -> Self {
-        let at = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-        Self { file, bytes, at, returned: false }
-    }
-
-    fn next(&mut self) -> Option<Line<'a>> {
-        let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let mut marks = Marks::default();
-        let end = rest.iter().position(|byte| {
-            marks.add(*byte);
-            *byte == b'\n'
-        });
-        let length = end.unwrap_or(rest.len());
-        let start = self.at;
-        self.at += length + 1;
-        Some(Line::marked(rest.get(..length)?, Span::new(self.file, start, start + length), marks))
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::path::Path;
 
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::{Cut, Line, Part, Word, parts, script_words, words};
 
+use crate::loader::Loader;
 use crate::schema::{BlockId, Kind, Row, schema};
-use crate::source::Span;
+use crate::source::{Sources, Span, Spanned};
+use crate::{Options, preprocess};
 
 /// One line: a keyword with its values, or a line of a list.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +75,56 @@ impl Spare {
         if small && self.statements.len() < MAX_SPARE {
             self.statements.push(statement);
         }
+    }
+}
+
+/// One line of a file with what stands in its braces, as [`read_tree`] gives it.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The row of its keyword; `None` for a line of a list.
+    pub row: Option<&'static Row>,
+    /// Its words without quotes, the keyword first.
+    pub words: Vec<Spanned<String>>,
+    /// The lines inside its braces.
+    pub body: Vec<Self>,
+}
+
+/// What [`read_tree`] found.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The lines of the top level.
+    pub nodes: Vec<Node>,
+    /// What is wrong with files, lines, words and braces; values are not looked at.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The files that were read.
+    pub sources: Sources,
+}
+
+/// Reads `main` and what it includes as [`parse`](crate::parse) does, up to blocks and words that are not typed:
+/// for tools that rather look at what is written than at what it means.
+pub fn read_tree(loader: &dyn Loader, main: &Path, options: &Options) -> Tree {
+    let mut diagnostics = Vec::new();
+    let mut nodes = Nodes::default();
+    let sources = preprocess::read(loader, main, options, &mut diagnostics, &mut nodes);
+    diagnostics.sort_by_key(|finding| finding.span);
+    Tree { nodes: nodes.0, diagnostics, sources }
+}
+
+#[derive(Debug, Default)]
+struct Nodes(Vec<Node>);
+
+impl Sink for Nodes {
+    fn statement(&mut self, statement: &Statement, _: &mut Vec<Diagnostic>) {
+        self.0.push(node(statement));
+    }
+}
+
+fn node(statement: &Statement) -> Node {
+    let words = std::iter::once(&statement.keyword).chain(&statement.arguments);
+    Node {
+        row: statement.row,
+        words: words.map(|word| Spanned::new(word.text.clone(), word.span)).collect(),
+        body: statement.body.iter().map(node).collect(),
     }
 }
 

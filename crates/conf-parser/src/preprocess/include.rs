@@ -128,7 +128,8 @@ impl Reader<'_> {
                 self.missing(alternative, span, true);
             }
         }
-        if !found && !(several && checks.brace) {
+        let told = several && checks.brace;
+        if !found && !told {
             self.missing(pattern, span, if has_wildcard(pattern) { checks.wildcard } else { checks.matching });
         }
     }
