@@ -24,10 +24,10 @@ impl Places {
 
     /// Takes over where the value of `keyword` came from, under the name that it has in `block`.
     pub(crate) fn inherit(&mut self, block: &str, keyword: &str, from: Option<Span>) {
-        if let (Some(row), Some(span)) = (schema().lookup(block, keyword), from) {
-            if self.of_row(row).is_none() {
-                self.add(row, span);
-            }
+        if let (Some(row), Some(span)) = (schema().lookup(block, keyword), from)
+            && self.of_row(row).is_none()
+        {
+            self.add(row, span);
         }
     }
 
