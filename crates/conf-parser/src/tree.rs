@@ -105,7 +105,7 @@ pub struct Tree {
 pub fn read_tree(loader: &dyn Loader, main: &Path, options: &Options) -> Tree {
     let mut diagnostics = Vec::new();
     let mut nodes = Nodes::default();
-    let sources = preprocess::read(loader, main, options, &mut diagnostics, &mut nodes);
+    let (sources, _) = preprocess::read(loader, main, options, &mut diagnostics, &mut nodes);
     diagnostics.sort_by_key(|finding| finding.span);
     Tree { nodes: nodes.0, diagnostics, sources }
 }

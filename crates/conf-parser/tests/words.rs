@@ -109,9 +109,9 @@ fn unless_replaced<'a>(needed: &'a str, lines: &'a str, inner: Option<&'a str>) 
     needed.split_inclusive('\n').filter(move |line| first(line) != given && first(line) != inner)
 }
 
-/// `lines` where they belong: inside the blocks of `path`.
-fn file(path: &str, lines: &str) -> String {
-    let (mut before, mut after) = (declarations(path, lines), String::new());
+/// `lines` where they belong: inside the blocks of `path`, below what `example` needs.
+fn file(path: &str, lines: &str, example: &str) -> String {
+    let (mut before, mut after) = (declarations(path, example), String::new());
     let mut at = String::new();
     let mut blocks = path.split('/').filter(|keyword| !keyword.is_empty()).peekable();
     while let Some(keyword) = blocks.next() {
@@ -143,12 +143,12 @@ fn every_example_is_typed_shown_and_read_again() {
     for Example { block, keyword, lines } in examples() {
         let name = format!("{block} {keyword}");
         assert!(schema().lookup(block, keyword).is_some(), "{name} is not in the table");
-        let text = file(block, &lines);
+        let text = file(block, &lines, &lines);
         let parsed = read(&text);
         let error = parsed.diagnostics.iter().find(|finding| finding.severity == Severity::Error);
         assert!(error.is_none(), "{name}: {error:?}\n{text}");
         let with = shown(&parsed.config);
-        assert_ne!(with, shown(&read(&file(block, "")).config), "{name} changes nothing\n{text}");
+        assert_ne!(with, shown(&read(&file(block, "", &lines)).config), "{name} changes nothing\n{text}");
         let again = read(&with);
         assert_eq!(again.config, parsed.config, "{name}: what is shown means something else\n{text}\n{with}");
     }

@@ -208,7 +208,13 @@ fn keep_first_sync_daemon(context: &mut Context<'_>, instances: &mut [VrrpInstan
 
 /// Two instances may share a macvlan or ipvlan only on one interface and with different families.
 fn drop_taken_names(context: &mut Context<'_>, instances: &mut [VrrpInstance]) {
-    let mut users: HashMap<String, Vec<(String, Family, Option<String>, Span)>> = HashMap::new();
+    struct User {
+        instance: String,
+        family: Family,
+        link: Option<String>,
+        span: Span,
+    }
+    let mut users: HashMap<String, Vec<User>> = HashMap::new();
     for instance in instances {
         let link = instance.interface.as_ref().map(|interface| interface.value.clone());
         let vmac = instance.vmac.as_mut().map(|vmac| &mut vmac.name);
@@ -216,17 +222,20 @@ fn drop_taken_names(context: &mut Context<'_>, instances: &mut [VrrpInstance]) {
         for slot in vmac.into_iter().chain(ipvlan) {
             let Some(name) = slot.clone() else { continue };
             let used = users.entry(name.value.clone()).or_default();
-            let taken = used.iter().find(|(user, family, on, _)| {
-                *user != instance.name.value && (*family == instance.family || *on != link)
+            let taken = used.iter().find(|user| {
+                user.instance != instance.name.value && (user.family == instance.family || user.link != link)
             });
-            if let Some((user, _, _, span)) = taken {
-                let message =
-                    format!("({}) VRRP instance {user} is already using {} - ignoring name", *instance.name, *name);
+            if let Some(user) = taken {
+                let message = format!(
+                    "({}) VRRP instance {} is already using {} - ignoring name",
+                    *instance.name, user.instance, *name
+                );
                 let finding = Diagnostic::error(Code::VirtualLink, Class::General, name.span, message);
-                context.push(finding.related(*span, "used here"));
+                context.push(finding.related(user.span, "used here"));
                 *slot = None;
             } else {
-                used.push((instance.name.value.clone(), instance.family, link.clone(), name.span));
+                let (instance, family) = (instance.name.value.clone(), instance.family);
+                used.push(User { instance, family, link: link.clone(), span: name.span });
             }
         }
     }
