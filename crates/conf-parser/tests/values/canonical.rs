@@ -210,6 +210,7 @@ fn command(text: &str) -> String {
 
 /// A route or rule: its words, without those that say what holds anyway, in any order.
 pub(crate) fn route(text: &str) -> String {
+    let text = text.split(" [installed").next().unwrap_or(text);
     let mut words = Vec::new();
     let mut tokens = text.split_whitespace().peekable();
     while let Some(token) = tokens.next() {
@@ -278,7 +279,8 @@ pub(crate) fn endpoint(text: &str) -> String {
         return format!("fwmark {mark}");
     }
     let Some((name, rest)) = text.trim_start_matches('[').split_once(']') else { return text.to_owned() };
-    let port = rest.rsplit(':').next().unwrap_or_default();
+    // A group has no port: what follows counts its servers.
+    let port = if rest.matches(':').count() > 1 { rest.rsplit(':').next().unwrap_or_default() } else { "0" };
     format!("{name} {port}")
 }
 

@@ -56,11 +56,12 @@ const fn other(section: &'static str, field: &'static str, keyword: &'static str
 pub(crate) const FIELDS: &[Field] = &[
     global("Network namespace", "/net_namespace", Default("(default)")),
     global("Network namespace ipvs", "/net_namespace_ipvs", Default("(main namespace)")),
+    global("Instance name", "/instance", Text),
     global("Router ID", "router_id", Default("testhost")),
     global("Smtp server", "smtp_server", First),
     global("Smtp server port", "smtp_server", SMTP_PORT),
     global("Smtp server connection timeout", "smtp_connect_timeout", Time),
-    global("Smtp HELO name", "smtp_helo_name", Text),
+    global("Smtp HELO name", "smtp_helo_name", Default("testhost")),
     global("Email notification from", "notification_email_from", Text),
     global("Email notification to/", "notification_email", Entries),
     global("Default smtp_alert", "smtp_alert", UNSET_OR_SWITCH),
@@ -154,6 +155,9 @@ pub(crate) const FIELDS: &[Field] = &[
     global("umask", "umask", Octal),
     other("Static Addresses", "entry", "static_ipaddress", Addresses),
     other("Static Routes", "entry", "static_routes", Routes),
+    other("Static Rules", "entry", "static_rules", Routes),
+    other("GARP delay group", "GARP interval", "garp_interval", Time),
+    other("GARP delay group", "Interfaces/", "interfaces", Entries),
     instance("VRRP Version", "version", Number),
     instance("Flags/", "unicast_peer", UNICAST),
     instance("Interface", "interface", INTERFACE),
@@ -179,6 +183,7 @@ pub(crate) const FIELDS: &[Field] = &[
     instance("Virtual IP/", "virtual_ipaddress", Addresses),
     instance("Virtual IP Excluded/", "virtual_ipaddress_excluded", Addresses),
     instance("Virtual Routes/", "virtual_routes", Routes),
+    instance("Virtual Rules/", "virtual_rules", Routes),
     instance("Tracked scripts/", "track_script", Tracked),
     instance("Tracked files/", "track_file", Tracked),
     instance("Tracked interfaces/", "track_interface", Tracked),
@@ -230,21 +235,15 @@ pub(crate) const FIELDS: &[Field] = &[
     other("VRRP Track processes", "Fork delay", "fork_delay", Time),
     other("VRRP Track processes", "Full command", "full_command", Switch),
     other("VRRP Track BFDs", "Weight", "weight", WEIGHT),
-    other("BFD Topology", "Neighbor IP", "neighbor_ip", Text),
-    other("BFD Topology", "Source IP", "source_ip", Text),
-    other("BFD Topology", "Required min RX interval", "min_rx", Time),
-    other("BFD Topology", "Desired min TX interval", "min_tx", Time),
-    other("BFD Topology", "Desired idle TX interval", "idle_tx", Time),
-    other("BFD Topology", "Detection multiplier", "multiplier", Number),
-    other("BFD Topology", "TTL", "ttl", Number),
-    other("BFD Topology", "max_hops", "max_hops", Number),
-    other("BFD Topology", "passive", "passive", Switch),
     service("connection timeout", "connect_timeout", CONNECT_TIMEOUT),
     service("delay_loop", "delay_loop", DELAY_LOOP),
     service("lvs_sched", "lvs_sched", Text),
     service("Hashed", "hashed", Switch),
     service("sh-port", "sh-port", Switch),
     service("sh-fallback", "sh-fallback", Switch),
+    service("mh-port", "mh-port", Switch),
+    service("mh-fallback", "mh-fallback", Switch),
+    service("Warmup", "warmup", Time),
     service("One packet scheduling", "ops", Switch),
     service("persistence timeout", "persistence_timeout", Time),
     service("protocol", "protocol", Text),
@@ -278,6 +277,7 @@ pub(crate) const FIELDS: &[Field] = &[
     real("Using smtp notification", "smtp_alert", Switch),
     real("Retry count", "retry", Number),
     real("Retry delay", "delay_before_retry", Time),
+    real("Warmup", "warmup", Time),
     real("RS down notify script", "notify_down", Script),
     checker("Alpha", "alpha", Switch),
     checker("Delay loop", "delay_loop", Time),
@@ -294,6 +294,8 @@ pub(crate) const FIELDS: &[Field] = &[
     checker("Checked url", "url/path", Text),
     checker("Checked url/digest", "url/digest", Text),
     checker("Checked url/Virtual host", "url/virtualhost", Text),
+    checker("Checked url/HTTP Status Code(s)", "url/status_code", STATUS_CODES),
+    checker("Checked url/Regex", "url/regex", REGEX),
     checker("Enable SNI unset", "enable_sni", Off),
     checker("Fast recovery unset", "fast_recovery", Off),
     checker("Keepalive method/Tracked file", "track_file", Text),
@@ -319,6 +321,8 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
     left("VRRP Topology", "Virtual IP", HEADING),
     left("VRRP Topology", "Virtual IP Excluded", HEADING),
     left("VRRP Topology", "Virtual Routes", HEADING),
+    left("VRRP Topology", "Virtual Rules", HEADING),
+    left("GARP delay group", "Interfaces", HEADING),
     left("VRRP Topology", "Tracked scripts", HEADING),
     left("VRRP Topology", "Tracked files", HEADING),
     left("VRRP Topology", "Tracked interfaces", HEADING),
@@ -472,6 +476,12 @@ const LIMITS: Compare = Special(str::to_owned, |place, line| {
 /// `[ADDRESS]:PROTOCOL:PORT`.
 const SORRY: Compare = Special(crate::canonical::endpoint, |_, line| vec![words(line)]);
 
+/// One range for each word.
+const STATUS_CODES: Compare = Special(str::to_owned, |_, line| line.words.iter().map(plain).collect());
+
+const REGEX: Compare =
+    Special(|text| text.trim_matches('"').to_owned(), |_, line| vec![words(line).trim_matches('"').to_owned()]);
+
 const SET: Compare = Special(switch, |_, line| vec![switch(if line.set { "on" } else { "off" })]);
 
 /// The keyword of the block that a section shows.
@@ -484,6 +494,7 @@ pub(crate) fn block(section: &str) -> &'static str {
         "VRRP Track processes" => "vrrp_track_process",
         "VRRP Track BFDs" | "Checker track BFDs" | "BFD Topology" => "bfd_instance",
         "Virtual server group" => "virtual_server_group",
+        "GARP delay group" => "garp_group",
         _ => "virtual_server",
     }
 }

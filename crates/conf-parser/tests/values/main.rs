@@ -96,6 +96,10 @@ impl<'a> Blocks<'a> {
                 return body(self.top.iter().find(own)?);
             }
             "VRRP Track processes" => "vrrp_track_process",
+            "GARP delay group" => {
+                let number: usize = object.parse().ok()?;
+                return body(self.top.iter().filter(|setting| setting.keyword() == "garp_group").nth(number)?);
+            }
             "VRRP Track BFDs" | "Checker track BFDs" | "BFD Topology" => {
                 let own = |setting: &&Setting| setting.keyword() == "bfd_instance" && words(setting) == object;
                 return body(self.top.iter().find(own)?);

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 /// How many objects of a kind are kept of one file; the others are counted.
 const OBJECTS: usize = 20;
+/// How many real servers.
+const REAL_SERVERS: usize = 60;
 
 /// Sections that say nothing about the configuration: sockets, and what IPVS is compiled with.
 const SECTIONS_LEFT_OUT: [&str; 3] = ["VRRP Sockpool", "Interfaces", "BFD Data"];
@@ -58,9 +60,12 @@ const RUN_TIME: &[&str] = &[
     "libnftnl version",
     "System",
     "No reload scheduled",
-    "GARP next time",
+    "Regex ref count",
     "Tracking RS",
 ];
+
+/// How lines begin that hold several such fields.
+const RUN_TIME_LINES: [&str; 3] = ["fd_in ", "Num member", "GARP next time"];
 
 /// What a BFD session was given; the rest is its state.
 const BFD_CONFIGURED: [&str; 10] = [
@@ -159,8 +164,12 @@ struct Reader {
     object: String,
     /// How many objects of this section there were.
     objects: usize,
+    /// How many real servers in all.
+    real_servers: usize,
     /// The last field, for the lines of a list below it.
     field: String,
+    /// The heading inside that list.
+    list: String,
 }
 
 impl Reader {
@@ -170,20 +179,23 @@ impl Reader {
             let indent = line.len() - line.trim_start().len();
             if let Some(name) = text.strip_prefix("------< ").and_then(|rest| rest.strip_suffix(" >------")) {
                 self.enter(name, out);
-            } else if text.is_empty() || text.starts_with("fd_in ") || text.starts_with("Num member") || self.left_out()
-            {
+            } else if text.is_empty() || RUN_TIME_LINES.iter().any(|start| text.starts_with(start)) || self.left_out() {
                 // Nothing.
             } else if matches!(self.section.as_str(), "Static Addresses" | "Static Routes" | "Static Rules") {
                 out.add(&self.section, "", "entry", text);
             } else if !self.fields_only() && (indent == 1 || self.object.is_empty()) {
                 self.begin(text, out);
-            } else if self.objects > OBJECTS {
+            } else if self.too_many() {
                 // Counted only.
             } else {
                 self.value(indent, text, out);
             }
         }
         self.count(out);
+    }
+
+    fn too_many(&self) -> bool {
+        self.objects > OBJECTS || (self.section == "Real server" && self.real_servers > REAL_SERVERS)
     }
 
     /// Whether the section is itself the object.
@@ -221,9 +233,7 @@ impl Reader {
         if RUN_TIME.contains(&key) {
             return;
         }
-        if self.section != "Real server" {
-            self.objects += 1;
-        }
+        *(if self.section == "Real server" { &mut self.real_servers } else { &mut self.objects }) += 1;
         self.object = match self.section.as_str() {
             "Virtual server" if key == "VS VIP" => parts.iter().map(|(_, value)| *value).collect::<Vec<_>>().join(" "),
             // A group is followed by the port that it does not have.
@@ -241,7 +251,7 @@ impl Reader {
             _ if name.is_empty() => text.to_owned(),
             _ => name.to_owned(),
         };
-        if self.objects > OBJECTS {
+        if self.too_many() {
             return;
         }
         out.add(&self.section, &self.object, "", "");
@@ -260,17 +270,7 @@ impl Reader {
             || (self.section == "Global definitions" && indent >= 3)
             || (self.section == "GARP delay group" && indent >= 2);
         if nested && !self.field.is_empty() {
-            if RUN_TIME.contains(&self.field.as_str()) || self.field == "?" {
-                return;
-            }
-            let (field, value) = field(text);
-            if RUN_TIME.contains(&field) {
-                return;
-            }
-            let list = text.contains(" = ") || text.starts_with("Inhibit on failure");
-            let (name, value) =
-                if list { (format!("{}/{field}", self.field), value) } else { (format!("{}/", self.field), text) };
-            out.add(&self.section, &self.object, &name, value);
+            self.nested(indent, text, out);
             return;
         }
         for (field, value) in parts(text) {
@@ -283,10 +283,31 @@ impl Reader {
         }
     }
 
+    /// A line below a field.
+    fn nested(&mut self, indent: usize, text: &str, out: &mut Table) {
+        let (inner, value) = field(text);
+        if RUN_TIME.contains(&self.field.as_str()) || RUN_TIME.contains(&inner) {
+            return;
+        }
+        let named = text.contains(" = ") || text.starts_with("Inhibit on failure");
+        if self.field == "Checked url" && !named && indent == 5 {
+            // The heading of another list.
+            inner.clone_into(&mut self.list);
+            return;
+        }
+        let (name, value) = match (named, indent) {
+            (true, _) => (inner, value),
+            (false, 7..) => (self.list.as_str(), text),
+            (false, _) => ("", text),
+        };
+        out.add(&self.section, &self.object, &format!("{}/{name}", self.field), value);
+    }
+
     /// How many objects there were, where not all are kept.
     fn count(&mut self, out: &mut Table) {
         if self.objects > OBJECTS {
-            out.add(&self.section, "", "objects", &self.objects.to_string());
+            let section = if self.section == "Real server" { "Virtual server" } else { &self.section };
+            out.add(section, "", "objects", &self.objects.to_string());
         }
     }
 }
