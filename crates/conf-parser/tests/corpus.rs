@@ -10,9 +10,13 @@ use std::process::ExitCode;
 use conf_parser::diff::diff;
 use conf_parser::format::format;
 use conf_parser::schema::schema;
-use conf_parser::{LoadError, Loader, MemoryLoader, Options, Parsed, parse};
-use netlab::Skip;
-use netlab::harness::{self, CaseResult, case};
+use conf_parser::host::{Account, Fact, File, Host, Interface};
+use conf_parser::{
+    LoadError, Loader, MemoryLoader, Options, Parsed, check_interfaces, check_script_security, config_test_exit_code,
+    parse,
+};
+use netlab::{Skip, Stop};
+use netlab::harness::{self, CaseResult, Stop, case};
 
 /// What any one file may take, in a build without optimisation on a busy machine.
 const BOUND: std::time::Duration = std::time::Duration::from_secs(10);
@@ -70,10 +74,14 @@ fn unknown(parsed: &Parsed) -> BTreeSet<(usize, String)> {
     found.collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the corpus is on disk")]
 fn table(path: &Path) -> Vec<Vec<String>> {
+    table_without_head(path).split_off(1)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the corpus is on disk")]
+fn table_without_head(path: &Path) -> Vec<Vec<String>> {
     let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
-    text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+    text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
 fn every_file_is_read_to_its_end() -> CaseResult {
@@ -199,10 +207,94 @@ fn a_file_differs_from_itself_in_nothing() -> CaseResult {
     }
     assert!(without > 100, "{without}");
     Ok(())
+/// The host on which keepalived was asked: whatever a file names was there.
+struct Everything;
+
+impl Host for Everything {
+    fn interface(&self, _: &str) -> Fact<Interface> {
+        Fact::Present(Interface::default())
+    }
+
+    fn user(&self, _: &str) -> Fact<Account> {
+        Fact::Unknown
+    }
+
+    fn group(&self, _: &str) -> Fact<u32> {
+        Fact::Unknown
+    }
+
+    fn file(&self, _: &Path) -> Fact<File> {
+        Fact::Unknown
+    }
+}
+
+/// What comes of a file: of its test, and of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing to report; it runs.
+    Clean,
+    /// Something to report; it runs.
+    Findings,
+    /// It does not run.
+    Refused,
+}
+
+/// Files of another verdict, and why.
+const OTHER_VERDICT: &[(&str, &str)] = &[];
+
+/// As Debian's keepalived judged on a host that has what the file names: the status of its test is from the corpus,
+/// whether it runs was recorded with the values (`tests/values/`).
+fn their_verdict(name: &str, status: &str) -> Verdict {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded").join(name).with_extension("tsv");
+    let recorded: BTreeMap<String, String> =
+        table_without_head(&path).into_iter().map(|mut row| (row.remove(2), row.remove(2))).take(2).collect();
+    match (recorded["run"].as_str(), status) {
+        ("runs", "0") => Verdict::Clean,
+        ("runs", _) => Verdict::Findings,
+        _ => Verdict::Refused,
+    }
+}
+
+fn our_verdict(file: &Path) -> Verdict {
+    let parsed = read_in_time(file);
+    let mut findings = parsed.diagnostics;
+    findings.extend(check_interfaces(&parsed.config, &Everything));
+    findings.extend(check_script_security(&parsed.config));
+    match config_test_exit_code(&findings) {
+        0 => Verdict::Clean,
+        5 | 6 => Verdict::Findings,
+        _ => Verdict::Refused,
+    }
+}
+
+fn verdicts_are_those_of_keepalived() -> CaseResult {
+    let corpus = corpus()?;
+    let (mut compared, mut same_start, mut wrong) = (0, 0, Vec::new());
+    let (mut equal, mut intended) = (0, 0);
+    for row in table(&corpus.join("labels.tsv")) {
+        let (name, status) = (row[0].as_str(), row[6].as_str());
+        let (theirs, ours) = (their_verdict(name, status), our_verdict(&corpus.join("open").join(name)));
+        compared += 1;
+        same_start += usize::from((theirs == Verdict::Refused) == (ours == Verdict::Refused));
+        if theirs == ours {
+            equal += 1;
+        } else if OTHER_VERDICT.iter().any(|(file, _)| *file == name) {
+            intended += 1;
+        } else {
+            wrong.push(format!("{name}: keepalived {theirs:?} ({status}), here {ours:?}"));
+        }
+    }
+    println!(
+        "{compared} files: {equal} with the same verdict, {intended} with another for a reason, {} with another; \
+         {same_start} start or are refused as with keepalived",
+        wrong.len()
+    );
+    if wrong.is_empty() { Ok(()) } else { Err(Stop::failed(wrong.join("\n    "))) }
 }
 
 fn main() -> ExitCode {
     harness::main_in_place(&[
+        case("verdicts_are_those_of_keepalived", verdicts_are_those_of_keepalived),
         case("every_file_is_read_to_its_end", every_file_is_read_to_its_end),
         case("unknown_words_are_those_of_keepalived", unknown_words_are_those_of_keepalived),
         case("mistakes_are_found_on_their_line", mistakes_are_found_on_their_line),
