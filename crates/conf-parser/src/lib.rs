@@ -5,8 +5,8 @@
 //! the typed configuration does not carry. A mistake never ends the reading: like keepalived, it drops
 //! the value, says so, and goes on; unlike keepalived it says so once, with the place.
 //!
-//! What depends on the host (do interfaces, users and scripts exist?) is left to the caller;
-//! [`check_interfaces`] turns one such answer into findings.
+//! What depends on the host (do interfaces, users and scripts exist?) is asked of a [`host::Host`];
+//! [`check_interfaces`] turns such answers into findings.
 //!
 //! ```
 //! use conf_parser::{parse, MemoryLoader, Options};
@@ -28,6 +28,7 @@
 
 pub mod config;
 mod diagnostic;
+pub mod host;
 mod lexer;
 mod loader;
 mod lower;
@@ -43,6 +44,7 @@ use std::path::Path;
 
 pub use config::Config;
 pub use diagnostic::{Class, Code, Diagnostic, Related, Severity, config_test_exit_code};
+use host::Host;
 pub use loader::{LoadError, Loader, MemoryLoader};
 pub use source::{FileId, Location, SourceFile, Sources, Span, Spanned};
 
@@ -163,12 +165,13 @@ pub fn check_script_security(config: &Config) -> Option<Diagnostic> {
     )
 }
 
-/// Findings for every interface in `config` that does not exist. Each refuses the start, except with
+/// Findings for every interface in `config` that `host` is known not to have. Each refuses the start, except with
 /// `dynamic_interfaces`, where keepalived's `--config-test` is content.
-pub fn check_interfaces(config: &Config, exists: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
+pub fn check_interfaces(config: &Config, host: &dyn Host) -> Vec<Diagnostic> {
     // To some calls of the system the label of an address, `eth0:1`, is an interface.
     let label = |name: &str| name.split_once(':').map(|(interface, _)| interface.to_owned());
-    let missing = config.interfaces().filter(|(name, _, _)| label(name).is_some() || !exists(name));
+    let absent = |name: &str| label(name).is_some() || host.interface(name).is_absent();
+    let missing = config.interfaces().filter(|(name, _, _)| absent(name));
     missing
         .map(|(name, span, message)| {
             if config.global.dynamic_interfaces {

@@ -16,6 +16,7 @@ mod cli;
 mod compat;
 mod config;
 mod demo;
+mod host;
 mod ipc;
 mod log;
 mod pid_file;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::checker::CheckerPart;
 use crate::config::runner::RunnerPart;
 use crate::config::vrrp::VrrpPart;
+use crate::host::ThisHost;
 use crate::ipc::{self, Channel, Order, Report, Role};
 
 /// The largest configuration file that is read.
@@ -87,7 +88,7 @@ pub(crate) fn check(source: &Source) -> Checked {
         ..conf_parser::Options::default()
     };
     let mut parsed = conf_parser::parse(&FileLoader, &source.file, &options);
-    let interfaces = conf_parser::check_interfaces(&parsed.config, |name| nix::net::if_::if_nametoindex(name).is_ok());
+    let interfaces = conf_parser::check_interfaces(&parsed.config, &ThisHost::look());
     parsed.diagnostics.extend(interfaces);
     parsed.diagnostics.sort_by_key(|finding| finding.span);
     Checked { parsed, allow_unsupported: source.allow_unsupported }

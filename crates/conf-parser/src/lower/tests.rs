@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::*;
+use crate::host::{Facts, Interface};
 use crate::{MemoryLoader, Options, Parsed, parse};
 
 fn read(text: &str) -> Parsed {
@@ -24,6 +25,12 @@ fn instance(lines: &str) -> Parsed {
 
 fn server(lines: &str) -> Parsed {
     read(&format!("virtual_server 192.0.2.10 80 {{\nprotocol TCP\nlb_algo rr\nlb_kind NAT\n{lines}\n}}\n"))
+}
+
+/// A host with these interfaces, of which nothing else is known.
+fn interfaces(names: &[&str]) -> Facts {
+    let interfaces = names.iter().map(|name| ((*name).to_owned(), Interface::default())).collect();
+    Facts { interfaces: Some(interfaces), ..Facts::default() }
 }
 
 fn handled<T>(block: &str, tables: &[&[Handler<T>]]) -> Vec<(String, String)> {
@@ -370,7 +377,7 @@ fn tracked_interfaces() {
     assert_eq!(messages(&parsed), ["(V) Ignoring track_interface eth0 since own interface"]);
     assert_eq!(parsed.unsupported.len(), 1);
     assert_eq!((parsed.unsupported[0].keyword.as_str(), parsed.unsupported[0].effect), ("weight", Effect::Traffic));
-    let missing = crate::check_interfaces(&parsed.config, |name| name == "eth0");
+    let missing = crate::check_interfaces(&parsed.config, &interfaces(&["eth0"]));
     assert_eq!(missing.len(), 2);
     assert!(missing.iter().all(|finding| finding.refuses_start));
     assert_eq!(missing[0].message, "(V) tracked interface eth1 doesn't exist");
@@ -381,7 +388,7 @@ fn a_missing_interface_may_come_with_dynamic_interfaces() {
     let text = "vrrp_instance V { interface e\nvirtual_router_id 1\nvirtual_ipaddress {\n10.0.0.1 dev f\n}\n}";
     let statuses = ["", "global_defs { dynamic_interfaces }\n"].map(|start| {
         let parsed = read(&format!("{start}{text}"));
-        let missing = crate::check_interfaces(&parsed.config, |_| false);
+        let missing = crate::check_interfaces(&parsed.config, &interfaces(&[]));
         assert_eq!(missing[0].message, "WARNING - interface e for vrrp_instance V doesn't exist");
         assert_eq!(missing[1].message, "WARNING - interface f for ip address 10.0.0.1/32 doesn't exist");
         crate::config_test_exit_code(&missing)
@@ -403,7 +410,7 @@ fn instances_of_one_router_id_may_use_different_groups() {
 #[test]
 fn the_label_of_an_address_is_no_interface() {
     let parsed = read("vrrp_instance V { interface eth0:1\nvirtual_router_id 1\nno_virtual_ipaddress }");
-    let missing = crate::check_interfaces(&parsed.config, |_| true);
+    let missing = crate::check_interfaces(&parsed.config, &crate::host::NoHost);
     assert_eq!(missing[0].message, "WARNING - interface eth0:1 for vrrp_instance V doesn't exist");
     assert_eq!(missing[0].help.as_deref(), Some("'eth0:1' labels an address: write eth0"));
 }

@@ -9,9 +9,6 @@ use nix::unistd::{Group, Uid, User};
 
 use super::security::{Host, Identity, Status};
 
-/// Where commands are looked for when the environment does not say.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// Answers from the files and accounts of this machine.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ThisHost;
@@ -46,7 +43,6 @@ impl Host for ThisHost {
     }
 
     fn search_path(&self) -> Vec<PathBuf> {
-        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-        std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect()
+        crate::host::search_path()
     }
 }
