@@ -238,13 +238,26 @@ impl Config {
     /// Every script that may be run.
     pub fn scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
         let tracked = self.vrrp_scripts.iter().map(|script| &script.script);
+        let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
+        let checkers = servers.flat_map(|server| &server.checkers).filter_map(Checker::script);
+        tracked.chain(checkers).chain(self.event_scripts())
+    }
+
+    /// Every script that is run because something happened: not those of trackers and checkers.
+    pub fn event_scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
         let groups = self.sync_groups.iter().flat_map(|group| group.notify.scripts());
         let instances = self.vrrp_instances.iter().flat_map(VrrpInstance::scripts);
         let quorum = self.virtual_servers.iter().flat_map(|server| [&server.quorum_up, &server.quorum_down]);
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
-        let checkers = servers.clone().flat_map(|server| &server.checkers).filter_map(Checker::script);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
         let servers = quorum.flatten().chain(changes.filter_map(Option::as_deref));
-        self.global.own_scripts().chain(tracked).chain(groups).chain(instances).chain(servers).chain(checkers)
+        self.global.own_scripts().chain(groups).chain(instances).chain(servers)
+    }
+
+    /// Where the blocks stand that hold passwords or keys.
+    pub fn secrets(&self) -> impl Iterator<Item = Span> {
+        let secret = |instance: &&VrrpInstance| instance.authentication.is_some() || instance.auth_hmac.is_some();
+        let instances = self.vrrp_instances.iter().filter(secret).map(|instance| instance.name.span);
+        instances.chain(self.ssl.iter().filter_map(|ssl| ssl.places.of("SSL", "password")))
     }
 }

@@ -129,6 +129,10 @@ codes! {
     UnknownInstance = "K0303", "A setting names an instance that does not exist.";
     AlreadySpecified = "K0304", "A setting that counts once is given again.";
     InterfaceGroup = "K0305", "Settings of an interface cannot be used as written.";
+    ScriptUser = "K0306", "The account that scripts are to run as does not exist.";
+    ScriptMissing = "K0307", "A script does not exist, or may not be executed.";
+    UnsafeScript = "K0308", "A script that runs as root may be changed by others.";
+    ReadableSecret = "K0309", "A password stands in a file that everybody may read.";
     UnknownState = "K0401", "The state is neither MASTER nor BACKUP.";
     NoVrid = "K0402", "An instance has no virtual router id.";
     NoInterface = "K0403", "An instance has no usable interface.";
@@ -151,6 +155,10 @@ codes! {
     SyncGroup = "K0420", "A sync group cannot be used as written.";
     StrictMode = "K0421", "A setting contradicts strict mode.";
     VirtualLink = "K0422", "A macvlan or ipvlan cannot be used as written.";
+    SharedAddress = "K0423", "Two instances hold the same address.";
+    OutsideNetwork = "K0424", "An address lies in no network of its interface.";
+    WeightWithoutEffect = "K0425", "A weight can never change who is master.";
+    SilentAddress = "K0426", "Strict mode drops what is sent to an address.";
     BadRoute = "K0430", "A route cannot be used as written.";
     BadRule = "K0431", "A rule cannot be used as written.";
     NotTracked = "K0432", "A route or rule cannot be tracked as written.";
@@ -165,6 +173,7 @@ codes! {
     DuplicateSsl = "K0508", "A second SSL block replaces the first.";
     BadChecker = "K0601", "A checker cannot be used as written.";
     BadRegex = "K0602", "A pattern for a page, or a word that belongs to it, cannot be used.";
+    ShortInterval = "K0603", "A check begins anew before the one before can have ended.";
     BadBfd = "K0701", "A BFD instance cannot be used as written.";
     DuplicateBfd = "K0702", "Two BFD instances are the same session.";
 }

@@ -126,6 +126,9 @@ fn describe(text: &mut String, group: &[&'static Row]) {
     field("since", &if row.since.is_empty() { String::new() } else { format!("keepalived {}", row.since) });
     if row.kind != Kind::Syntax {
         field("support", support(row.support));
+        if row.support == Support::Acted {
+            field("acted on", &format!("by the {} process, shown by {}", row.worker, row.shown_by));
+        }
     }
     if row.kind == Kind::Block {
         let inside: Vec<_> = schema().words(&row.path()).map(|row| row.keyword).collect();

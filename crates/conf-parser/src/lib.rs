@@ -26,6 +26,7 @@
 //!
 //! Features: `render` (default) prints findings with source excerpts; `serde` (default) ships the configuration.
 
+mod check;
 pub mod config;
 mod diagnostic;
 pub mod diff;
@@ -45,6 +46,7 @@ mod tree;
 
 use std::path::Path;
 
+pub use check::check;
 pub use config::Config;
 pub use diagnostic::{Class, Code, Diagnostic, Related, Severity, config_test_exit_code};
 use host::Host;
@@ -164,20 +166,9 @@ pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
     Parsed { config, diagnostics, unsupported, sources }
 }
 
-/// The finding of keepalived when scripts are run without `enable_script_security`; the caller knows whether any of
-/// [`Config::scripts`] exists on the host.
-pub fn check_script_security(config: &Config) -> Option<Diagnostic> {
-    let span = config.scripts().map(|script| script.span).next().filter(|_| !config.global.enable_script_security)?;
-    let message = "SECURITY VIOLATION - scripts are being executed but script_security not enabled.";
-    Some(
-        Diagnostic::warning(Code::ScriptSecurity, Class::Security, span, message)
-            .help("add 'enable_script_security' to global_defs"),
-    )
-}
-
 /// Findings for every interface in `config` that `host` is known not to have. Each refuses the start, except with
 /// `dynamic_interfaces`, where keepalived's `--config-test` is content.
-pub fn check_interfaces(config: &Config, host: &dyn Host) -> Vec<Diagnostic> {
+pub(crate) fn check_interfaces(config: &Config, host: &dyn Host) -> Vec<Diagnostic> {
     // To some calls of the system the label of an address, `eth0:1`, is an interface.
     let label = |name: &str| name.split_once(':').map(|(interface, _)| interface.to_owned());
     let absent = |name: &str| label(name).is_some() || host.interface(name).is_absent();

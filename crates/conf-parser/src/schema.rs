@@ -13,7 +13,8 @@
 //! | range | unit, range (both ends included), conditions |
 //! | area | `global`, `vrrp`, `lvs`, `bfd`, `script`, `snmp`, `dbus` or `process` |
 //! | since | first keepalived release with it where later than 2.2.7 |
-//! | support | `acted`, or what leaving it out can do: `none` or `traffic` |
+//! | worker | the process that acts on it; `not yet` for none |
+//! | shown by | the test that shows it; for `not yet` what leaving it out can do: `none` or `traffic` |
 //! | doc | one line of explanation |
 
 use std::collections::HashMap;
@@ -75,6 +76,10 @@ pub struct Row {
     pub since: &'static str,
     /// Whether it is acted on.
     pub support: Support,
+    /// The process that acts on it: `reader`, `supervisor`, `vrrp`, `checker` or `runner`; `not yet` for none.
+    pub worker: &'static str,
+    /// The test that shows it, for a word that is acted on.
+    pub shown_by: &'static str,
     /// One line of explanation.
     pub doc: &'static str,
     /// The unit of its number.
@@ -350,11 +355,9 @@ fn read_row(line: &'static str) -> Row {
         range: next(),
         area: next(),
         since: next(),
-        support: match next() {
-            "acted" => Support::Acted,
-            "none" => Support::None,
-            _ => Support::Traffic,
-        },
+        support: Support::Acted,
+        worker: next(),
+        shown_by: next(),
         doc: next(),
         unit: Unit::None,
         bounds: None,
@@ -363,6 +366,10 @@ fn read_row(line: &'static str) -> Row {
         opens: BlockId::default(),
         script: false,
     };
+    if row.worker == "not yet" {
+        row.support = if row.shown_by == "none" { Support::None } else { Support::Traffic };
+        row.shown_by = "";
+    }
     row.script = row.arguments.contains("<script>") || row.keyword == "regex";
     if row.range.is_empty() {
         return row;
@@ -409,11 +416,19 @@ mod tests {
         assert_eq!(lines.len(), 1113);
         for line in lines {
             let fields: Vec<_> = line.split('\t').collect();
-            assert_eq!(fields.len(), 11, "{line}");
+            assert_eq!(fields.len(), 12, "{line}");
             assert!(["block", "keyword", "option", "syntax"].contains(&fields[2]), "{line}");
             assert!(fields[3].parse::<usize>().is_ok(), "{line}");
-            assert!(["acted", "none", "traffic"].contains(&fields[9]), "{line}");
-            assert!(!fields[10].is_empty(), "{line}");
+            let shown_by = fields[10];
+            match fields[9] {
+                "not yet" => assert!(["none", "traffic"].contains(&shown_by), "{line}"),
+                worker => assert!(
+                    ["reader", "supervisor", "vrrp", "checker", "runner"].contains(&worker) && shown_by.contains('_')
+                        || ["integers", "times"].contains(&shown_by),
+                    "{line}"
+                ),
+            }
+            assert!(!fields[11].is_empty(), "{line}");
         }
     }
 

@@ -9,13 +9,10 @@ use std::process::ExitCode;
 
 use conf_parser::diff::diff;
 use conf_parser::format::format;
+use conf_parser::host::{Account, Fact, File, FileKind, Host, Interface};
 use conf_parser::schema::schema;
-use conf_parser::host::{Account, Fact, File, Host, Interface};
-use conf_parser::{
-    LoadError, Loader, MemoryLoader, Options, Parsed, check_interfaces, check_script_security, config_test_exit_code,
-    parse,
-};
-use netlab::{Skip, Stop};
+use conf_parser::{LoadError, Loader, MemoryLoader, Options, Parsed, check, config_test_exit_code, parse};
+use netlab::Skip;
 use netlab::harness::{self, CaseResult, Stop, case};
 
 /// What any one file may take, in a build without optimisation on a busy machine.
@@ -207,6 +204,8 @@ fn a_file_differs_from_itself_in_nothing() -> CaseResult {
     }
     assert!(without > 100, "{without}");
     Ok(())
+}
+
 /// The host on which keepalived was asked: whatever a file names was there.
 struct Everything;
 
@@ -223,8 +222,12 @@ impl Host for Everything {
         Fact::Unknown
     }
 
-    fn file(&self, _: &Path) -> Fact<File> {
-        Fact::Unknown
+    fn file(&self, path: &Path) -> Fact<File> {
+        Fact::Present(File { path: path.to_owned(), kind: FileKind::File, mode: 0o755, uid: 0, gid: 0 })
+    }
+
+    fn search_path(&self) -> Vec<PathBuf> {
+        vec![PathBuf::from("/bin")]
     }
 }
 
@@ -258,8 +261,7 @@ fn their_verdict(name: &str, status: &str) -> Verdict {
 fn our_verdict(file: &Path) -> Verdict {
     let parsed = read_in_time(file);
     let mut findings = parsed.diagnostics;
-    findings.extend(check_interfaces(&parsed.config, &Everything));
-    findings.extend(check_script_security(&parsed.config));
+    findings.extend(check(&parsed.config, &parsed.sources, &Everything));
     match config_test_exit_code(&findings) {
         0 => Verdict::Clean,
         5 | 6 => Verdict::Findings,

@@ -111,7 +111,7 @@ fn host_name() -> String {
 /// `-t`: every finding, and the status of the worst.
 fn config_test(source: &reader::Source, test: &cli::Test, output: Option<&Path>) -> anyhow::Result<u8> {
     let host = test.target.host()?;
-    let checked = reader::check(source, &*host).with_script_security(&*host);
+    let checked = reader::check(source, &*host);
     match output {
         None => {
             let text = checked.render(test.format, test.color.of(&std::io::stderr()), test.strict);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use conf_parser::host::Host;
 use conf_parser::render::{self, Color};
-use conf_parser::{Class, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
+use conf_parser::{Class, Code, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
 use serde::{Deserialize, Serialize};
 
 use crate::config::checker::CheckerPart;
@@ -126,8 +126,7 @@ pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
         ..conf_parser::Options::default()
     };
     let mut parsed = conf_parser::parse(&FileLoader, &source.file, &options);
-    let interfaces = conf_parser::check_interfaces(&parsed.config, host);
-    parsed.diagnostics.extend(interfaces);
+    parsed.diagnostics.extend(conf_parser::check(&parsed.config, &parsed.sources, host));
     parsed.diagnostics.sort_by_key(|finding| finding.span);
     Checked { parsed, allow_unsupported: source.allow_unsupported }
 }
@@ -192,13 +191,10 @@ impl Checked {
         }
     }
 
-    /// Adds what `--config-test` says of scripts; a running daemon's runner says it itself.
-    pub(crate) fn with_script_security(mut self, host: &dyn Host) -> Self {
-        let config = &self.parsed.config;
-        let exists = |command: &String| host.command(command).is_present();
-        if config.scripts().any(|script| script.command.first().is_some_and(exists)) {
-            self.parsed.diagnostics.extend(conf_parser::check_script_security(config));
-        }
+    /// Leaves out what a running daemon's runner says of scripts itself.
+    fn without_scripts(mut self) -> Self {
+        let scripts = [Code::ScriptSecurity, Code::ScriptUser, Code::ScriptMissing, Code::UnsafeScript];
+        self.parsed.diagnostics.retain(|finding| !scripts.contains(&finding.code));
         self
     }
 
@@ -294,7 +290,7 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
     let Some((Order::Read(source), _)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say what to read");
     };
-    let checked = check(&source, &ThisHost::look());
+    let checked = check(&source, &ThisHost::look()).without_scripts();
     let (reading, parts) = split(&checked, &source)?;
     let findings = ipc::seal(&checked.findings())?;
     let fds: Vec<_> = std::iter::once(findings.as_fd()).chain(parts.iter().map(AsFd::as_fd)).collect();

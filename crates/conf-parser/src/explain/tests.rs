@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::host::{Facts, Interface};
-use crate::{MemoryLoader, Options, check_interfaces, check_script_security, parse};
+use crate::host::{Facts, FileFact, FileKind, Interface};
+use crate::{MemoryLoader, Options, check, parse};
 
 /// The text of the section with this title.
 fn section<'a>(page: &'a str, title: &str) -> &'a str {
@@ -58,16 +58,19 @@ fn every_page_explains_its_code() {
 #[test]
 fn every_example_gives_its_code() {
     let interfaces = [("eth0".to_owned(), Interface::default())].into();
-    let host = Facts { interfaces: Some(interfaces), ..Facts::default() };
+    let file = |mode, uid| FileFact { kind: FileKind::File, mode, uid, gid: 0 };
+    let files = [("/k.conf", file(0o644, 0)), ("/bin/true", file(0o755, 0)), ("/opt/owned.sh", file(0o755, 1000))];
+    let files = files.map(|(path, fact)| (PathBuf::from(path), fact)).into();
+    let users = Some([].into());
+    let host = Facts { interfaces: Some(interfaces), files: Some(files), users, ..Facts::default() };
     for code in Code::ALL {
         let (kind, bytes) = example(page(*code).unwrap());
-        let file = if kind == "sh" { "a command, not a file" } else { "k.conf" };
+        let file = if kind == "sh" { "a command, not a file" } else { "/k.conf" };
         let loader = MemoryLoader::new([(file, bytes)]);
         let options = Options { config_id: "n".to_owned(), ..Options::default() };
-        let parsed = parse(&loader, Path::new("k.conf"), &options);
+        let parsed = parse(&loader, Path::new("/k.conf"), &options);
         let mut findings = parsed.diagnostics;
-        findings.extend(check_interfaces(&parsed.config, &host));
-        findings.extend(check_script_security(&parsed.config));
+        findings.extend(check(&parsed.config, &parsed.sources, &host));
         let found: Vec<_> = findings.iter().map(|finding| finding.code.as_str()).collect();
         assert!(found.contains(&code.as_str()), "the example of {code} gives {found:?}");
     }

@@ -1,0 +1,235 @@
+//! Scripts that could not run, or that somebody else could change (`script_user`, `enable_script_security`).
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, Script, ScriptUser};
+use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::host::{Account, Fact, Host, Writer};
+use crate::source::{Span, Spanned};
+
+/// Whom scripts run as that name nobody, where such an account exists.
+const DEFAULT_USER: &str = "keepalived_script";
+
+const ROOT: Account = Account { uid: 0, gid: 0 };
+
+/// Why a script does not run, or should not.
+enum Problem {
+    Missing,
+    NotAFile,
+    NotExecutable(Account),
+    Unsafe(PathBuf, Writer),
+}
+
+struct Scripts<'a> {
+    config: &'a Config,
+    host: &'a dyn Host,
+    /// Whom scripts run as that name nobody; unknown where the host is.
+    default: Option<Account>,
+    /// A script that exists, which is what makes script security a matter.
+    existing: Option<Span>,
+    /// The same, of a check of a real server.
+    existing_check: Option<Span>,
+    insecure: bool,
+}
+
+pub(super) fn check(config: &Config, host: &dyn Host, findings: &mut Vec<Diagnostic>) {
+    let mut scripts = Scripts { config, host, default: None, existing: None, existing_check: None, insecure: false };
+    scripts.default_user(findings);
+    for script in &config.vrrp_scripts {
+        let name = script.name.value.as_str();
+        scripts.script(&script.script, &Owner::TrackScript(name), findings);
+    }
+    for server in config.virtual_servers.iter().flat_map(|server| &server.real_servers) {
+        for (checker, script) in server.checkers.iter().filter_map(|checker| Some((checker, checker.script()?))) {
+            let path = script.command.first().map_or("", String::as_str);
+            let owner = Owner::Check { path, server: *server.address, span: checker.place.span };
+            scripts.script(script, &owner, findings);
+        }
+    }
+    for script in config.event_scripts() {
+        scripts.script(script, &Owner::Event, findings);
+    }
+    scripts.security(findings);
+}
+
+/// What a script is for.
+enum Owner<'a> {
+    TrackScript(&'a str),
+    Check { path: &'a str, server: IpAddr, span: Span },
+    Event,
+}
+
+impl Scripts<'_> {
+    fn default_user(&mut self, findings: &mut Vec<Diagnostic>) {
+        match self.config.global.script_user.as_ref() {
+            Some(user) => match self.account(&user.value) {
+                Fact::Present(account) => self.default = Some(account),
+                Fact::Absent => {
+                    let message = "Error setting global script uid/gid";
+                    findings.push(
+                        Diagnostic::error(Code::ScriptUser, Class::General, user.span, message)
+                            .label(format!("{} is no account of this host", self.missing_name(&user.value)))
+                            .help("create it, or name another one"),
+                    );
+                }
+                Fact::Unknown => {}
+            },
+            None => match self.host.user(DEFAULT_USER) {
+                Fact::Present(account) => self.default = Some(account),
+                Fact::Absent if !self.config.global.enable_script_security => self.default = Some(ROOT),
+                Fact::Absent => {
+                    let Some(first) = self.config.scripts().find(|script| script.user.is_none()) else { return };
+                    let message = format!("Unable to set default user {DEFAULT_USER} for script");
+                    findings.push(
+                        Diagnostic::error(Code::ScriptUser, Class::General, first.span, message)
+                            .label("with script security nothing runs without an account")
+                            .help(format!("create the user {DEFAULT_USER}, or write 'script_user' into global_defs")),
+                    );
+                }
+                Fact::Unknown => {}
+            },
+        }
+    }
+
+    /// The account that a script runs as.
+    fn account(&self, user: &ScriptUser) -> Fact<Account> {
+        let account = self.host.user(&user.user);
+        match (&user.group, account) {
+            (Some(group), Fact::Present(account)) => self.host.group(group).map(|gid| Account { gid, ..account }),
+            (_, account) => account,
+        }
+    }
+
+    fn missing_name(&self, user: &ScriptUser) -> String {
+        let group = user.group.as_ref().filter(|_| !self.host.user(&user.user).is_absent());
+        group.map_or_else(|| format!("'{}'", user.user), |group| format!("the group '{group}'"))
+    }
+
+    fn script(&mut self, script: &Spanned<Script>, owner: &Owner<'_>, findings: &mut Vec<Diagnostic>) {
+        let account = match &script.user {
+            Some(user) => match self.account(user) {
+                Fact::Present(account) => Some(account),
+                Fact::Unknown => None,
+                Fact::Absent => {
+                    findings.push(self.unknown_user(script, user));
+                    return;
+                }
+            },
+            None => self.default,
+        };
+        if let Some(problem) = self.problem(script, account) {
+            self.insecure |= matches!(problem, Problem::Unsafe(..));
+            let disabled = !matches!(problem, Problem::Unsafe(..)) || self.config.global.enable_script_security;
+            findings.push(self.finding(script, owner, &problem, disabled));
+            if disabled {
+                return;
+            }
+        }
+        let exists = script.command.first().is_some_and(|command| self.host.command(command).is_present());
+        if exists {
+            let slot = if matches!(owner, Owner::Check { .. }) { &mut self.existing_check } else { &mut self.existing };
+            slot.get_or_insert(script.span);
+        }
+    }
+
+    fn unknown_user(&self, script: &Spanned<Script>, user: &ScriptUser) -> Diagnostic {
+        let command = script.command.first().map_or("", String::as_str);
+        let message = format!("Unable to set uid/gid for script '{command}'");
+        Diagnostic::error(Code::ScriptUser, Class::General, script.span, message)
+            .label(format!("{} is no account of this host", self.missing_name(user)))
+    }
+
+    fn problem(&self, script: &Script, account: Option<Account>) -> Option<Problem> {
+        let command = script.command.first()?;
+        let file = match self.host.command(command) {
+            Fact::Present(file) => file,
+            Fact::Absent => return Some(Problem::Missing),
+            Fact::Unknown => return None,
+        };
+        if file.kind != crate::host::FileKind::File {
+            return Some(Problem::NotAFile);
+        }
+        let account = account?;
+        if !file.may_execute(account) {
+            return Some(Problem::NotExecutable(account));
+        }
+        if account.uid != 0 {
+            return None;
+        }
+        let mut chain = self.host.chain(Path::new(&file.path)).into_iter();
+        chain.find_map(|(path, file)| Some(Problem::Unsafe(path, file.present()?.writable_by()?)))
+    }
+
+    fn finding(&self, script: &Spanned<Script>, owner: &Owner<'_>, problem: &Problem, disabled: bool) -> Diagnostic {
+        let command = script.command.first().map_or("", String::as_str);
+        let (label, help) = match problem {
+            Problem::Missing => (format!("there is no file {command}"), "create it, or correct the path".to_owned()),
+            Problem::NotAFile => (format!("{command} is no regular file"), "name the script itself".to_owned()),
+            Problem::NotExecutable(Account { uid, gid }) => {
+                (format!("{command} is not executable for {uid}:{gid}"), format!("chmod a+x {command}"))
+            }
+            Problem::Unsafe(path, writer) => (
+                format!("{} may be changed by {}", path.display(), self.writer(*writer)),
+                format!("let {} be root's, and writable by nobody else", path.display()),
+            ),
+        };
+        let finding = match (owner, problem) {
+            (_, Problem::Unsafe(..)) if !disabled => {
+                let message = format!("the script '{command}' runs as root, and others may change it");
+                Diagnostic::note(Code::UnsafeScript, script.span, message)
+            }
+            (Owner::TrackScript(name), Problem::Unsafe(..)) => {
+                let message = format!("Disabling track script {name} due to insecure");
+                Diagnostic::error(Code::UnsafeScript, Class::General, script.span, message)
+            }
+            (_, Problem::Unsafe(..)) => {
+                let message = format!("Unsafe permissions found for script '{command}' - disabling");
+                Diagnostic::error(Code::UnsafeScript, Class::General, script.span, message)
+            }
+            (Owner::TrackScript(name), _) => {
+                let message = format!("Disabling track script {name} since not found/accessible");
+                Diagnostic::error(Code::ScriptMissing, Class::General, script.span, message)
+            }
+            (Owner::Check { path, server, span }, _) => {
+                let message = format!("Disabling misc script '{path}' since not found/accessible");
+                Diagnostic::error(Code::ScriptMissing, Class::General, script.span, message)
+                    .related(*span, format!("the check of {server}"))
+            }
+            // keepalived says this when it runs, and not in a test of the file.
+            (Owner::Event, Problem::NotExecutable(Account { uid, gid })) => {
+                let message = format!("WARNING - script '{command}' is not executable for {uid}:{gid} - disabling");
+                Diagnostic::note(Code::ScriptMissing, script.span, message)
+            }
+            (Owner::Event, _) => {
+                let message = format!("Script {command} cannot be accessed - No such file or directory");
+                Diagnostic::note(Code::ScriptMissing, script.span, message)
+            }
+        };
+        finding.label(label).help(help)
+    }
+
+    fn writer(&self, writer: Writer) -> String {
+        match writer {
+            Writer::Everybody => "everybody".to_owned(),
+            Writer::Owner(uid) => format!("the user {}", self.host.user_name(uid).unwrap_or_else(|| uid.to_string())),
+            Writer::Group(gid) => format!("the group {}", self.host.group_name(gid).unwrap_or_else(|| gid.to_string())),
+        }
+    }
+
+    fn security(&self, findings: &mut Vec<Diagnostic>) {
+        if self.config.global.enable_script_security {
+            return;
+        }
+        let insecure = if self.insecure { " There are insecure scripts." } else { "" };
+        for (span, what) in [(self.existing, "scripts"), (self.existing_check, "check scripts")] {
+            findings.extend(span.map(|span| {
+                let message = format!(
+                    "SECURITY VIOLATION - {what} are being executed but script_security not enabled.{insecure}"
+                );
+                Diagnostic::warning(Code::ScriptSecurity, Class::Security, span, message)
+                    .help("add 'enable_script_security' to global_defs")
+            }));
+        }
+    }
+}
