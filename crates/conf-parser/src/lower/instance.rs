@@ -255,7 +255,7 @@ pub(super) fn static_addresses(
                 group.span,
                 format!("track_group {} not found", *group),
             );
-            let near = nearest(&group, trackables.groups.iter().map(String::as_str));
+            let near = trackables.suggestions.nearest(&group, trackables.groups.iter().map(String::as_str));
             context.push(match near {
                 Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
                 None => finding.help("it must be defined above"),
