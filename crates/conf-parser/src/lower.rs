@@ -154,7 +154,8 @@ const ROOT: &[Handler<Draft>] = &[
         rule::read_static(&mut draft.static_rules, context, statement);
     }),
     Handler("static_ipaddress", |draft, context, statement| {
-        instance::static_addresses(context, statement, &mut draft.static_addresses, draft.top.track_groups());
+        let suggestions = &draft.trackables.suggestions;
+        instance::static_addresses(context, statement, &mut draft.static_addresses, draft.top.track_groups(), suggestions);
     }),
     Handler("vrrp_script", |draft, context, statement| {
         draft.scripts.extend(track::script(context, statement, &mut draft.trackables));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::global::{GarpWords, Globals, garp_extra_if, repeats, version};
 use super::sync_group::{self, Groups};
-use super::track::{self, Fixed, Trackables};
+use super::track::{self, Fixed, Suggestions, Trackables};
 use super::value::{bounds, integer};
 use super::{Context, Handler};
 use crate::config::{
@@ -247,6 +247,7 @@ pub(super) fn static_addresses(
     statement: &Statement,
     addresses: &mut Vec<VirtualAddress>,
     groups: &[TrackGroup],
+    suggestions: &Suggestions,
 ) {
     for line in &statement.body {
         let Some(mut address) = address::read(context, "static_ipaddress", line) else { continue };
@@ -259,7 +260,7 @@ pub(super) fn static_addresses(
                 group.span,
                 format!("track_group {} not found", *group),
             );
-            let near = nearest(&group, groups.iter().map(|known| known.name.as_str()));
+            let near = suggestions.nearest(&group, groups.iter().map(|known| known.name.as_str()));
             context.push(match near {
                 Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
                 None => finding.help("it must be defined above"),

@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::global::Globals;
-use super::track::{self, Trackables};
+use super::track::{self, Suggestions, Trackables};
 use super::{Context, Handler, instance};
 use crate::config::{Notify, SyncGroup, Tracking};
 use crate::diagnostic::{Class, Code, Diagnostic};
-use crate::schema::nearest;
 use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
@@ -123,6 +122,14 @@ impl Groups {
     }
 }
 
+/// The instances that may be members.
+#[derive(Debug)]
+struct Instances<'a> {
+    /// Their names, with whether they own their addresses.
+    owners: HashMap<&'a str, bool>,
+    suggestions: Suggestions,
+}
+
 /// Looks the members up, and drops groups that have none.
 pub(super) fn finish(
     context: &mut Context<'_>,
@@ -131,16 +138,17 @@ pub(super) fn finish(
     globals: &Globals,
 ) -> Groups {
     let owners: HashMap<&str, bool> = instances.iter().map(|instance| (instance.name(), instance.is_owner())).collect();
+    let instances = Instances { owners, suggestions: Suggestions::default() };
     let mut groups = Groups::default();
     for draft in drafts {
         let at = groups.groups.len();
         let (name, span) = (draft.name.value.clone(), draft.name.span);
-        let Some(members) = draft.members(context, &owners, &mut groups.members, at) else { continue };
+        let Some(members) = draft.members(context, &instances, &mut groups.members, at) else { continue };
         if members.len() == 1 {
             let message = format!("Sync group {name} has only 1 virtual router(s) - this probably isn't what you want");
             context.warning(Code::SyncGroup, span, message);
         }
-        groups.groups.push(draft.finish(context, members, &owners, globals));
+        groups.groups.push(draft.finish(context, members, &instances, globals));
     }
     groups
 }
@@ -150,7 +158,7 @@ impl Draft {
     fn members(
         &self,
         context: &mut Context<'_>,
-        owners: &HashMap<&str, bool>,
+        instances: &Instances<'_>,
         taken: &mut HashMap<String, usize>,
         at: usize,
     ) -> Option<Vec<Spanned<String>>> {
@@ -163,11 +171,11 @@ impl Draft {
         }
         let mut members = Vec::new();
         for member in listed {
-            if !owners.contains_key(member.as_str()) {
+            if !instances.owners.contains_key(member.as_str()) {
                 let message =
                     format!("Virtual router {} specified in sync group {name} doesn't exist - ignoring", **member);
                 let finding = Diagnostic::error(Code::SyncGroup, Class::General, member.span, message);
-                context.push(match nearest(member, owners.keys().copied()) {
+                context.push(match instances.suggestions.nearest(member, instances.owners.keys().copied()) {
                     Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
                     None => finding,
                 });
@@ -193,10 +201,10 @@ impl Draft {
         mut self,
         context: &mut Context<'_>,
         members: Vec<Spanned<String>>,
-        owners: &HashMap<&str, bool>,
+        instances: &Instances<'_>,
         globals: &Globals,
     ) -> SyncGroup {
-        if members.iter().any(|member| owners.get(member.as_str()).copied().unwrap_or(false)) {
+        if members.iter().any(|member| instances.owners.get(member.as_str()).copied().unwrap_or(false)) {
             track::clear_weights(context, &format!("({})", *self.name), &mut self.tracking);
         }
         let defs = &globals.defs;

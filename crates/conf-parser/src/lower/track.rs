@@ -1,6 +1,7 @@
 //! The `track_*` lists of instances and groups, and what stands in them: `vrrp_script`, `track_file`,
 //! `vrrp_track_process`.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -24,6 +25,28 @@ pub(super) struct Trackables {
     files: Names,
     processes: Names,
     bfds: Names,
+    pub(super) suggestions: Suggestions,
+}
+
+/// Looks for the name that was meant, until that has taken long enough.
+#[derive(Debug)]
+pub(super) struct Suggestions {
+    /// Comparisons that are left.
+    left: Cell<usize>,
+}
+
+impl Default for Suggestions {
+    fn default() -> Self {
+        Self { left: Cell::new(200_000) }
+    }
+}
+
+impl Suggestions {
+    /// The one of `names` that is written most like `word`, if any is close enough to be meant.
+    pub(super) fn nearest<'a>(&self, word: &str, names: impl ExactSizeIterator<Item = &'a str>) -> Option<&'a str> {
+        self.left.set(self.left.get().checked_sub(names.len())?);
+        nearest(word, names)
+    }
 }
 
 type Names = HashMap<String, Known>;
@@ -112,6 +135,7 @@ struct List<'a> {
     /// Path of the block.
     path: String,
     known: Option<&'a Names>,
+    suggestions: &'a Suggestions,
 }
 
 /// Reads every `track_*` block of `owner`, a block of the keyword `block`.
@@ -121,7 +145,7 @@ pub(super) fn read(context: &mut Context<'_>, owner: &Statement, tag: &str, trac
     for statement in &owner.body {
         let Some(kind) = Kind::of(&statement.keyword.text) else { continue };
         let path = statement.row.map(Row::path).unwrap_or_default();
-        let list = List { kind, tag, path, known: trackables.of(kind) };
+        let list = List { kind, tag, path, known: trackables.of(kind), suggestions: &trackables.suggestions };
         for line in &statement.body {
             if !list.known.is_none_or(|known| known.contains_key(&line.keyword.text)) {
                 list.not_found(context, &line.keyword);
@@ -141,9 +165,11 @@ impl List<'_> {
         let (tag, what) = (self.tag, self.kind.what());
         let message = format!("{tag} {what} {} not found, ignoring...", name.text);
         let finding = Diagnostic::error(Code::UnknownTracked, Class::General, name.span, message);
-        let names = self.known.into_iter().flatten();
-        let near = nearest(&name.text, names.map(|(name, _)| name.as_str()));
-        context.push(match near.and_then(|near| Some((near, self.known?.get(near)?))) {
+        let near = self.known.and_then(|known| {
+            let near = self.suggestions.nearest(&name.text, known.keys().map(String::as_str))?;
+            Some((near, known.get(near)?))
+        });
+        context.push(match near {
             Some((near, known)) => {
                 finding.help(format!("did you mean '{near}'?")).replacement(near).related(known.span, "defined here")
             }

@@ -452,3 +452,12 @@ fn rare_words_of_an_instance() {
     );
     assert_eq!(daemons.config.vrrp_instances[1].lvs_sync_daemon_interface, None);
 }
+
+#[test]
+fn suggestions_end_before_they_take_long() {
+    let scripts: String = (0..1000).map(|number| format!("vrrp_script s{number} {{\nscript x\n}}\n")).collect();
+    let tracked: String = (0..1000).map(|number| format!("s{number}x\n")).collect();
+    let parsed = read(&format!("{scripts}{}", named("V", 1, &format!("track_script {{\n{tracked}}}"))));
+    let helped = parsed.diagnostics.iter().filter(|finding| finding.replacement.is_some()).count();
+    assert_eq!((helped, parsed.diagnostics.len()), (200, 1000));
+}
