@@ -146,7 +146,11 @@ fn functions() -> BTreeSet<String> {
 fn defined(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
     let name = |rest: &str| rest.split(['(', '<']).next().unwrap_or_default().trim().to_owned();
-    text.lines().filter_map(|line| line.trim_start().strip_prefix("fn ").map(name)).collect()
+    let defined = |line: &str| {
+        let line = line.trim_start();
+        line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn ")).map(name)
+    };
+    text.lines().filter_map(defined).collect()
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn values_defaults_and_flags() {
             "vrrp_instance V: virtual_router_id changes from 1 to 2",
             "vrrp_instance V: priority changes from 100 (default) to 150",
             "vrrp_instance V: nopreempt is removed",
-            "vrrp_instance V: smtp_alert on is added",
+            "vrrp_instance V: smtp_alert changes from off (default) to on",
         ]
     );
     assert!(diff.changes[0].consequence.is_some_and(|text| text.contains("a new one starts")));
@@ -64,7 +64,14 @@ fn lists_are_sets_with_an_order() {
         ]
     );
     let peers = instance("V", 1, "virtual_ipaddress {\n192.0.2.1\n}\nunicast_peer {\n192.0.2.8\n}");
-    assert_eq!(texts(&addresses("192.0.2.1"), &peers), ["unicast_peer of vrrp_instance V: 192.0.2.8 is added"]);
+    assert_eq!(
+        texts(&addresses("192.0.2.1"), &peers),
+        [
+            "vrrp_instance V: mcast_dst_ip 224.0.0.18 is removed",
+            "unicast_peer of vrrp_instance V: 192.0.2.8 is added",
+            "vrrp_instance V: unicast_ttl 255 is added"
+        ]
+    );
 }
 
 #[test]

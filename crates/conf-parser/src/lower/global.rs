@@ -200,7 +200,7 @@ fn repeated(globals: &Globals, context: &mut Context<'_>, statement: &Statement,
 }
 
 /// An old name of a keyword.
-fn old_name(statement: &Statement) -> Diagnostic {
+pub(super) fn old_name(statement: &Statement) -> Diagnostic {
     let name = statement.row.and_then(|row| schema().original(row)).map_or("", |row| row.keyword);
     let message = format!("Keyword \"{}\" is deprecated - please use \"{name}\"", statement.keyword.text);
     Diagnostic::warning(Code::Deprecated, Class::Deprecated, statement.keyword.span, message).replacement(name)

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-use super::global::{GarpWords, Globals, garp_extra_if, repeats, version};
+use super::global::{GarpWords, Globals, garp_extra_if, old_name, repeats, version};
 use super::sync_group::{self, Groups};
 use super::track::{self, Fixed, Suggestions, Trackables};
 use super::value::{bounds, integer};
@@ -1037,7 +1037,10 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
     Handler("timer_expired_backup", timer_expired),
     Handler("thread_timer_expired", timer_expired),
     Handler("garp_extra_if", extra_garp),
-    Handler("vmac_garp_intvl", extra_garp),
+    Handler("vmac_garp_intvl", |draft, context, statement| {
+        context.push(old_name(statement));
+        extra_garp(draft, context, statement);
+    }),
     Handler("lvs_sync_daemon_interface", |draft, context, statement| {
         let message = format!("{} Specifying lvs_sync_daemon_interface against a vrrp is deprecated.", draft.tag());
         let finding = Diagnostic::warning(Code::Deprecated, Class::Deprecated, statement.keyword.span, message);
@@ -1136,7 +1139,7 @@ fn timer_expired(draft: &mut Draft, context: &mut Context<'_>, statement: &State
 }
 
 fn extra_garp(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
-    draft.garp_extra_if = garp_extra_if(context, statement).or(draft.garp_extra_if);
+    draft.garp_extra_if = garp_extra_if(context, statement, &format!("{}: ", draft.tag())).or(draft.garp_extra_if);
 }
 
 fn notify_deleted(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {

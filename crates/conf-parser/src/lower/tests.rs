@@ -550,7 +550,7 @@ fn a_tutorial_virtual_server() {
     assert_eq!(misc.script.command, ["x"]);
     assert_eq!(
         parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.effect)).collect::<Vec<_>>(),
-        [("MISC_CHECK", Effect::Traffic), ("misc_path", Effect::Traffic)]
+        [("MISC_CHECK", Effect::Traffic)]
     );
 }
 

@@ -215,24 +215,28 @@ pub(in crate::lower) fn repeats(context: &mut Context<'_>, statement: &Statement
 }
 
 fn extra_garp(globals: &mut Globals, context: &mut Context<'_>, statement: &Statement) {
-    if let Some(extra) = garp_extra_if(context, statement) {
+    if let Some(extra) = garp_extra_if(context, statement, "") {
         globals.defs.vrrp.garp_extra_if = Some(extra);
     }
 }
 
-/// `[all] SECONDS`.
-pub(in crate::lower) fn garp_extra_if(context: &mut Context<'_>, statement: &Statement) -> Option<GarpExtraIf> {
+/// `[all] SECONDS`; findings begin with `owner`.
+pub(in crate::lower) fn garp_extra_if(
+    context: &mut Context<'_>,
+    statement: &Statement,
+    owner: &str,
+) -> Option<GarpExtraIf> {
     let row = statement.row?;
     let (all, word) = match statement.arguments.as_slice() {
         [all, rest @ ..] if all.text == "all" => (Some(all), rest.first()),
         words => (None, words.first()),
     };
     let Some(word) = word else {
-        let message = format!("{} specified without time - ignoring", row.keyword);
+        let message = format!("{owner}{} specified without time - ignoring", row.keyword);
         context.error(Code::MissingParameter, statement.span(), message);
         return None;
     };
-    let message = format!("{} '{}' invalid - ignoring", row.keyword, word.text);
+    let message = format!("{owner}{} '{}' invalid - ignoring", row.keyword, word.text);
     let interval = context.bounded::<u32>(Some(row), word, message)?;
     if let Some(all) = all {
         context.known_option(&row.path(), &all.text, all.span);
