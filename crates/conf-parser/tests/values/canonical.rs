@@ -6,20 +6,26 @@ use conf_parser::setting::{Scalar, Setting};
 /// A block of the typed configuration, and the whole around it.
 pub(crate) struct Place<'a> {
     pub(crate) top: &'a [Setting],
+    /// For a real server or a checker its virtual server.
+    pub(crate) outer: &'a [Setting],
     pub(crate) body: &'a [Setting],
+    /// How keepalived calls it.
+    pub(crate) object: &'a str,
 }
 
 impl<'a> Place<'a> {
-    /// The lines of a keyword, `block/keyword` for one inside a block of this one, `/keyword` for one of the top level.
-    /// `None` if the keyword is not typed.
-    pub(crate) fn lines(&self, keyword: &str) -> Option<Vec<&'a Setting>> {
+    /// The lines of a keyword, `block/keyword` for one inside a block of this one, `/keyword` for one of the top level,
+    /// `*` for all lines.
+    pub(crate) fn lines(&self, keyword: &str) -> Vec<&'a Setting> {
+        if keyword == "*" {
+            return self.body.iter().collect();
+        }
         let (lines, keyword) = match keyword.strip_prefix('/') {
             Some(keyword) => (self.top, keyword),
             None => (self.body, keyword),
         };
         let Some((block, inner)) = keyword.split_once('/') else {
-            let found: Vec<_> = lines.iter().filter(|line| line.keyword() == keyword).collect();
-            return (!found.is_empty()).then_some(found);
+            return lines.iter().filter(|line| line.keyword() == keyword).collect();
         };
         let mut found = Vec::new();
         for outer in lines.iter().filter(|line| line.keyword() == block) {
@@ -29,10 +35,16 @@ impl<'a> Place<'a> {
                 None => found.push(outer),
             }
         }
-        (!found.is_empty()).then_some(found)
+        found
     }
 
-    fn word(&self, keyword: &str) -> Option<String> {
+    /// The line that holds: this one, or where it says nothing that of the virtual server.
+    pub(crate) fn effective(&self, line: &'a Setting) -> Option<&'a Setting> {
+        let outer = || self.outer.iter().find(|outer| outer.keyword() == line.keyword() && outer.set);
+        if line.set { Some(line) } else { outer() }
+    }
+
+    pub(crate) fn word(&self, keyword: &str) -> Option<String> {
         self.body.iter().find(|line| line.keyword() == keyword && line.set).map(words)
     }
 }
@@ -44,8 +56,6 @@ pub(crate) enum Compare {
     Text,
     /// The first word of the line.
     First,
-    /// The second word of the line.
-    Second,
     /// A number.
     Number,
     /// A number that keepalived writes with a leading 0 in base eight.
@@ -73,13 +83,13 @@ pub(crate) enum Compare {
     /// Routes and rules.
     Routes,
     /// Anything else.
-    Special(fn(&str) -> String, fn(&Place<'_>, &Setting) -> Vec<String>),
+    Special(fn(&str) -> String, for<'a> fn(&Place<'a>, &'a Setting) -> Vec<String>),
 }
 
 impl Compare {
     pub(crate) fn theirs(self, value: &str) -> String {
         match self {
-            Self::Text | Self::First | Self::Second | Self::Entries => value.to_owned(),
+            Self::Text | Self::First | Self::Entries => value.to_owned(),
             Self::Number => number(value),
             Self::Octal => i64::from_str_radix(value, 8).map_or_else(|_| value.to_owned(), |mode| mode.to_string()),
             Self::Switch | Self::Not => switch(value),
@@ -101,12 +111,21 @@ impl Compare {
         }
     }
 
-    pub(crate) fn ours(self, place: &Place<'_>, line: &Setting) -> Vec<String> {
+    /// What it means that there is no such line.
+    pub(crate) fn absent(self) -> &'static str {
+        match self {
+            Self::Switch | Self::On | Self::Off => "off",
+            Self::Not => "on",
+            Self::Number | Self::Time => "0",
+            _ => "",
+        }
+    }
+
+    pub(crate) fn ours<'a>(self, place: &Place<'a>, line: &'a Setting) -> Vec<String> {
         let first = || line.words.first().map(Scalar::to_string).unwrap_or_default();
         vec![match self {
             Self::Text | Self::Default(_) => words(line),
             Self::First => line.words.first().map(plain).unwrap_or_default(),
-            Self::Second => line.words.get(1).map(plain).unwrap_or_default(),
             Self::Number => number(&first()),
             Self::Octal => octal(&first()),
             Self::Switch | Self::On | Self::Off => own_switch(line, false),
@@ -170,7 +189,7 @@ fn own_switch(line: &Setting, inverted: bool) -> String {
 }
 
 /// `1 sec`, `1000 milli-sec`, `1000000 us`, `0s`, `5.000000`.
-fn microseconds(text: &str) -> String {
+pub(crate) fn microseconds(text: &str) -> String {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (value, unit) = text.split_at(digits);
     let factor = match unit.trim() {
@@ -182,7 +201,7 @@ fn microseconds(text: &str) -> String {
     value.parse::<f64>().map_or_else(|_| text.to_owned(), |value| (value * factor).round().to_string())
 }
 
-fn own_time(line: &Setting) -> String {
+pub(crate) fn own_time(line: &Setting) -> String {
     if !line.set {
         return "0".to_owned();
     }
@@ -202,27 +221,47 @@ pub(crate) fn script(line: &Setting) -> String {
     command(&words.join(" "))
 }
 
-/// keepalived shows the file behind a link: `/sbin` is one to `/usr/sbin`.
+/// Without the folders that are searched for programs: keepalived shows where it found one.
 fn command(text: &str) -> String {
-    let merged = text.strip_prefix("'/usr").filter(|rest| rest.starts_with("/bin/") || rest.starts_with("/sbin/"));
-    merged.map_or(text.to_owned(), |rest| format!("'{rest}"))
+    let folders = ["'/usr/local/bin/", "'/usr/sbin/", "'/usr/bin/", "'/sbin/", "'/bin/"];
+    let program = folders.iter().find_map(|folder| text.strip_prefix(folder));
+    program.map_or(text.to_owned(), |program| format!("'{program}"))
 }
 
 /// A route or rule: its words, without those that say what holds anyway, in any order.
 pub(crate) fn route(text: &str) -> String {
     let text = text.split(" [installed").next().unwrap_or(text);
     let mut words = Vec::new();
-    let mut tokens = text.split_whitespace().peekable();
+    let mut tokens = text.split_whitespace();
     while let Some(token) = tokens.next() {
-        match token {
-            "prepend" | "inet" | "inet6" => {}
-            "protocol" | "proto" | "table" | "scope" => {
-                let value = tokens.next().unwrap_or_default();
-                if !matches!(value, "18" | "keepalived" | "main" | "254" | "global" | "link") {
-                    words.push(format!("{} {value}", token.trim_end_matches("col")));
-                }
+        let name = match token {
+            "prepend" | "inet" | "inet6" => continue,
+            "protocol" | "proto" => "proto",
+            "table" | "lookup" => "table",
+            "preference" | "priority" => "priority",
+            "tos" | "dsfield" => "tos",
+            "scope" => "scope",
+            "fastopen_no_cookie" => "fastopen_no_cookie",
+            token => {
+                words.push(token.trim_end_matches(if token.contains(':') { "/128" } else { "/32" }).to_owned());
+                continue;
             }
-            token => words.push(token.to_owned()),
+        };
+        let value = match tokens.next().unwrap_or_default() {
+            "default" if name == "table" => "253".to_owned(),
+            hex if hex.starts_with("0x") => {
+                i64::from_str_radix(&hex[2..], 16).map_or(hex.to_owned(), |n| n.to_string())
+            }
+            value => value.to_owned(),
+        };
+        if !matches!(
+            (name, value.as_str()),
+            ("proto", "18" | "keepalived")
+                | ("table", "main" | "254" | "0")
+                | ("tos" | "fastopen_no_cookie", "0")
+                | ("scope", _)
+        ) {
+            words.push(format!("{name} {value}"));
         }
     }
     words.sort();

@@ -6,7 +6,7 @@ use crate::canonical::Compare::{
     self, Addresses, Default, Entries, First, Not, Number, Octal, Off, On, Routes, Script, Special, Switch, Text, Time,
     Tracked,
 };
-use crate::canonical::{entries, number, plain, switch, words};
+use crate::canonical::{Place, endpoint, entries, microseconds, number, own_time, plain, switch, words};
 
 /// A field and its keyword.
 pub(crate) struct Field {
@@ -75,12 +75,12 @@ pub(crate) const FIELDS: &[Field] = &[
     global("Default interface", "default_interface", Text),
     global("Disable local IGMP", "disable_local_igmp", Switch),
     global("LVS flush", "lvs_flush", Switch),
-    global("LVS flush on stop", "lvs_flush_on_stop", Switch),
-    global("LVS TCP timeout", "lvs_timeouts", TCP_TIMEOUT),
+    global("LVS flush on stop", "lvs_flush_on_stop", FLUSH),
+    global("LVS TCP timeout", "lvs_timeouts", TCP_AND_UDP_TIMEOUT),
     global("LVS TCP FIN timeout", "lvs_timeouts", TCP_FIN_TIMEOUT),
     global("LVS syncd interface", "lvs_sync_daemon", First),
-    global("LVS syncd vrrp instance", "lvs_sync_daemon", Compare::Second),
-    global("LVS syncd vrrp name", "lvs_sync_daemon", Compare::Second),
+    global("LVS syncd vrrp instance", "lvs_sync_daemon", SYNC_INSTANCE),
+    global("LVS syncd vrrp name", "lvs_sync_daemon", SYNC_INSTANCE),
     global("LVS syncd syncid", "lvs_sync_daemon", SYNC_ID),
     global("FIFO write vrrp states on reload", "fifo_write_vrrp_states_on_reload", Switch),
     global("Global notify fifo", "notify_fifo", FIFO),
@@ -135,7 +135,11 @@ pub(crate) const FIELDS: &[Field] = &[
     global("SNMP traps enabled", "enable_traps", On),
     global("SNMP socket", "snmp_socket", Default("default (unix:/var/agentx/master)")),
     global("DBus disabled", "enable_dbus", Off),
-    global("DBus service name", "dbus_service_name", Text),
+    global(
+        "DBus service name",
+        "dbus_service_name",
+        Special(str::to_owned, |_, line| vec![words(line).replace("org.keepalived.Vrrp1", "")]),
+    ),
     global("Script security disabled", "enable_script_security", Off),
     global("Script security enabled", "enable_script_security", On),
     global("vrrp_netlink_cmd_rcv_bufs", "vrrp_netlink_cmd_rcv_bufs", ZERO_IF_UNSET),
@@ -156,8 +160,6 @@ pub(crate) const FIELDS: &[Field] = &[
     other("Static Addresses", "entry", "static_ipaddress", Addresses),
     other("Static Routes", "entry", "static_routes", Routes),
     other("Static Rules", "entry", "static_rules", Routes),
-    other("GARP delay group", "GARP interval", "garp_interval", Time),
-    other("GARP delay group", "Interfaces/", "interfaces", Entries),
     instance("VRRP Version", "version", Number),
     instance("Flags/", "unicast_peer", UNICAST),
     instance("Interface", "interface", INTERFACE),
@@ -174,7 +176,7 @@ pub(crate) const FIELDS: &[Field] = &[
     instance("Virtual Router ID", "virtual_router_id", Number),
     instance("Priority", "priority", Number),
     instance("Advert interval", "advert_int", Time),
-    instance("Accept", "accept", Switch),
+    instance("Accept", "*", ACCEPT),
     instance("Preempt", "nopreempt", Not),
     instance("Preempt delay", "preempt_delay", Time),
     instance("Promote_secondaries", "promote_secondaries", Switch),
@@ -210,6 +212,9 @@ pub(crate) const FIELDS: &[Field] = &[
     instance("Unicast checksum compatibility", "old_unicast_checksum", Switch),
     group("VRRP member instances/", "group", Entries),
     group("Using smtp notification", "smtp_alert", Switch),
+    group("Notify priority changes", "notify_priority_changes", Switch),
+    group("sync group tracking weight set", "sync_group_tracking_weight", On),
+    group("Tracked process/", "track_process", Tracked),
     group("Tracked interfaces/", "track_interface", Tracked),
     group("Tracked scripts/", "track_script", Tracked),
     group("Tracked files/", "track_file", Tracked),
@@ -235,6 +240,10 @@ pub(crate) const FIELDS: &[Field] = &[
     other("VRRP Track processes", "Fork delay", "fork_delay", Time),
     other("VRRP Track processes", "Full command", "full_command", Switch),
     other("VRRP Track BFDs", "Weight", "weight", WEIGHT),
+    other("Virtual server group", "VIP", "*", GROUP_ADDRESS),
+    other("Virtual server group", "VIP Range", "*", GROUP_RANGE),
+    other("Virtual server group", "VPORT", "*", GROUP_PORT),
+    other("Virtual server group", "FWMARK", "*", GROUP_MARK),
     service("connection timeout", "connect_timeout", CONNECT_TIMEOUT),
     service("delay_loop", "delay_loop", DELAY_LOOP),
     service("lvs_sched", "lvs_sched", Text),
@@ -243,10 +252,10 @@ pub(crate) const FIELDS: &[Field] = &[
     service("sh-fallback", "sh-fallback", Switch),
     service("mh-port", "mh-port", Switch),
     service("mh-fallback", "mh-fallback", Switch),
-    service("Warmup", "warmup", Time),
+    service("Warmup", "warmup", DELAY),
     service("One packet scheduling", "ops", Switch),
     service("persistence timeout", "persistence_timeout", Time),
-    service("protocol", "protocol", Text),
+    service("protocol", "protocol", Default("none")),
     service("alpha", "alpha", Switch),
     service("omega", "omega", Switch),
     service("Inhibit on failure", "inhibit_on_failure", Switch),
@@ -255,8 +264,8 @@ pub(crate) const FIELDS: &[Field] = &[
     service("Using smtp notification", "smtp_alert", Switch),
     service("default forwarding method", "lvs_method", METHOD),
     service("VirtualHost", "virtualhost", Text),
-    service("Retry count", "retry", Number),
-    service("Retry delay", "delay_before_retry", Time),
+    service("Retry count", "retry", COUNT),
+    service("Retry delay", "delay_before_retry", DELAY),
     service("sorry server", "sorry_server", SORRY),
     service("sorry server (duplicates rs)", "sorry_server", SORRY),
     service("sorry server/forwarding method", "sorry_server_lvs_method", METHOD),
@@ -275,9 +284,9 @@ pub(crate) const FIELDS: &[Field] = &[
     real("Delay loop", "delay_loop", DELAY_LOOP),
     real("Inhibit on failure", "inhibit_on_failure", Switch),
     real("Using smtp notification", "smtp_alert", Switch),
-    real("Retry count", "retry", Number),
-    real("Retry delay", "delay_before_retry", Time),
-    real("Warmup", "warmup", Time),
+    real("Retry count", "retry", COUNT),
+    real("Retry delay", "delay_before_retry", DELAY),
+    real("Warmup", "warmup", DELAY),
     real("RS down notify script", "notify_down", Script),
     checker("Alpha", "alpha", Switch),
     checker("Delay loop", "delay_loop", Time),
@@ -291,9 +300,11 @@ pub(crate) const FIELDS: &[Field] = &[
     checker("helo", "helo_name", Text),
     checker("Type", "type", Text),
     checker("Name", "name", Text),
-    checker("Checked url", "url/path", Text),
-    checker("Checked url/digest", "url/digest", Text),
-    checker("Checked url/Virtual host", "url/virtualhost", Text),
+    checker("Connection/Dest", "connect_port", DESTINATION),
+    checker("Connection/Bind to", "bindto", BIND),
+    checker("Checked url", "url/path", IF_SET),
+    checker("Checked url/digest", "url/digest", IF_SET),
+    checker("Checked url/Virtual host", "url/virtualhost", IF_SET),
     checker("Checked url/HTTP Status Code(s)", "url/status_code", STATUS_CODES),
     checker("Checked url/Regex", "url/regex", REGEX),
     checker("Enable SNI unset", "enable_sni", Off),
@@ -322,7 +333,6 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
     left("VRRP Topology", "Virtual IP Excluded", HEADING),
     left("VRRP Topology", "Virtual Routes", HEADING),
     left("VRRP Topology", "Virtual Rules", HEADING),
-    left("GARP delay group", "Interfaces", HEADING),
     left("VRRP Topology", "Tracked scripts", HEADING),
     left("VRRP Topology", "Tracked files", HEADING),
     left("VRRP Topology", "Tracked interfaces", HEADING),
@@ -331,6 +341,7 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
     left("VRRP Topology", "Unicast Peer", HEADING),
     left("VRRP Sync groups", "VRRP member instances", HEADING),
     left("VRRP Sync groups", "Tracked interfaces", HEADING),
+    left("VRRP Sync groups", "Tracked process", HEADING),
     left("VRRP Sync groups", "Tracked scripts", HEADING),
     left("VRRP Sync groups", "Tracked files", HEADING),
     left("VRRP Sync groups", "Tracked BFDs", HEADING),
@@ -392,9 +403,19 @@ fn after(line: &Setting, option: &str) -> Vec<String> {
     vec![at.and_then(|at| words.get(at + 1)).cloned().unwrap_or_default()]
 }
 
-const TCP_TIMEOUT: Compare = Special(str::to_owned, |_, line| after(line, "tcp"));
+/// keepalived calls both TCP.
+const TCP_AND_UDP_TIMEOUT: Compare = Special(str::to_owned, |_, line| {
+    let both = ["tcp", "udp"].map(|option| after(line, option)).concat();
+    both.into_iter().filter(|time| !time.is_empty()).collect()
+});
 const TCP_FIN_TIMEOUT: Compare = Special(str::to_owned, |_, line| after(line, "tcpfin"));
+const SYNC_INSTANCE: Compare = Special(str::to_owned, |_, line| after(line, "inst"));
 const SYNC_ID: Compare = Special(str::to_owned, |_, line| after(line, "id"));
+
+const FLUSH: Compare = Special(switch, |_, line| {
+    let words = words(line).to_lowercase();
+    vec![if words.is_empty() { switch(if line.set { "on" } else { "off" }) } else { words }]
+});
 
 const FIFO: Compare = Special(
     |text| text.split(", uid:gid").next().unwrap_or(text).to_owned(),
@@ -438,10 +459,21 @@ const NOTIFY_DELETED: Compare = Special(
     },
 );
 
-const VMAC_NAME: Compare = Special(str::to_owned, |place, line| {
-    let given = line.words.first().map(plain).filter(|name| !name.is_empty());
-    let id = || place.lines("virtual_router_id").map(|lines| words(lines[0])).unwrap_or_default();
-    vec![given.unwrap_or_else(|| format!("vrrp.{}", id()))]
+/// Where none is given, one of IPv6 has another name if there is one of IPv4 too.
+const VMAC_NAME: Compare = Special(
+    |text| text.replacen("vrrp6.", "vrrp.", 1),
+    |place, line| {
+        let given = after(line, "name").concat().replacen("vrrp6.", "vrrp.", 1);
+        let number = place.word("virtual_router_id").unwrap_or_default();
+        vec![if given.is_empty() { format!("vrrp.{number}") } else { given }]
+    },
+);
+
+/// A line for each of the two says so.
+const ACCEPT: Compare = Special(switch, |_, line| match line.keyword() {
+    "accept" => vec![switch(if line.words.is_empty() && line.set { "on" } else { "off" })],
+    "no_accept" if line.set => vec!["off".to_owned()],
+    _ => Vec::new(),
 });
 
 const TTL: Compare = Special(number, |_, line| vec![if line.set { words(line) } else { "255".to_owned() }]);
@@ -456,25 +488,70 @@ const WEIGHT: Compare = Special(str::to_owned, |_, line| vec![words(line)]);
 
 /// `NAT`, `DR`, or `TUN, type = IPIP`.
 const METHOD: Compare = Special(
-    |text| text.replace(", type =", "").replace(',', "").replace("IPIP", "").to_lowercase().trim().to_owned(),
+    |text| {
+        let text = text.replace(", type =", "").replace([',', '='], "").replace("no checksum", "nocsum");
+        text.replace("IPIP", "").to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
+    },
     |_, line| vec![words(line).to_lowercase().replace("type ", "").replace("ipip", "").trim().to_owned()],
 );
 
-const CONNECT_TIMEOUT: Compare = Special(number, |_, line| vec![own_seconds(line, "5")]);
-const DELAY_LOOP: Compare = Special(number, |_, line| vec![own_seconds(line, "60")]);
+const CONNECT_TIMEOUT: Compare = Special(microseconds, |place, line| time_or(place, line, "5000000"));
+const DELAY_LOOP: Compare = Special(microseconds, |place, line| time_or(place, line, "60000000"));
+const DELAY: Compare = Special(microseconds, |place, line| time_or(place, line, "0"));
+const COUNT: Compare =
+    Special(number, |place, line| vec![place.effective(line).map_or("0".to_owned(), |line| number(&words(line)))]);
 
-/// What a line says, or keepalived's default.
-fn own_seconds(line: &Setting, default: &str) -> String {
-    number(&if line.set { words(line) } else { default.to_owned() })
+/// What holds, or keepalived's default.
+fn time_or<'a>(place: &Place<'a>, line: &'a Setting, default: &str) -> Vec<String> {
+    vec![place.effective(line).map_or(default.to_owned(), own_time)]
 }
 
 const LIMITS: Compare = Special(str::to_owned, |place, line| {
-    let upper = place.lines("uthreshold").map(|lines| words(lines[0])).unwrap_or_default();
+    let upper = place.word("uthreshold").unwrap_or_else(|| "0".to_owned());
     vec![format!("{} -> {upper}", words(line))]
 });
 
 /// `[ADDRESS]:PROTOCOL:PORT`.
-const SORRY: Compare = Special(crate::canonical::endpoint, |_, line| vec![words(line)]);
+const SORRY: Compare = Special(endpoint, |_, line| vec![words(line)]);
+
+const IF_SET: Compare = Special(str::to_owned, |_, line| if line.set { vec![words(line)] } else { Vec::new() });
+
+/// Without an address or port of its own, a checker asks those of its real server.
+const DESTINATION: Compare = Special(str::to_owned, |place, line| {
+    let real = endpoint(place.object.split_once(" -> ").map_or("", |(_, real)| real));
+    let (address, port) = real.split_once(' ').unwrap_or_default();
+    let address = place.word("connect_ip").unwrap_or_else(|| address.to_owned());
+    let port = if line.set { words(line) } else { port.to_owned() };
+    vec![format!("[{address}]:{port}")]
+});
+
+const BIND: Compare = Special(str::to_owned, |place, line| {
+    let address = if line.set { words(line) } else { "0.0.0.0".to_owned() };
+    vec![format!("[{address}]:{}", place.word("bind_port").unwrap_or_else(|| "0".to_owned()))]
+});
+
+/// The lines of a group: an address or a range with a port, or a firewall mark.
+fn group_line(line: &Setting) -> (String, String) {
+    let mut words = line.words.iter().map(plain);
+    (words.next().unwrap_or_default(), words.next().unwrap_or_else(|| "0".to_owned()))
+}
+
+const GROUP_ADDRESS: Compare = Special(str::to_owned, |_, line| {
+    let (first, _) = group_line(line);
+    if first == "fwmark" || first.contains('-') { Vec::new() } else { vec![first] }
+});
+const GROUP_RANGE: Compare = Special(str::to_owned, |_, line| {
+    let (first, _) = group_line(line);
+    if first.contains('-') { vec![first] } else { Vec::new() }
+});
+const GROUP_PORT: Compare = Special(str::to_owned, |_, line| {
+    let (first, port) = group_line(line);
+    if first == "fwmark" { Vec::new() } else { vec![port] }
+});
+const GROUP_MARK: Compare = Special(str::to_owned, |_, line| {
+    let (first, mark) = group_line(line);
+    if first == "fwmark" { vec![mark] } else { Vec::new() }
+});
 
 /// One range for each word.
 const STATUS_CODES: Compare = Special(str::to_owned, |_, line| line.words.iter().map(plain).collect());
