@@ -258,7 +258,7 @@ impl Context<'_> {
                 read(target, self, statement);
                 // After an error what was written is not what holds.
                 if self.errors == before && row.kind == Kind::Keyword {
-                    target.places().add(row, statement.span());
+                    target.places().add(row, statement.place());
                 }
             }
         }

@@ -9,7 +9,7 @@ use crate::lexer::{Cut, Line, Part, Word, parts, script_words, words};
 
 use crate::loader::Loader;
 use crate::schema::{BlockId, Kind, Row, schema};
-use crate::source::{Sources, Span, Spanned};
+use crate::source::{Sources, Span, Spanned, Via};
 use crate::{Options, preprocess};
 
 /// One line: a keyword with its values, or a line of a list.
@@ -26,6 +26,13 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
+    /// Where the line stands, with the definition that its first value came through.
+    pub(crate) fn place(&self) -> Span {
+        let span = self.span();
+        let through = self.arguments.iter().map(|word| word.span.via).find(|via| *via != Via::default());
+        Span { via: if span.via == Via::default() { through.unwrap_or_default() } else { span.via }, ..span }
+    }
+
     /// Where keyword and values stand.
     pub(crate) fn span(&self) -> Span {
         self.arguments.last().map_or(self.keyword.span, |last| self.keyword.span.to(last.span))

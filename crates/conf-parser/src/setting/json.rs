@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Scalar, Setting};
-use crate::source::{Sources, Span};
+use crate::source::{Expanded, Location, Sources, Span};
 
 /// `settings` for a serialiser: an object of the keywords of the top level, each with its value and where it comes from.
 ///
@@ -139,13 +139,55 @@ struct From<'a>(Option<Span>, &'a Sources);
 
 impl Serialize for From<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(place) = self.0.and_then(|span| self.1.location(span)) else {
+        let Self(span, sources) = *self;
+        let Some(trace) = span.and_then(|span| sources.trace(span)) else {
             return serializer.serialize_str("default");
         };
-        let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry("file", &place.path.display().to_string())?;
-        map.serialize_entry("line", &place.line)?;
-        map.serialize_entry("column", &place.column)?;
+        let mut map = serializer.serialize_map(None)?;
+        serialize_place(&mut map, &trace.location)?;
+        if !trace.expansions.is_empty() {
+            let definitions: Vec<_> = trace.expansions.iter().map(|expanded| Definition(expanded, sources)).collect();
+            map.serialize_entry("definitions", &definitions)?;
+        }
+        if !trace.includes.is_empty() {
+            let includes: Vec<_> = trace.includes.iter().map(Place).collect();
+            map.serialize_entry("includes", &includes)?;
+        }
+        map.end()
+    }
+}
+
+fn serialize_place<M: SerializeMap>(map: &mut M, place: &Location<'_>) -> Result<(), M::Error> {
+    map.serialize_entry("file", &place.path.display().to_string())?;
+    map.serialize_entry("line", &place.line)?;
+    map.serialize_entry("column", &place.column)
+}
+
+/// A place alone.
+struct Place<'a>(&'a Location<'a>);
+
+impl Serialize for Place<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        serialize_place(&mut map, self.0)?;
+        map.end()
+    }
+}
+
+/// A definition, or one round of a repetition, with where it was defined.
+struct Definition<'a>(&'a Expanded<'a>, &'a Sources);
+
+impl Serialize for Definition<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(expanded, sources) = *self;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", expanded.name)?;
+        if let Some(round) = expanded.round {
+            map.serialize_entry("round", &round)?;
+        }
+        if let Some(place) = expanded.defined.and_then(|span| sources.location(span)) {
+            serialize_place(&mut map, &place)?;
+        }
         map.end()
     }
 }

@@ -129,3 +129,28 @@ fn assert_holds(at: &str, documented: &serde_json::Value, printed: &serde_json::
         _ => assert_eq!(documented, printed, "{at}"),
     }
 }
+
+#[test]
+fn json_tells_how_a_value_came_in() {
+    let files = [
+        ("/k.conf", "include a.conf\n"),
+        (
+            "/a.conf",
+            "$PRIO=150\nvrrp_instance V {\ninterface eth0\nvirtual_router_id 7\npriority $PRIO\nvirtual_ipaddress {\n\
+             ~SEQ(N, 2) 192.0.2.$N\n}\n}\n",
+        ),
+    ];
+    let parsed = parse(&MemoryLoader::new(files), Path::new("/k.conf"), &Options::default());
+    let json = serde_json::to_value(json(&parsed.config.settings(), &parsed.sources, false)).unwrap();
+    let instance = &json["vrrp_instance"][0];
+    assert_eq!(
+        instance["priority"]["from"],
+        serde_json::json!({
+            "file": "/a.conf", "line": 5, "column": 1,
+            "definitions": [{ "name": "PRIO", "file": "/a.conf", "line": 1, "column": 1 }],
+            "includes": [{ "file": "/k.conf", "line": 1, "column": 9 }]
+        })
+    );
+    let rounds = &instance["virtual_ipaddress"]["entries"][1]["from"]["definitions"];
+    assert!(rounds.as_array().unwrap().iter().any(|one| one["round"] == 2), "{rounds}");
+}

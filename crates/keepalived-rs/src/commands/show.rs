@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             serde_json::to_string_pretty(&json)? + "\n"
         }
         Format::Text | Format::Line => {
-            let place = |span| parsed.sources.location(span).map(|place| place.to_string());
+            let place = |span| parsed.sources.trace(span).map(|trace| trace.to_string());
             setting::text(&settings, &place, arguments.secrets)
         }
     };
