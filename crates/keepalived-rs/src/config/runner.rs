@@ -188,7 +188,10 @@ mod tests {
         );
         let part = RunnerPart::from_config(&config);
         assert!(part.script_security);
-        assert_eq!(part.script_user, Some(ScriptUser { user: "nobody".into(), group: Some("nogroup".into()) }));
+        assert_eq!(
+            part.script_user,
+            Some(ScriptUser { user: "nobody".into(), group: Some("nogroup".into()), supplementary_groups: false })
+        );
         let [vs, rs] = ["[192.0.2.1]:tcp:80", "[10.0.0.1]:tcp:80"].map(str::to_owned);
         let found: Vec<_> =
             part.scripts.iter().map(|(occasion, script)| (occasion, script.command.as_slice())).collect();

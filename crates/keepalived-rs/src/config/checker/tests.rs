@@ -35,11 +35,11 @@ fn a_virtual_server_becomes_its_kernel_service() {
             sh-port
             lb_kind DR
             persistence_timeout 50
-            persistence_granularity 24
+            persistence_granularity 255.255.255.0
             quorum 2
             hysteresis 1
             omega
-            sorry_server 10.0.0.9 8080
+            sorry_server 10.0.0.9 80
             real_server 10.0.0.1 80 {
                 weight 3
                 inhibit_on_failure

@@ -98,7 +98,8 @@ fn the_default_user_is_script_user_then_keepalived_script_then_root() {
     let mut host = Files::sane();
     let mut part = part(&[SCRIPT]);
     part.script_security = false;
-    part.script_user = Some(ScriptUser { user: "nobody".into(), group: Some("root".into()) });
+    part.script_user =
+        Some(ScriptUser { user: "nobody".into(), group: Some("root".into()), supplementary_groups: false });
     assert_eq!(run_as(&host, &part), Some(Identity { uid: 65534, gid: 0 }));
     part.script_user = None;
     assert_eq!(run_as(&host, &part), Some(ROOT));
