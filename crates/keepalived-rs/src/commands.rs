@@ -65,7 +65,7 @@ const COMMANDS: &[Command] = &[
         name: "check",
         operands: "[FILE]",
         help: "Say what is wrong with a file, where, and what to do about it",
-        status: "0: nothing to say; 4: the daemon would not start; 5: errors or warnings; 6: scripts without script security; 2: trouble",
+        status: "0: nothing to say; 4: keepalived would not start; 5: errors or warnings; 6: scripts without script security; 2: trouble",
         flags: &[
             FORMAT,
             COLOR,

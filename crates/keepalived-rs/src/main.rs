@@ -112,15 +112,16 @@ fn host_name() -> String {
 fn config_test(source: &reader::Source, test: &cli::Test, output: Option<&Path>) -> anyhow::Result<u8> {
     let host = test.target.host()?;
     let checked = reader::check(source, &*host);
+    let status = checked.config_test_status(test.strict);
     match output {
         None => {
-            let text = checked.render(test.format, test.color.of(&std::io::stderr()), test.strict);
+            let text = checked.render(test.format, test.color.of(&std::io::stderr()), status);
             std::io::stderr().write_all(text.as_bytes())?;
         }
-        Some(path) => append(path, &checked.render(test.format, Color::None, test.strict))
+        Some(path) => append(path, &checked.render(test.format, Color::None, status))
             .with_context(|| format!("writing to {}", path.display()))?,
     }
-    Ok(checked.config_test_status(test.strict))
+    Ok(status)
 }
 
 fn append(path: &Path, text: &str) -> std::io::Result<()> {

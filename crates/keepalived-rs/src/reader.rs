@@ -198,12 +198,17 @@ impl Checked {
         self
     }
 
-    /// The exit status of `--config-test`: whatever would refuse the start is 4. With `strict`, notes count like warnings.
+    /// The exit status of `--config-test`: whatever would refuse the start of this daemon is 4.
     pub(crate) fn config_test_status(&self, strict: Strict) -> u8 {
-        match (self.refused(), conf_parser::config_test_exit_code(&self.parsed.diagnostics)) {
-            (Some(_), _) => EXIT_WOULD_NOT_START,
-            (None, 0) if strict == Strict::Yes && !self.parsed.diagnostics.is_empty() => EXIT_FINDINGS,
-            (None, status) => status,
+        if self.is_refused() { EXIT_WOULD_NOT_START } else { self.file_status(strict) }
+    }
+
+    /// The exit status for the file alone, whatever this release acts on. With `strict`, notes count like warnings.
+    pub(crate) fn file_status(&self, strict: Strict) -> u8 {
+        let quiet = self.parsed.diagnostics.is_empty() && self.parsed.unsupported.is_empty();
+        match conf_parser::config_test_exit_code(&self.parsed.diagnostics) {
+            0 if strict == Strict::Yes && !quiet => EXIT_FINDINGS,
+            status => status,
         }
     }
 
@@ -218,11 +223,11 @@ impl Checked {
     }
 
     /// Every finding, in the order of the file.
-    pub(crate) fn render(&self, format: Format, color: Color, strict: Strict) -> String {
+    pub(crate) fn render(&self, format: Format, color: Color, status: u8) -> String {
         match format {
             Format::Text => self.render_text(color),
             Format::Line => self.render_lines(),
-            Format::Json => self.render_json(strict),
+            Format::Json => self.render_json(status),
         }
     }
 
@@ -238,7 +243,7 @@ impl Checked {
         lines.into_iter().map(|(_, line)| line + "\n").collect()
     }
 
-    fn render_json(&self, strict: Strict) -> String {
+    fn render_json(&self, status: u8) -> String {
         let sources = &self.parsed.sources;
         let findings: Vec<_> = self.parsed.diagnostics.iter().map(|finding| render::json(finding, sources)).collect();
         let unsupported = self.parsed.unsupported.iter().map(|usage| {
@@ -253,18 +258,20 @@ impl Checked {
             "findings": findings,
             "unsupported": unsupported.collect::<Vec<_>>(),
             "refuses_start": self.is_refused(),
-            "status": self.config_test_status(strict),
+            "status": status,
         });
         format!("{document:#}\n")
     }
 
     /// Every finding with its source, for a person.
     fn render_text(&self, color: Color) -> String {
-        let findings =
-            self.parsed.diagnostics.iter().map(|finding| render::excerpt(finding, &self.parsed.sources, color));
-        let unsupported =
-            self.parsed.unsupported.iter().map(|usage| format!("note: {}\n", self.unsupported_line(usage).text));
-        findings.chain(unsupported).collect()
+        let excerpt = |finding: &Diagnostic| render::excerpt(finding, &self.parsed.sources, color);
+        let findings = self.parsed.diagnostics.iter().map(|finding| (finding.span, excerpt(finding)));
+        let note = |usage| format!("note: {}\n", self.unsupported_line(usage).text);
+        let unsupported = self.parsed.unsupported.iter().map(|usage| (Some(usage.span), note(usage)));
+        let mut all: Vec<_> = findings.chain(unsupported).collect();
+        all.sort_by_key(|(span, _)| *span);
+        all.into_iter().map(|(_, text)| text).collect()
     }
 }
 

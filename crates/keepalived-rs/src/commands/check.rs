@@ -1,4 +1,4 @@
-//! `config check`: what `-t` says, to standard output.
+//! `config check`: what `-t` says, to standard output; its status is about the file, not about what this release acts on.
 
 use super::{Arguments, print};
 use crate::reader;
@@ -7,6 +7,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let host = arguments.target.host()?;
     let checked = reader::check(&arguments.source(arguments.file()?), &*host);
     let color = arguments.color.of(&std::io::stdout());
-    print(&checked.render(arguments.format, color, arguments.strict))?;
-    Ok(checked.config_test_status(arguments.strict))
+    let status = checked.file_status(arguments.strict);
+    print(&checked.render(arguments.format, color, status))?;
+    Ok(status)
 }
