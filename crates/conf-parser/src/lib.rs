@@ -64,6 +64,8 @@ pub struct Options {
     pub check_includes: bool,
     /// Where the numbers of `${_RANDOM}` start.
     pub random_seed: u64,
+    /// Strict mode changes nothing: for a program that is told to run without it. It is listed as unsupported still.
+    pub without_strict_mode: bool,
     /// Bounds on what a file may make of itself.
     pub limits: Limits,
 }
@@ -154,7 +156,7 @@ impl Parsed {
 /// Reads `main` and what it includes.
 pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
     let mut diagnostics = Vec::new();
-    let mut lowering = lower::Lowering::default();
+    let mut lowering = lower::Lowering::new(options);
     let (sources, include_check) = preprocess::read(loader, main, options, &mut diagnostics, &mut lowering);
     let (config, mut unsupported) = lowering.finish(include_check, &mut diagnostics);
     diagnostics.sort_by_key(|finding| finding.span);

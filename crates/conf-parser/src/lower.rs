@@ -29,7 +29,7 @@ use crate::schema::{Kind, Row, Support, nearest, schema};
 use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::{Sink, Statement};
-use crate::{Effect, Unsupported};
+use crate::{Effect, Options, Unsupported};
 use global::Globals;
 
 /// Types a tree, one block of the top level after the other.
@@ -47,6 +47,8 @@ struct Carried {
     preferences: rule::Preferences,
     /// What was declared so far for checkers to refer to.
     declared: checker::Declared,
+    /// Strict mode changes nothing.
+    without_strict_mode: bool,
 }
 
 impl Sink for Lowering {
@@ -58,6 +60,11 @@ impl Sink for Lowering {
 }
 
 impl Lowering {
+    pub(crate) fn new(options: &Options) -> Self {
+        let carried = Carried { without_strict_mode: options.without_strict_mode, ..Carried::default() };
+        Self { carried, ..Self::default() }
+    }
+
     fn split<'a>(&'a mut self, diagnostics: &'a mut Vec<Diagnostic>) -> (&'a mut Draft, Context<'a>) {
         let Self { draft, unsupported, carried } = self;
         (draft, Context { diagnostics, unsupported, errors: 0, carried })

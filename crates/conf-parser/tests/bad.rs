@@ -89,7 +89,7 @@ fn executable() -> FileFact {
     FileFact { kind: FileKind::File, mode: 0o755, uid: 0, gid: 0 }
 }
 
-fn on_line<'a>(parsed: &'a Parsed, line: usize) -> impl Iterator<Item = &'a Diagnostic> {
+fn on_line(parsed: &Parsed, line: usize) -> impl Iterator<Item = &Diagnostic> {
     let at = move |span| parsed.sources.location(span).is_some_and(|place| place.line == line);
     parsed
         .diagnostics

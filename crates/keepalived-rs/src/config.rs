@@ -3,3 +3,6 @@
 pub(crate) mod checker;
 pub(crate) mod runner;
 pub(crate) mod vrrp;
+
+#[cfg(test)]
+mod tests;

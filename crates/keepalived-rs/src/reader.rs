@@ -15,7 +15,7 @@ use conf_parser::render::{self, Color};
 use conf_parser::{Class, Code, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
 use serde::{Deserialize, Serialize};
 
-use crate::config::checker::CheckerPart;
+use crate::config::checker::{self, CheckerPart};
 use crate::config::runner::RunnerPart;
 use crate::config::vrrp::VrrpPart;
 use crate::host::ThisHost;
@@ -123,6 +123,8 @@ pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
     let options = conf_parser::Options {
         config_id: source.config_id.clone(),
         random_seed: u64::from(std::process::id()),
+        // Nothing acts on it: without permission the start is refused, with it the daemon runs without.
+        without_strict_mode: source.allow_unsupported,
         ..conf_parser::Options::default()
     };
     let mut parsed = conf_parser::parse(&FileLoader, &source.file, &options);
@@ -321,12 +323,12 @@ fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<Own
     };
     let runs = |role, has_work| source.workers.contains(&role) && (has_work || source.all);
     let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty());
-    let checker = runs(Role::Checker, !config.virtual_servers.is_empty());
+    let balancing = runs(Role::Checker, checker::virtual_servers(config).next().is_some());
     let scripts = RunnerPart::from_config(config);
-    if (vrrp || checker) && !scripts.scripts.is_empty() {
+    if (vrrp || balancing) && !scripts.scripts.is_empty() {
         add(Role::Runner, ipc::seal(&scripts))?;
     }
-    if checker {
+    if balancing {
         add(Role::Checker, ipc::seal(&CheckerPart::from_config(config)))?;
     }
     if vrrp {

@@ -2,6 +2,7 @@ mod vrrp;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,14 +76,10 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("virtual_server/ip_family", virtual_server::FAMILIES.iter().map(|(word, _)| *word).collect());
     options("virtual_server/protocol", virtual_server::PROTOCOLS.iter().map(|(word, _)| *word).collect());
     options("virtual_server/lvs_sched", Scheduler::WORDS.iter().map(|(word, _)| *word).collect());
-    options(
-        "virtual_server/lvs_method",
-        virtual_server::forwarding::FORWARDING.iter().map(|(word, _)| *word).collect(),
-    );
-    options(
-        "virtual_server/real_server/lvs_method",
-        virtual_server::forwarding::FORWARDING.iter().map(|(word, _)| *word).collect(),
-    );
+    let keywords = ["lvs_method", "real_server/lvs_method", "sorry_server_lvs_method"];
+    for keyword in keywords {
+        options(&format!("virtual_server/{keyword}"), virtual_server::forwarding::words().collect());
+    }
     for (keyword, words) in checker::tests::options() {
         options(&format!("virtual_server/real_server/{keyword}"), words);
     }
@@ -634,13 +631,34 @@ fn persistence_granularity_is_a_mask_or_a_length() {
 }
 
 #[test]
+fn strict_mode_changes_nothing_for_a_program_that_runs_without_it() {
+    let body = "virtual_router_id 1\ninterface eth0\npreempt_delay 5\nvirtual_ipaddress { 192.0.2.1 }\n\
+        authentication {\nauth_type PASS\nauth_pass secret\n}\n";
+    let text = |more: &str| format!("vrrp_instance V {{\n{body}{more}\n}}\n");
+    let of = |more: &str, without_strict_mode| {
+        let options = Options { without_strict_mode, ..Options::default() };
+        parse(&MemoryLoader::new([("k.conf", text(more).as_str())]), Path::new("k.conf"), &options)
+    };
+    let plain = of("", true).config.vrrp_instances;
+    assert_eq!(of("", false).config.vrrp_instances, plain);
+    let without = of("strict_mode", true);
+    assert_eq!(without.config.vrrp_instances, plain);
+    assert_eq!(without.unsupported.len(), 1);
+    let strict = of("strict_mode", false).config.vrrp_instances;
+    assert_eq!((strict[0].authentication, strict[0].lower_prio_no_advert, strict[0].accept), (None, true, false));
+}
+
+#[test]
 fn tunnels() {
     let of = |value: &str| server(&format!("lb_kind {value}\nreal_server 192.0.2.21 80 {{\n}}"));
     assert_eq!(of("TUN type ipip").unsupported, []);
     assert_eq!(of("TUN").config.virtual_servers[0].real_servers[0].forwarding, ForwardingMethod::Tunnel(Tunnel::Ipip));
+    let gue = of("TUN type gue port 5");
+    assert_eq!(gue.unsupported, []);
+    let (port, checksum) = (NonZeroU16::new(5).unwrap(), TunnelChecksum::None);
     assert_eq!(
-        of("TUN type gue port 5").unsupported.iter().map(|usage| usage.keyword.as_str()).collect::<Vec<_>>(),
-        ["type", "gue", "port"]
+        gue.config.virtual_servers[0].real_servers[0].forwarding,
+        ForwardingMethod::Tunnel(Tunnel::Gue { port, checksum })
     );
 }
 

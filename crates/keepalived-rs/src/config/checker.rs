@@ -22,8 +22,13 @@ pub(crate) struct CheckerPart {
 impl CheckerPart {
     /// What `config` says about virtual servers. Their scripts are the runner's affair.
     pub(crate) fn from_config(config: &Config) -> Self {
-        Self { virtual_servers: config.virtual_servers.clone() }
+        Self { virtual_servers: virtual_servers(config).cloned().collect() }
     }
+}
+
+/// The virtual servers that are acted on: those of groups are left out.
+pub(crate) fn virtual_servers(config: &Config) -> impl Iterator<Item = &VirtualServer> {
+    config.virtual_servers.iter().filter(|server| !matches!(server.service.value, ServiceKey::Group { .. }))
 }
 
 /// What the kernel has no way to express.
@@ -211,18 +216,21 @@ pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Prob
     match runnable(&checker.kind)? {
         Runnable::Tcp => Ok(Box::new(tcp::Tcp::new(connect))),
         Runnable::Http(get) => {
-            let config = http::Config {
-                protocol: match get.version {
-                    HttpVersion::Http10 => http::Protocol::Http10,
-                    HttpVersion::Http10Close => http::Protocol::Http10Close,
-                    HttpVersion::Http11 => http::Protocol::Http11,
-                },
-                virtualhost: get.virtualhost.clone().or_else(|| real.virtualhost.as_deref().map(str::to_owned)),
-                ..http::Config::new(connect, get.urls.iter().map(url).collect())
-            };
-            let probe = http::HttpGet::new(config).map_err(|error| error.to_string())?;
+            let probe = http::HttpGet::new(http_config(real, connect, get)).map_err(|error| error.to_string())?;
             Ok(Box::new(probe))
         }
+    }
+}
+
+fn http_config(real: &RealServer, connect: Connect, get: &HttpGet) -> http::Config {
+    http::Config {
+        protocol: match get.version {
+            HttpVersion::Http10 => http::Protocol::Http10,
+            HttpVersion::Http10Close => http::Protocol::Http10Close,
+            HttpVersion::Http11 => http::Protocol::Http11,
+        },
+        virtualhost: get.virtualhost.clone().or_else(|| real.virtualhost.as_deref().map(str::to_owned)),
+        ..http::Config::new(connect, get.urls.iter().map(url).collect())
     }
 }
 

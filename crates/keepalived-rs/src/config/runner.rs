@@ -91,7 +91,7 @@ impl RunnerPart {
             part.objects.insert(Object::Instance(instance.name.value.clone()));
             part.scripts.extend(of_instance(&instance.name, &instance.notify));
         }
-        for server in &config.virtual_servers {
+        for server in checker::virtual_servers(config) {
             part.add_virtual_server(server);
         }
         part

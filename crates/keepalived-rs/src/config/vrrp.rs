@@ -237,7 +237,7 @@ fn key(instance: &file::VrrpInstance, transport: &Transport) -> String {
     let path = match transport {
         Transport::Multicast { group } => group.to_string(),
         Transport::Unicast { .. } => {
-            let source = instance.source_address.as_ref().map(|source| source.value.to_string());
+            let source = source(instance).map(|source| source.to_string());
             format!("unicast {}", source.unwrap_or_default())
         }
     };
@@ -256,7 +256,7 @@ fn router(instance: &file::VrrpInstance, family: Family, addresses: &[VirtualAdd
     router.addresses = instance.virtual_addresses.iter().map(|address| address.address.value).collect();
     router.resources_revision = revision(addresses);
     router.track_link = instance.track_primary;
-    router.source = instance.source_address.as_ref().map(|source| source.value);
+    router.source = source(instance);
     router.preempt_mode = instance.preempt;
     router.preempt_delay = instance.preempt_delay;
     router.down_timer_adverts = instance.down_timer_adverts;
@@ -264,6 +264,12 @@ fn router(instance: &file::VrrpInstance, family: Family, addresses: &[VirtualAdd
     router.higher_prio_send_advert = instance.higher_prio_send_advert;
     router.announcements = announcements(&instance.garp);
     router
+}
+
+/// The configured source; nothing makes the interface that has the address of `use_ipvlan`.
+fn source(instance: &file::VrrpInstance) -> Option<IpAddr> {
+    let ipvlan = instance.ipvlan.as_ref().and_then(|ipvlan| ipvlan.address.as_ref());
+    instance.source_address.as_ref().filter(|source| ipvlan != Some(source)).map(|source| source.value)
 }
 
 fn vrid(instance: &file::VrrpInstance) -> Vrid {
@@ -354,8 +360,24 @@ pub(crate) mod tests {
             instance("unicast_src_ip 198.51.100.1\nunicast_peer {\n198.51.100.2\n}\nvirtual_ipaddress { 192.0.2.1 }");
         assert_eq!(unicast.key, "IPv4 51 eth0 unicast 198.51.100.1");
         assert_eq!(unicast.transport, Transport::Unicast { peers: vec![[198, 51, 100, 2].into()] });
+        let own = instance("mcast_dst_ip 224.0.0.20\nvirtual_ipaddress { 192.0.2.1 }");
+        assert_eq!(own.key, "IPv4 51 eth0 224.0.0.20");
+        assert_eq!(own.transport, Transport::Multicast { group: [224, 0, 0, 20].into() });
         let ipv6 = instance("virtual_ipaddress { fe80::1 }");
         assert_eq!(ipv6.key, "IPv6 51 eth0 ff02::12");
+    }
+
+    #[test]
+    fn native_ipv6_needs_no_address() {
+        let instance = instance("no_virtual_ipaddress\nnative_ipv6");
+        assert_eq!((instance.family(), instance.router.version), (Family::Ipv6, Version::V3));
+    }
+
+    #[test]
+    fn the_address_of_an_ipvlan_that_nothing_makes_is_no_source() {
+        let source = |body: &str| instance(&format!("{body}\nvirtual_ipaddress {{ 192.0.2.1 }}")).source();
+        assert_eq!(source("use_ipvlan 192.0.2.9/24"), None);
+        assert_eq!(source("use_ipvlan 192.0.2.9/24\nmcast_src_ip 192.0.2.8"), Some([192, 0, 2, 8].into()));
     }
 
     #[test]

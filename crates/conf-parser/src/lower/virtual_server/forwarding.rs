@@ -9,7 +9,7 @@ use crate::lower::Context;
 use crate::lower::value::integer;
 use crate::tree::Statement;
 
-pub(in crate::lower) const FORWARDING: &[(&str, ForwardingMethod)] = &[
+const FORWARDING: &[(&str, ForwardingMethod)] = &[
     ("NAT", ForwardingMethod::Masquerade),
     ("DR", ForwardingMethod::DirectRoute),
     ("TUN", ForwardingMethod::Tunnel(Tunnel::Ipip)),
@@ -18,6 +18,13 @@ const TUNNELS: &[(&str, Kind)] = &[("ipip", Kind::Ipip), ("gue", Kind::Gue), ("g
 const CHECKSUMS: &[(&str, TunnelChecksum)] =
     &[("nocsum", TunnelChecksum::None), ("csum", TunnelChecksum::Checksum), ("remcsum", TunnelChecksum::Remote)];
 const OPTIONS: &[(&str, ())] = &[("type", ()), ("port", ()), ("nocsum", ()), ("csum", ()), ("remcsum", ())];
+
+/// Every word of a line.
+#[cfg(test)]
+pub(in crate::lower) fn words() -> impl Iterator<Item = &'static str> {
+    let methods = FORWARDING.iter().map(|(word, _)| *word);
+    methods.chain(TUNNELS.iter().map(|(word, _)| *word)).chain(OPTIONS.iter().map(|(word, _)| *word))
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Kind {
@@ -51,15 +58,6 @@ impl Server {
             Self::Sorry => "sorry",
         }
     }
-
-    /// The keyword whose line the options stand in.
-    fn path(self) -> &'static str {
-        match self {
-            Self::Virtual => "virtual_server/lvs_method",
-            Self::Real => "virtual_server/real_server/lvs_method",
-            Self::Sorry => "virtual_server/sorry_server_lvs_method",
-        }
-    }
 }
 
 /// `NAT|DR|TUN [type ipip|gre|gue port N] [nocsum|csum|remcsum]`. A tunnel whose options cannot be used is IP in IP.
@@ -72,7 +70,6 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement, server: Ser
     };
     // After a mistake in the options keepalived keeps the method.
     let Some(options) = options(context, rest, server) else { return Some(method) };
-    list(context, word, rest, &options, server);
     if method != ForwardingMethod::Tunnel(Tunnel::Ipip) {
         if let Some(option) = rest.first() {
             let message = format!("the options of a tunnel change nothing for {}", word.text);
@@ -179,17 +176,5 @@ fn tunnel(options: &Options) -> Result<Tunnel, (&'static str, &'static str)> {
         (Kind::Ipip | Kind::Gue, ..) => {
             Err(("ipip tunnels do not support checksum option.", "checksums go with 'type gue' and 'type gre'"))
         }
-    }
-}
-
-/// Lists what is not acted on: for virtual and real servers any tunnel but plain IP in IP.
-fn list(context: &mut Context<'_>, method: &Word, words: &[Word], options: &Options, server: Server) {
-    if server == Server::Sorry {
-        context.known_option(server.path(), &method.text, method.span);
-    } else if options.kind == Kind::Ipip {
-        return;
-    }
-    for word in words {
-        context.known_option(server.path(), &word.text, word.span);
     }
 }

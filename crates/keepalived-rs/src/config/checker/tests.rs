@@ -26,6 +26,26 @@ fn only(text: &str) -> VirtualServer {
     servers.remove(0)
 }
 
+/// All that the libraries are told of the virtual servers of `part`.
+pub(crate) fn carried_out(part: &CheckerPart) -> Vec<String> {
+    part.virtual_servers.iter().flat_map(told).collect()
+}
+
+fn told(server: &VirtualServer) -> Vec<String> {
+    let checks = server.real_servers.iter().flat_map(|real| {
+        real.checkers.iter().map(move |checker| {
+            let connect = connect(real, &checker.target);
+            let probe = match runnable(&checker.kind) {
+                Ok(Runnable::Tcp) => format!("{connect:?}"),
+                Ok(Runnable::Http(get)) => format!("{:?}", http_config(real, connect, get)),
+                Err(_) => return "counts as down".to_owned(),
+            };
+            format!("{:?} {} {probe}", timing(server, real, checker, 0), checker.log_all_failures)
+        })
+    });
+    std::iter::once(format!("{:?}", virtual_server(server))).chain(checks).collect()
+}
+
 #[test]
 fn a_virtual_server_becomes_its_kernel_service() {
     let server = only(
@@ -111,6 +131,37 @@ fn tunnels_are_taken_over() {
         assert_eq!(tunnel(config::Tunnel::Gue { port, checksum: ours }), Tunnel::Gue { port, checksum: kernel });
     }
     assert_eq!(tunnel(config::Tunnel::Gre { checksum: true }), Tunnel::Gre { checksum: TunnelChecksum::Checksum });
+}
+
+#[test]
+fn a_sorry_server_has_its_own_forwarding() {
+    let server = only(
+        "virtual_server 192.0.2.1 80 {
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            sorry_server 10.0.0.9 80
+            sorry_server_lvs_method TUN type gre csum
+            real_server 10.0.0.1 80 { weight 1 }
+        }",
+    );
+    let sorry = virtual_server(&server).unwrap().sorry_server.unwrap();
+    assert_eq!(sorry.forwarding, ForwardingMethod::Tunnel(Tunnel::Gre { checksum: TunnelChecksum::Checksum }));
+}
+
+#[test]
+fn a_group_is_left_out() {
+    let config = config(
+        "virtual_server_group G { 192.0.2.1 80 }
+        virtual_server group G {
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 80 { weight 1 }
+        }",
+    );
+    assert_eq!(config.virtual_servers.len(), 1);
+    assert_eq!(CheckerPart::from_config(&config).virtual_servers, []);
 }
 
 #[test]

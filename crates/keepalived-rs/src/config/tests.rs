@@ -1,0 +1,221 @@
+//! What the table says of each word, held against what the workers are told.
+
+use std::path::Path;
+
+use conf_parser::schema::{Kind, Row, Support, schema};
+use conf_parser::{Config, MemoryLoader, Options, parse};
+
+use super::checker::CheckerPart;
+use super::runner::RunnerPart;
+use super::vrrp::VrrpPart;
+use crate::ipc;
+
+/// Block, keyword, and the lines that use it, of every word of the language.
+const EXAMPLES: &[&str] = &[
+    include_str!("../../../conf-parser/tests/examples/global.tsv"),
+    include_str!("../../../conf-parser/tests/examples/vrrp.tsv"),
+    include_str!("../../../conf-parser/tests/examples/tracking.tsv"),
+    include_str!("../../../conf-parser/tests/examples/routes.tsv"),
+    include_str!("../../../conf-parser/tests/examples/lvs.tsv"),
+    include_str!("../../../conf-parser/tests/examples/checkers.tsv"),
+    include_str!("../../../conf-parser/tests/examples/bfd.tsv"),
+];
+
+/// Words that are acted on and whose example cannot show it, and why.
+const SILENT: &[(&str, &str, &str)] = &[
+    ("vrrp_instance", "accept", "what is sent to the addresses is always taken"),
+    ("vrrp_instance", "no_virtual_ipaddress", "it permits, and the example has an address"),
+    ("vrrp_instance", "native_ipv6", "the addresses say it too"),
+    ("vrrp_instance/state", "BACKUP", "the default"),
+    ("virtual_server", "ip_family", "the default: its option inet6 is not"),
+    ("virtual_server/ip_family", "inet", "the default"),
+    ("virtual_server/lvs_sched", "wlc", "the default"),
+    ("virtual_server/protocol", "UDP", "the default"),
+    ("virtual_server/lvs_method", "NAT", "the default"),
+    ("virtual_server/lvs_method", "ipip", "the default"),
+    ("virtual_server/lvs_method", "nocsum", "the default"),
+    ("virtual_server/real_server/lvs_method", "NAT", "the default"),
+    ("virtual_server/real_server/lvs_method", "ipip", "the default"),
+    ("virtual_server/real_server/lvs_method", "nocsum", "the default"),
+    ("virtual_server/sorry_server_lvs_method", "NAT", "the default"),
+    ("virtual_server/sorry_server_lvs_method", "ipip", "the default"),
+    ("virtual_server/sorry_server_lvs_method", "nocsum", "the default"),
+    ("virtual_server/real_server/HTTP_GET/http_protocol", "1.0", "the default"),
+];
+
+/// Words that are not acted on and whose example changes what a worker is told, and why.
+const HEARD: &[(&str, &str, &str)] = &[
+    ("vrrp_instance/virtual_ipaddress", "forever", "without it the line is not whole"),
+    ("vrrp_instance/virtual_ipaddress_excluded", "forever", "without it the line is not whole"),
+    ("virtual_server", "group", "the example has an address in front of it"),
+    ("virtual_server/real_server", "MISC_CHECK", UNCHECKED),
+    ("virtual_server/real_server", "SMTP_CHECK", UNCHECKED),
+    ("virtual_server/real_server", "PING_CHECK", UNCHECKED),
+    ("virtual_server/real_server", "UDP_CHECK", UNCHECKED),
+    ("virtual_server/real_server", "SSL_GET", UNCHECKED),
+    ("virtual_server/real_server", "DNS_CHECK", UNCHECKED),
+    ("virtual_server/real_server", "FILE_CHECK", UNCHECKED),
+    ("virtual_server/real_server", "BFD_CHECK", UNCHECKED),
+    ("virtual_server/real_server/HTTP_GET/url", "regex", UNCHECKED),
+];
+
+const UNCHECKED: &str = "a server whose check cannot run counts as down, never as unchecked";
+
+/// What the lists of an example may name.
+const BEFORE: &str = "
+vrrp_script chk {
+    script /bin/true
+}
+track_file f {
+    file /run/f
+}
+vrrp_track_process p {
+    process haproxy
+}
+bfd_instance b {
+    neighbor_ip 192.0.2.3
+}
+";
+
+/// What `global_defs` may change.
+const AFTER: &str = "
+vrrp_instance IPv4 {
+    interface eth0
+    virtual_router_id 91
+    virtual_ipaddress { 192.0.2.91 }
+}
+vrrp_instance IPv6 {
+    interface eth0
+    virtual_router_id 92
+    virtual_ipaddress { fe80::92 }
+}
+virtual_server 192.0.2.93 80 {
+    protocol TCP
+    lvs_sched rr
+    lvs_method NAT
+    real_server 192.0.2.94 80 { TCP_CHECK { } }
+}
+";
+
+const CHECKERS: &str = "TCP_CHECK {\n}\nHTTP_GET {\nurl {\npath /\n}\n}\n";
+
+/// The head of a block, the lines that it cannot do without, and the lines after the example.
+fn frame(keyword: &str) -> (&'static str, &'static str, String) {
+    let (head, needed) = match keyword {
+        "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1/24 }\n"),
+        "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
+        "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
+        "real_server" => ("192.0.2.11 80", ""),
+        "HTTP_GET" => ("", "url { path / }\n"),
+        "url" => ("", "path /a\n"),
+        _ => ("", ""),
+    };
+    let after = match keyword {
+        "virtual_server" => format!("real_server 192.0.2.99 80 {{\n{CHECKERS}}}\n"),
+        "real_server" => CHECKERS.to_owned(),
+        _ => String::new(),
+    };
+    (head, needed, after)
+}
+
+fn first_word(line: &str) -> Option<&str> {
+    line.split_whitespace().next()
+}
+
+/// A file with `lines` in the block at `path`.
+fn file(path: &str, lines: &str) -> String {
+    let (mut before, mut after) = (BEFORE.to_owned(), AFTER.to_owned());
+    let mut at = String::new();
+    let mut blocks = path.split('/').filter(|keyword| !keyword.is_empty()).peekable();
+    while let Some(keyword) = blocks.next() {
+        if schema().lookup(&at, keyword).is_none_or(|row| row.kind != Kind::Block) {
+            // An option: its keyword is in the example.
+            break;
+        }
+        let (head, needed, tail) = frame(keyword);
+        let inner = blocks.peek().copied();
+        let given =
+            |line: &&str| first_word(line) == inner || lines.lines().any(|own| first_word(own) == first_word(line));
+        let needed: String = needed.split_inclusive('\n').filter(|line| !given(line)).collect();
+        before += &format!("{keyword} {head} {{\n{needed}");
+        after.insert_str(0, &format!("{tail}}}\n"));
+        at = if at.is_empty() { keyword.to_owned() } else { format!("{at}/{keyword}") };
+    }
+    format!("{before}{lines}\n{after}")
+}
+
+/// `lines` without what `row` stands for: the lines of a keyword, an option with what follows it on its line.
+fn without(row: &Row, lines: &str) -> String {
+    let mut out = String::new();
+    let mut depth = 0;
+    for line in lines.split_inclusive('\n') {
+        if row.kind == Kind::Option {
+            let place = line.rfind(&format!(" {}", row.keyword)).filter(|_| !line.contains('{'));
+            out += &place.map_or_else(|| line.to_owned(), |place| format!("{}\n", &line[..place]));
+        } else if depth > 0 || first_word(line) == Some(row.keyword) {
+            depth += line.matches('{').count();
+            depth -= line.matches('}').count();
+        } else {
+            out += line;
+        }
+    }
+    // A word that opens its line, or stands for a value.
+    if row.kind == Kind::Option && out == lines { String::new() } else { out }
+}
+
+/// As the daemon reads it that may run without what it cannot do.
+fn read(text: &str) -> Config {
+    let options = Options { without_strict_mode: true, ..Options::default() };
+    parse(&MemoryLoader::new([("k.conf", text)]), Path::new("k.conf"), &options).config
+}
+
+/// What a worker is told by a file.
+fn told(worker: &str, text: &str) -> Vec<u8> {
+    let config = read(text);
+    match worker {
+        "vrrp" => ipc::encode(&VrrpPart::from_config(&config)),
+        "runner" => ipc::encode(&RunnerPart::from_config(&config)),
+        // Its part is a copy of the blocks: what the libraries make of it counts.
+        _ => ipc::encode(&super::checker::tests::carried_out(&CheckerPart::from_config(&config))),
+    }
+}
+
+fn examples() -> impl Iterator<Item = (&'static Row, String)> {
+    EXAMPLES.iter().flat_map(|text| text.lines()).map(|line| {
+        let fields: Vec<_> = line.splitn(3, '\t').collect();
+        let [block, keyword, lines] = fields[..] else { panic!("not three fields: {line}") };
+        let row = schema().lookup(block, keyword).unwrap_or_else(|| panic!("{block} {keyword} is not in the table"));
+        (row, lines.replace("\\n", "\n"))
+    })
+}
+
+/// Whether the example of `row` changes what `worker` is told.
+fn reaches(worker: &str, row: &Row, lines: &str) -> bool {
+    told(worker, &file(row.block, lines)) != told(worker, &file(row.block, &without(row, lines)))
+}
+
+fn is_in(list: &[(&str, &str, &str)], row: &Row) -> bool {
+    list.iter().any(|(block, keyword, _)| (*block, *keyword) == (row.block, row.keyword))
+}
+
+const WORKERS: &[&str] = &["vrrp", "checker", "runner"];
+
+#[test]
+fn every_acted_word_reaches_its_worker() {
+    let acted = |row: &Row| row.support == Support::Acted && WORKERS.contains(&row.worker);
+    let mut seen = 0;
+    for (row, lines) in examples().filter(|(row, _)| acted(row)) {
+        let (reaches, silent) = (reaches(row.worker, row, &lines), is_in(SILENT, row));
+        assert_ne!(reaches, silent, "{} {}, acted on by {}: {lines}", row.block, row.keyword, row.worker);
+        seen += 1;
+    }
+    assert_eq!(seen, schema().rows().iter().filter(|row| acted(row)).count());
+}
+
+#[test]
+fn a_word_that_nothing_acts_on_reaches_no_worker() {
+    for (row, lines) in examples().filter(|(row, _)| row.support != Support::Acted) {
+        let reaches = WORKERS.iter().any(|worker| reaches(worker, row, &lines));
+        assert_eq!(reaches, is_in(HEARD, row), "{} {}: {lines}", row.block, row.keyword);
+    }
+}
