@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::schema::{Row, Unit};
 use crate::setting::{
-    Block, Places, Scalar, Setting, Show, ShowWord, Slot, duration, settings, show_block, show_blocks, show_list,
-    show_word,
+    Block, Places, Scalar, Setting, Show, ShowWord, Slot, duration, named_blocks, settings, show_block, show_blocks,
+    show_list, show_word,
 };
 use crate::source::{Span, Spanned};
 
@@ -88,6 +88,14 @@ pub struct Config {
     /// Where the keywords of the top level were written.
     pub places: Places,
 }}
+
+named_blocks! {
+    BfdInstance => "bfd_instance";
+    SyncGroup => "vrrp_sync_group";
+    TrackFile => "track_file";
+    TrackProcess => "vrrp_track_process";
+    VrrpInstance => "vrrp_instance";
+}
 
 impl Config {
     /// What holds for every keyword, as lines of the language.

@@ -355,6 +355,28 @@ pub(crate) trait Block {
     fn body(&self) -> Vec<Setting>;
 }
 
+/// Blocks that have a name behind their keyword and nothing but keywords inside.
+macro_rules! named_blocks {
+    ($($type:ty => $path:literal;)+) => { $(
+        impl crate::setting::Block for $type {
+            fn head(&self) -> Vec<crate::setting::Scalar> {
+                vec![crate::setting::Scalar::Text(self.name.value.clone())]
+            }
+
+            fn written(&self) -> Option<crate::source::Span> {
+                Some(self.name.span)
+            }
+
+            fn body(&self) -> Vec<crate::setting::Setting> {
+                let mut out = Vec::new();
+                self.lines($path, &self.places, &mut out);
+                out
+            }
+        }
+    )+ };
+}
+pub(crate) use named_blocks;
+
 /// One block of the keyword `keyword`, which stands in `block`.
 pub(crate) fn show_block<T: Block>(value: &T, slot: Slot, out: &mut Vec<Setting>) {
     let slot = Slot { written: value.written().or(slot.written), ..slot };
