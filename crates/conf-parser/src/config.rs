@@ -256,14 +256,14 @@ impl Config {
 
     /// Where passwords and keys are written, not those that are kept in files of their own.
     pub fn secrets(&self) -> impl Iterator<Item = Span> {
-        let block = |instance: &VrrpInstance| {
-            let place = instance.places.of("vrrp_instance", "authentication").unwrap_or(instance.name.span);
-            instance.authentication.is_some().then_some(place)
+        let password = |instance: &VrrpInstance| {
+            instance.authentication?;
+            instance.places.of("vrrp_instance/authentication", "auth_pass")
         };
         let hmacs = self.vrrp_instances.iter().filter_map(|instance| instance.auth_hmac.as_ref());
         let keys = hmacs.flat_map(|hmac| &hmac.keys);
         let written = keys.filter(|key| matches!(key.secret, HmacSecret::Bytes(_))).map(|key| key.id.span);
         let ssl = self.ssl.iter().filter_map(|ssl| ssl.places.of("SSL", "password"));
-        self.vrrp_instances.iter().filter_map(block).chain(written).chain(ssl)
+        self.vrrp_instances.iter().filter_map(password).chain(written).chain(ssl)
     }
 }

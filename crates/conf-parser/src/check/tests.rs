@@ -388,7 +388,7 @@ fn a_password_that_everybody_may_read() {
     let message = "the password stands in a file that everybody may read (mode 0644)";
     assert_eq!(messages(&findings), [(Code::ReadableSecret, message)]);
     assert_eq!((help(&findings[0]), findings[0].severity), ("chmod o-r /k.conf", Severity::Note));
-    let at = text.find("authentication").unwrap();
+    let at = text.find("auth_pass").unwrap();
     assert_eq!(findings[0].span.map(|span| span.start as usize), Some(at));
 
     assert_eq!(found(&text, &host(&[("/k.conf", file(0o640, 0, 50))])), []);
