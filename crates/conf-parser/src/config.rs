@@ -262,10 +262,16 @@ impl Config {
         self.global.own_scripts().chain(groups).chain(instances).chain(servers)
     }
 
-    /// Where the blocks stand that hold passwords or keys.
+    /// Where passwords and keys are written, not those that are kept in files of their own.
     pub fn secrets(&self) -> impl Iterator<Item = Span> {
-        let secret = |instance: &&VrrpInstance| instance.authentication.is_some() || instance.auth_hmac.is_some();
-        let instances = self.vrrp_instances.iter().filter(secret).map(|instance| instance.name.span);
-        instances.chain(self.ssl.iter().filter_map(|ssl| ssl.places.of("SSL", "password")))
+        let password = |instance: &VrrpInstance| {
+            instance.authentication?;
+            instance.places.of("vrrp_instance/authentication", "auth_pass")
+        };
+        let hmacs = self.vrrp_instances.iter().filter_map(|instance| instance.auth_hmac.as_ref());
+        let keys = hmacs.flat_map(|hmac| &hmac.keys);
+        let written = keys.filter(|key| matches!(key.secret, HmacSecret::Bytes(_))).map(|key| key.id.span);
+        let ssl = self.ssl.iter().filter_map(|ssl| ssl.places.of("SSL", "password"));
+        self.vrrp_instances.iter().filter_map(password).chain(written).chain(ssl)
     }
 }

@@ -829,6 +829,10 @@ fn authentication(draft: &mut Draft, context: &mut Context<'_>, statement: &Stat
     let mut words =
         AuthenticationWords { tag: draft.tag(), span: statement.keyword.span, ..AuthenticationWords::default() };
     context.visit(&mut words, &statement.body, &[AUTHENTICATION]);
+    let block = "vrrp_instance/authentication";
+    if let Some(span) = words.places.of(block, "auth_pass") {
+        draft.places.overwrite(block, "auth_pass", span);
+    }
     draft.authentication = Some(words);
 }
 
