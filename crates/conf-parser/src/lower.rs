@@ -155,7 +155,13 @@ const ROOT: &[Handler<Draft>] = &[
     }),
     Handler("static_ipaddress", |draft, context, statement| {
         let suggestions = &draft.trackables.suggestions;
-        instance::static_addresses(context, statement, &mut draft.static_addresses, draft.top.track_groups(), suggestions);
+        instance::static_addresses(
+            context,
+            statement,
+            &mut draft.static_addresses,
+            draft.top.track_groups(),
+            suggestions,
+        );
     }),
     Handler("vrrp_script", |draft, context, statement| {
         draft.scripts.extend(track::script(context, statement, &mut draft.trackables));
