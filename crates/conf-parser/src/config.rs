@@ -151,7 +151,12 @@ impl Show for ScriptUser {
 
 impl Show for Script {
     fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
-        let user = self.user.iter().flat_map(ScriptUser::words);
+        let user = self.user.iter().flat_map(ScriptUser::words).map(|word| match word {
+            Scalar::Text(text) if text.contains(|char: char| !char.is_alphanumeric() && !"_-.:".contains(char)) => {
+                Scalar::Pattern(text)
+            }
+            plain => plain,
+        });
         out.push(slot.line(std::iter::once(Scalar::Script(self.command.clone())).chain(user).collect()));
     }
 }
