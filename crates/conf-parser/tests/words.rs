@@ -5,7 +5,7 @@
 #[path = "support/examples.rs"]
 mod examples;
 
-use conf_parser::schema::schema;
+use conf_parser::schema::{Kind, schema};
 use examples::{Example, error, examples, file, read, shown};
 
 #[test]
