@@ -15,6 +15,8 @@ use crate::host::Host;
 use crate::source::Sources;
 
 /// Every finding that needs more than one block, or the host. `sources` are the files of `config`.
+///
+/// They come in no particular order: sort them by `span`, with those of the reading.
 pub fn check(config: &Config, sources: &Sources, host: &dyn Host) -> Vec<Diagnostic> {
     let mut findings = crate::check_interfaces(config, host);
     script::check(config, host, &mut findings);
@@ -24,3 +26,6 @@ pub fn check(config: &Config, sources: &Sources, host: &dyn Host) -> Vec<Diagnos
     secret::check(config, sources, host, &mut findings);
     findings
 }
+
+#[cfg(test)]
+mod tests;

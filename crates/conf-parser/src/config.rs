@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::schema::{Row, Unit};
 use crate::setting::{
-    Block, Places, Scalar, Setting, Show, ShowWord, Slot, duration, settings, show_block, show_blocks, show_list,
-    show_word,
+    Block, Places, Scalar, Setting, Show, ShowWord, Slot, duration, named_blocks, settings, show_block, show_blocks,
+    show_list, show_word,
 };
 use crate::source::{Span, Spanned};
 
@@ -89,6 +89,14 @@ pub struct Config {
     pub places: Places,
 }}
 
+named_blocks! {
+    BfdInstance => "bfd_instance";
+    SyncGroup => "vrrp_sync_group";
+    TrackFile => "track_file";
+    TrackProcess => "vrrp_track_process";
+    VrrpInstance => "vrrp_instance";
+}
+
 impl Config {
     /// What holds for every keyword, as lines of the language.
     pub fn settings(&self) -> Vec<Setting> {
@@ -143,7 +151,12 @@ impl Show for ScriptUser {
 
 impl Show for Script {
     fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
-        let user = self.user.iter().flat_map(ScriptUser::words);
+        let user = self.user.iter().flat_map(ScriptUser::words).map(|word| match word {
+            Scalar::Text(text) if text.contains(|char: char| !char.is_alphanumeric() && !"_-.:".contains(char)) => {
+                Scalar::Pattern(text)
+            }
+            plain => plain,
+        });
         out.push(slot.line(std::iter::once(Scalar::Script(self.command.clone())).chain(user).collect()));
     }
 }
@@ -254,10 +267,16 @@ impl Config {
         self.global.own_scripts().chain(groups).chain(instances).chain(servers)
     }
 
-    /// Where the blocks stand that hold passwords or keys.
+    /// Where passwords and keys are written, not those that are kept in files of their own.
     pub fn secrets(&self) -> impl Iterator<Item = Span> {
-        let secret = |instance: &&VrrpInstance| instance.authentication.is_some() || instance.auth_hmac.is_some();
-        let instances = self.vrrp_instances.iter().filter(secret).map(|instance| instance.name.span);
-        instances.chain(self.ssl.iter().filter_map(|ssl| ssl.places.of("SSL", "password")))
+        let password = |instance: &VrrpInstance| {
+            instance.authentication?;
+            instance.places.of("vrrp_instance/authentication", "auth_pass")
+        };
+        let hmacs = self.vrrp_instances.iter().filter_map(|instance| instance.auth_hmac.as_ref());
+        let keys = hmacs.flat_map(|hmac| &hmac.keys);
+        let written = keys.filter(|key| matches!(key.secret, HmacSecret::Bytes(_))).map(|key| key.id.span);
+        let ssl = self.ssl.iter().filter_map(|ssl| ssl.places.of("SSL", "password"));
+        self.vrrp_instances.iter().filter_map(password).chain(written).chain(ssl)
     }
 }

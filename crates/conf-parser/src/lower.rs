@@ -310,6 +310,30 @@ impl Context<'_> {
     }
 }
 
+/// The name of a block whose name is one word and counts once; nothing comes back where the block is passed over.
+fn own_name(
+    context: &mut Context<'_>,
+    statement: &Statement,
+    names: &mut HashMap<String, Span>,
+    [nameless, kind]: [&str; 2],
+    code: Code,
+) -> Option<Spanned<String>> {
+    let name = statement.arguments.first()?;
+    if let Some(extra) = statement.arguments.get(1) {
+        let finding = Diagnostic::error(Code::ExtraParameter, Class::General, extra.span, nameless);
+        context.push(finding.label("the name is one word: the whole block is passed over"));
+        return None;
+    }
+    if let Some(first) = names.get(&name.text) {
+        let message = format!("{kind} {} already defined", name.text);
+        let finding = Diagnostic::error(code, Class::General, name.span, message).label("this block is ignored");
+        context.push(finding.related(*first, "the one that is used"));
+        return None;
+    }
+    names.insert(name.text.clone(), name.span);
+    Some(Spanned::new(name.text.clone(), name.span))
+}
+
 /// Whether a switch that is off by default is written as off, which is as good as absent.
 fn switched_off(statement: &Statement, row: &Row) -> bool {
     let off = statement.arguments.first().is_some_and(|word| value::boolean(&word.text) == Some(false));

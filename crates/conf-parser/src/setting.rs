@@ -107,7 +107,7 @@ pub enum Scalar {
     Text(String),
     /// A command line of which this is one word; quoted by the rules of scripts.
     Script(Vec<String>),
-    /// A pattern; quoted by the rules of scripts.
+    /// A pattern, or another word of a line of scripts; quoted by their rules.
     Pattern(String),
     /// A password: bytes that are printed only on request.
     Secret(Vec<u8>),
@@ -147,8 +147,11 @@ impl fmt::Display for Scalar {
     }
 }
 
+/// In quotes where the word could be taken for something else, at the start or at the end of a line too.
 fn write_word(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let plain = !text.is_empty() && !text.bytes().any(|byte| byte.is_ascii_whitespace() || b"#!{}\"".contains(&byte));
+    let special = |byte: u8| byte.is_ascii_control() || b" #!{}\"".contains(&byte);
+    let at_start = text.starts_with(['@', '~', '$']) || text.starts_with("include");
+    let plain = !text.is_empty() && !text.bytes().any(special) && !at_start && !text.ends_with('\\');
     if plain { f.write_str(text) } else { write!(f, "\"{text}\"") }
 }
 
@@ -172,9 +175,8 @@ fn write_script(f: &mut fmt::Formatter<'_>, words: &[String]) -> fmt::Result {
         f.write_str(if at == 0 { "'" } else { " '" })?;
         for character in word.chars() {
             match character {
-                '\'' | '"' | '\\' => write!(f, "\\x{:02x}", u32::from(character))?,
                 '\n' => f.write_str("\\n")?,
-                '$' => f.write_str("\\x24")?,
+                '\'' | '"' | '\\' | '$' | '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", u32::from(character))?,
                 character => write!(f, "{character}")?,
             }
         }
@@ -355,6 +357,28 @@ pub(crate) trait Block {
     fn body(&self) -> Vec<Setting>;
 }
 
+/// Blocks that have a name behind their keyword and nothing but keywords inside.
+macro_rules! named_blocks {
+    ($($type:ty => $path:literal;)+) => { $(
+        impl crate::setting::Block for $type {
+            fn head(&self) -> Vec<crate::setting::Scalar> {
+                vec![crate::setting::Scalar::Text(self.name.value.clone())]
+            }
+
+            fn written(&self) -> Option<crate::source::Span> {
+                Some(self.name.span)
+            }
+
+            fn body(&self) -> Vec<crate::setting::Setting> {
+                let mut out = Vec::new();
+                self.lines($path, &self.places, &mut out);
+                out
+            }
+        }
+    )+ };
+}
+pub(crate) use named_blocks;
+
 /// One block of the keyword `keyword`, which stands in `block`.
 pub(crate) fn show_block<T: Block>(value: &T, slot: Slot, out: &mut Vec<Setting>) {
     let slot = Slot { written: value.written().or(slot.written), ..slot };
@@ -428,6 +452,15 @@ pub fn text(settings: &[Setting], place: &dyn Fn(Span) -> Option<String>, secret
     let mut out = String::new();
     Text { place, secrets }.write(&mut out, settings, 0);
     out
+}
+
+/// Whether [`text`] with its passwords, read again, is the same configuration: the language has no escapes, so a password
+/// whose bytes are not UTF-8 is shown with U+FFFD in their place.
+pub fn is_writable(settings: &[Setting]) -> bool {
+    settings.iter().all(|setting| {
+        let secret = |word: &Scalar| matches!(word, Scalar::Secret(bytes) if std::str::from_utf8(bytes).is_err());
+        !setting.words.iter().any(secret) && setting.body.as_deref().is_none_or(is_writable)
+    })
 }
 
 struct Text<'a> {

@@ -11,7 +11,9 @@ use conf_parser::diff::diff;
 use conf_parser::format::format;
 use conf_parser::host::{Account, Fact, File, FileKind, Host, Interface};
 use conf_parser::schema::schema;
-use conf_parser::{LoadError, Loader, MemoryLoader, Options, Parsed, check, config_test_exit_code, parse};
+use conf_parser::{
+    LoadError, Loader, MemoryLoader, Options, Parsed, Severity, check, config_test_exit_code, parse, setting,
+};
 use netlab::Skip;
 use netlab::harness::{self, CaseResult, Stop, case};
 
@@ -206,6 +208,27 @@ fn a_file_differs_from_itself_in_nothing() -> CaseResult {
     Ok(())
 }
 
+/// What is shown of a file without mistakes means the same.
+fn what_is_shown_is_read_again() -> CaseResult {
+    let corpus = corpus()?;
+    let mut compared = 0;
+    for file in files(&corpus.join("open")) {
+        let parsed = read_in_time(&file);
+        if parsed.diagnostics.iter().any(|finding| finding.severity == Severity::Error) {
+            continue;
+        }
+        let settings = parsed.config.settings();
+        assert!(setting::is_writable(&settings), "{}", file.display());
+        let text = setting::text(&settings, &|_| None, true);
+        let again = meaning(Path::new("k.conf"), text.clone().into_bytes());
+        assert_eq!(again.0, parsed.config, "{}\n{text}", file.display());
+        compared += 1;
+    }
+    println!("{compared} files are without mistakes, and shown as what they mean");
+    assert!(compared > 100, "{compared}");
+    Ok(())
+}
+
 /// The host on which keepalived was asked: whatever a file names was there.
 struct Everything;
 
@@ -301,6 +324,7 @@ fn main() -> ExitCode {
         case("unknown_words_are_those_of_keepalived", unknown_words_are_those_of_keepalived),
         case("mistakes_are_found_on_their_line", mistakes_are_found_on_their_line),
         case("formatting_changes_no_meaning", formatting_changes_no_meaning),
+        case("what_is_shown_is_read_again", what_is_shown_is_read_again),
         case("a_file_differs_from_itself_in_nothing", a_file_differs_from_itself_in_nothing),
     ])
 }

@@ -3,16 +3,21 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::config::{Config, Priority, VirtualAddress, VrrpInstance};
+use crate::config::{Config, Priority, VirtualAddress, VrrpInstance, VrrpVersion};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::host::{Host, Prefix};
 
 pub(super) fn check(config: &Config, host: &dyn Host, findings: &mut Vec<Diagnostic>) {
+    let groups = groups(config);
+    let together = |one: &VrrpInstance, other: &VrrpInstance| {
+        let group = groups.get(one.name.as_str());
+        one.name == other.name || group.is_some() && group == groups.get(other.name.as_str())
+    };
     let mut owners: HashMap<(IpAddr, Option<&str>), (&VrrpInstance, &VirtualAddress)> = HashMap::new();
     for instance in &config.vrrp_instances {
         for address in instance.virtual_addresses.iter().chain(&instance.excluded_addresses) {
             match owners.get(&(*address.address, device(instance, address))) {
-                Some((other, first)) if other.name != instance.name => {
+                Some((other, first)) if !together(other, instance) => {
                     findings.push(duplicate(other, first, instance, address))
                 }
                 Some(_) => {}
@@ -24,6 +29,12 @@ pub(super) fn check(config: &Config, host: &dyn Host, findings: &mut Vec<Diagnos
         }
         findings.extend(silent(instance));
     }
+}
+
+/// The sync group of each member: members move together.
+fn groups(config: &Config) -> HashMap<&str, usize> {
+    let groups = config.sync_groups.iter().enumerate();
+    groups.flat_map(|(at, group)| group.members.iter().map(move |member| (member.as_str(), at))).collect()
 }
 
 fn device<'a>(instance: &'a VrrpInstance, address: &'a VirtualAddress) -> Option<&'a str> {
@@ -77,9 +88,9 @@ fn silent(instance: &VrrpInstance) -> Option<Diagnostic> {
         "({}) in strict mode what is sent to its addresses is dropped, pings included: only who routes through them uses them",
         *instance.name
     );
-    Some(
-        Diagnostic::note(Code::SilentAddress, place, message)
-            .help("with 'accept' in the instance a service can listen on its addresses")
-            .related(instance.name.span, "this instance"),
-    )
+    let help = match instance.version {
+        VrrpVersion::V2 => "without strict mode, or with 'version 3' and 'accept', a service can listen on them",
+        VrrpVersion::V3 => "with 'accept' in the instance a service can listen on its addresses",
+    };
+    Some(Diagnostic::note(Code::SilentAddress, place, message).help(help).related(instance.name.span, "this instance"))
 }

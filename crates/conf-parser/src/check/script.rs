@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Script, ScriptUser};
 use crate::diagnostic::{Class, Code, Diagnostic};
-use crate::host::{Account, Fact, Host, Writer};
+use crate::host::{Account, Fact, File, FileKind, Host, Writer};
 use crate::source::{Span, Spanned};
 
 /// Whom scripts run as that name nobody, where such an account exists.
@@ -24,8 +24,8 @@ enum Problem {
 struct Scripts<'a> {
     config: &'a Config,
     host: &'a dyn Host,
-    /// Whom scripts run as that name nobody; unknown where the host is.
-    default: Option<Account>,
+    /// Whom scripts run as that name nobody; absent where none of them runs.
+    default: Fact<Account>,
     /// A script that exists, which is what makes script security a matter.
     existing: Option<Span>,
     /// The same, of a check of a real server.
@@ -34,7 +34,8 @@ struct Scripts<'a> {
 }
 
 pub(super) fn check(config: &Config, host: &dyn Host, findings: &mut Vec<Diagnostic>) {
-    let mut scripts = Scripts { config, host, default: None, existing: None, existing_check: None, insecure: false };
+    let mut scripts =
+        Scripts { config, host, default: Fact::Unknown, existing: None, existing_check: None, insecure: false };
     scripts.default_user(findings);
     for script in &config.vrrp_scripts {
         let name = script.name.value.as_str();
@@ -62,34 +63,30 @@ enum Owner<'a> {
 
 impl Scripts<'_> {
     fn default_user(&mut self, findings: &mut Vec<Diagnostic>) {
-        match self.config.global.script_user.as_ref() {
-            Some(user) => match self.account(&user.value) {
-                Fact::Present(account) => self.default = Some(account),
-                Fact::Absent => {
-                    let message = "Error setting global script uid/gid";
-                    findings.push(
-                        Diagnostic::error(Code::ScriptUser, Class::General, user.span, message)
-                            .label(format!("{} is no account of this host", self.missing_name(&user.value)))
-                            .help("create it, or name another one"),
-                    );
-                }
-                Fact::Unknown => {}
-            },
-            None => match self.host.user(DEFAULT_USER) {
-                Fact::Present(account) => self.default = Some(account),
-                Fact::Absent if !self.config.global.enable_script_security => self.default = Some(ROOT),
-                Fact::Absent => {
-                    let Some(first) = self.config.scripts().find(|script| script.user.is_none()) else { return };
-                    let message = format!("Unable to set default user {DEFAULT_USER} for script");
-                    findings.push(
-                        Diagnostic::error(Code::ScriptUser, Class::General, first.span, message)
-                            .label("with script security nothing runs without an account")
-                            .help(format!("create the user {DEFAULT_USER}, or write 'script_user' into global_defs")),
-                    );
-                }
-                Fact::Unknown => {}
-            },
+        let secure = self.config.global.enable_script_security;
+        self.default = match (&self.config.global.script_user, self.host.user(DEFAULT_USER)) {
+            (Some(user), _) => self.account(user),
+            (None, Fact::Absent) if !secure => Fact::Present(ROOT),
+            (None, account) => account,
+        };
+        if !self.default.is_absent() {
+            return;
         }
+        if let Some(user) = &self.config.global.script_user {
+            findings.push(
+                Diagnostic::error(Code::ScriptUser, Class::General, user.span, "Error setting global script uid/gid")
+                    .label(format!("{} is no account of this host", self.missing_name(user)))
+                    .help("create it, or name another one"),
+            );
+            return;
+        }
+        let without_user = self.config.scripts().filter(|script| script.user.is_none());
+        findings.extend(without_user.min_by_key(|script| script.span).map(|first| {
+            let message = format!("Unable to set default user {DEFAULT_USER} for script");
+            Diagnostic::error(Code::ScriptUser, Class::General, first.span, message)
+                .label("with script security nothing runs without an account")
+                .help(format!("create the user {DEFAULT_USER}, or write 'script_user' into global_defs"))
+        }));
     }
 
     /// The account that a script runs as.
@@ -107,17 +104,15 @@ impl Scripts<'_> {
     }
 
     fn script(&mut self, script: &Spanned<Script>, owner: &Owner<'_>, findings: &mut Vec<Diagnostic>) {
-        let account = match &script.user {
-            Some(user) => match self.account(user) {
-                Fact::Present(account) => Some(account),
-                Fact::Unknown => None,
-                Fact::Absent => {
-                    findings.push(self.unknown_user(script, user));
-                    return;
-                }
-            },
-            None => self.default,
-        };
+        let account = script.user.as_ref().map_or(self.default, |user| self.account(user));
+        if account.is_absent() {
+            findings.extend(match &script.user {
+                Some(user) => Some(self.unknown_user(script, user)),
+                None => no_default(script, owner),
+            });
+            return;
+        }
+        let account = account.present();
         if let Some(problem) = self.problem(script, account) {
             self.insecure |= matches!(problem, Problem::Unsafe(..));
             let disabled = !matches!(problem, Problem::Unsafe(..)) || self.config.global.enable_script_security;
@@ -147,11 +142,11 @@ impl Scripts<'_> {
             Fact::Absent => return Some(Problem::Missing),
             Fact::Unknown => return None,
         };
-        if file.kind != crate::host::FileKind::File {
+        if file.kind != FileKind::File {
             return Some(Problem::NotAFile);
         }
         let account = account?;
-        if !file.may_execute(account) {
+        if !file.may_execute(account) && !self.perhaps_by_group(script, &file, account) {
             return Some(Problem::NotExecutable(account));
         }
         if account.uid != 0 {
@@ -159,6 +154,14 @@ impl Scripts<'_> {
         }
         let mut chain = self.host.chain(Path::new(&file.path)).into_iter();
         chain.find_map(|(path, file)| Some(Problem::Unsafe(path, file.present()?.writable_by()?)))
+    }
+
+    /// Whether a group of the user's that is not asked for here may execute the file.
+    fn perhaps_by_group(&self, script: &Script, file: &File, account: Account) -> bool {
+        let user = script.user.as_ref().or(self.config.global.script_user.as_deref());
+        let groups =
+            self.config.global.scripts.set_supplementary_groups || user.is_some_and(|user| user.supplementary_groups);
+        groups && file.uid != account.uid && file.mode & 0o010 != 0
     }
 
     fn finding(&self, script: &Spanned<Script>, owner: &Owner<'_>, problem: &Problem, disabled: bool) -> Diagnostic {
@@ -232,4 +235,14 @@ impl Scripts<'_> {
             }));
         }
     }
+}
+
+/// A script without an account to run as. Of those that run on events keepalived says nothing more.
+fn no_default(script: &Spanned<Script>, owner: &Owner<'_>) -> Option<Diagnostic> {
+    let message = match owner {
+        Owner::TrackScript(name) => format!("Unable to set default user for vrrp script {name} - removing"),
+        Owner::Check { path, .. } => format!("Unable to set default user for misc script '{path}' - removing"),
+        Owner::Event => return None,
+    };
+    Some(Diagnostic::error(Code::ScriptUser, Class::General, script.span, message))
 }

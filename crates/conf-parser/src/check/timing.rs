@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Checker, Config};
+use crate::config::{Checker, CheckerKind, Config};
 use crate::diagnostic::{Code, Diagnostic};
 
 pub(super) fn check(config: &Config, findings: &mut Vec<Diagnostic>) {
@@ -24,7 +24,13 @@ pub(super) fn check(config: &Config, findings: &mut Vec<Diagnostic>) {
 }
 
 fn checker(checker: &Checker) -> Option<Diagnostic> {
-    let (interval, timeout) = (checker.timing.delay_loop, checker.target.connect_timeout);
+    let interval = checker.timing.delay_loop;
+    let (timeout, keyword) = match &checker.kind {
+        CheckerKind::Unusable(_) => return None,
+        CheckerKind::Misc(misc) => (misc.timeout?, "misc_timeout"),
+        kind if kind.checker_type().connects() => (checker.target.connect_timeout, "connect_timeout"),
+        _ => return None,
+    };
     if interval >= timeout {
         return None;
     }
@@ -35,7 +41,7 @@ fn checker(checker: &Checker) -> Option<Diagnostic> {
     );
     Some(
         Diagnostic::note(Code::ShortInterval, checker.place.span, message)
-            .help("let connect_timeout be at most delay_loop"),
+            .help(format!("let {keyword} be at most delay_loop")),
     )
 }
 

@@ -1,6 +1,8 @@
 //! Weights that change nothing.
 
-use crate::config::{Config, Priority, Tracked, VrrpInstance};
+use std::collections::HashMap;
+
+use crate::config::{Config, Priority, Tracked, Tracking, VrrpInstance};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// The range of an effective priority that is not the owner's.
@@ -8,15 +10,36 @@ const LEAST: i32 = 1;
 const MOST: i32 = 254;
 
 pub(super) fn check(config: &Config, findings: &mut Vec<Diagnostic>) {
+    let mut groups = HashMap::new();
+    for group in &config.sync_groups {
+        groups.extend(group.members.iter().map(|member| (member.as_str(), group)));
+    }
     for instance in &config.vrrp_instances {
         if instance.priority == Priority::OWNER {
             continue;
         }
-        let tracked = [&instance.tracking.interfaces, &instance.tracking.scripts, &instance.tracking.bfds];
-        let weighted: Vec<_> = tracked.into_iter().flatten().filter(|entry| entry.weight.value.value != 0).collect();
-        findings.extend(weighted.iter().filter_map(|entry| without_effect(instance, entry, &weighted)));
-        findings.extend(unheard(instance, &weighted));
+        let own = weighted(&instance.tracking);
+        let group = groups.get(instance.name.as_str()).map(|group| &group.tracking);
+        let all: Vec<_> = own.iter().copied().chain(group.map(weighted).unwrap_or_default()).collect();
+        // What a file adds stands in the file.
+        let bounded = !has_files(&instance.tracking) && !group.is_some_and(has_files);
+        findings.extend(own.iter().filter(|_| bounded).filter_map(|entry| without_effect(instance, entry, &all)));
+        findings.extend(unheard(instance));
     }
+}
+
+fn is_weighted(entry: &&Tracked) -> bool {
+    entry.weight.value.value != 0
+}
+
+/// The trackers with a weight that adds the same each time.
+fn weighted(tracking: &Tracking) -> Vec<&Tracked> {
+    let Tracking { interfaces, scripts, processes, bfds, .. } = tracking;
+    [interfaces, scripts, processes, bfds].into_iter().flatten().filter(is_weighted).collect()
+}
+
+fn has_files(tracking: &Tracking) -> bool {
+    tracking.files.iter().any(|file| is_weighted(&file))
 }
 
 /// What a tracker adds while all is well, and while it failed.
@@ -53,8 +76,9 @@ fn without_effect(instance: &VrrpInstance, entry: &Tracked, all: &[&Tracked]) ->
 }
 
 /// With `nopreempt` a backup whose priority rises above the master's does not take over.
-fn unheard(instance: &VrrpInstance, weighted: &[&Tracked]) -> Option<Diagnostic> {
-    let first = weighted.first().filter(|_| !instance.preempt)?;
+fn unheard(instance: &VrrpInstance) -> Option<Diagnostic> {
+    let own = weighted(&instance.tracking).into_iter().chain(instance.tracking.files.iter().filter(is_weighted));
+    let first = own.min_by_key(|entry| entry.name.span).filter(|_| !instance.preempt)?;
     let message = format!(
         "({}) a weight moves no mastership while the backups have nopreempt: they keep to a master of lower priority",
         *instance.name

@@ -28,7 +28,7 @@ pub struct BfdInstance {
     /// `multihop`: UDP port 4784 instead of 3784.
     multihop: bool as "multihop",
     /// `weight`, for trackers that name none.
-    weight: BfdWeight as "weight",
+    weight: Weight as "weight",
     /// `vrrp`: instances hear of changes; on where neither `vrrp` nor `checker` is given.
     vrrp: bool as "vrrp",
     /// `checker`: checkers hear of changes; on where neither `vrrp` nor `checker` is given.
@@ -36,37 +36,3 @@ pub struct BfdInstance {
     /// Where the keywords were written.
     places: Places,
 }}
-
-config_type! {
-/// What a session does to the priority of the instances that track it.
-#[derive(Copy, Default)]
-pub struct BfdWeight {
-    /// Priority points, -253 to 253: added while up where positive, subtracted while down where negative. 0 = a session
-    /// that is down is a fault of the whole instance.
-    pub value: i16,
-    /// `reverse`: up and down change places.
-    pub reverse: bool,
-}}
-
-impl Show for BfdWeight {
-    fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
-        let reverse = self.reverse.then(|| Scalar::Text("reverse".to_owned()));
-        out.push(slot.line(std::iter::once(Scalar::Integer(self.value.into())).chain(reverse).collect()));
-    }
-}
-
-impl Block for BfdInstance {
-    fn head(&self) -> Vec<Scalar> {
-        vec![Scalar::Text(self.name.value.clone())]
-    }
-
-    fn written(&self) -> Option<Span> {
-        Some(self.name.span)
-    }
-
-    fn body(&self) -> Vec<Setting> {
-        let mut out = Vec::new();
-        self.lines("bfd_instance", &self.places, &mut out);
-        out
-    }
-}

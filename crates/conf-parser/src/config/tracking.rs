@@ -152,38 +152,6 @@ impl Block for VrrpScript {
     }
 }
 
-impl Block for TrackFile {
-    fn head(&self) -> Vec<Scalar> {
-        vec![Scalar::Text(self.name.value.clone())]
-    }
-
-    fn written(&self) -> Option<Span> {
-        Some(self.name.span)
-    }
-
-    fn body(&self) -> Vec<Setting> {
-        let mut out = Vec::new();
-        self.lines("track_file", &self.places, &mut out);
-        out
-    }
-}
-
-impl Block for TrackProcess {
-    fn head(&self) -> Vec<Scalar> {
-        vec![Scalar::Text(self.name.value.clone())]
-    }
-
-    fn written(&self) -> Option<Span> {
-        Some(self.name.span)
-    }
-
-    fn body(&self) -> Vec<Setting> {
-        let mut out = Vec::new();
-        self.lines("vrrp_track_process", &self.places, &mut out);
-        out
-    }
-}
-
 impl Weight {
     fn words(self) -> impl Iterator<Item = Scalar> {
         let reverse = self.reverse.then(|| Scalar::Text("reverse".to_owned()));

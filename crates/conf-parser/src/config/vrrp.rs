@@ -292,22 +292,6 @@ show_word! {
     Priority => |priority, _row| Scalar::Integer(priority.0.get().into());
 }
 
-impl Block for VrrpInstance {
-    fn head(&self) -> Vec<Scalar> {
-        vec![Scalar::Text(self.name.value.clone())]
-    }
-
-    fn written(&self) -> Option<Span> {
-        Some(self.name.span)
-    }
-
-    fn body(&self) -> Vec<Setting> {
-        let mut out = Vec::new();
-        self.lines("vrrp_instance", &self.places, &mut out);
-        out
-    }
-}
-
 /// A flag that turns something off.
 pub(super) fn show_inverted(on: &bool, slot: Slot, out: &mut Vec<Setting>) {
     (!on).show(slot, out);

@@ -57,7 +57,8 @@ fn every_page_explains_its_code() {
 
 #[test]
 fn every_example_gives_its_code() {
-    let interfaces = [("eth0".to_owned(), Interface::default())].into();
+    let eth0 = Interface { addresses: vec!["192.0.2.2/24".parse().unwrap()], ..Interface::default() };
+    let interfaces = [("eth0".to_owned(), eth0)].into();
     let file = |mode, uid| FileFact { kind: FileKind::File, mode, uid, gid: 0 };
     let files = [("/k.conf", file(0o644, 0)), ("/bin/true", file(0o755, 0)), ("/opt/owned.sh", file(0o755, 1000))];
     let files = files.map(|(path, fact)| (PathBuf::from(path), fact)).into();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::value::host;
 use super::{Context, Handler};
-use crate::config::{BfdInstance, BfdWeight, Family};
+use crate::config::{BfdInstance, Family, Weight};
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::schema::nearest;
 use crate::setting::Places;
@@ -43,7 +43,7 @@ struct Draft {
     ttl: Option<u8>,
     max_hops: Spanned<u8>,
     multihop: bool,
-    weight: BfdWeight,
+    weight: Weight,
     vrrp: bool,
     checker: bool,
     places: Places,
@@ -89,7 +89,7 @@ impl Instances {
             ttl: None,
             max_hops: Spanned::new(0, name.span),
             multihop: false,
-            weight: BfdWeight::default(),
+            weight: Weight::default(),
             vrrp: false,
             checker: false,
             places: Places::default(),
@@ -266,7 +266,7 @@ fn weight(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     let Some(value) = number(draft, context, statement, "weight") else { return };
     let option = statement.arguments.get(1);
     let reverse = option.is_some_and(|word| word.text == "reverse");
-    draft.weight = BfdWeight { value, reverse };
+    draft.weight = Weight { value, reverse };
     match option {
         Some(word) if reverse => {
             context.known_option("bfd_instance/weight", "reverse", word.span);
@@ -352,7 +352,7 @@ mod tests {
         let instance = &parsed.config.bfd_instances[0];
         assert_eq!((instance.min_rx, instance.min_tx), (Duration::from_micros(3312), Duration::from_millis(50)));
         assert_eq!((instance.max_hops, instance.vrrp, instance.checker), (255, false, true));
-        assert_eq!(instance.weight, BfdWeight { value: 0, reverse: true });
+        assert_eq!(instance.weight, Weight { value: 0, reverse: true });
     }
 
     #[test]

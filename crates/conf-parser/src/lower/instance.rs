@@ -115,22 +115,9 @@ pub(super) fn read(
     names: &mut HashMap<String, Span>,
     trackables: &Trackables,
 ) -> Option<Draft> {
-    let name = statement.arguments.first()?;
-    if let Some(extra) = statement.arguments.get(1) {
-        let message = "vrrp_instance must have a name";
-        let finding = Diagnostic::error(Code::ExtraParameter, Class::General, extra.span, message);
-        context.push(finding.label("the name is one word: the whole block is passed over"));
-        return None;
-    }
-    if let Some(first) = names.get(&name.text) {
-        let message = format!("vrrp instance {} already defined", name.text);
-        let finding = Diagnostic::error(Code::DuplicateInstance, Class::General, name.span, message)
-            .label("this block is ignored");
-        context.push(finding.related(*first, "the one that is used"));
-        return None;
-    }
-    names.insert(name.text.clone(), name.span);
-    let mut draft = Draft { name: Spanned::new(name.text.clone(), name.span), ..Draft::default() };
+    let words = ["vrrp_instance must have a name", "vrrp instance"];
+    let name = super::own_name(context, statement, names, words, Code::DuplicateInstance)?;
+    let mut draft = Draft { name, ..Draft::default() };
     context.visit(&mut draft, &statement.body, &[INSTANCE]);
     draft.tracking = track::read(context, statement, &draft.tag(), trackables);
     Some(draft)
@@ -843,6 +830,10 @@ fn authentication(draft: &mut Draft, context: &mut Context<'_>, statement: &Stat
     let mut words =
         AuthenticationWords { tag: draft.tag(), span: statement.keyword.span, ..AuthenticationWords::default() };
     context.visit(&mut words, &statement.body, &[AUTHENTICATION]);
+    let block = "vrrp_instance/authentication";
+    if let Some(span) = words.places.of(block, "auth_pass") {
+        draft.places.overwrite(block, "auth_pass", span);
+    }
     draft.authentication = Some(words);
 }
 

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::config::{Script, ScriptUser};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::lexer::{Word, command};
+use crate::lexer::{Word, command, unescape};
 use crate::schema::schema;
 use crate::source::Spanned;
 use crate::tree::Statement;
@@ -45,9 +45,11 @@ impl Context<'_> {
             );
             return;
         };
-        let user = self.script_user(user).map(|user| user.value);
+        let user: Vec<_> = user.iter().map(resolved).collect();
+        let user = self.script_user(&user).map(|user| user.value);
         *slot = Some(Spanned::new(Script { command, user }, word.span));
     }
+
     /// A command with its parameters, which stand inside the quotes of a quoted word; nothing where there is none.
     pub(super) fn command(&mut self, word: &Word) -> Option<Vec<String>> {
         if word.text.contains(['“', '”', '‘', '’']) {
@@ -57,4 +59,11 @@ impl Context<'_> {
         let command = if word.quoted { command(&word.text) } else { command(&word.text.replace(' ', "\\ ")) };
         Some(command).filter(|command| command.first().is_some_and(|first| !first.is_empty()))
     }
+}
+
+/// Another word of a line that holds a command, without its quotes and escapes.
+fn resolved(word: &Word) -> Word {
+    let mut resolved = word.clone();
+    resolved.text = if word.quoted { unescape(&word.text) } else { command(&word.text).concat() };
+    resolved
 }

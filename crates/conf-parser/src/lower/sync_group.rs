@@ -35,23 +35,11 @@ pub(super) fn read(
     names: &mut HashMap<String, Span>,
     trackables: &Trackables,
 ) -> Option<Draft> {
-    let name = statement.arguments.first()?;
-    if let Some(extra) = statement.arguments.get(1) {
-        let message = "vrrp_sync_group must have a name - skipping";
-        let finding = Diagnostic::error(Code::ExtraParameter, Class::General, extra.span, message);
-        context.push(finding.label("the name is one word: the whole block is passed over"));
-        return None;
-    }
-    if let Some(first) = names.get(&name.text) {
-        let message = format!("vrrp sync group {} already defined", name.text);
-        let finding = Diagnostic::error(Code::DuplicateName, Class::General, name.span, message);
-        context.push(finding.label("this block is ignored").related(*first, "the one that is used"));
-        return None;
-    }
-    names.insert(name.text.clone(), name.span);
-    let mut draft = Draft { name: Spanned::new(name.text.clone(), name.span), ..Draft::default() };
+    let words = ["vrrp_sync_group must have a name - skipping", "vrrp sync group"];
+    let name = super::own_name(context, statement, names, words, Code::DuplicateName)?;
+    let mut draft = Draft { name, ..Draft::default() };
     context.visit(&mut draft, &statement.body, &[SYNC_GROUP]);
-    draft.tracking = track::read(context, statement, &format!("({})", name.text), trackables);
+    draft.tracking = track::read(context, statement, &format!("({})", *draft.name), trackables);
     Some(draft)
 }
 

@@ -23,22 +23,6 @@ pub struct SyncGroup {
     places: Places,
 }}
 
-impl Block for SyncGroup {
-    fn head(&self) -> Vec<Scalar> {
-        vec![Scalar::Text(self.name.value.clone())]
-    }
-
-    fn written(&self) -> Option<Span> {
-        Some(self.name.span)
-    }
-
-    fn body(&self) -> Vec<Setting> {
-        let mut out = Vec::new();
-        self.lines("vrrp_sync_group", &self.places, &mut out);
-        out
-    }
-}
-
 fn show_members(members: &[Spanned<String>], slot: Slot, out: &mut Vec<Setting>) {
     show_list(members, slot, out, |name| Setting::entry(vec![Scalar::Text(name.value.clone())], name.span));
 }
