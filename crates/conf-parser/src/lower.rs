@@ -186,6 +186,9 @@ const ROOT: &[Handler<Draft>] = &[
     }),
 ];
 
+/// Most characters of passed over words that a message repeats.
+const MAX_SHOWN: usize = 80;
+
 /// A block that notes where its keywords were written.
 trait Placed {
     fn places(&mut self) -> &mut Places;
@@ -253,6 +256,7 @@ impl Context<'_> {
                 // After an error what was written is not what holds.
                 if self.errors == before && row.kind == Kind::Keyword {
                     target.places().add(row, statement.span());
+                    self.ignored_words(statement, row);
                 }
             }
         }
@@ -273,6 +277,27 @@ impl Context<'_> {
             let message = format!("Block {} has extra parameters {}", statement.keyword.text, words.join(" "));
             self.push(Diagnostic::warning(Code::ExtraParameter, Class::General, extra.span, message));
         }
+    }
+
+    /// Words after the value of a keyword, which keepalived passes over without a word.
+    fn ignored_words(&mut self, statement: &Statement, row: &Row) {
+        let Some(most) = row.most.map(usize::from).filter(|most| statement.arguments.len() > *most) else { return };
+        let Some((extra, last)) = statement.arguments.get(most).zip(statement.arguments.last()) else { return };
+        let keyword = &statement.keyword.text;
+        let words: Vec<_> = statement.arguments.iter().skip(most).map(|word| word.text.as_str()).collect();
+        let words = words.join(" ");
+        let shown: String = words.chars().take(MAX_SHOWN).collect();
+        let takes = if most == 0 { "no value" } else { "one value" };
+        let message = format!("'{shown}' is passed over: '{keyword}' takes {takes}");
+        let finding = Diagnostic::note(Code::ExtraParameter, extra.span.to(last.span), message);
+        let comment = ["//", "/*", "--", ";"].iter().find_map(|sign| words.strip_prefix(sign));
+        self.push(match comment {
+            Some(comment) => finding.help("a comment starts with '#'").replacement(format!("# {}", comment.trim_start())),
+            None if most == 0 && value::boolean(&extra.text) == Some(false) => finding
+                .label(format!("'{keyword}' is in force all the same"))
+                .help("remove the whole line to switch it off"),
+            None => finding.help("remove it, or write '#' before it if it is a comment"),
+        });
     }
 
     /// Lists one use of a known word that is not acted on; a word inside of what is listed says nothing more.

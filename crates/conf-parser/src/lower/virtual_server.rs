@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::global::Globals;
-use super::value::{host, integer};
+use super::value::{NotNumber, host, integer};
 use super::{Context, Handler};
 use crate::config::{
     CheckDefaults, Family, ForwardingMethod, Granularity, GroupEntry, Protocol, RealServer, Scheduler, SchedulerFlags,
@@ -208,7 +208,7 @@ fn endpoint(
 }
 
 /// A port; 0 stands for none.
-fn port(text: &str) -> Result<u16, String> {
+fn port(text: &str) -> Result<u16, NotNumber> {
     if text == "0" { Ok(0) } else { integer(text, &(1..=u16::MAX)) }
 }
 
