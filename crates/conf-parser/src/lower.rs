@@ -239,7 +239,7 @@ impl Context<'_> {
                 let message = missing_parameter(&statement.keyword.text);
                 let finding =
                     Diagnostic::error(Code::MissingParameter, Class::MissingParameter, statement.keyword.span, message);
-                let finding = finding.refusing().help(format!("{} {}", row.keyword, row.arguments));
+                let finding = finding.refusing().help(format!("write '{} {}'", row.keyword, row.arguments));
                 let block = row.kind == Kind::Block;
                 self.push(if block { finding.label("the whole block is passed over") } else { finding });
                 continue;

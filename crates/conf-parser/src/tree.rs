@@ -189,7 +189,7 @@ impl Builder {
                 format!("Unterminated quote '{text}'"),
             );
             diagnostics
-                .push(finding.label("Unmatched quote").help("a quoted text ends on the line on which it starts"));
+                .push(finding.label("Unmatched quote").help("write the closing '\"' on this line, where the quoted text ends"));
         }
         for part in parts(line) {
             match (part, &mut self.skipping) {
@@ -405,7 +405,7 @@ fn suggest(finding: Diagnostic, block: &str, word: &Word, around: Option<&Word>)
     let near = schema().alias(block, &word.text);
     if near.is_none() && !homes.is_empty() {
         if let Some(around) = around.filter(|_| homes.contains(&"")) {
-            let help = format!("this word belongs outside of every block: perhaps a '}}' is missing above");
+            let help = "this word belongs outside of every block: perhaps a '}' is missing above";
             return finding.help(help).related(around.span, "this block is still open");
         }
         return finding.help(format!("this word belongs in {}", homes.join(" or ")));

@@ -175,9 +175,14 @@ impl Draft {
                 let message =
                     format!("Virtual router {} specified in sync group {name} doesn't exist - ignoring", **member);
                 let finding = Diagnostic::error(Code::SyncGroup, Class::General, member.span, message);
-                context.push(match instances.suggestions.nearest(member, instances.owners.keys().copied()) {
+                // Nobody lists a member twice, or one of another group.
+                let free = |name: &&str| {
+                    !taken.contains_key(*name) && listed.iter().all(|other| other.as_str() != *name)
+                };
+                let near = instances.suggestions.nearest(member, instances.owners.keys().copied());
+                context.push(match near.filter(free) {
                     Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
-                    None => finding,
+                    None => finding.help(format!("add 'vrrp_instance {} {{ ... }}', or remove the line", **member)),
                 });
             } else if taken.contains_key(member.as_str()) {
                 let message =

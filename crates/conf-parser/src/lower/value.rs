@@ -338,7 +338,7 @@ impl Context<'_> {
         if word.is_none() {
             let finding = Diagnostic::error(Code::MissingParameter, Class::General, statement.keyword.span, missing);
             self.push(match statement.row {
-                Some(row) => finding.help(format!("{} {}", row.keyword, row.arguments)),
+                Some(row) => finding.help(format!("write '{} {}'", row.keyword, row.arguments)),
                 None => finding,
             });
         }

@@ -93,7 +93,7 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
                 Diagnostic::error(Code::MissingParameter, Class::MissingParameter, keyword.span, message).refusing();
             let row = schema().lookup(self.block, &keyword.text);
             self.context.push(match row.filter(|row| !row.arguments.is_empty()) {
-                Some(row) => finding.help(format!("{} {}", row.keyword, row.arguments)),
+                Some(row) => finding.help(format!("write '{} {}'", row.keyword, row.arguments)),
                 None => finding,
             });
         }

@@ -187,7 +187,8 @@ impl Reader<'_> {
             Diagnostic::error(Code::IncludeMissing, Class::FileNotFound, span, message).refusing()
         } else if has_wildcard(pattern) {
             // An empty directory of parts is usual.
-            Diagnostic::note(Code::IncludeMissing, span, message)
+            let finding = Diagnostic::note(Code::IncludeMissing, span, message);
+            return self.diagnostics.push(finding);
         } else {
             Diagnostic::warning(Code::IncludeMissing, Class::Notice, span, message)
         };

@@ -6,7 +6,7 @@ use crate::config::{Family, Lifetime, VirtualAddress};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::Context;
-use crate::lower::value::integer;
+use crate::lower::value::{address_help, integer};
 use crate::schema::{nearest, schema};
 use crate::source::Spanned;
 use crate::tree::Statement;
@@ -66,7 +66,7 @@ pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
     let Ok(ip) = ip.parse::<IpAddr>() else {
         let message = format!("VRRP parsed invalid IP {}. skipping IP...", word.text);
         let finding = Diagnostic::error(Code::BadAddress, Class::General, word.span, message);
-        context.push(finding.help(super::super::value::address_help(&word.text)));
+        context.push(finding.help(address_help(&word.text)));
         return None;
     };
     let prefix_len = prefix_len(context, word, ip, length);
