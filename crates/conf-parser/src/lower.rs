@@ -155,7 +155,13 @@ const ROOT: &[Handler<Draft>] = &[
     }),
     Handler("static_ipaddress", |draft, context, statement| {
         let suggestions = &draft.trackables.suggestions;
-        instance::static_addresses(context, statement, &mut draft.static_addresses, draft.top.track_groups(), suggestions);
+        instance::static_addresses(
+            context,
+            statement,
+            &mut draft.static_addresses,
+            draft.top.track_groups(),
+            suggestions,
+        );
     }),
     Handler("vrrp_script", |draft, context, statement| {
         draft.scripts.extend(track::script(context, statement, &mut draft.trackables));
@@ -185,9 +191,6 @@ const ROOT: &[Handler<Draft>] = &[
         draft.bfd.read(context, statement);
     }),
 ];
-
-/// Most characters of passed over words that a message repeats.
-const MAX_SHOWN: usize = 80;
 
 /// A block that notes where its keywords were written.
 trait Placed {
@@ -284,19 +287,24 @@ impl Context<'_> {
         let Some(most) = row.most.map(usize::from).filter(|most| statement.arguments.len() > *most) else { return };
         let Some((extra, last)) = statement.arguments.get(most).zip(statement.arguments.last()) else { return };
         let keyword = &statement.keyword.text;
-        let words: Vec<_> = statement.arguments.iter().skip(most).map(|word| word.text.as_str()).collect();
-        let words = words.join(" ");
-        let shown: String = words.chars().take(MAX_SHOWN).collect();
         let takes = if most == 0 { "no value" } else { "one value" };
-        let message = format!("'{shown}' is passed over: '{keyword}' takes {takes}");
+        // The words may be those of a password.
+        let message = format!("'{keyword}' takes {takes}: the rest of the line is passed over");
         let finding = Diagnostic::note(Code::ExtraParameter, extra.span.to(last.span), message);
-        let comment = ["//", "/*", "--", ";"].iter().find_map(|sign| words.strip_prefix(sign));
+        let comment = ["//", "/*", "--", ";"].iter().any(|sign| extra.text.starts_with(sign));
+        let text = ["<string>", "<name>", "<path>", "<dir>"].contains(&row.arguments);
         self.push(match comment {
-            Some(comment) => finding.help("a comment starts with '#'").replacement(format!("# {}", comment.trim_start())),
-            None if most == 0 && value::boolean(&extra.text) == Some(false) => finding
+            true => {
+                let words: Vec<_> = statement.arguments.iter().skip(most).map(|word| word.text.as_str()).collect();
+                let words = words.join(" ");
+                let words = words.trim_start_matches(['/', '*', '-', ';', ' ']);
+                finding.help("a comment starts with '#'").replacement(format!("# {words}"))
+            }
+            false if most == 0 && value::boolean(&extra.text) == Some(false) => finding
                 .label(format!("'{keyword}' is in force all the same"))
                 .help("remove the whole line to switch it off"),
-            None => finding.help("remove it, or write '#' before it if it is a comment"),
+            false if text => finding.help("put a value with blanks into double quotes, or remove the rest"),
+            false => finding.help("remove it, or write '#' before it if it is a comment"),
         });
     }
 

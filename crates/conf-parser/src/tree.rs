@@ -188,8 +188,11 @@ impl Builder {
                 line.whole(),
                 format!("Unterminated quote '{text}'"),
             );
-            diagnostics
-                .push(finding.label("Unmatched quote").help("write the closing '\"' on this line, where the quoted text ends"));
+            diagnostics.push(
+                finding
+                    .label("Unmatched quote")
+                    .help("write the closing '\"' on this line, where the quoted text ends"),
+            );
         }
         for part in parts(line) {
             match (part, &mut self.skipping) {
@@ -287,7 +290,8 @@ impl Builder {
             let finding = unknown_keyword(&keyword);
             let path = schema().path(block);
             let around = self.open.last().map(|open| &open.statement.keyword);
-            let finding = if self.unknown < MAX_SUGGESTIONS { suggest(finding, path, &keyword, around) } else { finding };
+            let finding =
+                if self.unknown < MAX_SUGGESTIONS { suggest(finding, path, &keyword, around) } else { finding };
             diagnostics.push(finding);
             self.unknown += 1;
             self.after_unknown = Some(keyword.span);
@@ -488,6 +492,30 @@ mod tests {
         );
         assert_eq!(build("vrrp_instance A {\n virtual_ipaddress {\n").1, ["There are 2 missing '}'s or extra '{'s"]);
         assert_eq!(build("foo { {\n").1, ["Unknown keyword 'foo'", "There are 2 missing '}'s or extra '{'s"]);
+    }
+
+    /// Help and places of the finding about blocks that are never closed.
+    fn unclosed(text: &str) -> (Option<String>, Vec<usize>) {
+        let loader = crate::MemoryLoader::new([("k.conf", text)]);
+        let tree = read_tree(&loader, Path::new("k.conf"), &Options::default());
+        let finding = tree.diagnostics.into_iter().find(|finding| finding.code == Code::MissingClosingBrace).unwrap();
+        let lines = finding.related.iter().map(|related| tree.sources.location(related.span).unwrap().line).collect();
+        (finding.help, lines)
+    }
+
+    #[test]
+    fn a_missing_closing_brace_is_looked_for_by_indentation() {
+        let help = |name: &str| Some(format!("perhaps the '}}' of '{name}' is missing before this one"));
+        let list = "\tvirtual_ipaddress {\n\t\t1.2.3.4\n";
+        let text = format!("vrrp_instance A {{\n\tauthentication {{\n\t}}\n{list}}}\nvrrp_instance B {{\n}}\n");
+        assert_eq!(unclosed(&text), (help("virtual_ipaddress"), vec![4, 6]));
+        // A tab reaches as far as eight blanks.
+        assert_eq!(unclosed(&format!("vrrp_instance A {{\n{list}    }}\n")).0, help("virtual_ipaddress"));
+        let last = Some("write '}' after its last line".to_owned());
+        assert_eq!(unclosed(&format!("vrrp_instance A {{\n{list}        }}\n")), (last.clone(), vec![]));
+        assert_eq!(unclosed("vrrp_instance A { virtual_ipaddress {\n}\n"), (last.clone(), vec![]));
+        // Blocks that are complete say nothing about the one that is not.
+        assert_eq!(unclosed(&format!("vrrp_instance A {{\n{list}}}\n}}\nvrrp_instance B {{\n")), (last, vec![]));
     }
 
     #[test]

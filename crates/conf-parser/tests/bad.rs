@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use conf_parser::host::{Facts, FileFact, FileKind, Interface};
 use conf_parser::render::{self, Color};
 use conf_parser::{Diagnostic, LoadError, Loader, MemoryLoader, Options, Parsed, check, parse};
-use netlab::harness::{self, CaseResult, Stop, case};
 use netlab::Skip;
+use netlab::harness::{self, CaseResult, Stop, case};
 
 /// Most findings of one file that the page shows.
 const MOST_SHOWN: usize = 4;
@@ -223,7 +223,8 @@ fn page(corpus: &Path) -> String {
             page.push_str("Nothing to say: it is legal.\n");
         } else {
             page.push_str("```text\n");
-            for finding in parsed.diagnostics.iter().take(MOST_SHOWN) {
+            for (at, finding) in parsed.diagnostics.iter().take(MOST_SHOWN).enumerate() {
+                page.push_str(if at > 0 { "\n" } else { "" });
                 page.push_str(&cut(&render::excerpt(finding, &parsed.sources, Color::None)));
             }
             if let Some(more) = parsed.diagnostics.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {

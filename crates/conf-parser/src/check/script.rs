@@ -166,7 +166,8 @@ impl Scripts<'_> {
         let (label, help) = match problem {
             Problem::Missing => {
                 let quotes = command.contains(['“', '”', '‘', '’']);
-                let help = if quotes { "remove the typographic quotation marks" } else { "create it, or correct the path" };
+                let help =
+                    if quotes { "remove the typographic quotation marks" } else { "create it, or correct the path" };
                 (format!("there is no file {command}"), help.to_owned())
             }
             Problem::NotAFile => (format!("{command} is no regular file"), "name the script itself".to_owned()),

@@ -931,8 +931,9 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
                     line.keyword.text
                 );
                 context.push(
-                    Diagnostic::error(Code::AddressFamily, Class::General, line.keyword.span, message)
-                        .help("move it to virtual_ipaddress_excluded, which takes either family, or to another instance"),
+                    Diagnostic::error(Code::AddressFamily, Class::General, line.keyword.span, message).help(
+                        "move it to virtual_ipaddress_excluded, which takes either family, or to another instance",
+                    ),
                 );
             } else if !draft.listed.insert(listed(&address)) {
                 // keepalived 2.2 passes over it without a word.

@@ -169,18 +169,17 @@ impl Draft {
             context.error(Code::SyncGroup, self.name.span, message);
             return None;
         }
+        let names: HashSet<&str> = listed.iter().map(|member| member.as_str()).collect();
         let mut members = Vec::new();
         for member in listed {
             if !instances.owners.contains_key(member.as_str()) {
                 let message =
                     format!("Virtual router {} specified in sync group {name} doesn't exist - ignoring", **member);
                 let finding = Diagnostic::error(Code::SyncGroup, Class::General, member.span, message);
-                // Nobody lists a member twice, or one of another group.
-                let free = |name: &&str| {
-                    !taken.contains_key(*name) && listed.iter().all(|other| other.as_str() != *name)
-                };
                 let near = instances.suggestions.nearest(member, instances.owners.keys().copied());
-                context.push(match near.filter(free) {
+                // Nobody means a member that is listed as well, or one of another group.
+                let near = near.filter(|near| !taken.contains_key(*near) && !names.contains(near));
+                context.push(match near {
                     Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
                     None => finding.help(format!("add 'vrrp_instance {} {{ ... }}', or remove the line", **member)),
                 });

@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(integer("300", &(1..=255u8)).unwrap_err().wrong, "number '300' outside range [1, 255]");
         assert_eq!(integer("0", &(1..=255u8)).unwrap_err().wrong, "number '0' outside range [1, 255]");
         assert_eq!(integer("-1", &(0..=255u8)).unwrap_err().wrong, "negative number '-1'");
-        assert_eq!(integer("100;", &(1..=255u8)).unwrap_err(), "invalid number '100;'");
+        assert_eq!(integer("100;", &(1..=255u8)).unwrap_err().wrong, "invalid number '100;'");
         assert_eq!(integer("", &(1..=255u8)).unwrap_err().wrong, "invalid number ''");
         assert_eq!(
             integer("99999999999999999999", &(0..=5u32)).unwrap_err().wrong,
@@ -399,7 +399,9 @@ mod tests {
     fn times() {
         let any = Duration::ZERO..=Duration::MAX;
         let read = |text, places| {
-            seconds(text, places, &any).map(|(value, complaint)| (value.as_micros(), complaint.is_some())).map_err(|not| not.wrong)
+            seconds(text, places, &any)
+                .map(|(value, complaint)| (value.as_micros(), complaint.is_some()))
+                .map_err(|not| not.wrong)
         };
         assert_eq!(read("1", 6), Ok((1_000_000, false)));
         assert_eq!(read("0.25", 6), Ok((250_000, false)));

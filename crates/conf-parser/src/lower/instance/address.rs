@@ -66,7 +66,10 @@ pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
     let Ok(ip) = ip.parse::<IpAddr>() else {
         let message = format!("VRRP parsed invalid IP {}. skipping IP...", word.text);
         let finding = Diagnostic::error(Code::BadAddress, Class::General, word.span, message);
-        context.push(finding.help(address_help(&word.text)));
+        context.push(finding.help(match word.text.contains(['.', ':']) {
+            true => address_help(&word.text),
+            false => "only addresses stand in this block: perhaps its '}' is missing above",
+        }));
         return None;
     };
     let prefix_len = prefix_len(context, word, ip, length);

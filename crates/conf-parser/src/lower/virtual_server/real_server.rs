@@ -163,7 +163,8 @@ impl Draft {
         let Some(own) = self.port else {
             let port = service.port();
             if port != 0 {
-                let message = format!("the real server {} has no port: {port} of the virtual server is used", *self.address);
+                let message =
+                    format!("the real server {} has no port: {port} of the virtual server is used", *self.address);
                 let finding = Diagnostic::note(Code::BadRealServer, self.address.span, message);
                 context.push(finding.help(format!("write 'real_server {} {port}'", *self.address)));
             }
