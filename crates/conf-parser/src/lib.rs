@@ -193,7 +193,9 @@ pub(crate) fn check_interfaces(config: &Config, host: &dyn Host) -> Vec<Diagnost
                 .label("Non-existent interface specified in configuration");
             match label(name) {
                 Some(interface) => finding.help(format!("'{name}' labels an address: write {interface}")),
-                None => finding,
+                None => finding.help(
+                    "correct the name, or create the interface; with 'dynamic_interfaces' in global_defs it may come later",
+                ),
             }
         })
         .chain(passed_over)

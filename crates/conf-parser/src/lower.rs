@@ -249,7 +249,7 @@ impl Context<'_> {
                 let message = missing_parameter(&statement.keyword.text);
                 let finding =
                     Diagnostic::error(Code::MissingParameter, Class::MissingParameter, statement.keyword.span, message);
-                let finding = finding.refusing().help(format!("{} {}", row.keyword, row.arguments));
+                let finding = finding.refusing().help(format!("write '{} {}'", row.keyword, row.arguments));
                 let block = row.kind == Kind::Block;
                 self.push(if block { finding.label("the whole block is passed over") } else { finding });
                 continue;
@@ -266,6 +266,7 @@ impl Context<'_> {
                 // After an error what was written is not what holds.
                 if self.errors == before && row.kind == Kind::Keyword {
                     target.places().add(row, statement.place());
+                    self.ignored_words(statement, row);
                 }
             }
         }
@@ -286,6 +287,32 @@ impl Context<'_> {
             let message = format!("Block {} has extra parameters {}", statement.keyword.text, words.join(" "));
             self.push(Diagnostic::warning(Code::ExtraParameter, Class::General, extra.span, message));
         }
+    }
+
+    /// Words after the value of a keyword, which keepalived passes over without a word.
+    fn ignored_words(&mut self, statement: &Statement, row: &Row) {
+        let Some(most) = row.most.map(usize::from).filter(|most| statement.arguments.len() > *most) else { return };
+        let Some((extra, last)) = statement.arguments.get(most).zip(statement.arguments.last()) else { return };
+        let keyword = &statement.keyword.text;
+        let takes = if most == 0 { "no value" } else { "one value" };
+        // The words may be those of a password.
+        let message = format!("'{keyword}' takes {takes}: the rest of the line is passed over");
+        let finding = Diagnostic::note(Code::ExtraParameter, extra.span.to(last.span), message);
+        let comment = ["//", "/*", "--", ";"].iter().any(|sign| extra.text.starts_with(sign));
+        let text = ["<string>", "<name>", "<path>", "<dir>"].contains(&row.arguments);
+        self.push(match comment {
+            true => {
+                let words: Vec<_> = statement.arguments.iter().skip(most).map(|word| word.text.as_str()).collect();
+                let words = words.join(" ");
+                let words = words.trim_start_matches(['/', '*', '-', ';', ' ']);
+                finding.help("a comment starts with '#'").replacement(format!("# {words}"))
+            }
+            false if most == 0 && value::boolean(&extra.text) == Some(false) => finding
+                .label(format!("'{keyword}' is in force all the same"))
+                .help("remove the whole line to switch it off"),
+            false if text => finding.help("put a value with blanks into double quotes, or remove the rest"),
+            false => finding.help("remove it, or write '#' before it if it is a comment"),
+        });
     }
 
     /// Lists one use of a known word that is not acted on; a word inside of what is listed says nothing more.
@@ -327,6 +354,7 @@ fn own_name(
     if let Some(first) = names.get(&name.text) {
         let message = format!("{kind} {} already defined", name.text);
         let finding = Diagnostic::error(code, Class::General, name.span, message).label("this block is ignored");
+        let finding = finding.help("give it another name, or remove it");
         context.push(finding.related(*first, "the one that is used"));
         return None;
     }

@@ -48,7 +48,7 @@ pub(crate) fn read(
         stopped: false,
     };
     reader.main_file(main);
-    reader.builder.finish(reader.diagnostics);
+    reader.builder.finish(&reader.sources, reader.diagnostics);
     reader.hand_over();
     reader.diagnostics.extend(reader.left_out.finding());
     (reader.sources, reader.include_check)
@@ -172,7 +172,10 @@ impl Reader<'_> {
             }
             if line.may_hold(Marks::NUL) {
                 let message = "the line holds a NUL byte - ignoring";
-                self.diagnostics.push(Diagnostic::error(Code::NulByte, Class::General, line.whole(), message));
+                self.diagnostics.push(
+                    Diagnostic::error(Code::NulByte, Class::General, line.whole(), message)
+                        .help("remove the NUL byte, which most editors do not show, or type the line anew"),
+                );
                 continue;
             }
             let line = line.trimmed();
@@ -199,8 +202,11 @@ impl Reader<'_> {
         if let Some(at) = not_utf8 {
             let byte = bytes.get(at).copied().unwrap_or_default();
             let message = format!("the file is not UTF-8: byte 0x{byte:02x}");
-            self.diagnostics
-                .push(Diagnostic::note(Code::NotUtf8, Span::new(id, at, at + 1), message).label("the first such byte"));
+            self.diagnostics.push(
+                Diagnostic::note(Code::NotUtf8, Span::new(id, at, at + 1), message)
+                    .label("the first such byte")
+                    .help("save the file as UTF-8, or remove what is not"),
+            );
         }
     }
 
@@ -208,7 +214,7 @@ impl Reader<'_> {
         let message = format!("the line has {} bytes", line.text().len());
         let finding = Diagnostic::note(Code::LongLine, line.span(0..0), message);
         self.diagnostics.push(
-            finding.help(format!("keepalived itself drops what is longer than {} bytes: part the line", LONG_LINE - 2)),
+            finding.help(format!("keepalived itself drops what is longer than {} bytes: shorten the line, or give the comment lines of its own", LONG_LINE - 2)),
         );
     }
 

@@ -93,6 +93,8 @@ pub struct Row {
     /// The block that it opens.
     opens: BlockId,
     script: bool,
+    /// How many words after it are read at most, where that is told: 0 or 1.
+    pub(crate) most: Option<u8>,
 }
 
 /// A block, or a keyword with options, by number; the default is the top level.
@@ -214,6 +216,9 @@ impl Schema {
         schema.ids.insert(String::new(), BlockId::default());
         for line in TABLE.lines().filter(|line| !line.starts_with("# block")) {
             schema.add(line);
+        }
+        for row in &mut schema.rows {
+            row.most = most_words(row).filter(|_| !schema.ids.contains_key(&row.path()));
         }
         for at in 0..schema.rows.len() {
             let number = schema.rows.get(at).and_then(|row| schema.original(row)).map(|row| row.number);
@@ -365,6 +370,7 @@ fn read_row(line: &'static str) -> Row {
         inside: BlockId::default(),
         opens: BlockId::default(),
         script: false,
+        most: None,
     };
     if row.worker == "not yet" {
         row.support = if row.shown_by == "none" { Support::None } else { Support::Traffic };
@@ -378,6 +384,15 @@ fn read_row(line: &'static str) -> Row {
     row.unit = parts().find_map(unit).unwrap_or(Unit::None);
     row.bounds = parts().flat_map(|part| part.split([' ', ',']).map(move |word| (part, word))).find_map(bounds);
     row
+}
+
+/// How many words after a keyword are read at most, by its arguments: nothing or one value; others are lists.
+fn most_words(row: &Row) -> Option<u8> {
+    match row.arguments {
+        _ if row.kind != Kind::Keyword || row.script => None,
+        "" => Some(0),
+        arguments => Some(1).filter(|_| !arguments.contains(' ')),
+    }
 }
 
 /// `s`, or `s, us resolution`.

@@ -164,11 +164,16 @@ pub(crate) struct Builder {
     after_unknown: Option<Span>,
     /// The first line of a list that would be a keyword of the block around it.
     escaped: Option<Span>,
+    /// Keyword and `}` of each block that was closed inside of the present one of the top level.
+    closed: Vec<(Span, Span)>,
     /// Unknown keywords so far; only the first ones get a suggestion, which takes time to find.
     unknown: usize,
 }
 
 const MAX_SUGGESTIONS: usize = 200;
+
+/// Most closed blocks that are remembered until the one around them is.
+const MAX_CLOSED: usize = 4096;
 
 /// Most blocks that are named as the place of a word.
 const MAX_HOMES: usize = 3;
@@ -190,8 +195,11 @@ impl Builder {
                 line.whole(),
                 format!("Unterminated quote '{text}'"),
             );
-            diagnostics
-                .push(finding.label("Unmatched quote").help("a quoted text ends on the line on which it starts"));
+            diagnostics.push(
+                finding
+                    .label("Unmatched quote")
+                    .help("write the closing '\"' on this line, where the quoted text ends"),
+            );
         }
         for part in parts(line) {
             match (part, &mut self.skipping) {
@@ -221,7 +229,7 @@ impl Builder {
     }
 
     /// Ends the reading; what is still open is reported, and complete.
-    pub(crate) fn finish(&mut self, diagnostics: &mut Vec<Diagnostic>) {
+    pub(crate) fn finish(&mut self, sources: &Sources, diagnostics: &mut Vec<Diagnostic>) {
         self.settle_missing_brace(diagnostics);
         let unclosed = self.open.len() + self.skipping.as_ref().map_or(0, |skip| skip.depth);
         let innermost = self
@@ -236,14 +244,27 @@ impl Builder {
             for open in self.open.iter().rev().filter(|open| open.statement.keyword.span != span) {
                 finding = finding.related(open.statement.keyword.span, "nor is this one");
             }
-            if let Some(span) = self.escaped {
-                finding = finding.related(span, "perhaps the '}' is missing before this line");
-            }
-            diagnostics.push(finding);
+            diagnostics.push(match (self.escaped, self.outdented(sources)) {
+                (Some(span), _) => finding.related(span, "perhaps the '}' is missing before this line"),
+                (None, Some((keyword, brace, name))) => finding
+                    .related(keyword, "further right than the '}' that closes it")
+                    .related(brace, "closed here")
+                    .help(format!("perhaps the '}}' of '{name}' is missing before this one")),
+                (None, None) => finding.help("write '}' after its last line"),
+            });
         }
         while !self.open.is_empty() {
-            self.close();
+            self.close(Span::default());
         }
+    }
+
+    /// The first block whose `}` stands further left than its keyword, with its name: it may be that of another block.
+    fn outdented<'s>(&self, sources: &'s Sources) -> Option<(Span, Span, &'s str)> {
+        self.closed.iter().find_map(|(keyword, brace)| {
+            let apart = keyword.file == brace.file && indentation(sources, *brace)? < indentation(sources, *keyword)?;
+            let name = sources.file(keyword.file)?.text().get(keyword.start as usize..keyword.end as usize)?;
+            apart.then_some((*keyword, *brace, name))
+        })
     }
 
     fn block(&self) -> BlockId {
@@ -275,7 +296,10 @@ impl Builder {
             let keyword = Word::new(line, first);
             let finding = unknown_keyword(&keyword);
             let path = schema().path(block);
-            diagnostics.push(if self.unknown < MAX_SUGGESTIONS { suggest(finding, path, &keyword) } else { finding });
+            let around = self.open.last().map(|open| &open.statement.keyword);
+            let finding =
+                if self.unknown < MAX_SUGGESTIONS { suggest(finding, path, &keyword, around) } else { finding };
+            diagnostics.push(finding);
             self.unknown += 1;
             self.after_unknown = Some(keyword.span);
             return;
@@ -327,7 +351,7 @@ impl Builder {
                     .help("remove it, or look above for a block that is closed too early"),
             );
         }
-        self.close();
+        self.close(span);
     }
 
     /// A block whose `{` did not come is read as if it had.
@@ -342,8 +366,14 @@ impl Builder {
         diagnostics.push(finding.help("write '{' at the end of this line"));
     }
 
-    fn close(&mut self) {
+    /// Completes the innermost block at its `}`.
+    fn close(&mut self, brace: Span) {
         if let Some(open) = self.open.pop() {
+            if self.open.is_empty() {
+                self.closed.clear();
+            } else if self.closed.len() < MAX_CLOSED {
+                self.closed.push((open.statement.keyword.span, brace));
+            }
             self.push(open.statement);
         }
     }
@@ -356,6 +386,17 @@ impl Builder {
     }
 }
 
+/// How far the word at `span` is from the margin, if it is the first on its line; tabs go to the next multiple of eight.
+fn indentation(sources: &Sources, span: Span) -> Option<usize> {
+    let file = sources.file(span.file)?;
+    let (start, _) = file.line_range(file.line(span.start));
+    file.text().get(start..span.start as usize)?.chars().try_fold(0, |width, char| match char {
+        '\t' => Some((width / 8 + 1) * 8),
+        char if char.is_whitespace() => Some(width + 1),
+        _ => None,
+    })
+}
+
 fn unknown_keyword(word: &Word) -> Diagnostic {
     let mut shown: String = word.text.chars().take(80).collect();
     if shown.len() < word.text.len() {
@@ -364,17 +405,21 @@ fn unknown_keyword(word: &Word) -> Diagnostic {
     Diagnostic::error(Code::UnknownKeyword, Class::UnknownKeyword, word.span, format!("Unknown keyword '{shown}'"))
 }
 
-fn suggest(finding: Diagnostic, block: &str, word: &Word) -> Diagnostic {
+/// Adds what was perhaps meant by `word` in `block`, which `around` opened.
+fn suggest(finding: Diagnostic, block: &str, word: &Word, around: Option<&Word>) -> Diagnostic {
     if word.text.contains('\u{a0}') || word.text.contains('\u{fffd}') && word.bytes().contains(&0xa0) {
         let finding = Diagnostic { code: Code::NoBreakSpace, ..finding };
         return finding
             .help("the word holds no-break spaces, as copied from a web page: replace them by ordinary spaces");
     }
-    let home = |row: &Row| if row.block.is_empty() { "the top level" } else { row.block };
-    let homes: Vec<_> = schema().homes(&word.text).map(home).take(MAX_HOMES).collect();
+    let homes: Vec<_> = schema().homes(&word.text).map(|row| row.block).take(MAX_HOMES).collect();
     let near = schema().alias(block, &word.text);
     if near.is_none() && !homes.is_empty() {
-        return finding.help(format!("this word belongs into {}", homes.join(" or ")));
+        if let Some(around) = around.filter(|_| homes.contains(&"")) {
+            let help = "this word belongs outside of every block: perhaps a '}' is missing above";
+            return finding.help(help).related(around.span, "this block is still open");
+        }
+        return finding.help(format!("this word belongs in {}", homes.join(" or ")));
     }
     match near.or_else(|| schema().nearest(block, &word.text)) {
         Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
@@ -397,7 +442,7 @@ mod tests {
                 .line(&Line::new(trimmed.as_bytes(), Span::new(FileId(0), at, at + trimmed.len())), &mut diagnostics);
             at += line.len();
         }
-        builder.finish(&mut diagnostics);
+        builder.finish(&Sources::default(), &mut diagnostics);
         (
             std::iter::from_fn(|| builder.take()).map(|statement| show(&statement)).collect::<Vec<_>>().join(" "),
             diagnostics.into_iter().map(|finding| finding.message).collect(),
@@ -454,6 +499,30 @@ mod tests {
         );
         assert_eq!(build("vrrp_instance A {\n virtual_ipaddress {\n").1, ["There are 2 missing '}'s or extra '{'s"]);
         assert_eq!(build("foo { {\n").1, ["Unknown keyword 'foo'", "There are 2 missing '}'s or extra '{'s"]);
+    }
+
+    /// Help and places of the finding about blocks that are never closed.
+    fn unclosed(text: &str) -> (Option<String>, Vec<usize>) {
+        let loader = crate::MemoryLoader::new([("k.conf", text)]);
+        let tree = read_tree(&loader, Path::new("k.conf"), &Options::default());
+        let finding = tree.diagnostics.into_iter().find(|finding| finding.code == Code::MissingClosingBrace).unwrap();
+        let lines = finding.related.iter().map(|related| tree.sources.location(related.span).unwrap().line).collect();
+        (finding.help, lines)
+    }
+
+    #[test]
+    fn a_missing_closing_brace_is_looked_for_by_indentation() {
+        let help = |name: &str| Some(format!("perhaps the '}}' of '{name}' is missing before this one"));
+        let list = "\tvirtual_ipaddress {\n\t\t1.2.3.4\n";
+        let text = format!("vrrp_instance A {{\n\tauthentication {{\n\t}}\n{list}}}\nvrrp_instance B {{\n}}\n");
+        assert_eq!(unclosed(&text), (help("virtual_ipaddress"), vec![4, 6]));
+        // A tab reaches as far as eight blanks.
+        assert_eq!(unclosed(&format!("vrrp_instance A {{\n{list}    }}\n")).0, help("virtual_ipaddress"));
+        let last = Some("write '}' after its last line".to_owned());
+        assert_eq!(unclosed(&format!("vrrp_instance A {{\n{list}        }}\n")), (last.clone(), vec![]));
+        assert_eq!(unclosed("vrrp_instance A { virtual_ipaddress {\n}\n"), (last.clone(), vec![]));
+        // Blocks that are complete say nothing about the one that is not.
+        assert_eq!(unclosed(&format!("vrrp_instance A {{\n{list}}}\n}}\nvrrp_instance B {{\n")), (last, vec![]));
     }
 
     #[test]

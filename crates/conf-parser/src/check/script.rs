@@ -167,7 +167,12 @@ impl Scripts<'_> {
     fn finding(&self, script: &Spanned<Script>, owner: &Owner<'_>, problem: &Problem, disabled: bool) -> Diagnostic {
         let command = script.command.first().map_or("", String::as_str);
         let (label, help) = match problem {
-            Problem::Missing => (format!("there is no file {command}"), "create it, or correct the path".to_owned()),
+            Problem::Missing => {
+                let quotes = command.contains(['“', '”', '‘', '’']);
+                let help =
+                    if quotes { "remove the typographic quotation marks" } else { "create it, or correct the path" };
+                (format!("there is no file {command}"), help.to_owned())
+            }
             Problem::NotAFile => (format!("{command} is no regular file"), "name the script itself".to_owned()),
             Problem::NotExecutable(Account { uid, gid }) => {
                 (format!("{command} is not executable for {uid}:{gid}"), format!("chmod a+x {command}"))

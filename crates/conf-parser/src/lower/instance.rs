@@ -36,6 +36,8 @@ pub(super) struct Draft {
     vrf: Option<Spanned<String>>,
     links: link::Links,
     vrid: Option<Spanned<Vrid>>,
+    /// Where one is given that cannot be used.
+    bad_vrid: Option<Span>,
     family: Option<Family>,
     priority: Option<Priority>,
     interval: Option<Spanned<Duration>>,
@@ -166,7 +168,10 @@ fn report_shared_vrids(context: &mut Context<'_>, instances: &[VrrpInstance]) {
             let finding =
                 Diagnostic::error(Code::DuplicateVrid, Class::General, instance.virtual_router_id.span, message);
             context.push(
-                finding.refusing().related(other.virtual_router_id.span, format!("{} uses it here", *other.name)),
+                finding
+                    .refusing()
+                    .related(other.virtual_router_id.span, format!("{} uses it here", *other.name))
+                    .help(format!("give {} another virtual_router_id", *instance.name)),
             );
         }
     }
@@ -323,11 +328,11 @@ impl Draft {
         let smtp_alert = globals.vrrp_alert(self.smtp_alert, BLOCK, &mut self.places);
         let Some(vrid) = self.vrid.clone() else {
             let message = format!("{} the virtual router id must be set", self.tag());
-            context.push(
-                Diagnostic::error(Code::NoVrid, Class::General, self.name.span, message)
-                    .refusing()
-                    .help("add 'virtual_router_id' with a number from 1 to 255"),
-            );
+            let finding = Diagnostic::error(Code::NoVrid, Class::General, self.name.span, message).refusing();
+            context.push(match self.bad_vrid {
+                Some(span) => finding.related(span, "this one cannot be used"),
+                None => finding.help("add 'virtual_router_id' with a number from 1 to 255"),
+            });
             return None;
         };
         placed.then(|| VrrpInstance {
@@ -608,7 +613,12 @@ impl Draft {
                 written.span,
                 format!("{} {message}", self.tag()),
             );
-            context.push(finding.label(format!("{used} s is used")));
+            let help = match version {
+                VrrpVersion::V2 => "write whole seconds, or 'version 3' for parts of a second",
+                VrrpVersion::V3 if micros > most => "write 40.95 or less; 'version 2' goes up to 255",
+                VrrpVersion::V3 => "write two decimal places at most",
+            };
+            context.push(finding.label(format!("{used} s is used")).help(help));
         }
         Duration::from_micros(rounded)
     }
@@ -646,12 +656,16 @@ impl Draft {
         }
         let excess = self.addresses.split_off(most);
         let span = excess.first().map_or(self.name.span, |address| address.address.span);
+        let first = self.addresses.first().map_or(span, |address| address.address.span);
         self.excluded.splice(0..0, excess);
         let message = format!(
             "{} Number of VIPs ({count}) exceeds maximum/space available in packet (max {most} addresses) - excess moved to eVIPs",
             self.tag()
         );
-        context.warning(Code::TooManyAddresses, span, message);
+        let finding = Diagnostic::warning(Code::TooManyAddresses, Class::Warning, span, message)
+            .label(format!("from the {}th on they are set, though not advertised", most + 1))
+            .related(first, format!("the first of {count}"));
+        context.push(finding.help("put those beyond into virtual_ipaddress_excluded, or into another vrrp_instance"));
     }
 
     fn check_addresses(&mut self, context: &mut Context<'_>, version: VrrpVersion, strict: bool) {
@@ -675,12 +689,13 @@ impl Draft {
             return;
         }
         let message = |need| format!("{} No VIP specified; at least one is {need}", self.tag());
-        context.push(match version {
+        let finding = match version {
             VrrpVersion::V2 if !strict => {
                 Diagnostic::warning(Code::NoAddress, Class::General, self.name.span, message("sensible"))
             }
             _ => Diagnostic::error(Code::NoAddress, Class::General, self.name.span, message("required")).refusing(),
-        });
+        };
+        context.push(finding.help("list one in virtual_ipaddress"));
     }
 
     fn check_preemption(&mut self, context: &mut Context<'_>, state: InitialState, priority: Priority, strict: bool) {
@@ -697,7 +712,7 @@ impl Draft {
             };
             if let Some(reason) = reason {
                 let finding = Diagnostic::warning(Code::Preemption, Class::General, span, format!("{tag} {reason}"));
-                context.push(finding.help("with 'state BACKUP' on every node nopreempt works"));
+                context.push(finding.help("write 'state BACKUP' here and on every other node: then nopreempt works"));
                 self.nopreempt = None;
                 self.places.forget(BLOCK, "nopreempt");
             }
@@ -805,7 +820,7 @@ pub(super) const AUTHENTICATION: &[Handler<AuthenticationWords>] = &[
             text => {
                 let message = format!("{} unknown authentication type '{text}'", words.tag);
                 let finding = Diagnostic::error(Code::Authentication, Class::General, word.span, message);
-                context.push(finding.help("one of PASS, AH"));
+                context.push(finding.help("write PASS, or AH: there is no other type"));
             }
         }
     }),
@@ -848,6 +863,7 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
         match super::value::integer(&word.text, &(1..=255u8)).map(NonZeroU8::new) {
             Ok(vrid) => draft.vrid = vrid.map(|vrid| Spanned::new(Vrid(vrid), word.span)),
             Err(wrong) => {
+                draft.bad_vrid = Some(word.span);
                 context.bad_number(
                     word,
                     wrong,
@@ -906,8 +922,9 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
                     line.keyword.text
                 );
                 context.push(
-                    Diagnostic::error(Code::AddressFamily, Class::General, line.keyword.span, message)
-                        .help("virtual_ipaddress_excluded takes either family"),
+                    Diagnostic::error(Code::AddressFamily, Class::General, line.keyword.span, message).help(
+                        "move it to virtual_ipaddress_excluded, which takes either family, or to another instance",
+                    ),
                 );
             } else if !draft.listed.insert(listed(&address)) {
                 // keepalived 2.2 passes over it without a word.

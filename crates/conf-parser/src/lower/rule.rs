@@ -282,7 +282,7 @@ impl Draft {
             }
             Err(wrong) => {
                 let message = format!("Invalid protocol {}", word.text);
-                words.context.bad_number(word, format!("{wrong}: the rule is used without it"), message);
+                words.context.bad_number(word, wrong.then("the rule is used without it"), message);
             }
         }
         Some(())

@@ -54,7 +54,9 @@ impl Context<'_> {
     pub(super) fn command(&mut self, word: &Word) -> Option<Vec<String>> {
         if word.text.contains(['“', '”', '‘', '’']) {
             let message = format!("the command '{}' holds typographic quotation marks", word.text);
-            self.push(Diagnostic::note(Code::TypographicQuote, word.span, message).help("replace them by \" or '"));
+            let plain = word.text.replace(['“', '”'], "\"").replace(['‘', '’'], "'");
+            let finding = Diagnostic::note(Code::TypographicQuote, word.span, message);
+            self.push(finding.help("write \" or ' instead").replacement(plain));
         }
         let command = if word.quoted { command(&word.text) } else { command(&word.text.replace(' ', "\\ ")) };
         Some(command).filter(|command| command.first().is_some_and(|first| !first.is_empty()))

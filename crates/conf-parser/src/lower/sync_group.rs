@@ -157,15 +157,19 @@ impl Draft {
             context.error(Code::SyncGroup, self.name.span, message);
             return None;
         }
+        let names: HashSet<&str> = listed.iter().map(|member| member.as_str()).collect();
         let mut members = Vec::new();
         for member in listed {
             if !instances.owners.contains_key(member.as_str()) {
                 let message =
                     format!("Virtual router {} specified in sync group {name} doesn't exist - ignoring", **member);
                 let finding = Diagnostic::error(Code::SyncGroup, Class::General, member.span, message);
-                context.push(match instances.suggestions.nearest(member, instances.owners.keys().copied()) {
+                let near = instances.suggestions.nearest(member, instances.owners.keys().copied());
+                // Nobody means a member that is listed as well, or one of another group.
+                let near = near.filter(|near| !taken.contains_key(*near) && !names.contains(near));
+                context.push(match near {
                     Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
-                    None => finding,
+                    None => finding.help(format!("add 'vrrp_instance {} {{ ... }}', or remove the line", **member)),
                 });
             } else if taken.contains_key(member.as_str()) {
                 let message =

@@ -111,6 +111,17 @@ impl Kind {
         }
     }
 
+    /// The block that declares it.
+    fn defined_by(self) -> Option<&'static str> {
+        match self {
+            Self::Interface => None,
+            Self::Script => Some("vrrp_script"),
+            Self::File => Some("track_file"),
+            Self::Process => Some("vrrp_track_process"),
+            Self::Bfd => Some("bfd_instance"),
+        }
+    }
+
     /// Interfaces and scripts take one more at either end, which is put right.
     fn forgives(self) -> bool {
         matches!(self, Self::Interface | Self::Script)
@@ -173,7 +184,10 @@ impl List<'_> {
             Some((near, known)) => {
                 finding.help(format!("did you mean '{near}'?")).replacement(near).related(known.span, "defined here")
             }
-            None => finding.help("it must be defined above"),
+            None => finding.help(match self.kind.defined_by() {
+                Some(block) => format!("add '{block} {} {{ ... }}' above this block, or remove the line", name.text),
+                None => "it must be defined above".to_owned(),
+            }),
         });
     }
 

@@ -12,50 +12,100 @@ use crate::schema::{Row, Unit};
 use crate::source::Spanned;
 use crate::tree::Statement;
 
+/// Why a text is not a number that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NotNumber {
+    /// In keepalived's words where it has some.
+    wrong: String,
+    /// What would be right.
+    right: Option<String>,
+}
+
+impl NotNumber {
+    fn new(wrong: String, least: impl Display, most: Option<impl Display>) -> Self {
+        let least = least.to_string();
+        let right = match most {
+            // The shortest time.
+            None if least == "0.000001" => "write a number above 0".to_owned(),
+            Some(most) => format!("write a number from {least} to {most}"),
+            None => format!("write a number of {least} or more"),
+        };
+        Self { wrong, right: Some(right) }
+    }
+
+    /// Says what follows from it.
+    pub(super) fn then(self, consequence: &str) -> Self {
+        Self { wrong: format!("{}: {consequence}", self.wrong), ..self }
+    }
+}
+
+impl Display for NotNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.wrong)
+    }
+}
+
+impl From<String> for NotNumber {
+    fn from(wrong: String) -> Self {
+        Self { wrong, right: None }
+    }
+}
+
 /// A whole number in base 10.
 ///
 /// # Errors
 ///
-/// keepalived's words for what is wrong with it.
-pub(super) fn integer<T>(text: &str, range: &RangeInclusive<T>) -> Result<T, String>
+/// What is wrong with it.
+pub(super) fn integer<T>(text: &str, range: &RangeInclusive<T>) -> Result<T, NotNumber>
 where
     T: Copy + PartialOrd + Display + TryFrom<i128> + Into<i128>,
 {
     let (least, most): (i128, i128) = ((*range.start()).into(), (*range.end()).into());
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let bad = |wrong| NotNumber::new(wrong, least, Some(most).filter(|most| *most < MANY));
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("invalid number '{text}'"));
+        return Err(bad(format!("invalid number '{text}'")));
     }
     if least >= 0 && text.starts_with('-') {
-        return Err(format!("negative number '{text}'"));
+        return Err(bad(format!("negative number '{text}'")));
     }
     let value = text.parse::<i128>().ok().filter(|value| (least..=most).contains(value));
     value
         .and_then(|value| T::try_from(value).ok())
-        .ok_or_else(|| format!("number '{text}' outside range [{least}, {most}]"))
+        .ok_or_else(|| bad(format!("number '{text}' outside range [{least}, {most}]")))
 }
+
+/// Nobody is told of an end that is as far away.
+const MANY: i128 = 1 << 63;
+const MANY_SECONDS: u64 = 1 << 40;
 
 /// A time in seconds with up to `places` decimals; more are rounded half up, with a finding.
 ///
 /// # Errors
 ///
-/// keepalived's words for what is wrong with it.
+/// What is wrong with it.
 pub(super) fn seconds(
     text: &str,
     places: usize,
     range: &RangeInclusive<Duration>,
-) -> Result<(Duration, Option<String>), String> {
+) -> Result<(Duration, Option<String>), NotNumber> {
+    let bad = |wrong| {
+        let most = Some(range.end().as_secs_f64()).filter(|_| range.end().as_secs() < MANY_SECONDS);
+        NotNumber::new(wrong, range.start().as_secs_f64(), most)
+    };
     let digits = text.strip_prefix('+').unwrap_or(text);
     if let Some(rest) = digits.strip_prefix('-').filter(|rest| rest.starts_with(|char: char| char.is_ascii_digit())) {
-        return Err(format!("negative number '-{rest}'"));
+        return Err(bad(format!("negative number '-{rest}'")));
     }
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() && fraction.is_empty() || !number(whole) || !number(fraction) {
-        return Err(format!("invalid number '{text}'"));
+        return Err(bad(format!("invalid number '{text}'")));
     }
-    let outside =
-        || format!("number '{text}' outside range [{}, {}]", range.start().as_secs_f64(), range.end().as_secs_f64());
+    let outside = || {
+        let (least, most) = (range.start().as_secs_f64(), range.end().as_secs_f64());
+        bad(format!("number '{text}' outside range [{least}, {most}]"))
+    };
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| outside())? };
     let digit = |at: usize| u64::from(fraction.as_bytes().get(at).map_or(0, |byte| byte - b'0'));
     let mut micros = (0..6).fold(0, |micros, at| micros * 10 + if at < places { digit(at) } else { 0 });
@@ -77,6 +127,17 @@ pub(super) fn host(text: &str) -> Option<(IpAddr, &str)> {
     Some((address.parse().ok()?, rest))
 }
 
+/// How a text would be an address.
+pub(super) fn address_help(text: &str) -> &'static str {
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let bare = text.split('/').next().unwrap_or_default();
+    if bare.split('.').count() == 4 && bare.split('.').all(number) {
+        "each of the four numbers of an IPv4 address is 0 to 255, without leading zeros"
+    } else {
+        "write an IPv4 or IPv6 address, such as 192.0.2.1 or 2001:db8::1"
+    }
+}
+
 /// A switch value.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     match text {
@@ -86,14 +147,13 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// What to do about signs of other languages in a value.
-fn punctuation(text: &str) -> Option<&'static str> {
-    if text.starts_with('=') {
-        Some("no '=' stands between a keyword and its value")
-    } else if text.ends_with([';', ',']) {
-        Some("no ';' or ',' stands after a value: remove it")
+/// What to do about signs of other languages in a value, and what stands there then.
+fn punctuation(text: &str) -> Option<(&'static str, &str)> {
+    if let Some(value) = text.strip_prefix('=') {
+        Some(("remove the '=': a blank stands between a keyword and its value", value))
     } else {
-        None
+        let value = text.strip_suffix([';', ','])?;
+        Some(("remove what stands after the value: a line ends without ';' or ','", value))
     }
 }
 
@@ -170,11 +230,13 @@ fn places(row: &Row) -> usize {
 
 impl Context<'_> {
     /// Reports a number that cannot be used.
-    pub(super) fn bad_number(&mut self, word: &Word, wrong: String, message: impl Into<String>) {
+    pub(super) fn bad_number(&mut self, word: &Word, wrong: impl Into<NotNumber>, message: impl Into<String>) {
+        let NotNumber { wrong, right } = wrong.into();
         let finding = Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message).label(wrong);
-        self.push(match punctuation(&word.text) {
-            Some(help) => finding.help(help),
-            None => finding,
+        self.push(match (punctuation(&word.text), right) {
+            (Some((help, value)), _) => finding.help(help).replacement(value),
+            (None, Some(right)) => finding.help(right),
+            (None, None) => finding,
         });
     }
 
@@ -276,7 +338,7 @@ impl Context<'_> {
         if word.is_none() {
             let finding = Diagnostic::error(Code::MissingParameter, Class::General, statement.keyword.span, missing);
             self.push(match statement.row {
-                Some(row) => finding.help(format!("{} {}", row.keyword, row.arguments)),
+                Some(row) => finding.help(format!("write '{} {}'", row.keyword, row.arguments)),
                 None => finding,
             });
         }
@@ -288,11 +350,9 @@ impl Context<'_> {
         let word = statement.arguments.first()?;
         let address = word.text.parse().ok().map(|address| Spanned::new(address, word.span));
         if address.is_none() {
-            self.error(
-                Code::BadAddress,
-                word.span,
-                format!("invalid {} address {} - ignoring", statement.keyword.text, word.text),
-            );
+            let message = format!("invalid {} address {} - ignoring", statement.keyword.text, word.text);
+            let finding = Diagnostic::error(Code::BadAddress, Class::General, word.span, message);
+            self.push(finding.help(address_help(&word.text)));
         }
         address
     }
@@ -324,13 +384,13 @@ mod tests {
     fn integers() {
         assert_eq!(integer("5", &(1..=255u8)), Ok(5));
         assert_eq!(integer("-5", &(-253..=253)), Ok(-5));
-        assert_eq!(integer("300", &(1..=255u8)).unwrap_err(), "number '300' outside range [1, 255]");
-        assert_eq!(integer("0", &(1..=255u8)).unwrap_err(), "number '0' outside range [1, 255]");
-        assert_eq!(integer("-1", &(0..=255u8)).unwrap_err(), "negative number '-1'");
-        assert_eq!(integer("100;", &(1..=255u8)).unwrap_err(), "invalid number '100;'");
-        assert_eq!(integer("", &(1..=255u8)).unwrap_err(), "invalid number ''");
+        assert_eq!(integer("300", &(1..=255u8)).unwrap_err().wrong, "number '300' outside range [1, 255]");
+        assert_eq!(integer("0", &(1..=255u8)).unwrap_err().wrong, "number '0' outside range [1, 255]");
+        assert_eq!(integer("-1", &(0..=255u8)).unwrap_err().wrong, "negative number '-1'");
+        assert_eq!(integer("100;", &(1..=255u8)).unwrap_err().wrong, "invalid number '100;'");
+        assert_eq!(integer("", &(1..=255u8)).unwrap_err().wrong, "invalid number ''");
         assert_eq!(
-            integer("99999999999999999999", &(0..=5u32)).unwrap_err(),
+            integer("99999999999999999999", &(0..=5u32)).unwrap_err().wrong,
             "number '99999999999999999999' outside range [0, 5]"
         );
     }
@@ -339,7 +399,9 @@ mod tests {
     fn times() {
         let any = Duration::ZERO..=Duration::MAX;
         let read = |text, places| {
-            seconds(text, places, &any).map(|(value, complaint)| (value.as_micros(), complaint.is_some()))
+            seconds(text, places, &any)
+                .map(|(value, complaint)| (value.as_micros(), complaint.is_some()))
+                .map_err(|not| not.wrong)
         };
         assert_eq!(read("1", 6), Ok((1_000_000, false)));
         assert_eq!(read("0.25", 6), Ok((250_000, false)));
@@ -350,6 +412,19 @@ mod tests {
         assert_eq!(read(".", 6), Err("invalid number '.'".to_owned()));
         assert_eq!(read("-6", 6), Err("negative number '-6'".to_owned()));
         let short = Duration::from_millis(10)..=Duration::from_secs(255);
-        assert_eq!(seconds("300", 6, &short).unwrap_err(), "number '300' outside range [0.01, 255]");
+        assert_eq!(seconds("300", 6, &short).unwrap_err().wrong, "number '300' outside range [0.01, 255]");
+    }
+
+    #[test]
+    fn what_is_no_number_comes_with_what_would_be_one() {
+        let right = |text, range| integer(text, &range).unwrap_err().right.unwrap();
+        assert_eq!(right("0", 1..=255i128), "write a number from 1 to 255");
+        assert_eq!(right("-1", 0..=i128::MAX), "write a number of 0 or more");
+        let right = |text, least: u64, most| {
+            let range = Duration::from_micros(least)..=most;
+            seconds(text, 6, &range).unwrap_err().right.unwrap()
+        };
+        assert_eq!(right("x", 10_000, Duration::from_secs(255)), "write a number from 0.01 to 255");
+        assert_eq!(right("-6", 0, Duration::MAX), "write a number of 0 or more");
     }
 }

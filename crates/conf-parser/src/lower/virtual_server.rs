@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::global::Globals;
-use super::value::{host, integer};
+use super::value::{NotNumber, host, integer};
 use super::{Context, Handler};
 use crate::config::{
     CheckDefaults, Family, ForwardingMethod, Granularity, GroupEntry, Protocol, RealServer, Scheduler, SchedulerFlags,
@@ -208,7 +208,7 @@ fn endpoint(
 }
 
 /// A port; 0 stands for none.
-fn port(text: &str) -> Result<u16, String> {
+fn port(text: &str) -> Result<u16, NotNumber> {
     if text == "0" { Ok(0) } else { integer(text, &(1..=u16::MAX)) }
 }
 
@@ -347,7 +347,8 @@ impl Draft {
         self.drop_duplicates(context, &service);
         if self.real_servers.is_empty() {
             let message = format!("Virtual server {service} has no real servers - ignoring");
-            context.push(Diagnostic::error(Code::NoRealServer, Class::General, self.span, message));
+            let finding = Diagnostic::error(Code::NoRealServer, Class::General, self.span, message);
+            context.push(finding.help("add a 'real_server <ip> <port> { ... }'"));
             return None;
         }
         let scheduler = self.scheduler(context, &service);
@@ -427,7 +428,8 @@ impl Draft {
             Some(protocol) => protocol.value,
             None => {
                 let message = format!("Virtual server {}: no protocol set - defaulting to UDP", name());
-                context.push(Diagnostic::error(Code::LvsDefault, Class::General, self.span, message));
+                let finding = Diagnostic::error(Code::LvsDefault, Class::General, self.span, message);
+                context.push(finding.help("add 'protocol TCP', UDP or SCTP"));
                 Protocol::Udp
             }
         }
@@ -479,15 +481,15 @@ impl Draft {
 
     /// The scheduler; its flags are put in their places.
     fn scheduler(&mut self, context: &mut Context<'_>, service: &Service<'_>) -> Scheduler {
-        let mut default = |what: &str| {
+        let mut default = |what: &str, help: &str| {
             let message = format!("Virtual server {service}: {what}");
-            context.push(Diagnostic::warning(Code::LvsDefault, Class::General, self.span, message));
+            context.push(Diagnostic::warning(Code::LvsDefault, Class::General, self.span, message).help(help));
         };
         if self.scheduler.is_none() {
-            default("no scheduler set, setting default 'wlc'");
+            default("no scheduler set, setting default 'wlc'", "add 'lb_algo wlc', or another scheduler");
         }
         if self.forwarding.is_none() {
-            default("no forwarding method set, setting default NAT");
+            default("no forwarding method set, setting default NAT", "add 'lb_kind NAT', DR or TUN");
         }
         let scheduler = self.scheduler.unwrap_or(Scheduler::WeightedLeastConnection);
         for flag in &self.named_flags {
@@ -705,11 +707,45 @@ fn find<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
 }
 
+/// Names that other load balancers give to schedulers, methods and protocols.
+const FOREIGN: &[(&str, &str)] = &[
+    ("roundrobin", "rr"),
+    ("weightedroundrobin", "wrr"),
+    ("leastconn", "lc"),
+    ("leastconnection", "lc"),
+    ("leastconnections", "lc"),
+    ("weightedleastconnection", "wlc"),
+    ("source", "sh"),
+    ("sourcehash", "sh"),
+    ("iphash", "sh"),
+    ("maglev", "mh"),
+    ("dsr", "DR"),
+    ("directroute", "DR"),
+    ("directrouting", "DR"),
+    ("masq", "NAT"),
+    ("masquerade", "NAT"),
+    ("masquerading", "NAT"),
+    ("ipip", "TUN"),
+    ("tunnel", "TUN"),
+    ("http", "TCP"),
+    ("https", "TCP"),
+    ("ssl", "TCP"),
+    ("tls", "TCP"),
+    ("dns", "UDP"),
+];
+
+/// The word for what other load balancers call `text`.
+fn foreign(text: &str) -> Option<&'static str> {
+    let plain = text.replace(['-', '_'], "").to_ascii_lowercase();
+    find(FOREIGN, &plain)
+}
+
 /// Reports a value that is none of `words`.
 fn bad_word<T>(context: &mut Context<'_>, word: &Word, message: String, words: &[(&'static str, T)]) {
     let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, message);
     let names: Vec<_> = words.iter().map(|(name, _)| *name).collect();
-    context.push(match nearest(&word.text, names.iter().copied()) {
+    let near = foreign(&word.text).filter(|name| names.contains(name));
+    context.push(match near.or_else(|| nearest(&word.text, names.iter().copied())) {
         Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
         None => finding.help(format!("one of {}", names.join(", "))),
     });

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Context;
-use super::value::{integer, row_bounds};
+use super::value::{NotNumber, integer, row_bounds};
 use crate::config::{Family, Named, Names, Prefix, Realms};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
@@ -93,7 +93,7 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
                 Diagnostic::error(Code::MissingParameter, Class::MissingParameter, keyword.span, message).refusing();
             let row = schema().lookup(self.block, &keyword.text);
             self.context.push(match row.filter(|row| !row.arguments.is_empty()) {
-                Some(row) => finding.help(format!("{} {}", row.keyword, row.arguments)),
+                Some(row) => finding.help(format!("write '{} {}'", row.keyword, row.arguments)),
                 None => finding,
             });
         }
@@ -117,9 +117,9 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
     }
 
     /// Reports a number that makes the line unusable.
-    pub(super) fn refuse_number<T>(&mut self, word: &Word, wrong: String, message: impl Into<String>) -> Option<T> {
-        let label = format!("{wrong}: {}", self.not_used());
-        self.context.bad_number(word, label, message);
+    pub(super) fn refuse_number<T>(&mut self, word: &Word, wrong: NotNumber, message: impl Into<String>) -> Option<T> {
+        let wrong = wrong.then(&self.not_used());
+        self.context.bad_number(word, wrong, message);
         None
     }
 
@@ -197,13 +197,14 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
         let len = length.map_or(Ok(bits), |length| integer(length, &(0..=bits))).unwrap_or_else(|wrong| {
             let length = length.unwrap_or_default();
             let message = format!("Invalid address prefix len {length} for address {text} - using {bits}");
-            let finding = Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message).label(wrong);
-            self.context.push(match netmask(length) {
-                Some(length) => finding
-                    .help("write the netmask as the length of the prefix")
-                    .replacement(format!("{address}/{length}")),
-                None => finding,
-            });
+            match netmask(length) {
+                Some(length) => self.context.push(
+                    Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
+                        .help("write the netmask as the length of the prefix")
+                        .replacement(format!("{address}/{length}")),
+                ),
+                None => self.context.bad_number(word, wrong, message),
+            }
             bits
         });
         Some(Net::Prefix(Prefix { address, len }))

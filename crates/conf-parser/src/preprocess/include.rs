@@ -157,7 +157,8 @@ impl Reader<'_> {
         if let Some(outer) = self.stack.iter().position(|outer| normal(outer) == normal(path)) {
             let through = if outer + 1 == self.stack.len() { "itself" } else { "itself through others" };
             let message = format!("'{}' includes {through} - ignoring", path.display());
-            self.diagnostics.push(Diagnostic::error(Code::IncludeLoop, Class::General, span, message));
+            let finding = Diagnostic::error(Code::IncludeLoop, Class::General, span, message);
+            self.diagnostics.push(finding.help("remove this line: what it includes is read already"));
             return true;
         }
         match self.loader.load(path) {
@@ -186,12 +187,16 @@ impl Reader<'_> {
             Diagnostic::error(Code::IncludeMissing, Class::FileNotFound, span, message).refusing()
         } else if has_wildcard(pattern) {
             // An empty directory of parts is usual.
-            Diagnostic::note(Code::IncludeMissing, span, message)
+            let finding = Diagnostic::note(Code::IncludeMissing, span, message);
+            return self.diagnostics.push(finding);
         } else {
             Diagnostic::warning(Code::IncludeMissing, Class::Notice, span, message)
         };
-        let quoted = pattern.starts_with('"');
-        self.diagnostics.push(if quoted { finding.help("the quotes count as part of the name") } else { finding });
+        self.diagnostics.push(finding.help(if pattern.starts_with('"') {
+            "remove the quotes: they count as part of the name"
+        } else {
+            "create the file or correct its name, which starts at the directory of this file unless it starts with '/'"
+        }));
     }
 }
 

@@ -245,7 +245,7 @@ fn the_rest_of_an_include_line_is_its_pattern() {
     assert_eq!(run(&files, &Options::default()).config.global.router_id.as_deref(), Some("x"));
     let parsed = run(&[("k", "include \"a b\"")], &Options::default());
     assert_eq!(parsed.diagnostics[0].message, "Config files missing '\"a b\"'.");
-    assert_eq!(parsed.diagnostics[0].help.as_deref(), Some("the quotes count as part of the name"));
+    assert_eq!(parsed.diagnostics[0].help.as_deref(), Some("remove the quotes: they count as part of the name"));
     assert_eq!(findings(&[("k", "include/a"), ("/a", "")]), ["Unknown keyword 'include/a'"]);
     assert_eq!(findings(&[("k", "includex a"), ("a", "")])[0], "Unknown keyword 'includex'");
 }

@@ -5,7 +5,7 @@ use super::regex::RegexWords;
 use super::{Draft, Server, nothing_follows, unusable};
 use crate::config::{Checker, CheckerKind, CheckerType, HttpGet, HttpVersion, SSL_URL, Url};
 use crate::diagnostic::{Class, Code, Diagnostic};
-use crate::lower::value::integer;
+use crate::lower::value::{NotNumber, integer};
 use crate::lower::{Context, Handler};
 use crate::setting::Places;
 use crate::source::Spanned;
@@ -215,10 +215,10 @@ impl UrlWords {
 }
 
 /// `A` or `A-B`.
-fn status_codes(text: &str) -> Result<(u16, u16), String> {
+fn status_codes(text: &str) -> Result<(u16, u16), NotNumber> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (integer(first, &(100..=599u16))?, integer(last, &(100..=599u16))?);
-    if first <= last { Ok((first, last)) } else { Err(format!("range {first}-{last} is empty")) }
+    if first <= last { Ok((first, last)) } else { Err(format!("range {first}-{last} is empty").into()) }
 }
 
 fn digest(text: &str) -> Result<[u8; 16], String> {

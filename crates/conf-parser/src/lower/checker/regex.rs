@@ -164,7 +164,7 @@ fn size(context: &mut Context<'_>, word: &Word, message: &str) -> Option<u64> {
         Ok(size) => Some(size),
         Err(wrong) => {
             let finding = Diagnostic::error(Code::BadNumber, Class::Notice, word.span, message);
-            context.push(finding.label(wrong));
+            context.push(finding.label(wrong.to_string()));
             None
         }
     }

@@ -6,7 +6,7 @@ use crate::config::{Family, Lifetime, VirtualAddress};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::Context;
-use crate::lower::value::integer;
+use crate::lower::value::{address_help, integer};
 use crate::schema::{nearest, schema};
 use crate::source::Spanned;
 use crate::tree::Statement;
@@ -64,7 +64,12 @@ pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
     let word = &line.keyword;
     let (ip, length) = word.text.split_once('/').map_or((word.text.as_str(), None), |(ip, length)| (ip, Some(length)));
     let Ok(ip) = ip.parse::<IpAddr>() else {
-        context.error(Code::BadAddress, word.span, format!("VRRP parsed invalid IP {}. skipping IP...", word.text));
+        let message = format!("VRRP parsed invalid IP {}. skipping IP...", word.text);
+        let finding = Diagnostic::error(Code::BadAddress, Class::General, word.span, message);
+        context.push(finding.help(match word.text.contains(['.', ':']) {
+            true => address_help(&word.text),
+            false => "only addresses stand in this block: perhaps its '}' is missing above",
+        }));
         return None;
     };
     let prefix_len = prefix_len(context, word, ip, length);
@@ -92,10 +97,15 @@ fn prefix_len(context: &mut Context<'_>, word: &Word, ip: IpAddr, length: Option
         match netmask(length) {
             Some(length) => context.push(
                 Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
-                    .label(wrong)
-                    .help(format!("write the netmask as the length of the prefix: {ip}/{length}")),
+                    .label("this is a netmask")
+                    .help("write the netmask as the length of the prefix")
+                    .replacement(format!("{ip}/{length}")),
             ),
-            None => context.bad_number(word, wrong, message),
+            None => {
+                let finding = Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
+                    .label(wrong.to_string());
+                context.push(finding.help(format!("the length of a prefix is a number from 0 to {bits}")));
+            }
         }
         bits
     })

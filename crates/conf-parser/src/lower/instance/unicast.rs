@@ -8,7 +8,7 @@ use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::lexer::Word;
 use crate::lower::Context;
 use crate::lower::global::Globals;
-use crate::lower::value::{bounds, integer, row_bounds};
+use crate::lower::value::{address_help, bounds, integer, row_bounds};
 use crate::schema::schema;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
@@ -112,6 +112,7 @@ pub(super) fn ttl(draft: &mut Draft, context: &mut Context<'_>, statement: &Stat
     }
 }
 
+const MALFORMED_PEER: &str = "malformed unicast peer address";
 const DUPLICATE_PEER: &str = "duplicate unicast peer address";
 const PEER: &str = "vrrp_instance/unicast_peer";
 
@@ -122,7 +123,7 @@ pub(super) fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &St
         let word = &line.keyword;
         let (min_ttl, max_ttl) = limits(draft, context, line);
         let problem = match router_address(context, word) {
-            None => "malformed unicast peer address",
+            None => MALFORMED_PEER,
             Some(peer) if !draft.fits_family(Family::of(peer)) => "address family does not match unicast peer address",
             Some(peer) if !draft.listed.insert(Listed::Peer(peer)) => DUPLICATE_PEER,
             Some(peer) => {
@@ -133,6 +134,11 @@ pub(super) fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &St
         let message =
             format!("Configuration error: VRRP instance[{}] {problem}[{}]. Skipping...", *draft.name, word.text);
         let finding = Diagnostic::error(Code::UnicastPeer, Class::General, word.span, message);
+        let finding = finding.help(match problem {
+            DUPLICATE_PEER => "remove this line",
+            MALFORMED_PEER => address_help(&word.text),
+            _ => "every peer is of the family of the instance's addresses",
+        });
         // keepalived 2.2 takes a peer twice without a word.
         let harmless = problem == DUPLICATE_PEER;
         context.push(if harmless {
@@ -223,7 +229,8 @@ impl Draft {
                 let message = format!(
                     "{tag} A unicast keyword has been specified without any unicast peers. Defaulting to multicast. This usage is deprecated - please update your configuration."
                 );
-                context.push(Diagnostic::warning(Code::UnicastPeer, Class::Deprecated, span, message));
+                let finding = Diagnostic::warning(Code::UnicastPeer, Class::Deprecated, span, message);
+                context.push(finding.help("list the other routers in unicast_peer"));
             }
             // keepalived 2.4 does not start on an interface that can multicast; 2.2 says nothing.
             Some(span) if strict && cast.is_unicast() => {

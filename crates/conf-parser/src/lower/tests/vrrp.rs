@@ -470,3 +470,26 @@ fn suggestions_end_before_they_take_long() {
     let helped = parsed.diagnostics.iter().filter(|finding| finding.replacement.is_some()).count();
     assert_eq!((helped, parsed.diagnostics.len()), (200, 1000));
 }
+
+#[test]
+fn words_behind_a_value_are_noted() {
+    let noted = |line: &str| {
+        let parsed = read(&named("V", 1, line));
+        assert_eq!(crate::config_test_exit_code(&parsed.diagnostics), 0, "{line}");
+        parsed.diagnostics.into_iter().map(|finding| (finding.help.unwrap(), finding.replacement)).collect::<Vec<_>>()
+    };
+    let one = |help: &str, replacement: Option<&str>| vec![(help.to_owned(), replacement.map(str::to_owned))];
+    assert_eq!(noted("priority 5"), []);
+    assert_eq!(noted("priority 5 # better"), []);
+    assert_eq!(noted("priority 5 //better"), one("a comment starts with '#'", Some("# better")));
+    assert_eq!(noted("priority 5 ; better"), one("a comment starts with '#'", Some("# better")));
+    assert_eq!(noted("priority 5 better"), one("remove it, or write '#' before it if it is a comment", None));
+    assert_eq!(noted("nopreempt off"), one("remove the whole line to switch it off", None));
+    assert!(!read(&named("V", 1, "nopreempt off")).config.vrrp_instances[0].preempt);
+    // Of a list every word counts.
+    assert_eq!(noted("track_interface {\neth1 weight 5 reverse\n}"), []);
+    // A mistake is one finding.
+    assert_eq!(messages(&read(&named("V", 1, "priority = 5"))).len(), 1);
+    let passphrase = read(&named("V", 1, "authentication {\nauth_type PASS\nauth_pass ab cdef\n}"));
+    assert_eq!(messages(&passphrase), ["'auth_pass' takes one value: the rest of the line is passed over"]);
+}

@@ -98,7 +98,7 @@ fn addresses(context: &mut Context<'_>, line: &Statement) -> Option<GroupEntry> 
             Ok(port) => port,
             Err(wrong) => {
                 let finding = Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, invalid(line));
-                context.push(finding.label(wrong).help("an entry has one port: write an entry for each"));
+                context.push(finding.label(wrong.to_string()).help("an entry has one port: write an entry for each"));
                 return None;
             }
         },

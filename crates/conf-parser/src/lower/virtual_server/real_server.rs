@@ -161,7 +161,14 @@ impl Draft {
     /// Only where addresses are rewritten the port may be another one than that of the service.
     fn port(&self, context: &mut Context<'_>, service: &Service<'_>, forwarding: ForwardingMethod) -> u16 {
         let Some(own) = self.port else {
-            return service.port();
+            let port = service.port();
+            if port != 0 {
+                let message =
+                    format!("the real server {} has no port: {port} of the virtual server is used", *self.address);
+                let finding = Diagnostic::note(Code::BadRealServer, self.address.span, message);
+                context.push(finding.help(format!("write 'real_server {} {port}'", *self.address)));
+            }
+            return port;
         };
         if forwarding == ForwardingMethod::Masquerade {
             return own;
