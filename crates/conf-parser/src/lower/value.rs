@@ -223,7 +223,7 @@ impl Context<'_> {
             Some(length) => self.push(
                 Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
                     .label(label)
-                    .help("write the netmask as the length of the prefix")
+                    .help(format!("write the netmask as the length of the prefix: {address}/{length}"))
                     .replacement(format!("{address}/{length}")),
             ),
             None => self.bad_number(word, label, message),
