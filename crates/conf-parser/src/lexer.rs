@@ -556,7 +556,7 @@ pub fn tokens(text: &[u8]) -> impl Iterator<Item = Token> {
 }
 
 /// Cuts `range` of a line that holds a command: `'` quotes as well as `"`, quotes may touch other text,
-/// a backslash keeps the next character from ending a quote. Escapes stay for [`command`] to resolve.
+/// a backslash keeps the next character from ending a quote. Escapes stay for [`script_text`] to resolve.
 pub(crate) fn script_words(line: &Line<'_>, range: Range<usize>) -> Vec<Cut> {
     let mut words = Vec::new();
     let mut at = range.start;
@@ -567,12 +567,23 @@ pub(crate) fn script_words(line: &Line<'_>, range: Range<usize>) -> Vec<Cut> {
         }
         let end = at + script_word_len(line.part(at..range.end));
         let inner = line.part(at..end);
-        let quoted = matches!(byte, b'"' | b'\'');
-        let wrapped = quoted && inner.len() >= 2 && inner.last() == Some(&byte);
-        words.push(Cut { range: if wrapped { at + 1..end - 1 } else { at..end }, quoted });
+        let quoted = is_quoted(inner);
+        words.push(Cut { range: if quoted { at + 1..end - 1 } else { at..end }, quoted });
         at = end;
     }
     words
+}
+
+/// Whether a word consists of one quoted part.
+fn is_quoted(word: &[u8]) -> bool {
+    let Some((quote @ (b'"' | b'\''), inner)) = word.split_first() else { return false };
+    let mut escaped = false;
+    let end = inner.iter().position(|byte| {
+        let ends = !escaped && byte == quote;
+        escaped = !escaped && *byte == b'\\';
+        ends
+    });
+    end.is_some_and(|end| end + 1 == inner.len())
 }
 
 fn script_word_len(text: &[u8]) -> usize {
@@ -591,9 +602,19 @@ fn script_word_len(text: &[u8]) -> usize {
     text.len()
 }
 
+/// Why a command cannot be cut into words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfinished {
+    /// This quote is not closed.
+    Quote(char),
+    /// It ends with a backslash.
+    Escape,
+}
+
 /// Cuts a command into its words and resolves quotes and escapes:
 /// `\a \b \E \f \n \r \t \v`, `\ooo`, `\xHH`, `\cC`; before any other character the backslash goes.
-pub(crate) fn command(text: &str) -> Vec<String> {
+/// A quote with nothing after it is an empty word.
+pub(crate) fn command(text: &str) -> Result<Vec<String>, Unfinished> {
     let mut words = Vec::new();
     let mut word: Option<Vec<u8>> = None;
     let mut quote = None;
@@ -601,6 +622,7 @@ pub(crate) fn command(text: &str) -> Vec<String> {
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
         match (quote, *byte) {
+            (_, b'\\') if rest.is_empty() => return Err(Unfinished::Escape),
             (_, b'\\') => {
                 let (value, after) = escape(rest);
                 word.get_or_insert_default().extend(value);
@@ -608,29 +630,36 @@ pub(crate) fn command(text: &str) -> Vec<String> {
             }
             (Some(open), byte) if byte == open => quote = None,
             (None, b'"' | b'\'') => {
-                quote = Some(*byte);
+                quote = Some(*byte).filter(|_| !rest.is_empty());
                 word.get_or_insert_default();
             }
             (None, byte) if is_blank(byte) => words.extend(word.take()),
             (_, byte) => word.get_or_insert_default().push(byte),
         }
     }
+    if let Some(open) = quote {
+        return Err(Unfinished::Quote(char::from(open)));
+    }
     words.extend(word);
-    words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect()
+    Ok(words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect())
 }
 
-/// Resolves the escapes of [`command`] without cutting: what quotes held.
-pub(crate) fn unescape(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+/// What a word of [`script_words`] stands for: quotes and escapes are resolved as in [`command`].
+pub(crate) fn script_text(word: &Word) -> String {
+    let mut out = Vec::with_capacity(word.text.len());
+    let mut quote = None;
+    let mut rest = word.text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
-        if *byte == b'\\' {
-            let (value, after) = escape(rest);
-            out.extend(value);
-            rest = after;
-        } else {
-            out.push(*byte);
+        match (quote, *byte) {
+            (_, b'\\') => {
+                let (value, after) = escape(rest);
+                out.extend(value);
+                rest = after;
+            }
+            (Some(open), byte) if byte == open => quote = None,
+            (None, b'"' | b'\'') if !word.quoted => quote = Some(*byte),
+            (_, byte) => out.push(byte),
         }
     }
     String::from_utf8_lossy(&out).into_owned()
@@ -747,16 +776,32 @@ mod tests {
 
     #[test]
     fn commands_quote_and_escape() {
-        assert_eq!(command(r"/bin/x 'a b' c\ d"), ["/bin/x", "a b", "c d"]);
-        assert_eq!(command(r#"x "a"'b' "" \x41\102\cA\t"#), ["x", "ab", "", "AB\u{1}\t"]);
-        assert_eq!(command("  "), [""; 0]);
-        assert_eq!(command(r"a \"), ["a", ""]);
+        let words = |text| command(text).unwrap();
+        assert_eq!(words(r"/bin/x 'a b' c\ d"), ["/bin/x", "a b", "c d"]);
+        assert_eq!(words(r#"x "a"'b' "" \x41\102\cA\t"#), ["x", "ab", "", "AB\u{1}\t"]);
+        assert_eq!(words("  "), [""; 0]);
+        assert_eq!(words("a '"), ["a", ""]);
+        assert_eq!(command(r"a b\"), Err(Unfinished::Escape));
+        assert_eq!(command("a 'b"), Err(Unfinished::Quote('\'')));
+        assert_eq!(command("\"a' 'b"), Err(Unfinished::Quote('"')));
     }
 
     #[test]
     fn script_lines_know_both_quotes() {
         let line = line(r#""/x 'a b'" user 'one two'"#);
         assert_eq!(texts(&line, script_words(&line, 0..line.text().len())), ["/x 'a b'", "user", "one two"]);
+    }
+
+    #[test]
+    fn quotes_and_escapes_of_a_script_line() {
+        let text = |text: &str| {
+            let line = line(text);
+            let words = script_words(&line, 0..text.len());
+            words.into_iter().map(|cut| script_text(&Word::new(&line, cut))).collect::<Vec<_>>()
+        };
+        assert_eq!(text(r#"\"/bin/x 1\""#), ["\"/bin/x", "1\""]);
+        assert_eq!(text(r#""a"' b'"c" "d' \"e""#), ["a bc", "d' \"e"]);
+        assert_eq!(text(r#"a\ b "\x5cx41" "c\""#), ["a b", r"\x41", "c\""]);
     }
 
     #[test]

@@ -68,6 +68,21 @@ impl Places {
         }
     }
 
+    /// Takes out those of the keywords that `wanted` names.
+    pub(crate) fn take_out(&mut self, wanted: impl Fn(&str) -> bool) -> Self {
+        let is_wanted = |(number, _): &(u16, Span)| {
+            schema().rows().get(usize::from(*number)).is_some_and(|row| wanted(row.keyword))
+        };
+        let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(is_wanted);
+        self.0 = left;
+        Self(taken)
+    }
+
+    /// Adds what was written after these.
+    pub(crate) fn extend(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
     /// Gives back memory that is not needed.
     pub(crate) fn shrink(&mut self) {
         self.0.shrink_to_fit();
@@ -168,15 +183,16 @@ fn write_pattern(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_str("\"")
 }
 
-/// `"COMMAND 'PARAMETER' ..."`, every character that could end a word escaped.
+/// `"COMMAND 'PARAMETER' ..."`, every character that could end a word escaped for both readings of it.
 fn write_script(f: &mut fmt::Formatter<'_>, words: &[String]) -> fmt::Result {
     f.write_str("\"")?;
     for (at, word) in words.iter().enumerate() {
         f.write_str(if at == 0 { "'" } else { " '" })?;
         for character in word.chars() {
             match character {
+                '\'' | '"' | '\\' => write!(f, "\\\\x{:02x}", u32::from(character))?,
                 '\n' => f.write_str("\\n")?,
-                '\'' | '"' | '\\' | '$' | '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", u32::from(character))?,
+                '$' | '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", u32::from(character))?,
                 character => write!(f, "{character}")?,
             }
         }

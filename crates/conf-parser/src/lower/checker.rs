@@ -58,14 +58,9 @@ impl Server {
     }
 }
 
-/// Reads one checker of `server`, which has the checkers `others` already. Nothing comes back for one that adds nothing.
-pub(super) fn read(
-    context: &mut Context<'_>,
-    statement: &Statement,
-    server: Server,
-    others: &[Checker],
-) -> Option<Checker> {
-    let kind = CheckerType::ALL.iter().find(|kind| kind.as_str() == statement.keyword.text)?;
+/// Reads one checker block of `server` and adds its checkers to those that there are: as a rule one.
+pub(super) fn read(context: &mut Context<'_>, statement: &Statement, server: Server, checkers: &mut Vec<Checker>) {
+    let Some(kind) = CheckerType::ALL.iter().find(|kind| kind.as_str() == statement.keyword.text) else { return };
     let checker = Checker {
         kind: CheckerKind::Unusable(*kind),
         target: CheckTarget::default(),
@@ -80,16 +75,18 @@ pub(super) fn read(
         place: Spanned::new((), statement.keyword.span),
         places: Places::default(),
     };
-    match kind {
+    let read = match kind {
         CheckerType::Tcp | CheckerType::Ping => Some(connection::read(context, statement, checker, server, *kind)),
         CheckerType::Udp => Some(udp::read(context, statement, checker, server)),
         CheckerType::Dns => Some(wire::read_dns(context, statement, checker, server)),
-        CheckerType::Smtp => Some(wire::read_smtp(context, statement, checker, server)),
+        CheckerType::Smtp => return wire::read_smtp(context, statement, checker, server, checkers),
         CheckerType::Http | CheckerType::Ssl => Some(http::read(context, statement, checker, server, *kind)),
         CheckerType::Misc => Some(misc::read(context, statement, checker, server)),
         CheckerType::File => Some(tracked::read_file(context, statement, checker, server)),
-        CheckerType::Bfd => tracked::read_bfd(context, statement, checker, server, others),
-    }
+        CheckerType::Bfd => tracked::read_bfd(context, statement, checker, server, checkers),
+    };
+    checkers.reserve_exact(usize::from(read.is_some()));
+    checkers.extend(read);
 }
 
 impl<K: Default + 'static> Draft<K> {

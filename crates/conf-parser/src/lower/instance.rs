@@ -412,6 +412,7 @@ impl Draft {
     fn links(&mut self, context: &mut Context<'_>, family: Family, strict: bool) -> link::Resolved {
         let around = link::Circumstances {
             unicast: self.cast.is_unicast(),
+            unicast_word: self.cast.word.is_some(),
             has_interface: self.interface.is_some(),
             strict,
             family,

@@ -2,8 +2,8 @@
 
 use super::Context;
 use crate::config::{Script, ScriptUser};
-use crate::diagnostic::{Code, Diagnostic};
-use crate::lexer::{Word, command, unescape};
+use crate::diagnostic::{Class, Code, Diagnostic};
+use crate::lexer::{Unfinished, Word, command, script_text};
 use crate::schema::schema;
 use crate::source::Spanned;
 use crate::tree::Statement;
@@ -37,35 +37,41 @@ impl Context<'_> {
             self.error(Code::ExtraParameter, statement.keyword.span, message);
             return;
         }
-        let Some(command) = self.command(word) else {
-            self.error(
-                Code::MissingParameter,
-                word.span,
-                format!("{owner}{} has no command - ignoring", statement.keyword.text),
-            );
-            return;
+        let empty = || {
+            let message = format!("{owner}{} has no command - ignoring", statement.keyword.text);
+            Diagnostic::error(Code::MissingParameter, Class::General, word.span, message)
         };
+        let Some(command) = self.command(word, empty) else { return };
         let user: Vec<_> = user.iter().map(resolved).collect();
         let user = self.script_user(&user).map(|user| user.value);
         *slot = Some(Spanned::new(Script { command, user }, word.span));
     }
 
-    /// A command with its parameters, which stand inside the quotes of a quoted word; nothing where there is none.
-    pub(super) fn command(&mut self, word: &Word) -> Option<Vec<String>> {
+    /// A command with its parameters. Quotes and escapes are resolved twice: first those of the line, then those of the
+    /// word that this leaves, which is cut at its blanks. Where there is no command, `empty` is reported.
+    pub(super) fn command(&mut self, word: &Word, empty: impl FnOnce() -> Diagnostic) -> Option<Vec<String>> {
         if word.text.contains(['“', '”', '‘', '’']) {
             let message = format!("the command '{}' holds typographic quotation marks", word.text);
             let plain = word.text.replace(['“', '”'], "\"").replace(['‘', '’'], "'");
             let finding = Diagnostic::note(Code::TypographicQuote, word.span, message);
             self.push(finding.help("write \" or ' instead").replacement(plain));
         }
-        let command = if word.quoted { command(&word.text) } else { command(&word.text.replace(' ', "\\ ")) };
-        Some(command).filter(|command| command.first().is_some_and(|first| !first.is_empty()))
+        let text = script_text(word);
+        match command(&text) {
+            Ok(words) if words.first().is_some_and(|first| !first.is_empty()) => return Some(words),
+            Ok(_) => self.push(empty()),
+            Err(Unfinished::Quote(quote)) => {
+                let message = format!("String '{text}': missing terminating {quote}");
+                let finding = Diagnostic::error(Code::UnmatchedQuote, Class::General, word.span, message);
+                self.push(finding.label("it is passed over").help("put command and parameters in one pair of quotes"));
+            }
+            Err(Unfinished::Escape) => self.push(empty().label("nothing follows its last backslash")),
+        }
+        None
     }
 }
 
 /// Another word of a line that holds a command, without its quotes and escapes.
 fn resolved(word: &Word) -> Word {
-    let mut resolved = word.clone();
-    resolved.text = if word.quoted { unescape(&word.text) } else { command(&word.text).concat() };
-    resolved
+    Word { text: script_text(word), ..word.clone() }
 }

@@ -383,6 +383,43 @@ fn scripts_have_a_command_and_a_user() {
 }
 
 #[test]
+fn commands_are_resolved_twice() {
+    let script = |line: &str| {
+        let parsed = instance(&format!("notify_master {line}"));
+        let command = parsed.config.vrrp_instances[0].notify.master.as_ref().map(|script| script.command.join("|"));
+        (command, messages(&parsed).join("\n"))
+    };
+    let command = |line: &str| script(line).0.unwrap();
+    assert_eq!(command(r#"\"/bin/true\""#), "/bin/true");
+    assert_eq!(command(r"/bin/true\ x"), "/bin/true|x");
+    assert_eq!(command(r#""/bin/true \"x y\"" root"#), "/bin/true|x y");
+    assert_eq!(command(r#""/bin/true \x5cx41 \\\"y\\\"""#), r#"/bin/true|A|"y""#);
+    assert_eq!(command(r#""/bin/true 'x y' \\'z""#), "/bin/true|x y|'z");
+    assert_eq!(command(r#""/bin/true '\x41\\x41' a\ b c\\ d""#), "/bin/true|AA|a|b|c d");
+    assert_eq!(command(r#"/bin/true" 'x y'"' v'"#), "/bin/true|x y|v");
+    let unfinished = script(r#"\"/bin/true 1\""#);
+    assert_eq!(unfinished, (None, r#"String '"/bin/true': missing terminating ""#.to_owned()));
+    assert_eq!(script(r#""/bin/true ' ""#).1, "String '/bin/true ' ': missing terminating '");
+    assert_eq!(script(r#""/bin/true \\""#).0, None);
+}
+
+#[test]
+fn the_digits_of_a_prefix_length_count() {
+    let length = |text: &str| {
+        let parsed = instance(&format!("virtual_ipaddress {{\n10.0.0.1{text}\n}}"));
+        let address = parsed.config.vrrp_instances[0].virtual_addresses.last().unwrap();
+        (address.prefix_len, crate::config_test_exit_code(&parsed.diagnostics))
+    };
+    let wrong = [("/24;", 24), ("/24x8", 24), ("/x", 0), ("/33", 32), ("/33;", 32), ("/-1", 32), ("/0x18", 0)];
+    for (text, expected) in wrong {
+        assert_eq!(length(text), (expected, 5), "{text}");
+    }
+    for (text, expected) in [("/024", 24), ("/+24", 24), ("/", 0), ("", 32)] {
+        assert_eq!(length(text), (expected, 0), "{text}");
+    }
+}
+
+#[test]
 fn tracked_interfaces() {
     let parsed = instance("track_interface {\neth0\neth1 weight 0\neth2 weight 10\n}\ndont_track_primary");
     let instance = &parsed.config.vrrp_instances[0];

@@ -1,11 +1,12 @@
 //! Numbers, times, switches and addresses as keepalived reads and complains about them.
 
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Context;
+use crate::config::Family;
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::schema::{Row, Unit};
@@ -157,6 +158,28 @@ fn punctuation(text: &str) -> Option<(&'static str, &str)> {
     }
 }
 
+/// Length of the prefix that `255.255.255.0` and its like stand for.
+fn netmask(text: &str) -> Option<u32> {
+    let mask = text.parse::<Ipv4Addr>().ok()?.to_bits();
+    (mask.leading_ones() == mask.count_ones()).then_some(mask.leading_ones())
+}
+
+/// What keepalived makes of a length that is no number of up to `most`: the digits that it starts with count.
+fn leading_number(text: &str, most: u8) -> u8 {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let end = digits.bytes().take_while(u8::is_ascii_digit).count();
+    match digits.get(..end) {
+        Some("") | None => {
+            if text.starts_with('-') {
+                most
+            } else {
+                0
+            }
+        }
+        Some(digits) => digits.parse().ok().filter(|length| *length <= most).unwrap_or(most),
+    }
+}
+
 /// The words after a keyword as a value of the typed configuration.
 pub(super) trait Value: Sized {
     /// Reads them, with the unit and the bounds of the keyword's row; what is wrong is reported.
@@ -238,6 +261,39 @@ impl Context<'_> {
             (None, Some(right)) => finding.help(right),
             (None, None) => finding,
         });
+    }
+
+    /// The length of the prefix `address/length`, which is `word`; that of the whole address without one.
+    ///
+    /// Where more follows a number, keepalived says that it takes the whole address, but takes the number.
+    pub(super) fn prefix_len(&mut self, word: &Word, address: IpAddr, length: Option<&str>) -> u8 {
+        let bits = Family::of(address).bits();
+        let Some(length) = length else { return bits };
+        let wrong = match integer(length, &(0..=bits)) {
+            Ok(length) => return length,
+            Err(wrong) => wrong,
+        };
+        let used = leading_number(length, bits);
+        if length.is_empty() {
+            let finding = Diagnostic::note(Code::BadNumber, word.span, "nothing follows the '/': the length is 0");
+            self.push(finding.help(format!("write {address}, or {address}/LENGTH")));
+            return used;
+        }
+        let message = format!("Invalid address prefix len {length} for address {} - using {bits}", word.text);
+        let wrong = match used == bits {
+            true => wrong,
+            false => NotNumber { wrong: format!("{}, but what is used is {used}", wrong.wrong), ..wrong },
+        };
+        match netmask(length) {
+            Some(length) => self.push(
+                Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
+                    .label(wrong.wrong)
+                    .help("write the netmask as the length of the prefix")
+                    .replacement(format!("{address}/{length}")),
+            ),
+            None => self.bad_number(word, wrong, message),
+        }
+        used
     }
 
     /// Puts the value after a keyword into `slot`, unless it cannot be used.

@@ -1,7 +1,7 @@
 //! What the lines of routes and of rules have in common: words of options, one after the other.
 
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::Context;
 use super::value::{NotNumber, integer, row_bounds};
@@ -193,20 +193,7 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
         }
         let (address, length) = text.split_once('/').map_or((text, None), |(address, len)| (address, Some(len)));
         let address: IpAddr = address.parse().ok()?;
-        let bits = Family::of(address).bits();
-        let len = length.map_or(Ok(bits), |length| integer(length, &(0..=bits))).unwrap_or_else(|wrong| {
-            let length = length.unwrap_or_default();
-            let message = format!("Invalid address prefix len {length} for address {text} - using {bits}");
-            match netmask(length) {
-                Some(length) => self.context.push(
-                    Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
-                        .help("write the netmask as the length of the prefix")
-                        .replacement(format!("{address}/{length}")),
-                ),
-                None => self.context.bad_number(word, wrong, message),
-            }
-            bits
-        });
+        let len = self.context.prefix_len(word, address, length);
         Some(Net::Prefix(Prefix { address, len }))
     }
 
@@ -295,10 +282,4 @@ pub(super) fn number_of_any_base(text: &str) -> Option<u32> {
     };
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     u32::from_str_radix(digits, base).ok().filter(|_| plain)
-}
-
-/// Length of the prefix that `255.255.255.0` and its like stand for.
-fn netmask(text: &str) -> Option<u32> {
-    let mask = text.parse::<Ipv4Addr>().ok()?.to_bits();
-    (mask.leading_ones() == mask.count_ones()).then_some(mask.leading_ones())
 }

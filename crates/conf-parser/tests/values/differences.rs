@@ -132,7 +132,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         "sorry server",
         ("1.2.3.4 0", "1.2.3.4 80"),
         "sorry_server",
-        "without a port it has that of the virtual server, with keepalived 0",
+        "without a port it has that of the virtual server; keepalived gives IPVS 0, which leaves the port of the packet as it is: the same",
     ),
     differs(
         &["108", "121", "164"],
@@ -175,6 +175,14 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         ("there", ""),
         "bfd_instance",
         "keepalived keeps the tracker of a session without a neighbour, which it does not run",
+    ),
+    differs(
+        &["106", "210"],
+        "Health checkers",
+        "Connection/Timeout",
+        ("0", "10000000"),
+        "connect_timeout",
+        "a `host` of an `SMTP_CHECK` without one has that of its checker, with keepalived 0: no time at all",
     ),
     differs(
         &["050"],

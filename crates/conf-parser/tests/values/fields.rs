@@ -62,8 +62,6 @@ pub(crate) const FIELDS: &[Field] = &[
     global("Smtp server port", "smtp_server", SMTP_PORT),
     global("Smtp server connection timeout", "smtp_connect_timeout", Time),
     global("Smtp HELO name", "smtp_helo_name", Default("testhost")),
-    global("Email notification from", "notification_email_from", Text),
-    global("Email notification to/", "notification_email", Entries),
     global("Default smtp_alert", "smtp_alert", UNSET_OR_SWITCH),
     global("Default smtp_alert_vrrp", "smtp_alert_vrrp", UNSET_OR_SWITCH),
     global("Default smtp_alert_checker", "smtp_alert_checker", UNSET_OR_SWITCH),
@@ -321,11 +319,14 @@ const fn left(section: &'static str, field: &'static str, reason: &'static str) 
 /// What the value follows from is compared instead.
 const DERIVED: &str = "follows from other fields";
 const HEADING: &str = "the heading of a list";
+const PERSONS: &str = "e-mail addresses of persons are not recorded";
 const NUMBERS: &str = "numbers of users of the machine where it was recorded";
 
 pub(crate) const LEFT_OUT: &[LeftOut] = &[
     left("Global definitions", "Default script uid:gid", NUMBERS),
+    left("Global definitions", "Email notification from", PERSONS),
     left("Global definitions", "Email notification to", HEADING),
+    left("Global definitions", "Email notification to/", PERSONS),
     left("VRRP Topology", "Flags", HEADING),
     left("VRRP Topology", "Sync group", DERIVED),
     left("VRRP Topology", "Multicast address", DERIVED),

@@ -278,7 +278,7 @@ impl Reader {
             if RUN_TIME.contains(&field) {
                 continue;
             }
-            let value = if field == "Password" { "********" } else { value };
+            let value = if is_private(field) { "********" } else { value };
             out.add(&self.section, &self.object, field, value);
         }
     }
@@ -300,6 +300,7 @@ impl Reader {
             (false, 7..) => (self.list.as_str(), text),
             (false, _) => ("", text),
         };
+        let value = if is_private(&self.field) { "********" } else { value };
         out.add(&self.section, &self.object, &format!("{}/{name}", self.field), value);
     }
 
@@ -310,6 +311,11 @@ impl Reader {
             out.add(section, "", "objects", &self.objects.to_string());
         }
     }
+}
+
+/// Whether the values of a field are masked: secrets, and addresses of persons.
+fn is_private(field: &str) -> bool {
+    field == "Password" || field.starts_with("Email notification")
 }
 
 /// The values of a line: some hold more than one.

@@ -36,17 +36,14 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement, checker: Ch
 impl MiscWords {
     pub(in crate::lower) const HANDLERS: &'static [Handler<Draft<Self>>] = &[
         Handler("misc_path", |draft, context, statement| {
-            let word = statement.arguments.first();
-            let Some((word, command)) = word.and_then(|word| Some((word, context.command(word)?))) else {
-                // keepalived says nothing about it, and goes without the line.
-                let finding = Diagnostic::note(
-                    Code::MissingParameter,
-                    statement.keyword.span,
-                    "misc_path has no command - ignoring",
-                );
-                context.push(finding.help("misc_path \"COMMAND PARAMETER ...\""));
-                return;
+            let Some(word) = statement.arguments.first() else { return };
+            // keepalived says nothing about it, and goes without the line.
+            let empty = || {
+                let (span, message) = (statement.keyword.span, "misc_path has no command - ignoring");
+                let finding = Diagnostic::note(Code::MissingParameter, span, message);
+                finding.help("misc_path \"COMMAND PARAMETER ...\"")
             };
+            let Some(command) = context.command(word, empty) else { return };
             if let Some(extra) = statement.arguments.get(1) {
                 let message = "what follows the command is not used";
                 let finding = Diagnostic::note(Code::ExtraParameter, extra.span, message);

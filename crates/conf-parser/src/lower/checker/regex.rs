@@ -6,7 +6,7 @@ use super::http::UrlWords;
 use super::pattern;
 use crate::config::{Regex, RegexOption, RegexOptions, RegexStack};
 use crate::diagnostic::{Class, Code, Diagnostic};
-use crate::lexer::{Word, command, unescape};
+use crate::lexer::{Word, script_text};
 use crate::lower::value::integer;
 use crate::lower::{Context, Handler};
 use crate::schema::{Row, nearest};
@@ -119,20 +119,14 @@ impl RegexWords {
 }
 
 fn read_pattern(words: &mut RegexWords, context: &mut Context<'_>, statement: &Statement) {
-    let one = match statement.arguments.as_slice() {
-        [word] if word.quoted => Some((word, unescape(&word.text))),
-        // Quotes may touch other text: `a'b c'`.
-        [word] => <[String; 1]>::try_from(command(&word.text)).ok().map(|[pattern]| (word, pattern)),
-        _ => None,
-    };
-    let Some((word, pattern)) = one else {
+    let [word] = statement.arguments.as_slice() else {
         words.wrong = true;
         let help = "write the pattern as one word, or in quotes";
         logged(context, statement.span(), "regex missing or too many fields", Some(help));
         return;
     };
     lost_backslash(context, word);
-    words.pattern = Some(Spanned::new(pattern, word.span));
+    words.pattern = Some(Spanned::new(script_text(word), word.span));
 }
 
 /// Line syntax takes one backslash for itself.

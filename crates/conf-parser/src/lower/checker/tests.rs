@@ -251,12 +251,27 @@ fn names_and_types_of_queries() {
 }
 
 #[test]
-fn the_lines_of_a_host_act_on_its_checker() {
-    let parsed = server("", "SMTP_CHECK {\nhost {\nconnect_ip 192.0.2.7\nretry 9\n}\n}");
-    let checker = &checkers(&parsed)[0];
-    assert_eq!(checker.target.socket().address, Some("192.0.2.7".parse().unwrap()));
-    assert_eq!(checker.timing.retry, 9);
-    assert!(checker.places.of(CheckerType::Smtp.block(), "connect_ip").is_some());
+fn each_host_is_a_checker() {
+    let parsed = server(
+        "",
+        "SMTP_CHECK {\nconnect_port 77\nhost {\nconnect_ip 192.0.2.7\nretry 9\n}\nconnect_timeout 10\n\
+         host {\nconnect_port 26\nconnect_timeout 11\nwarmup 4\n}\nhelo_name last\n}",
+    );
+    let [own, first, second] = checkers(&parsed) else { panic!("three checkers") };
+    let target = |checker: &Checker| {
+        let target = &checker.target;
+        (target.socket().address.map(|ip| ip.to_string()), target.port, target.connect_timeout.as_secs())
+    };
+    assert_eq!(target(own), (None, Some(77), 10));
+    assert_eq!(target(first), (Some("192.0.2.7".to_owned()), None, 10));
+    assert_eq!(target(second), (None, Some(26), 11));
+    for checker in [own, first, second] {
+        assert_eq!((checker.timing.retry, checker.timing.warmup.as_secs()), (9, 4));
+        assert_eq!(checker.kind, CheckerKind::Smtp(Box::new(SmtpCheck { helo_name: "last".to_owned() })));
+    }
+    let written = |checker: &Checker, keyword| checker.places.of(CheckerType::Smtp.block(), keyword).is_some();
+    assert!(written(first, "connect_ip") && written(first, "connect_timeout") && !written(first, "connect_port"));
+    assert!(written(own, "retry") && !written(own, "connect_ip"));
     assert_eq!(crate::config_test_exit_code(&parsed.diagnostics), 0);
     assert_eq!(findings("SMTP_CHECK", "helo_name"), ["SMTP_CHECK helo name missing"]);
 }

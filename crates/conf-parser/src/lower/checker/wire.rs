@@ -1,10 +1,12 @@
 //! `DNS_CHECK` and `SMTP_CHECK`.
 
 use super::{Draft, Server, nothing_follows};
-use crate::config::{Checker, CheckerKind, CheckerType, DnsCheck, DnsType, SmtpCheck};
+use crate::config::{CheckTarget, Checker, CheckerKind, CheckerType, DnsCheck, DnsType, SmtpCheck};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lower::{Context, Handler};
 use crate::schema::nearest;
+use crate::setting::Places;
+use crate::source::Spanned;
 use crate::tree::Statement;
 
 /// Most bytes of a label.
@@ -63,26 +65,82 @@ pub(in crate::lower) const DNS: &[Handler<Draft<DnsCheck>>] = &[
     }),
 ];
 
-/// `SMTP_CHECK`.
-pub(super) fn read_smtp(context: &mut Context<'_>, statement: &Statement, checker: Checker, server: Server) -> Checker {
+/// `SMTP_CHECK`: one checker, and one more for each `host` in it.
+pub(super) fn read_smtp(
+    context: &mut Context<'_>,
+    statement: &Statement,
+    checker: Checker,
+    server: Server,
+    checkers: &mut Vec<Checker>,
+) {
     let tables = [Draft::CONNECTION, Draft::TIMING, SMTP];
-    let draft = Draft::<SmtpCheck>::read(context, statement, checker, server, &tables);
+    let mut draft = Draft::<SmtpWords>::read(context, statement, checker, server, &tables);
     draft.check_link_local(context);
-    draft.make(|check| CheckerKind::Smtp(Box::new(check)))
+    let hosts = std::mem::take(&mut draft.kind.hosts);
+    let own = draft.make(|words| CheckerKind::Smtp(Box::new(words.check)));
+    let others: Vec<_> = hosts.into_iter().map(|host| host.checker(&own)).collect();
+    checkers.reserve_exact(1 + others.len());
+    checkers.push(own);
+    checkers.extend(others);
 }
 
-pub(in crate::lower) const SMTP: &[Handler<Draft<SmtpCheck>>] = &[
+/// What was read of an `SMTP_CHECK`.
+#[derive(Debug, Default)]
+pub(in crate::lower) struct SmtpWords {
+    check: SmtpCheck,
+    hosts: Vec<Host>,
+}
+
+/// A `host` of an `SMTP_CHECK`.
+#[derive(Debug)]
+struct Host {
+    target: CheckTarget,
+    place: Spanned<()>,
+    places: Places,
+}
+
+impl Host {
+    /// Its checker: another connection, all else as in `around`.
+    fn checker(mut self, around: &Checker) -> Checker {
+        let block = CheckerType::Smtp.block();
+        if self.places.of(block, "connect_timeout").is_none() {
+            self.target.connect_timeout = around.target.connect_timeout;
+            self.places.inherit(block, "connect_timeout", around.places.of(block, "connect_timeout"));
+        }
+        let mut places = around.places.clone();
+        drop(places.take_out(is_of_connection));
+        places.extend(self.places);
+        Checker { target: self.target, place: self.place, places, ..around.clone() }
+    }
+}
+
+fn is_of_connection(keyword: &str) -> bool {
+    Draft::<SmtpWords>::CONNECTION.iter().any(|Handler(word, _)| *word == keyword)
+}
+
+pub(in crate::lower) const SMTP: &[Handler<Draft<SmtpWords>>] = &[
     Handler("helo_name", |draft, context, statement| match context.text(statement) {
-        Some(name) => draft.kind.helo_name = name,
+        Some(name) => draft.kind.check.helo_name = name,
         None => nothing_follows(context, statement, "SMTP_CHECK helo name missing"),
     }),
-    // What stands in it acts on the checker itself.
-    Handler("host", |draft, context, statement| {
-        let message = "host is deprecated: its lines act on the SMTP_CHECK around it";
-        let finding = Diagnostic::note(Code::Deprecated, statement.keyword.span, message);
-        context.push(finding.help("move its lines into the SMTP_CHECK, or write one SMTP_CHECK for each host"));
-        context.visit(draft, &statement.body, &[Draft::CONNECTION, Draft::TIMING]);
-        let block = CheckerType::Smtp.block();
-        draft.checker.places.relocate(&format!("{block}/host"), block);
-    }),
+    Handler("host", host),
 ];
+
+/// `host`: a connection of its own; what else stands in it acts on the `SMTP_CHECK`.
+fn host(draft: &mut Draft<SmtpWords>, context: &mut Context<'_>, statement: &Statement) {
+    let message = "The SMTP_CHECK host block is deprecated. Please define additional checkers.";
+    let finding = Diagnostic::note(Code::Deprecated, statement.keyword.span, message);
+    let finding = finding.label("a checker beside that of the SMTP_CHECK");
+    context.push(finding.help("write an SMTP_CHECK of its own for each host"));
+    let target = std::mem::take(&mut draft.checker.target);
+    let before = std::mem::take(&mut draft.checker.places);
+    context.visit(draft, &statement.body, &[Draft::CONNECTION, Draft::TIMING]);
+    draft.check_link_local(context);
+    let block = CheckerType::Smtp.block();
+    draft.checker.places.relocate(&format!("{block}/host"), block);
+    let places = draft.checker.places.take_out(is_of_connection);
+    let timing = std::mem::replace(&mut draft.checker.places, before);
+    draft.checker.places.extend(timing);
+    let target = std::mem::replace(&mut draft.checker.target, target);
+    draft.kind.hosts.push(Host { target, place: Spanned::new((), statement.keyword.span), places });
+}

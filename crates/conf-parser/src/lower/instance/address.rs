@@ -72,7 +72,7 @@ pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
         }));
         return None;
     };
-    let prefix_len = prefix_len(context, word, ip, length);
+    let prefix_len = context.prefix_len(word, ip, length);
     let address = VirtualAddress::new(Spanned::new(ip, word.span), prefix_len);
     let mut draft = Draft { address, word, has_length: length.is_some(), usable: true };
     let mut words = line.arguments.iter();
@@ -87,28 +87,6 @@ pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
         }
     }
     draft.finish(context)
-}
-
-fn prefix_len(context: &mut Context<'_>, word: &Word, ip: IpAddr, length: Option<&str>) -> u8 {
-    let bits = Family::of(ip).bits();
-    length.map_or(Ok(bits), |length| integer(length, &(0..=bits))).unwrap_or_else(|wrong| {
-        let length = length.unwrap_or_default();
-        let message = format!("Invalid address prefix len {length} for address {} - using {bits}", word.text);
-        match netmask(length) {
-            Some(length) => context.push(
-                Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
-                    .label("this is a netmask")
-                    .help("write the netmask as the length of the prefix")
-                    .replacement(format!("{ip}/{length}")),
-            ),
-            None => {
-                let finding = Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
-                    .label(wrong.to_string());
-                context.push(finding.help(format!("the length of a prefix is a number from 0 to {bits}")));
-            }
-        }
-        bits
-    })
 }
 
 fn unknown(context: &mut Context<'_>, block: &str, option: &Word) {
@@ -162,12 +140,6 @@ impl Draft<'_> {
         }
         self.usable.then_some(self.address)
     }
-}
-
-/// Length of the prefix that `255.255.255.0` and its like stand for.
-fn netmask(text: &str) -> Option<u32> {
-    let mask = text.parse::<Ipv4Addr>().ok()?.to_bits();
-    (mask.leading_ones() == mask.count_ones()).then_some(mask.leading_ones())
 }
 
 fn scope(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {

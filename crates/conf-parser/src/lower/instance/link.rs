@@ -214,7 +214,10 @@ pub(super) struct Resolved {
 /// What of the rest counts for links.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Circumstances {
+    /// There are peers.
     pub(super) unicast: bool,
+    /// A keyword for unicast is there, with or without peers.
+    pub(super) unicast_word: bool,
     pub(super) has_interface: bool,
     pub(super) strict: bool,
     pub(super) family: Family,
@@ -249,12 +252,12 @@ impl Links {
     }
 
     fn xmit_base(&self, context: &mut Context<'_>, tag: &str, around: Circumstances) -> bool {
-        if around.unicast && self.vmac.is_some() && self.xmit_base.is_none() {
+        let forced = around.unicast_word && self.vmac.is_some() && self.xmit_base.is_none();
+        if forced {
             let message = format!("{tag} unicast with use_vmac requires vmac_xmit_base - setting");
             context.warning(Code::VirtualLink, self.vmac_span, message);
-            return true;
         }
-        let Some(span) = self.xmit_base else {
+        let Some(span) = self.xmit_base.or(forced.then_some(self.vmac_span)) else {
             return false;
         };
         let (code, problem) = match () {

@@ -286,7 +286,16 @@ fn a_macvlan_and_its_address() {
     assert_eq!(of("vmac_xmit_base").2, "(V) vmac_xmit_base is only valid with a vmac");
     let unicast = instance("use_vmac\nunicast_peer {\n192.0.2.9\n}");
     assert!(unicast.config.vrrp_instances[0].vmac_xmit_base);
-    assert_eq!(messages(&unicast), ["(V) unicast with use_vmac requires vmac_xmit_base - setting"]);
+    let forced = "(V) unicast with use_vmac requires vmac_xmit_base - setting";
+    assert_eq!(messages(&unicast), [forced]);
+    assert_eq!(crate::config_test_exit_code(&unicast.diagnostics), 5);
+    // The keyword counts, not the peers.
+    let peerless = instance("use_vmac\nunicast_src_ip 192.0.2.1");
+    assert!(peerless.config.vrrp_instances[0].vmac_xmit_base);
+    assert_eq!(messages(&peerless)[0], forced);
+    let strict = instance("use_vmac\nstrict_mode\nunicast_peer {\n}");
+    assert!(!strict.config.vrrp_instances[0].vmac_xmit_base);
+    assert_eq!(messages(&strict)[..2], [forced, "(V) xmit_base is incompatible with strict mode - resetting"]);
 }
 
 #[test]

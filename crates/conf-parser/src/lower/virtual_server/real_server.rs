@@ -309,11 +309,7 @@ pub(in crate::lower) const REAL_SERVER: &[Handler<Draft>] = &[
 
 fn checker(server: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     let own = checker::Server { address: *server.address, port: server.port, protocol: server.protocol };
-    if let Some(checker) = checker::read(context, statement, own, &server.checkers) {
-        // As a rule there is one.
-        server.checkers.reserve_exact(1);
-        server.checkers.push(checker);
-    }
+    checker::read(context, statement, own, &mut server.checkers);
 }
 
 #[cfg(test)]
