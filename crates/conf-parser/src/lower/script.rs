@@ -73,5 +73,7 @@ impl Context<'_> {
 
 /// Another word of a line that holds a command, without its quotes and escapes.
 fn resolved(word: &Word) -> Word {
-    Word { text: script_text(word), ..word.clone() }
+    let mut resolved = word.clone();
+    resolved.text = script_text(word);
+    resolved
 }
