@@ -675,7 +675,7 @@ impl Line {
 
 /// A time in milliseconds, or in parts of one where it is not a whole number of them.
 fn tcp_time(time: Duration, parts: u32) -> Scalar {
-    let parts = if time.subsec_micros() % 1000 == 0 { None } else { Some(parts) };
+    let parts = if time.subsec_micros().is_multiple_of(1000) { None } else { Some(parts) };
     Scalar::Text(match parts {
         None => format!("{}ms", time.as_millis()),
         Some(parts) => (time * parts).as_millis().to_string(),
