@@ -221,9 +221,13 @@ impl Schema {
             row.most = most_words(row).filter(|_| !schema.ids.contains_key(&row.path()));
         }
         for at in 0..schema.rows.len() {
-            let number = schema.rows.get(at).and_then(|row| schema.original(row)).map(|row| row.number);
-            if let (Some(number), Some(row)) = (number, schema.rows.get_mut(at)) {
+            let original = schema.rows.get(at).and_then(|row| schema.original(row));
+            let original = original.map(|row| (row.number, row.unit, row.bounds));
+            if let (Some((number, unit, bounds)), Some(row)) = (original, schema.rows.get_mut(at)) {
                 row.number = number;
+                if row.range.is_empty() {
+                    (row.unit, row.bounds) = (unit, bounds);
+                }
             }
         }
         schema

@@ -114,13 +114,21 @@ impl<T: Copy + Into<u32>> Named<T> {
     /// The word for it, where a name in `names` fits that.
     pub(super) fn word(&self, names: Names) -> Scalar {
         match self {
-            Self::Name(name) => Scalar::Text(name.value.clone()),
+            Self::Number(number) if !names.iter().any(|(_, known)| *known == (*number).into()) => {
+                Scalar::Integer(i64::from((*number).into()))
+            }
+            _ => Scalar::Text(self.text(names)),
+        }
+    }
+
+    /// The name, else the number.
+    fn text(&self, names: Names) -> String {
+        match self {
+            Self::Name(name) => name.value.clone(),
             Self::Number(number) => {
                 let number: u32 = (*number).into();
-                match names.iter().find(|(_, known)| *known == number) {
-                    Some((name, _)) => Scalar::Text((*name).to_owned()),
-                    None => Scalar::Integer(number.into()),
-                }
+                let known = names.iter().find(|(_, known)| *known == number);
+                known.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
             }
         }
     }
@@ -551,10 +559,10 @@ impl Realms {
 
     /// `3/4`, or `4`.
     pub(super) fn word(&self) -> Scalar {
-        let destination = self.destination.word(REALMS);
+        let destination = self.destination.text(REALMS);
         Scalar::Text(match &self.source {
-            Some(source) => format!("{}/{destination}", source.word(REALMS)),
-            None => destination.to_string(),
+            Some(source) => format!("{}/{destination}", source.text(REALMS)),
+            None => destination,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The top level: namespaces, interfaces, groups of interfaces and of instances.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::value::seconds;
 use super::{Context, Draft, Handler};
@@ -109,7 +109,6 @@ fn delays(delays: &mut Vec<InterfaceDelays>, context: &mut Context<'_>, line: &S
     };
     let (down, up) = (delay(context, down), line.arguments.get(1).map(|up| delay(context, up)));
     if let (Some(down), Some(up)) = (down, up.unwrap_or(Some(std::time::Duration::ZERO))) {
-        delays.retain(|one| one.interface != interface);
         delays.push(InterfaceDelays { interface, down, up });
     }
 }
@@ -284,8 +283,17 @@ impl Top {
                 known
             });
         }
+        last_of_each(&mut self.top.interface_delays);
         self.top
     }
+}
+
+/// Of several lines for an interface the last counts.
+fn last_of_each(delays: &mut Vec<InterfaceDelays>) {
+    let mut seen = HashSet::new();
+    delays.reverse();
+    delays.retain(|one| seen.insert(one.interface.value.clone()));
+    delays.reverse();
 }
 
 /// keepalived says so only when it runs.

@@ -67,6 +67,86 @@ fn comments_stand_in_one_column_unless_a_line_is_long() {
     assert_eq!(columns.iter().filter(|column| **column > 200).count(), 1);
 }
 
+/// What is shown of `text`, after a look that it means the same.
+fn shown_again(text: &str) -> String {
+    let parsed = read(text);
+    let error = |parsed: &Parsed| parsed.diagnostics.iter().find(|it| it.severity == crate::Severity::Error).cloned();
+    assert_eq!(error(&parsed), None, "{text}");
+    let with = shown(&parsed, true).replace(" # k.conf", " # ");
+    let again = read(&with);
+    assert_eq!((error(&again), again.config), (None, parsed.config), "{with}");
+    with
+}
+
+fn instance(lines: &str) -> String {
+    format!(
+        "vrrp_instance V {{\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {{\n192.0.2.1\n}}\n{lines}\n}}\n"
+    )
+}
+
+#[test]
+fn words_that_could_be_something_else_are_quoted() {
+    let list = |word: &str| format!("global_defs {{\nnotification_email {{\n{word}\n}}\n}}\n");
+    for word in [
+        "\"\"",
+        "\"a b\"",
+        "\"a#b\"",
+        "\"a!b\"",
+        "\"{\"",
+        "\"}\"",
+        "\"\u{b}\"",
+        "\"\u{7f}\"",
+        "\"\r\"",
+        "\"a\\\"",
+        "\\\\",
+    ] {
+        shown_again(&list(word));
+        shown_again(&format!("global_defs {{\nrouter_id {word} \n}}\n"));
+    }
+    // At the start of a line.
+    for word in
+        ["\"@a\"", "\"@a b\"", "\"~SEQ(A,3)\"", "\"~LST(A,b)\"", "\"$A=5\"", "\"include\"", "\"include a.conf\"", "$A"]
+    {
+        assert!(shown_again(&list(word)).contains(&format!("\n        \"{}\" ", word.trim_matches('"'))), "{word}");
+    }
+    assert!(shown_again(&list("a'b")).contains(" a'b "));
+    assert!(shown_again(&list("\u{e9}\u{fffd}")).contains(" \u{e9}\u{fffd} "));
+}
+
+#[test]
+fn words_of_scripts_are_escaped() {
+    let notify = |words: &str| shown_again(&instance(&format!("notify_master {words}")));
+    assert!(notify(r#""/bin/x 'a b' \x00\x0b\n\x22""#).contains(r#" "'/bin/x' 'a b' '\x00\x0b\n\x22'" "#));
+    assert!(notify(r#"/bin/x "us\x65r" 'gr\x22p'"#).contains(r#" "'/bin/x'" user "gr\x22p" "#));
+    assert!(notify(r#"/bin/x u's e'r :"#).contains(r#" "'/bin/x'" "us er" : "#));
+    notify(r#"/bin/x "\x24{_PWD}" "\x5c""#);
+}
+
+#[test]
+fn a_realm_is_quoted_once() {
+    let routes = |realm: &str| format!("static_routes {{\n192.0.2.0/24 dev eth0 realms {realm}\n}}\n");
+    assert!(shown_again(&routes("\"a b\"")).contains(" realms \"a b\" "));
+    assert!(shown_again(&routes("\"a b/c#\"")).contains(" realms \"a b/c#\" "));
+}
+
+#[test]
+fn only_passwords_can_be_what_text_does_not_hold() {
+    let writable = |bytes: &[u8]| {
+        let text = [b"authentication {\nauth_type PASS\nauth_pass ", bytes, b"\n}\n"].concat();
+        let text = [
+            b"vrrp_instance V {\ninterface eth0\nvirtual_router_id 5\n",
+            text.as_slice(),
+            b"virtual_ipaddress {\n192.0.2.1\n}\n}\n",
+        ]
+        .concat();
+        let parsed = parse(&MemoryLoader::new([("k.conf", text)]), Path::new("k.conf"), &Options::default());
+        is_writable(&parsed.config.settings())
+    };
+    assert!(writable("p\u{e9}".as_bytes()) && writable("\u{fffd}".as_bytes()));
+    // The last is cut after eight bytes.
+    assert!(!writable(b"p\xe9") && !writable("1234567\u{e9}".as_bytes()));
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn json_has_numbers_switches_and_places() {
