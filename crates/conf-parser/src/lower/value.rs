@@ -280,10 +280,10 @@ impl Context<'_> {
             return used;
         }
         let message = format!("Invalid address prefix len {length} for address {} - using {bits}", word.text);
-        let wrong = match used == bits {
-            true => wrong,
-            false => NotNumber { wrong: format!("{}, but what is used is {used}", wrong.wrong), ..wrong },
-        };
+        let NotNumber { wrong, .. } = wrong;
+        let wrong = if used == bits { wrong } else { format!("{wrong}, but what is used is {used}") };
+        let right = Some(format!("the length of a prefix is a number from 0 to {bits}"));
+        let wrong = NotNumber { wrong, right };
         match netmask(length) {
             Some(length) => self.push(
                 Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
