@@ -1,4 +1,5 @@
 //! What is shown of a configuration means the same when it is read again.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 #[path = "support/examples.rs"]
 mod examples;
