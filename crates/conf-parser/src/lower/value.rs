@@ -287,7 +287,7 @@ impl Context<'_> {
         match netmask(length) {
             Some(length) => self.push(
                 Diagnostic::error(Code::BadNumber, Class::InvalidNumber, word.span, message)
-                    .label(wrong.wrong)
+                    .label("this is a netmask")
                     .help("write the netmask as the length of the prefix")
                     .replacement(format!("{address}/{length}")),
             ),
