@@ -116,7 +116,7 @@ fn words_that_could_be_something_else_are_quoted() {
 #[test]
 fn words_of_scripts_are_escaped() {
     let notify = |words: &str| shown_again(&instance(&format!("notify_master {words}")));
-    assert!(notify(r#""/bin/x 'a b' \x00\x0b\n\x22""#).contains(r#" "'/bin/x' 'a b' '\x00\x0b\n\\x22'" "#));
+    assert!(notify(r#""/bin/x 'a b' \\x00\\x0b\\n\\x22""#).contains(r#" "'/bin/x' 'a b' '\x00\x0b\n\\x22'" "#));
     assert!(notify(r#"/bin/x "us\x65r" 'gr\x22p'"#).contains(r#" "'/bin/x'" user "gr\x22p" "#));
     assert!(notify(r#"/bin/x u's e'r :"#).contains(r#" "'/bin/x'" "us er" : "#));
     notify(r#"/bin/x "\x24{_PWD}" "\x5c""#);
