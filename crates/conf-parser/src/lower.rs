@@ -24,6 +24,7 @@ use crate::config::{
     Config, IncludeCheck, Route, Rule, TlsClient, TrackFile, TrackProcess, VirtualAddress, VrrpScript,
 };
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::lexer::Word;
 use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, nearest, schema};
 use crate::setting::Places;
@@ -155,7 +156,13 @@ const ROOT: &[Handler<Draft>] = &[
     }),
     Handler("static_ipaddress", |draft, context, statement| {
         let suggestions = &draft.trackables.suggestions;
-        instance::static_addresses(context, statement, &mut draft.static_addresses, draft.top.track_groups(), suggestions);
+        instance::static_addresses(
+            context,
+            statement,
+            &mut draft.static_addresses,
+            draft.top.track_groups(),
+            suggestions,
+        );
     }),
     Handler("vrrp_script", |draft, context, statement| {
         draft.scripts.extend(track::script(context, statement, &mut draft.trackables));
@@ -256,6 +263,26 @@ impl Context<'_> {
                 }
             }
         }
+    }
+
+    /// The one word after a keyword that names its block. keepalived goes on without a block that has another number of
+    /// words there, and says `message`.
+    fn block_name<'a>(&mut self, statement: &'a Statement, message: &str) -> Option<&'a Word> {
+        let keyword = &statement.keyword;
+        let (code, span, label) = match statement.arguments.as_slice() {
+            [name] => return Some(name),
+            [] => (Code::MissingParameter, keyword.span, "the whole block is passed over"),
+            [_, extra, ..] => {
+                (Code::ExtraParameter, extra.span, "the name is one word: the whole block is passed over")
+            }
+        };
+        let finding = Diagnostic::error(code, Class::General, span, message).label(label);
+        self.push(if code == Code::MissingParameter {
+            finding.help(format!("{} NAME {{", keyword.text))
+        } else {
+            finding
+        });
+        None
     }
 
     /// Words after a block's name.

@@ -115,13 +115,7 @@ pub(super) fn read(
     names: &mut HashMap<String, Span>,
     trackables: &Trackables,
 ) -> Option<Draft> {
-    let name = statement.arguments.first()?;
-    if let Some(extra) = statement.arguments.get(1) {
-        let message = "vrrp_instance must have a name";
-        let finding = Diagnostic::error(Code::ExtraParameter, Class::General, extra.span, message);
-        context.push(finding.label("the name is one word: the whole block is passed over"));
-        return None;
-    }
+    let name = context.block_name(statement, "vrrp_instance must have a name")?;
     if let Some(first) = names.get(&name.text) {
         let message = format!("vrrp instance {} already defined", name.text);
         let finding = Diagnostic::error(Code::DuplicateInstance, Class::General, name.span, message)

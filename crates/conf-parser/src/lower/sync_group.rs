@@ -35,13 +35,7 @@ pub(super) fn read(
     names: &mut HashMap<String, Span>,
     trackables: &Trackables,
 ) -> Option<Draft> {
-    let name = statement.arguments.first()?;
-    if let Some(extra) = statement.arguments.get(1) {
-        let message = "vrrp_sync_group must have a name - skipping";
-        let finding = Diagnostic::error(Code::ExtraParameter, Class::General, extra.span, message);
-        context.push(finding.label("the name is one word: the whole block is passed over"));
-        return None;
-    }
+    let name = context.block_name(statement, "vrrp_sync_group must have a name - skipping")?;
     if let Some(first) = names.get(&name.text) {
         let message = format!("vrrp sync group {} already defined", name.text);
         let finding = Diagnostic::error(Code::DuplicateName, Class::General, name.span, message);
