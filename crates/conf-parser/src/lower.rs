@@ -24,6 +24,7 @@ use crate::config::{
     Config, IncludeCheck, Route, Rule, TlsClient, TrackFile, TrackProcess, VirtualAddress, VrrpScript,
 };
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::lexer::Word;
 use crate::preprocess::missing_parameter;
 use crate::schema::{Kind, Row, Support, nearest, schema};
 use crate::setting::Places;
@@ -272,6 +273,26 @@ impl Context<'_> {
         }
     }
 
+    /// The one word after a keyword that names its block. keepalived goes on without a block that has another number of
+    /// words there, and says `message`.
+    fn block_name<'a>(&mut self, statement: &'a Statement, message: &str) -> Option<&'a Word> {
+        let keyword = &statement.keyword;
+        let (code, span, label) = match statement.arguments.as_slice() {
+            [name] => return Some(name),
+            [] => (Code::MissingParameter, keyword.span, "the whole block is passed over"),
+            [_, extra, ..] => {
+                (Code::ExtraParameter, extra.span, "the name is one word: the whole block is passed over")
+            }
+        };
+        let finding = Diagnostic::error(code, Class::General, span, message).label(label);
+        self.push(if code == Code::MissingParameter {
+            finding.help(format!("{} NAME {{", keyword.text))
+        } else {
+            finding
+        });
+        None
+    }
+
     /// Words after a block's name.
     fn extra_words(&mut self, statement: &Statement, row: &Row) {
         let expected = if row.arguments.starts_with('{') { 0 } else { 1 };
@@ -345,12 +366,7 @@ fn own_name(
     [nameless, kind]: [&str; 2],
     code: Code,
 ) -> Option<Spanned<String>> {
-    let name = statement.arguments.first()?;
-    if let Some(extra) = statement.arguments.get(1) {
-        let finding = Diagnostic::error(Code::ExtraParameter, Class::General, extra.span, nameless);
-        context.push(finding.label("the name is one word: the whole block is passed over"));
-        return None;
-    }
+    let name = context.block_name(statement, nameless)?;
     if let Some(first) = names.get(&name.text) {
         let message = format!("{kind} {} already defined", name.text);
         let finding = Diagnostic::error(code, Class::General, name.span, message).label("this block is ignored");

@@ -117,7 +117,7 @@ impl Scripts<'_> {
             self.insecure |= matches!(problem, Problem::Unsafe(..));
             let disabled = !matches!(problem, Problem::Unsafe(..)) || self.config.global.enable_script_security;
             findings.push(self.finding(script, owner, &problem, disabled));
-            if disabled {
+            if matches!(problem, Problem::Missing | Problem::NotAFile) {
                 return;
             }
         }
@@ -191,21 +191,21 @@ impl Scripts<'_> {
                 let message = format!("Disabling track script {name} due to insecure");
                 Diagnostic::error(Code::UnsafeScript, Class::General, script.span, message)
             }
-            (_, Problem::Unsafe(..)) => {
-                let message = format!("Unsafe permissions found for script '{command}' - disabling");
-                Diagnostic::error(Code::UnsafeScript, Class::General, script.span, message)
-            }
-            (Owner::TrackScript(name), _) => {
+            (Owner::TrackScript(name), Problem::Missing | Problem::NotAFile) => {
                 let message = format!("Disabling track script {name} since not found/accessible");
                 Diagnostic::error(Code::ScriptMissing, Class::General, script.span, message)
             }
+            // What follows keepalived says when it runs, and not in a test of the file.
+            (_, Problem::Unsafe(..)) => {
+                let message = format!("Unsafe permissions found for script '{command}' - disabling");
+                Diagnostic::note(Code::UnsafeScript, script.span, message)
+            }
             (Owner::Check { path, server, span }, _) => {
                 let message = format!("Disabling misc script '{path}' since not found/accessible");
-                Diagnostic::error(Code::ScriptMissing, Class::General, script.span, message)
+                Diagnostic::note(Code::ScriptMissing, script.span, message)
                     .related(*span, format!("the check of {server}"))
             }
-            // keepalived says this when it runs, and not in a test of the file.
-            (Owner::Event, Problem::NotExecutable(Account { uid, gid })) => {
+            (_, Problem::NotExecutable(Account { uid, gid })) => {
                 let message = format!("WARNING - script '{command}' is not executable for {uid}:{gid} - disabling");
                 Diagnostic::note(Code::ScriptMissing, script.span, message)
             }

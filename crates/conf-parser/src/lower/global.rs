@@ -115,7 +115,6 @@ impl Globals {
             check_sync_instance(context, daemon, instances);
         }
         fifo::check(context, &defs.fifos);
-        firewall::check(context, defs);
     }
 
     /// `smtp_alert` of an instance or a group: its own, else that for VRRP, else that for all.

@@ -244,12 +244,7 @@ pub(super) const TRACK_GROUP: &[Handler<TrackDraft>] = &[Handler("group", |draft
 })];
 
 fn track_group(top: &mut TopLevel, context: &mut Context<'_>, statement: &Statement) {
-    let [name] = statement.arguments.as_slice() else {
-        let message = "track_group must have a name - skipping";
-        let finding = Diagnostic::error(Code::MissingParameter, Class::General, statement.span(), message);
-        context.push(finding.label("the whole block is passed over").help("track_group NAME {"));
-        return;
-    };
+    let Some(name) = context.block_name(statement, "track_group must have a name - skipping") else { return };
     if let Some(first) = top.track_groups.iter().find(|group| group.name.value == name.text) {
         let message = format!("track_group {} already defined", name.text);
         let finding = Diagnostic::error(Code::AlreadySpecified, Class::General, name.span, message);

@@ -1,8 +1,8 @@
 //! Packet filters.
 
 use super::{Globals, flag, repeated};
-use crate::config::{Chains, GlobalDefs, IpSets};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::config::{Chains, IpSets};
+use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::{Context, Handler};
 use crate::tree::Statement;
@@ -40,6 +40,7 @@ pub(in crate::lower) const FIREWALL: &[Handler<Globals>] = &[
         *slot = mark.unwrap_or(*slot);
     }),
     Handler("vrrp_iptables", |globals, context, statement| {
+        without_iptables(globals, context, statement);
         let Some(names) = names(context, &statement.arguments, 2, MAX_CHAIN, "chain") else { return };
         globals.defs.firewall.iptables = Some(match names.as_slice() {
             [] => Chains::default(),
@@ -116,12 +117,12 @@ fn sets(names: &[String]) -> Option<IpSets> {
     Some(sets)
 }
 
-/// Only one of the two filters.
-pub(super) fn check(context: &mut Context<'_>, defs: &GlobalDefs) {
-    let place = |keyword| defs.places.of("global_defs", keyword);
-    if let (Some(iptables), Some(nftables)) = (place("vrrp_iptables"), place("nftables")) {
-        let message = "vrrp_iptables has no effect: nftables is used";
-        let finding = Diagnostic::note(Code::BadGlobal, iptables, message);
-        context.push(finding.related(nftables, "nftables is chosen here"));
-    }
+/// As a keepalived that was built without iptables, which is how it is packaged: filter with nftables instead.
+fn without_iptables(globals: &mut Globals, context: &mut Context<'_>, statement: &Statement) {
+    let message = "iptables not supported, using nftables instead. \
+                   Please replace 'vrrp_iptables and 'vrrp_ipsets' with 'nftables' config option";
+    let finding = Diagnostic::warning(Code::Deprecated, Class::Deprecated, statement.span(), message);
+    context.push(finding.help("write 'nftables', with the name of a table unless it is to be 'keepalived'"));
+    globals.defs.firewall.nftables.get_or_insert_with(|| "keepalived".to_owned());
+    globals.defs.places.inherit("global_defs", "nftables", Some(statement.span()));
 }

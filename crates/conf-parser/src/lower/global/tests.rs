@@ -103,6 +103,16 @@ fn what_counts_once() {
 }
 
 #[test]
+fn instead_of_iptables_there_is_nftables() {
+    let (defs, findings) = global("vrrp_iptables IN OUT\nnftables x");
+    assert_eq!(defs.firewall.nftables.as_deref(), Some("keepalived"));
+    assert!(findings[0].starts_with("iptables not supported, using nftables instead. Please replace"), "{findings:?}");
+    assert_eq!(findings[1..], ["nftables already specified - ignoring"]);
+    let (defs, findings) = global("nftables x\nvrrp_iptables");
+    assert_eq!((defs.firewall.nftables.as_deref(), findings.len()), (Some("x"), 1));
+}
+
+#[test]
 fn a_buffer_size_beats_the_mtu_which_beats_the_advert() {
     let of = |lines: &str| global(lines).0.vrrp.rx_bufs_policy;
     assert_eq!(of("vrrp_rx_bufs_policy ADVERT\nvrrp_rx_bufs_policy mtu"), RxBufsPolicy::Mtu);

@@ -433,7 +433,12 @@ fn every_interface_is_looked_for() {
 #[test]
 fn the_name_of_an_instance_or_group_is_one_word() {
     let parsed = read("vrrp_instance V extra {\nvirtual_router_id x\n}\nvrrp_sync_group G x {\ngroup {\n}\n}\n");
-    assert_eq!(messages(&parsed), ["vrrp_instance must have a name", "vrrp_sync_group must have a name - skipping"]);
+    let expected = ["vrrp_instance must have a name", "vrrp_sync_group must have a name - skipping"];
+    assert_eq!(messages(&parsed), expected);
+    assert_eq!(parsed.config.vrrp_instances, []);
+    assert!(!parsed.refuses_start());
+    let parsed = read("vrrp_instance {\nvirtual_router_id x\n}\nvrrp_sync_group {\ngroup {\n}\n}\n");
+    assert_eq!(messages(&parsed), expected);
     assert_eq!(parsed.config.vrrp_instances, []);
     assert!(!parsed.refuses_start());
 }
