@@ -251,3 +251,52 @@ fn no_default(script: &Spanned<Script>, owner: &Owner<'_>) -> Option<Diagnostic>
     };
     Some(Diagnostic::error(Code::ScriptUser, Class::General, script.span, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::host::{Facts, FileFact, FileKind};
+    use crate::{MemoryLoader, Options, config_test_exit_code, parse};
+
+    /// The status of a test of a file with this script, which has `mode` or does not exist.
+    fn status(security: &str, script: &str, mode: Option<u32>) -> u8 {
+        let text = format!("global_defs {{\nscript_user root\n{security}\n}}\n{script}");
+        let parsed = parse(&MemoryLoader::new([("k.conf", text)]), Path::new("k.conf"), &Options::default());
+        let file = |mode| (PathBuf::from("/s"), FileFact { kind: FileKind::File, mode, uid: 0, gid: 0 });
+        let host = Facts {
+            users: Some(BTreeMap::from([("root".to_owned(), ROOT)])),
+            files: Some(mode.map(file).into_iter().collect()),
+            ..Facts::default()
+        };
+        let mut findings = parsed.diagnostics;
+        let before = findings.len();
+        check(&parsed.config, &host, &mut findings);
+        assert!(mode == Some(0o755) || findings.len() > before, "{script}");
+        config_test_exit_code(&findings)
+    }
+
+    #[test]
+    fn only_some_unusable_scripts_change_the_status_of_a_test() {
+        let tracked = "vrrp_script a {\nscript /s\n}\n";
+        let misc = "virtual_server 192.0.2.1 80 {\nprotocol TCP\nlvs_sched rr\nlvs_method NAT\n\
+                    real_server 192.0.2.2 80 {\nMISC_CHECK {\nmisc_path /s\n}\n}\n}\n";
+        let event =
+            "vrrp_instance V {\ninterface eth0\nvirtual_router_id 1\nnotify /s\nvirtual_ipaddress {\n192.0.2.1\n}\n}\n";
+        for (script, missing, insecure) in [(tracked, 5, 5), (misc, 0, 0), (event, 0, 0)] {
+            let secure = |mode| status("enable_script_security", script, mode);
+            assert_eq!(
+                [None, Some(0o777), Some(0o644), Some(0o755)].map(secure),
+                [missing, insecure, 0, 0],
+                "with script security: {script}"
+            );
+            let open = |mode| status("", script, mode);
+            assert_eq!(
+                [None, Some(0o777), Some(0o644), Some(0o755)].map(open),
+                [missing, 6, 6, 6],
+                "without script security: {script}"
+            );
+        }
+    }
+}
