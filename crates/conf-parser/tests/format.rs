@@ -23,10 +23,14 @@ fn meaning(text: &[u8]) -> (Config, Vec<String>, Vec<String>) {
         let related: Vec<_> = related.iter().map(|related| &related.message).collect();
         format!("{severity} {code} {refuses_start} {message} {label:?} {help:?} {replacement:?} {related:?}")
     };
-    let mut findings: Vec<_> = parsed.diagnostics.iter().map(finding).collect();
+    // Formatting takes away what these two are about: blanks.
+    let about_blanks = |finding: &&Diagnostic| ![Code::LongLine, Code::LoneReturn].contains(&finding.code);
+    let mut findings: Vec<_> = parsed.diagnostics.iter().filter(about_blanks).map(finding).collect();
     // Of several on one line the order may change with their columns.
     findings.sort();
-    let unsupported = parsed.unsupported.iter().map(|usage| format!("{} {}", usage.block, usage.keyword)).collect();
+    let mut unsupported: Vec<_> =
+        parsed.unsupported.iter().map(|usage| format!("{} {}", usage.block, usage.keyword)).collect();
+    unsupported.sort();
     (parsed.config, findings, unsupported)
 }
 
