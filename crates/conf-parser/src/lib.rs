@@ -1,12 +1,12 @@
 //! Reads keepalived.conf into typed values and diagnostics that name the place and the likely fix.
 //!
 //! [`parse`] takes a [`Loader`] (the crate opens no file itself), reads the main file and everything it
-//! includes, and returns a [`Parsed`]: the typed [`Config`], every finding, and every known keyword that
-//! the typed configuration does not carry. A mistake never ends the reading: like keepalived, it drops
+//! includes, and returns a [`Parsed`]: the typed [`Config`], every finding, and every use of a keyword
+//! that the keepalived-rs of this release does not act on. A mistake never ends the reading: like keepalived, it drops
 //! the value, says so, and goes on; unlike keepalived it says so once, with the place.
 //!
 //! What depends on the host (do interfaces, users and scripts exist?) is asked of a [`host::Host`];
-//! [`check_interfaces`] turns such answers into findings.
+//! [`check`] turns such answers into findings, and looks across blocks.
 //!
 //! ```
 //! use conf_parser::{parse, MemoryLoader, Options};
@@ -115,7 +115,7 @@ pub enum Effect {
     Traffic,
 }
 
-/// A keyword of the language that [`Config`] does not carry or that nothing acts on yet.
+/// A use of a keyword that keepalived-rs does not act on yet; [`Config`] carries it all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsupported {
     /// The keyword.
