@@ -50,6 +50,7 @@ const HEARD: &[(&str, &str, &str)] = &[
     ("virtual_server", "group", "the example has an address in front of it"),
     ("virtual_server/real_server", "MISC_CHECK", UNCHECKED),
     ("virtual_server/real_server", "SMTP_CHECK", UNCHECKED),
+    ("virtual_server/real_server/SMTP_CHECK", "host", "it is a check of its own"),
     ("virtual_server/real_server", "PING_CHECK", UNCHECKED),
     ("virtual_server/real_server", "UDP_CHECK", UNCHECKED),
     ("virtual_server/real_server", "SSL_GET", UNCHECKED),
