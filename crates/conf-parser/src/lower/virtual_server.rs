@@ -824,7 +824,7 @@ fn persistence_engine(draft: &mut Draft, context: &mut Context<'_>, statement: &
     } else if name != "sip" {
         let message = format!("the kernel knows the persistence engine 'sip' only, not '{name}'");
         let note = Diagnostic::note(Code::BadVirtualServer, word.span, message);
-        context.push(note.help("without it clients are told apart by their address").replacement("sip"));
+        context.push(note.help("write 'sip', or leave it out").replacement("sip"));
     }
     draft.persistence_engine = Some(name);
 }
