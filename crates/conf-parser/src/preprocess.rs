@@ -50,6 +50,7 @@ pub(crate) fn read(
     reader.main_file(main);
     reader.builder.finish(&reader.sources, reader.diagnostics);
     reader.hand_over();
+    reader.cut_findings();
     reader.diagnostics.extend(reader.left_out.finding());
     (reader.sources, reader.include_check)
 }
@@ -289,8 +290,14 @@ impl Reader<'_> {
         self.depth += 1;
         step(self);
         self.depth -= 1;
-        if self.diagnostics.len() > self.limits().findings {
-            self.diagnostics.drain(self.options.limits.findings..).for_each(|finding| self.left_out.add(finding));
+        self.cut_findings();
+    }
+
+    /// Leaves out what is found beyond the limit.
+    fn cut_findings(&mut self) {
+        let limit = self.limits().findings;
+        if self.diagnostics.len() > limit {
+            self.diagnostics.drain(limit..).for_each(|finding| self.left_out.add(finding));
         }
     }
 
