@@ -1,10 +1,70 @@
 //! What a virtual router is told to be.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::types::{AdvertisementInterval, Family, LinkId, Priority, Version, Vrid};
+use crate::track::{TrackerConfig, TrackerUse};
+use crate::types::{AdvertisementInterval, Family, GroupId, LinkId, Priority, RouterId, TrackerId, Version, Vrid};
+
+/// All that an [`Engine`](crate::Engine) runs: virtual routers, the groups in which they move together, and what they
+/// depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct EngineConfig {
+    /// The virtual routers.
+    pub routers: BTreeMap<RouterId, RouterConfig>,
+    /// The sync groups.
+    pub groups: BTreeMap<GroupId, GroupConfig>,
+    /// The trackers that routers and groups name.
+    pub trackers: BTreeMap<TrackerId, TrackerConfig>,
+}
+
+impl FromIterator<(RouterId, RouterConfig)> for EngineConfig {
+    /// Routers without groups and trackers; the last configuration of an id counts.
+    fn from_iter<T: IntoIterator<Item = (RouterId, RouterConfig)>>(routers: T) -> Self {
+        Self { routers: routers.into_iter().collect(), ..Self::default() }
+    }
+}
+
+/// Virtual routers that move together (`vrrp_sync_group`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct GroupConfig {
+    /// Its members. Of two groups that name the same router the one with the lower id has it.
+    pub members: Vec<RouterId>,
+    /// Links that every member depends on.
+    pub tracked_links: Vec<TrackedLink>,
+    /// Trackers that every member depends on.
+    pub trackers: Vec<TrackerUse>,
+    /// Whether what the members track themselves may move their priorities (`sync_group_tracking_weight`). Default off:
+    /// a weighted link loses its weight, so that a link that is down is a fault; so does a file with weight 1; every
+    /// other weighted tracker of a member is left out.
+    pub tracking_weight: bool,
+}
+
+impl GroupConfig {
+    /// A group that tracks nothing.
+    #[must_use]
+    pub const fn new(members: Vec<RouterId>) -> Self {
+        Self { members, tracked_links: Vec::new(), trackers: Vec::new(), tracking_weight: false }
+    }
+}
+
+/// Whom a virtual router speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Partners {
+    /// All on the link; a link that cannot carry multicast is a fault.
+    #[default]
+    Multicast,
+    /// Some by unicast.
+    Unicast,
+    /// None, although it is one for unicast: a fault (`unicast_fault_no_peer`).
+    Missing,
+}
 
 /// One virtual router as the [`Engine`](crate::Engine) sees it. Holds no secret: passwords and keys belong to
 /// [`WireConfig`](crate::WireConfig).
@@ -35,6 +95,10 @@ pub struct RouterConfig {
     pub track_link: bool,
     /// Other links that it depends on.
     pub tracked_links: Vec<TrackedLink>,
+    /// Trackers that it depends on.
+    pub trackers: Vec<TrackerUse>,
+    /// Whom it speaks to. Default multicast.
+    pub partners: Partners,
     /// The source address of its packets, if one is configured; else that of the link.
     pub source: Option<IpAddr>,
     /// Whether a configured `source` must be the link's own address (`track_src_ip`). Default off.
@@ -73,6 +137,8 @@ impl RouterConfig {
             link: None,
             track_link: true,
             tracked_links: Vec::new(),
+            trackers: Vec::new(),
+            partners: Partners::Multicast,
             source: None,
             track_source: false,
             preempt_mode: true,
@@ -117,10 +183,10 @@ impl RouterConfig {
 pub struct TrackedLink {
     /// The link.
     pub link: LinkId,
-    /// Added to the priority while the link is up, subtracted while it is down, −253..=253; 0 makes a link that is
-    /// down a fault.
+    /// Added to the priority while the link is up if positive; its absolute value is subtracted while the link is down
+    /// if negative. −253..=253; 0 makes a link that is down a fault.
     pub weight: i16,
-    /// Swaps up and down.
+    /// Turns the movement, or the fault, into its opposite.
     pub reverse: bool,
 }
 

@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::action::{Action, FaultReason, RouterSnapshot};
 use crate::advertisement::Advertisement;
-use crate::config::{RouterConfig, TrackedLink};
+use crate::config::{EngineConfig, RouterConfig, TrackedLink};
 use crate::types::{Family, Instant, LinkId, RouterId, Ticket};
 use crate::virtual_router::VirtualRouter;
 
@@ -43,6 +43,8 @@ struct Slot {
 pub struct LinkFacts {
     /// Whether it is administratively up and running; for a macvlan its parent too.
     pub up: bool,
+    /// Whether it can carry multicast.
+    pub multicast: bool,
     /// Its primary IPv4 address that is not a virtual one.
     pub ipv4_source: Option<Ipv4Addr>,
     /// Its link-local IPv6 address that is not a virtual one.
@@ -106,15 +108,14 @@ impl Engine {
         Snapshot { routers: self.routers.iter().map(|(&id, slot)| (id, slot.router.snapshot())).collect() }
     }
 
-    /// What [`reconfigure`](Self::reconfigure) would do. If an id occurs twice, its last configuration counts.
+    /// What [`reconfigure`](Self::reconfigure) would do.
     #[must_use]
-    pub fn plan(&self, wanted: &[(RouterId, RouterConfig)]) -> Plan {
-        let wanted: BTreeMap<_, _> = wanted.iter().map(|(id, config)| (*id, config)).collect();
+    pub fn plan(&self, wanted: &EngineConfig) -> Plan {
         let mut plan = Plan {
-            stopped: self.routers.keys().filter(|id| !wanted.contains_key(id)).copied().collect(),
+            stopped: self.routers.keys().filter(|id| !wanted.routers.contains_key(id)).copied().collect(),
             ..Plan::default()
         };
-        for (id, config) in wanted {
+        for (&id, config) in &wanted.routers {
             let list = match self.routers.get(&id).map(|slot| slot.router.config()) {
                 None => &mut plan.started,
                 Some(old) if old == config => &mut plan.unchanged,
@@ -128,13 +129,12 @@ impl Engine {
 
     /// Runs exactly the `wanted` routers from now on, and says what that changed. Routers whose configuration is the same
     /// keep everything, timers included; the removed ones resign and release their addresses first.
-    pub fn reconfigure(&mut self, now: Instant, wanted: &[(RouterId, RouterConfig)]) -> Plan {
+    pub fn reconfigure(&mut self, now: Instant, wanted: &EngineConfig) -> Plan {
         let plan = self.plan(wanted);
         for id in plan.stopped.iter().chain(&plan.restarted) {
             self.remove(now, *id);
         }
-        let wanted: BTreeMap<_, _> = wanted.iter().map(|(id, config)| (*id, config)).collect();
-        for (id, config) in wanted {
+        for (&id, config) in &wanted.routers {
             if plan.changed.binary_search(&id).is_ok() {
                 self.change(now, id, config);
             } else if plan.unchanged.binary_search(&id).is_err() {

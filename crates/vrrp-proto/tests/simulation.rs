@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp_proto::{
-    Action, AdvertisementInterval, Engine, Family, GROUP_IPV4, Instant, LinkFacts, LinkId, Ownership, Packet, Priority,
-    Receiver, Role, RouterConfig, RouterId, Snapshot, Ticket, Transmitter, Version, Vrid, WireConfig,
+    Action, AdvertisementInterval, Engine, EngineConfig, Family, GROUP_IPV4, Instant, LinkFacts, LinkId, Ownership,
+    Packet, Priority, Receiver, Role, RouterConfig, RouterId, Snapshot, Ticket, Transmitter, Version, Vrid, WireConfig,
 };
 
 const SEEDS: u64 = 400;
@@ -148,8 +148,8 @@ impl<'a> Lan<'a> {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
         };
-        engine.handle_link(local, LINK, LinkFacts { up: true, ipv4_source, ipv6_source: None });
-        engine.reconfigure(local, &[(ROUTER, node.config.clone())]);
+        engine.handle_link(local, LINK, LinkFacts { up: true, multicast: true, ipv4_source, ipv6_source: None });
+        engine.reconfigure(local, &EngineConfig::from_iter([(ROUTER, node.config.clone())]));
         node.engine = Some(engine);
         self.drain(index);
     }
