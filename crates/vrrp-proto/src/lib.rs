@@ -52,7 +52,9 @@ mod auth;
 mod checksum;
 mod config;
 mod control;
+mod demultiplexer;
 mod engine;
+mod input;
 mod receiver;
 mod stats;
 mod track;
@@ -65,12 +67,14 @@ pub use action::{Action, Event, FaultReason, Notification, Ownership, Role, Rout
 pub use advertisement::{Addresses, Advertisement, ParseError, Pdu, VersionFields};
 pub use auth::{AuthData, Authentication, Password};
 pub use checksum::{PROTOCOL, PseudoHeader, checksum};
-pub use config::{AnnounceConfig, EngineConfig, GroupConfig, Partners, RouterConfig, TrackedLink};
+pub use config::{AnnounceConfig, ConfigFinding, EngineConfig, GroupConfig, Partners, RouterConfig, TrackedLink};
 pub use control::{Command, Control, StepDown};
-pub use engine::{Engine, LinkFacts, Plan, Snapshot};
+pub use demultiplexer::{Ambiguous, Arrival, Demultiplexer, Path};
+pub use engine::{Changes, Engine, LinkFacts, Plan, Snapshot};
+pub use input::{Input, Recording};
 pub use receiver::{AddressMismatch, Discard, IntervalMismatch, Packet, Receiver, Verified};
 pub use stats::{ReceiverStats, RouterStats};
-pub use track::{TrackerConfig, TrackerUse, Verdict};
+pub use track::{Fixed, PriorityExplanation, Tracked, TrackerConfig, TrackerUse, Verdict};
 pub use transmitter::{TransmitError, Transmitter};
 pub use types::{
     AdvertisementInterval, Centis, Family, GroupId, Instant, LinkId, OutOfRange, Priority, RouterId, Seconds, Ticket,

@@ -891,8 +891,9 @@ enum Continuation {
     Denied,
 }
 
+/// Whether a router that gives up being Active sends an advertisement of priority 0.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Resign {
+pub(crate) enum Resign {
     Yes,
     No,
 }

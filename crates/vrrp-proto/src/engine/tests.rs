@@ -1,5 +1,6 @@
 use super::*;
-use crate::action::{Event, Notification, Ownership, Role};
+use crate::action::{Event, Notification, Ownership};
+use crate::config::{EngineConfig, TrackedLink};
 use crate::types::{AdvertisementInterval, Priority, Version, Vrid};
 use core::time::Duration;
 use proptest::prelude::*;
@@ -154,7 +155,7 @@ fn tracked_links_are_faults_or_weights() {
     let mut engine = engine(&[(RouterId(1), unweighted), (RouterId(2), weighted), (RouterId(3), reversed)]);
     let priority = |engine: &Engine, id| engine.router(RouterId(id)).unwrap().effective_priority().0;
     assert_eq!(role(&engine, 1), Role::Fault);
-    assert_eq!((priority(&engine, 2), priority(&engine, 3)), (80, 120));
+    assert_eq!((priority(&engine, 2), priority(&engine, 3)), (100, 100));
     engine.handle_link(T0, OTHER, UP);
     assert_eq!(role(&engine, 1), Role::Backup);
     assert_eq!((priority(&engine, 2), priority(&engine, 3)), (120, 80));

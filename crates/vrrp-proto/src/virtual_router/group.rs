@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Backup, Continuation, Entry, Resign, State, VirtualRouter};
+use super::{Active, Backup, Continuation, Entry, Fault, Resign, State, VirtualRouter};
 use crate::action::{Event, FaultReason, Role, RouterSnapshot};
 use crate::control::{Command, Control};
 use crate::types::{AdvertisementInterval, Instant, Priority};
@@ -46,10 +46,32 @@ impl VirtualRouter {
     }
 
     /// Another member of its group is no longer Active: an Active Router becomes Backup.
-    pub(crate) fn stand_down(&mut self, now: Instant) {
+    ///
+    /// If that one resigned, this one does too and comes back as soon; else it waits for the router that took over.
+    pub(crate) fn stand_down(&mut self, now: Instant, resign: Resign) {
         if matches!(self.state, State::Active(_)) {
-            self.give_up(now, Resign::No);
+            let interval = self.config.advertisement_interval;
+            let wait = match resign {
+                Resign::Yes => interval.skew_time(self.effective_priority()),
+                Resign::No => self.config.active_down_interval(interval, self.effective_priority()),
+            };
+            self.enter_backup(now, Entry::Later, resign, interval, wait);
         }
+    }
+
+    /// Whether scripts were told that it is Active.
+    pub(crate) fn is_notified(&self) -> bool {
+        matches!(self.state, State::Active(Active { notified: true, .. }))
+    }
+
+    /// Whether it is in a fault that no one was told of.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.state, State::Fault(Fault { silent: true, .. }))
+    }
+
+    /// Whether nothing of its own keeps it from going on as Active.
+    pub(crate) fn may_resume(&self, now: Instant) -> bool {
+        self.faults.is_empty() && self.control.may_be_active(now)
     }
 
     /// Another member of its group heard a lower priority: an Active Router announces its addresses as that one does.
@@ -107,7 +129,9 @@ impl VirtualRouter {
         } else if maintenance && !control.maintenance {
             self.handle_fault_cleared(now, FaultReason::Maintenance);
         } else if self.role() == Role::Active && !control.may_be_active(now) {
-            self.give_up(now, Resign::Yes);
+            let interval = self.config.advertisement_interval;
+            let wait = self.config.active_down_interval(interval, self.effective_priority());
+            self.enter_backup(now, Entry::Later, Resign::Yes, interval, wait);
         }
         self.push_fact();
     }
@@ -150,11 +174,5 @@ impl VirtualRouter {
     /// Whether all that keeps it in fault is that trackers have not said anything since the start.
     pub(super) fn only_pending(&self) -> bool {
         !self.faults.is_empty() && self.faults.iter().all(super::is_pending)
-    }
-
-    fn give_up(&mut self, now: Instant, resign: Resign) {
-        let interval = self.config.advertisement_interval;
-        let wait = self.config.active_down_interval(interval, self.effective_priority());
-        self.enter_backup(now, Entry::Later, resign, interval, wait);
     }
 }
