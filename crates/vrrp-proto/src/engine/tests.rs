@@ -7,6 +7,10 @@ use proptest::prelude::*;
 use std::format;
 use std::vec;
 
+mod control;
+mod group;
+mod tracking;
+
 const T0: Instant = Instant::from_nanos(5_000_000_000);
 const LINK: LinkId = LinkId(2);
 const OTHER: LinkId = LinkId(3);
