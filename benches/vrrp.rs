@@ -6,7 +6,7 @@ use std::{
 };
 
 use vrrp_proto::{
-    Action, Addresses, Advertisement, AdvertisementInterval, Centis, Engine, Family, GROUP_IPV4, Instant, LinkFacts,
+    Action, Addresses, Advertisement, AdvertisementInterval, Centis, Engine, EngineConfig, Family, GROUP_IPV4, Instant, LinkFacts,
     LinkId, Packet, Pdu, Priority, PseudoHeader, Receiver, RouterConfig, RouterId, Transmitter, Version, VersionFields,
     Vrid, WireConfig,
 };
@@ -95,11 +95,11 @@ fn a_thousand_backup_routers_listen(bencher: divan::Bencher<'_, '_>) {
 /// An engine with 1,000 virtual routers on four links, started and drained.
 fn engine(priority: Priority) -> Engine {
     let mut engine = Engine::new();
-    let facts = LinkFacts { up: true, ipv4_source: Some(SOURCE), ipv6_source: None };
+    let facts = LinkFacts { up: true, multicast: true, ipv4_source: Some(SOURCE), ipv6_source: None };
     for link in 0..4 {
         engine.handle_link(Instant::ZERO, LinkId(link), facts);
     }
-    let wanted: Vec<_> = (0..ROUTERS).map(|number| (RouterId(number), config(number, priority))).collect();
+    let wanted: EngineConfig = (0..ROUTERS).map(|number| (RouterId(number), config(number, priority))).collect();
     engine.reconfigure(Instant::ZERO, &wanted);
     drain(&mut engine, Instant::ZERO);
     engine

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use vrrp_proto::{
-    Action, Authentication, Engine, Family, GROUP_IPV4, Instant, LinkFacts, LinkId, Packet, Password, Priority,
+    Action, Authentication, Engine, EngineConfig, Family, GROUP_IPV4, Instant, LinkFacts, LinkId, Packet, Password, Priority,
     Receiver, RouterConfig, RouterId, Transmitter, Version, Vrid, WireConfig,
 };
 
@@ -55,10 +55,10 @@ impl Node {
 
     /// Starts as a new process would: first the links, then what to run.
     fn start(&mut self, now: Instant) {
-        let facts = LinkFacts { up: true, ipv4_source: Some(self.address), ipv6_source: None };
+        let facts = LinkFacts { up: true, multicast: true, ipv4_source: Some(self.address), ipv6_source: None };
         self.engine = Engine::new();
         self.engine.handle_link(now, LINK, facts);
-        self.engine.reconfigure(now, &[(ROUTER, self.config.clone())]);
+        self.engine.reconfigure(now, &EngineConfig::from_iter([(ROUTER, self.config.clone())]));
         self.alive = true;
     }
 

@@ -117,6 +117,7 @@ impl Instance<'_> {
             }
             FaultReason::NoSourceAddress => format!("no {} address for interface", family_word(self.family)),
             FaultReason::NotApplied => "its addresses could not be put in place in time".into(),
+            FaultReason::LinkWithoutMulticast(link) => format!("interface {} has no multicast", name(link)),
             other => format!("{other:?}"),
         }
     }

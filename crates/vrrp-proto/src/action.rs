@@ -3,7 +3,9 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::types::{AdvertisementInterval, Instant, LinkId, Priority, RouterId, Ticket};
+use crate::control::{Command, Control};
+use crate::track::Verdict;
+use crate::types::{AdvertisementInterval, GroupId, Instant, LinkId, Priority, RouterId, Ticket, TrackerId};
 
 /// What the driver does next. The order of the queue is part of the contract.
 ///
@@ -55,6 +57,20 @@ pub enum Action {
         /// Its effective priority.
         priority: Priority,
     },
+    /// Tell whoever restarts this process what a tracker said last. The newest per tracker counts.
+    TrackerFact {
+        /// Which tracker.
+        tracker: TrackerId,
+        /// What it said; `None` once it is no longer configured.
+        verdict: Option<Verdict>,
+    },
+    /// As [`Notify`](Self::Notify), for a sync group. Comes after the notifications of its members.
+    NotifyGroup {
+        /// Of which group.
+        group: GroupId,
+        /// What is said.
+        notification: Notification,
+    },
     /// Something that a person reading the log wants to know.
     Record {
         /// Of which router.
@@ -65,16 +81,17 @@ pub enum Action {
 }
 
 impl Action {
-    /// The router that the action is about.
+    /// The router that the action is about; `None` if it is about a group or a tracker.
     #[must_use]
-    pub const fn router(&self) -> RouterId {
+    pub const fn router(&self) -> Option<RouterId> {
         match self {
+            Self::TrackerFact { .. } | Self::NotifyGroup { .. } => None,
             Self::Fact { router, .. }
             | Self::Advertise { router, .. }
             | Self::Apply { router, .. }
             | Self::Announce { router, .. }
             | Self::Notify { router, .. }
-            | Self::Record { router, .. } => *router,
+            | Self::Record { router, .. } => Some(*router),
         }
     }
 }
@@ -143,6 +160,18 @@ pub enum FaultReason {
     NoSourceAddress,
     /// The kernel did not put the addresses in place within one Active_Down_Interval.
     NotApplied,
+    /// The link cannot carry multicast, which the router needs.
+    LinkWithoutMulticast(LinkId),
+    /// It is a unicast router without a peer (`unicast_fault_no_peer`).
+    NoPeers,
+    /// A tracker without weight fails, or succeeds if it is tracked in reverse; or a file's product is below −253.
+    Tracker(TrackerId),
+    /// A tracker without weight has not said anything since the start. The only reason that no one is told of.
+    TrackerPending(TrackerId),
+    /// Another member of the sync group is in fault.
+    SyncGroup(GroupId),
+    /// Held in maintenance by command.
+    Maintenance,
 }
 
 /// What the next process needs to go on where this one ended.
@@ -161,6 +190,8 @@ pub struct RouterSnapshot {
     pub last_transition: Option<Instant>,
     /// As Active: whether [`Notification::Active`] was given out.
     pub notified: bool,
+    /// What a person told it to do.
+    pub control: Control,
 }
 
 impl RouterSnapshot {
@@ -309,4 +340,13 @@ pub enum Event {
         /// What was wanted.
         ownership: Ownership,
     },
+    /// This member is the first of its sync group to change its part; the others follow at once.
+    GroupSyncs {
+        /// The group.
+        group: GroupId,
+        /// Where it goes: [`Role::Active`], [`Role::Backup`] or [`Role::Fault`].
+        to: Role,
+    },
+    /// A person told it something.
+    Commanded(Command),
 }

@@ -1,10 +1,179 @@
 //! What a virtual router is told to be.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::types::{AdvertisementInterval, Family, LinkId, Priority, Version, Vrid};
+use crate::track::{self, Fixed, Tracked, TrackerConfig, TrackerUse};
+use crate::types::{AdvertisementInterval, Family, GroupId, LinkId, Priority, RouterId, TrackerId, Version, Vrid};
+
+/// All that an [`Engine`](crate::Engine) runs: virtual routers, the groups in which they move together, and what they
+/// depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct EngineConfig {
+    /// The virtual routers.
+    pub routers: BTreeMap<RouterId, RouterConfig>,
+    /// The sync groups.
+    pub groups: BTreeMap<GroupId, GroupConfig>,
+    /// The trackers that routers and groups name.
+    pub trackers: BTreeMap<TrackerId, TrackerConfig>,
+}
+
+impl FromIterator<(RouterId, RouterConfig)> for EngineConfig {
+    /// Routers without groups and trackers; the last configuration of an id counts.
+    fn from_iter<T: IntoIterator<Item = (RouterId, RouterConfig)>>(routers: T) -> Self {
+        Self { routers: routers.into_iter().collect(), ..Self::default() }
+    }
+}
+
+impl EngineConfig {
+    /// What of this configuration does not count, in the order of ids: groups first, then routers.
+    #[must_use]
+    pub fn findings(&self) -> Vec<ConfigFinding> {
+        let mut findings = Vec::new();
+        let mut of_router = BTreeMap::new();
+        for (&group, config) in &self.groups {
+            self.check_group(group, config, &mut of_router, &mut findings);
+        }
+        for (&router, config) in &self.routers {
+            let membership = of_router.get(&router).and_then(|group| Some((*group, self.groups.get(group)?)));
+            for tracker in config.trackers.iter().map(|it| it.tracker).filter(|id| !self.trackers.contains_key(id)) {
+                findings.push(ConfigFinding::RouterTracksUnknown { router, tracker });
+            }
+            let kind = |tracker| self.trackers.get(&tracker).copied();
+            track::dependencies(config, membership, kind, |tracked, because| {
+                findings.push(ConfigFinding::WeightIgnored { router, tracked, because });
+            });
+        }
+        findings
+    }
+
+    fn check_group(
+        &self,
+        group: GroupId,
+        config: &GroupConfig,
+        of_router: &mut BTreeMap<RouterId, GroupId>,
+        findings: &mut Vec<ConfigFinding>,
+    ) {
+        let mut members = 0u32;
+        for &router in &config.members {
+            let first = *of_router.entry(router).or_insert(group);
+            if !self.routers.contains_key(&router) {
+                findings.push(ConfigFinding::MemberUnknown { group, router });
+            } else if first != group {
+                findings.push(ConfigFinding::SecondMembership { router, first, second: group });
+            } else {
+                members += 1;
+            }
+        }
+        if members < 2 {
+            findings.push(ConfigFinding::FewMembers { group, members });
+        }
+        for tracker in config.trackers.iter().map(|it| it.tracker).filter(|id| !self.trackers.contains_key(id)) {
+            findings.push(ConfigFinding::GroupTracksUnknown { group, tracker });
+        }
+    }
+}
+
+/// Something in an [`EngineConfig`] that does not count, or that is hardly meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum ConfigFinding {
+    /// The member is left out.
+    #[error("group {} names router {}, which does not exist", group.0, router.0)]
+    MemberUnknown {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        router: RouterId,
+    },
+    /// The second membership does not count.
+    #[error("router {} is in group {} already, its membership in group {} does not count", router.0, first.0, second.0)]
+    SecondMembership {
+        /// The router.
+        router: RouterId,
+        /// The group that it belongs to.
+        first: GroupId,
+        /// The one that it does not belong to.
+        second: GroupId,
+    },
+    /// The group works, but there is nothing to keep together.
+    #[error("group {} has {members} members", group.0)]
+    FewMembers {
+        /// The group.
+        group: GroupId,
+        /// 0 or 1.
+        members: u32,
+    },
+    /// The router does not depend on it.
+    #[error("router {} tracks tracker {}, which does not exist", router.0, tracker.0)]
+    RouterTracksUnknown {
+        /// The router.
+        router: RouterId,
+        /// The tracker.
+        tracker: TrackerId,
+    },
+    /// The members do not depend on it.
+    #[error("group {} tracks tracker {}, which does not exist", group.0, tracker.0)]
+    GroupTracksUnknown {
+        /// The group.
+        group: GroupId,
+        /// The tracker.
+        tracker: TrackerId,
+    },
+    /// The weight counts as 0 for a link of a member of a group and for a file with weight 1; otherwise the router does
+    /// not depend on it.
+    #[error("the weight of {} {} does not count for router {}: {because}", tracked.kind(), tracked.number(), router.0)]
+    WeightIgnored {
+        /// The router.
+        router: RouterId,
+        /// What it tracks.
+        tracked: Tracked,
+        /// Why its priority may not move.
+        because: Fixed,
+    },
+}
+
+/// Virtual routers that move together (`vrrp_sync_group`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct GroupConfig {
+    /// Its members. Of two groups that name the same router the one with the lower id has it.
+    pub members: Vec<RouterId>,
+    /// Links that every member depends on.
+    pub tracked_links: Vec<TrackedLink>,
+    /// Trackers that every member depends on.
+    pub trackers: Vec<TrackerUse>,
+    /// Whether what the members track themselves may move their priorities (`sync_group_tracking_weight`). Default off:
+    /// a weighted link loses its weight, so that a link that is down is a fault; so does a file with weight 1; every
+    /// other weighted tracker of a member is left out.
+    pub tracking_weight: bool,
+}
+
+impl GroupConfig {
+    /// A group that tracks nothing.
+    #[must_use]
+    pub const fn new(members: Vec<RouterId>) -> Self {
+        Self { members, tracked_links: Vec::new(), trackers: Vec::new(), tracking_weight: false }
+    }
+}
+
+/// Whom a virtual router speaks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Partners {
+    /// All on the link; a link that cannot carry multicast is a fault.
+    #[default]
+    Multicast,
+    /// Some by unicast.
+    Unicast,
+    /// None, although it is one for unicast: a fault (`unicast_fault_no_peer`).
+    Missing,
+}
 
 /// One virtual router as the [`Engine`](crate::Engine) sees it. Holds no secret: passwords and keys belong to
 /// [`WireConfig`](crate::WireConfig).
@@ -35,6 +204,10 @@ pub struct RouterConfig {
     pub track_link: bool,
     /// Other links that it depends on.
     pub tracked_links: Vec<TrackedLink>,
+    /// Trackers that it depends on.
+    pub trackers: Vec<TrackerUse>,
+    /// Whom it speaks to. Default multicast.
+    pub partners: Partners,
     /// The source address of its packets, if one is configured; else that of the link.
     pub source: Option<IpAddr>,
     /// Whether a configured `source` must be the link's own address (`track_src_ip`). Default off.
@@ -73,6 +246,8 @@ impl RouterConfig {
             link: None,
             track_link: true,
             tracked_links: Vec::new(),
+            trackers: Vec::new(),
+            partners: Partners::Multicast,
             source: None,
             track_source: false,
             preempt_mode: true,
@@ -117,10 +292,10 @@ impl RouterConfig {
 pub struct TrackedLink {
     /// The link.
     pub link: LinkId,
-    /// Added to the priority while the link is up, subtracted while it is down, −253..=253; 0 makes a link that is
-    /// down a fault.
+    /// Added to the priority while the link is up if positive; its absolute value is subtracted while the link is down
+    /// if negative. −253..=253; 0 makes a link that is down a fault.
     pub weight: i16,
-    /// Swaps up and down.
+    /// Turns the movement, or the fault, into its opposite.
     pub reverse: bool,
 }
 

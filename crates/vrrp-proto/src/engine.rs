@@ -1,28 +1,44 @@
-//! Many virtual routers, the links that they depend on, reload and restart.
+//! Many virtual routers, the sync groups that they form, the links and trackers that they depend on, reload and restart.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::action::{Action, FaultReason, RouterSnapshot};
+use crate::action::{Action, FaultReason, Role, RouterSnapshot};
 use crate::advertisement::Advertisement;
-use crate::config::{RouterConfig, TrackedLink};
-use crate::types::{Family, Instant, LinkId, RouterId, Ticket};
+use crate::config::{Partners, RouterConfig};
+use crate::control::Command;
+use crate::track::{Dependency, Effect, Known, PriorityExplanation, Tracker, Verdict};
+use crate::types::{Family, GroupId, Instant, LinkId, RouterId, Ticket, TrackerId};
 use crate::virtual_router::VirtualRouter;
+
+mod group;
+mod plan;
+mod reconfigure;
+
+use group::{Group, View};
+pub use plan::{Changes, Plan};
 
 /// Many virtual routers by [`RouterId`]. Holds no socket, clock, thread or logger.
 ///
 /// Tell it the links with [`handle_link`](Self::handle_link), then what to run with
 /// [`reconfigure`](Self::reconfigure). After each call drain [`poll_action`](Self::poll_action) to `None`; sleep until
-/// [`poll_timeout`](Self::poll_timeout) or the next input; repeat. Calls that name an unknown router do nothing.
+/// [`poll_timeout`](Self::poll_timeout) or the next input; repeat. Calls that name an unknown router or tracker do
+/// nothing. Each call can also be made as a value: [`Input`](crate::Input) and [`handle`](Self::handle).
 #[derive(Debug, Clone, Default)]
 pub struct Engine {
     routers: BTreeMap<RouterId, Slot>,
+    groups: BTreeMap<GroupId, Group>,
     links: BTreeMap<LinkId, LinkFacts>,
+    trackers: BTreeMap<TrackerId, Tracker>,
+    /// Which routers to look at when a link changes, and when a tracker says something else.
+    link_users: BTreeMap<LinkId, Vec<RouterId>>,
+    tracker_users: BTreeMap<TrackerId, Vec<RouterId>>,
     /// One entry per router at most, never later than its next deadline (see [`Engine::schedule`]).
     timers: BTreeSet<(Instant, RouterId)>,
-    /// What the process before this one left, until the router is configured.
-    inherited: BTreeMap<RouterId, RouterSnapshot>,
+    /// What the process before this one left, until the first configuration.
+    inherited: Snapshot,
     actions: VecDeque<Action>,
     /// Not given out by any router that was removed: a late answer to one of those is not taken for a new one's.
     next_ticket: u64,
@@ -33,8 +49,21 @@ struct Slot {
     router: VirtualRouter,
     /// Its entry in [`Engine::timers`].
     queued: Option<Instant>,
-    /// The faults that come from links.
-    link_faults: BTreeSet<FaultReason>,
+    group: Option<GroupId>,
+    dependencies: Box<[Dependency]>,
+    /// The faults that come from links, trackers and a lack of peers.
+    reasons: BTreeSet<FaultReason>,
+}
+
+/// What one call did to a member of a sync group.
+struct Change {
+    group: GroupId,
+    before: View,
+    after: View,
+    /// Whether it sent an advertisement of priority 0.
+    resigned: bool,
+    /// Whether it heard a lower priority as Active.
+    heard_lower: bool,
 }
 
 /// What is known of a link.
@@ -43,6 +72,8 @@ struct Slot {
 pub struct LinkFacts {
     /// Whether it is administratively up and running; for a macvlan its parent too.
     pub up: bool,
+    /// Whether it can carry multicast.
+    pub multicast: bool,
     /// Its primary IPv4 address that is not a virtual one.
     pub ipv4_source: Option<Ipv4Addr>,
     /// Its link-local IPv6 address that is not a virtual one.
@@ -60,29 +91,15 @@ impl LinkFacts {
     }
 }
 
-/// What [`Engine::reconfigure`] does, or would do; each list in ascending order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Plan {
-    /// Routers that are new.
-    pub started: Vec<RouterId>,
-    /// Routers that are no longer wanted.
-    pub stopped: Vec<RouterId>,
-    /// Routers that go on with another configuration, without a transition.
-    pub changed: Vec<RouterId>,
-    /// Routers that stop and start, because their VRID, version, family or link changed.
-    pub restarted: Vec<RouterId>,
-    /// Routers that nothing touches.
-    pub unchanged: Vec<RouterId>,
-}
-
-/// All that the next process needs to go on: the newest [`RouterSnapshot`] of every router, which is also what the
-/// [`Action::Fact`]s add up to.
+/// All that the next process needs to go on, which is also what the [`Action::Fact`]s and [`Action::TrackerFact`]s add up
+/// to. Sync groups need nothing of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot {
-    /// By router.
+    /// The newest of every router.
     pub routers: BTreeMap<RouterId, RouterSnapshot>,
+    /// What each tracker said last: until it says something again, it counts as saying that still.
+    pub trackers: BTreeMap<TrackerId, Verdict>,
 }
 
 impl Engine {
@@ -94,55 +111,21 @@ impl Engine {
 
     /// An engine that follows another process of the same boot. The following [`reconfigure`](Self::reconfigure) goes on
     /// with every router whose last advertisement is young enough (see [`RouterSnapshot::resumable`]): no transition, no
-    /// notification, an advertisement at once, and its addresses applied again. Tell the links before it.
+    /// notification, an advertisement at once, and its addresses applied again. A sync group goes on as a whole or not
+    /// at all. Tell the links before it.
     #[must_use]
     pub fn resume(snapshot: Snapshot) -> Self {
-        Self { inherited: snapshot.routers, ..Self::default() }
+        Self { inherited: snapshot, ..Self::default() }
     }
 
     /// What the next process would need now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { routers: self.routers.iter().map(|(&id, slot)| (id, slot.router.snapshot())).collect() }
-    }
-
-    /// What [`reconfigure`](Self::reconfigure) would do. If an id occurs twice, its last configuration counts.
-    #[must_use]
-    pub fn plan(&self, wanted: &[(RouterId, RouterConfig)]) -> Plan {
-        let wanted: BTreeMap<_, _> = wanted.iter().map(|(id, config)| (*id, config)).collect();
-        let mut plan = Plan {
-            stopped: self.routers.keys().filter(|id| !wanted.contains_key(id)).copied().collect(),
-            ..Plan::default()
-        };
-        for (id, config) in wanted {
-            let list = match self.routers.get(&id).map(|slot| slot.router.config()) {
-                None => &mut plan.started,
-                Some(old) if old == config => &mut plan.unchanged,
-                Some(old) if old.same_identity(config) => &mut plan.changed,
-                Some(_) => &mut plan.restarted,
-            };
-            list.push(id);
+        let said = |(&id, tracker): (&TrackerId, &Tracker)| tracker.verdict.map(|verdict| (id, verdict));
+        Snapshot {
+            routers: self.routers.iter().map(|(&id, slot)| (id, slot.router.snapshot())).collect(),
+            trackers: self.trackers.iter().filter_map(said).collect(),
         }
-        plan
-    }
-
-    /// Runs exactly the `wanted` routers from now on, and says what that changed. Routers whose configuration is the same
-    /// keep everything, timers included; the removed ones resign and release their addresses first.
-    pub fn reconfigure(&mut self, now: Instant, wanted: &[(RouterId, RouterConfig)]) -> Plan {
-        let plan = self.plan(wanted);
-        for id in plan.stopped.iter().chain(&plan.restarted) {
-            self.remove(now, *id);
-        }
-        let wanted: BTreeMap<_, _> = wanted.iter().map(|(id, config)| (*id, config)).collect();
-        for (id, config) in wanted {
-            if plan.changed.binary_search(&id).is_ok() {
-                self.change(now, id, config);
-            } else if plan.unchanged.binary_search(&id).is_err() {
-                self.start(now, id, config);
-            }
-        }
-        self.inherited.clear();
-        plan
     }
 
     /// An advertisement for `router` that passed its [`Receiver`](crate::Receiver).
@@ -153,7 +136,7 @@ impl Engine {
         source: IpAddr,
         advertisement: &Advertisement,
     ) {
-        self.with(router, |it| it.handle_advertisement(now, source, advertisement));
+        self.with(now, router, |it| it.handle_advertisement(now, source, advertisement));
     }
 
     /// The state of a link; to be told before the routers that use it start, and on every change.
@@ -170,19 +153,37 @@ impl Engine {
         }
     }
 
+    /// What a tracker says from now on. Ignored if it is not configured, or of a kind that cannot say that.
+    pub fn handle_tracker(&mut self, now: Instant, tracker: TrackerId, verdict: Verdict) {
+        let Some(known) = self.trackers.get_mut(&tracker).filter(|it| it.config.can_say(verdict)) else {
+            return;
+        };
+        if known.verdict.replace(verdict) == Some(verdict) {
+            return;
+        }
+        self.actions.push_back(Action::TrackerFact { tracker, verdict: Some(verdict) });
+        let users = self.tracker_users.get(&tracker).cloned().unwrap_or_default();
+        self.follow_facts_of(now, &users);
+    }
+
+    /// A person tells a router something; see [`VirtualRouter::handle_command`].
+    pub fn handle_command(&mut self, now: Instant, router: RouterId, command: Command) {
+        self.with(now, router, |it| it.handle_command(now, command));
+    }
+
     /// The kernel carried out an [`Action::Apply`]; see [`VirtualRouter::handle_applied`].
     pub fn handle_applied(&mut self, now: Instant, router: RouterId, ticket: Ticket) {
-        self.with(router, |it| it.handle_applied(now, ticket));
+        self.with(now, router, |it| it.handle_applied(now, ticket));
     }
 
     /// The kernel refused an [`Action::Apply`] as a whole; see [`VirtualRouter::handle_refused`].
     pub fn handle_refused(&mut self, now: Instant, router: RouterId, ticket: Ticket) {
-        self.with(router, |it| it.handle_refused(now, ticket));
+        self.with(now, router, |it| it.handle_refused(now, ticket));
     }
 
     /// An address of an Active Router was taken away from outside; see [`VirtualRouter::handle_address_lost`].
     pub fn handle_address_lost(&mut self, now: Instant, router: RouterId) {
-        self.with(router, |it| it.handle_address_lost(now));
+        self.with(now, router, |it| it.handle_address_lost(now));
     }
 
     /// Fires what is due at `now`. Early or repeated calls change nothing.
@@ -194,7 +195,7 @@ impl Engine {
             if let Some(slot) = self.routers.get_mut(&id) {
                 slot.queued = None;
             }
-            self.with(id, |it| it.handle_timeout(now));
+            self.with(now, id, |it| it.handle_timeout(now));
         }
     }
 
@@ -210,10 +211,13 @@ impl Engine {
         self.timers.first().map(|&(due, _)| due)
     }
 
-    /// Every Active Router resigns and releases its addresses; every router says that it stops. None does anything
-    /// after that.
+    /// Every Active Router resigns and releases its addresses; every router says that it stops, then every sync group.
+    /// None does anything after that.
     pub fn shutdown(&mut self, now: Instant) {
-        self.with_all(|it| it.shutdown(now));
+        for id in self.routers.keys().copied().collect::<Vec<_>>() {
+            self.touch(id, |it| it.shutdown(now));
+        }
+        self.tell_groups_of_stop();
     }
 
     /// One router, for its state, priority and counters.
@@ -233,83 +237,126 @@ impl Engine {
         self.links.get(&link)
     }
 
-    fn start(&mut self, now: Instant, id: RouterId, config: &RouterConfig) {
-        let mut router = VirtualRouter::new(id, config.clone());
-        router.next_ticket = self.next_ticket;
-        self.routers.insert(id, Slot { router, queued: None, link_faults: BTreeSet::new() });
-        self.follow_links(now, id);
-        let inherited = self.inherited.remove(&id);
-        self.with(id, |it| match &inherited {
-            Some(snapshot) => it.resume(now, snapshot),
-            None => it.startup(now),
+    /// What a tracker said last; `None` if nothing yet.
+    #[must_use]
+    pub fn tracker(&self, tracker: TrackerId) -> Option<Verdict> {
+        self.trackers.get(&tracker).and_then(|it| it.verdict)
+    }
+
+    /// The part that all members of a sync group play, once they do and scripts were told.
+    #[must_use]
+    pub fn group_role(&self, group: GroupId) -> Option<Role> {
+        self.groups.get(&group).and_then(Group::told)
+    }
+
+    /// How the effective priority of a router comes about.
+    #[must_use]
+    pub fn explain_priority(&self, router: RouterId) -> Option<PriorityExplanation> {
+        let slot = self.routers.get(&router)?;
+        let known = self.known();
+        let moves = slot.dependencies.iter().filter_map(|it| match it.effect(known) {
+            Effect::Moves(by) if by != 0 => Some((it.tracked, by)),
+            _ => None,
         });
+        let by_command = slot.router.control().priority.filter(|_| !slot.router.config().is_owner());
+        Some(PriorityExplanation {
+            base: by_command.unwrap_or(slot.router.config().priority),
+            by_command: by_command.is_some(),
+            moves: moves.collect(),
+            effective: slot.router.effective_priority(),
+        })
     }
 
-    fn change(&mut self, now: Instant, id: RouterId, config: &RouterConfig) {
-        self.with(id, |it| it.reconfigure(now, config.clone()));
-        self.follow_links(now, id);
-    }
-
-    fn remove(&mut self, now: Instant, id: RouterId) {
-        self.with(id, |it| it.delete(now));
-        let Some(Slot { router, queued, .. }) = self.routers.remove(&id) else {
-            return;
-        };
-        self.next_ticket = self.next_ticket.max(router.next_ticket);
-        if let Some(due) = queued {
-            self.timers.remove(&(due, id));
-        }
+    const fn known(&self) -> Known<'_> {
+        Known { links: &self.links, trackers: &self.trackers }
     }
 
     fn link_changed(&mut self, now: Instant, link: LinkId) {
-        let uses = |config: &RouterConfig| {
-            config.link == Some(link) || config.tracked_links.iter().any(|tracked| tracked.link == link)
-        };
-        let users = self.routers.iter().filter(|(_, slot)| uses(slot.router.config()));
-        for id in users.map(|(&id, _)| id).collect::<Vec<_>>() {
-            self.follow_links(now, id);
+        let users = self.link_users.get(&link).cloned().unwrap_or_default();
+        self.follow_facts_of(now, &users);
+    }
+
+    fn follow_facts_of(&mut self, now: Instant, routers: &[RouterId]) {
+        for id in routers {
+            self.follow_facts(now, *id);
         }
     }
 
-    /// Tells a router what its links mean for it: source address, weight, faults; new faults before those that end, so
-    /// that no gap between the two starts it.
-    fn follow_links(&mut self, now: Instant, id: RouterId) {
-        let Some(slot) = self.routers.get_mut(&id) else {
+    /// Tells a router what its links and trackers mean for it: source address, weight, faults; new faults before those
+    /// that end, so that no gap between the two starts it.
+    fn follow_facts(&mut self, now: Instant, id: RouterId) {
+        let Some(slot) = self.routers.get(&id) else {
             return;
         };
         let config = slot.router.config();
-        let weight = weight_of_links(config, &self.links);
         let address = config.link.and_then(|link| self.links.get(&link)).and_then(|facts| facts.source(config.family));
-        let faults = link_faults(config, &self.links);
-        let before = core::mem::replace(&mut slot.link_faults, faults.clone());
-        self.with(id, |it| {
+        let mut reasons = link_faults(config, &self.links);
+        let mut weight = 0i32;
+        for dependency in &slot.dependencies {
+            match dependency.effect(self.known()) {
+                Effect::Moves(by) => weight = weight.saturating_add(by),
+                Effect::Fault(reason) if self.counts(slot, reason) => drop(reasons.insert(reason)),
+                Effect::Fault(_) => {}
+            }
+        }
+        let Some(slot) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let before = core::mem::replace(&mut slot.reasons, reasons.clone());
+        self.with(now, id, |it| {
             it.handle_link_address(address);
             it.handle_weight(weight);
-            for reason in faults.difference(&before) {
+            for reason in reasons.difference(&before) {
                 it.handle_fault(now, *reason);
             }
-            for reason in before.difference(&faults) {
+            for reason in before.difference(&reasons) {
                 it.handle_fault_cleared(now, *reason);
             }
         });
     }
 
-    fn with_all(&mut self, mut call: impl FnMut(&mut VirtualRouter)) {
-        for id in self.routers.keys().copied().collect::<Vec<_>>() {
-            self.with(id, &mut call);
+    /// A tracker that has not said anything yet keeps a router from starting. It does not stop one that runs, nor one
+    /// that ran in the process before this one.
+    fn counts(&self, slot: &Slot, reason: FaultReason) -> bool {
+        let ran = |role| matches!(role, Role::Backup | Role::Active);
+        let inherited = || self.inherited.routers.get(&slot.router.id()).is_some_and(|it| ran(it.role));
+        !matches!(reason, FaultReason::TrackerPending(_))
+            || slot.reasons.contains(&reason)
+            || slot.router.role() == Role::Stopped && !inherited()
+    }
+
+    /// One call to a router, and what follows from it for its sync group.
+    fn with(&mut self, now: Instant, id: RouterId, call: impl FnOnce(&mut VirtualRouter)) {
+        if let Some(change) = self.touch(id, call) {
+            self.follow_member(now, id, &change);
         }
     }
 
     /// Lends the engine's queue to the router for one call: the order of actions is kept and no router has a queue of
-    /// its own.
-    fn with(&mut self, id: RouterId, call: impl FnOnce(&mut VirtualRouter)) {
-        let Some(slot) = self.routers.get_mut(&id) else {
-            return;
-        };
+    /// its own. Says what changed for its sync group.
+    fn touch(&mut self, id: RouterId, call: impl FnOnce(&mut VirtualRouter)) -> Option<Change> {
+        let slot = self.routers.get_mut(&id)?;
+        let member = slot.group.map(|group| (group, View::of(&slot.router)));
+        let known = self.actions.len();
         core::mem::swap(&mut self.actions, &mut slot.router.actions);
         call(&mut slot.router);
         core::mem::swap(&mut self.actions, &mut slot.router.actions);
         Self::schedule(&mut self.timers, id, slot);
+        let (group, before) = member?;
+        let after = View::of(&slot.router);
+        if before != after
+            && let Some(group) = self.groups.get_mut(&group)
+        {
+            group.count(&before, &after);
+        }
+        let new = || self.actions.range(known..);
+        Some(Change {
+            group,
+            before,
+            after,
+            resigned: new().any(group::resigns),
+            heard_lower: new().any(group::hears_lower),
+        })
     }
 
     /// Keeps the router's entry no later than its next deadline. An entry that became too early stays: it costs one
@@ -330,26 +377,12 @@ impl Engine {
     }
 }
 
-fn weight_of_links(config: &RouterConfig, links: &BTreeMap<LinkId, LinkFacts>) -> i32 {
-    config
-        .tracked_links
-        .iter()
-        .map(|tracked| if good(tracked, links) { i32::from(tracked.weight) } else { -i32::from(tracked.weight) })
-        .sum()
-}
-
-/// Whether a tracked link is in the state that is wanted of it.
-fn good(tracked: &TrackedLink, links: &BTreeMap<LinkId, LinkFacts>) -> bool {
-    links.get(&tracked.link).is_some_and(|facts| facts.up) != tracked.reverse
-}
-
+/// What a router's own link, and a lack of peers, keep it from.
 fn link_faults(config: &RouterConfig, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeSet<FaultReason> {
-    let mut faults: BTreeSet<_> = config
-        .tracked_links
-        .iter()
-        .filter(|tracked| tracked.weight == 0 && !good(tracked, links))
-        .map(|tracked| FaultReason::TrackedLink(tracked.link))
-        .collect();
+    let mut faults = BTreeSet::new();
+    if config.partners == Partners::Missing {
+        faults.insert(FaultReason::NoPeers);
+    }
     let Some(link) = config.link else {
         return faults;
     };
@@ -359,6 +392,9 @@ fn link_faults(config: &RouterConfig, links: &BTreeMap<LinkId, LinkFacts>) -> BT
     };
     if config.track_link && !facts.up {
         faults.insert(FaultReason::LinkDown(link));
+    }
+    if config.partners == Partners::Multicast && !facts.multicast {
+        faults.insert(FaultReason::LinkWithoutMulticast(link));
     }
     let present = facts.source(config.family);
     let usable = match config.source {

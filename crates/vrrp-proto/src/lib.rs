@@ -51,9 +51,13 @@ mod advertisement;
 mod auth;
 mod checksum;
 mod config;
+mod control;
+mod demultiplexer;
 mod engine;
+mod input;
 mod receiver;
 mod stats;
+mod track;
 mod transmitter;
 mod types;
 mod virtual_router;
@@ -63,14 +67,18 @@ pub use action::{Action, Event, FaultReason, Notification, Ownership, Role, Rout
 pub use advertisement::{Addresses, Advertisement, ParseError, Pdu, VersionFields};
 pub use auth::{AuthData, Authentication, Password};
 pub use checksum::{PROTOCOL, PseudoHeader, checksum};
-pub use config::{AnnounceConfig, RouterConfig, TrackedLink};
-pub use engine::{Engine, LinkFacts, Plan, Snapshot};
+pub use config::{AnnounceConfig, ConfigFinding, EngineConfig, GroupConfig, Partners, RouterConfig, TrackedLink};
+pub use control::{Command, Control, StepDown};
+pub use demultiplexer::{Ambiguous, Arrival, Demultiplexer, Path};
+pub use engine::{Changes, Engine, LinkFacts, Plan, Snapshot};
+pub use input::{Input, Recording};
 pub use receiver::{AddressMismatch, Discard, IntervalMismatch, Packet, Receiver, Verified};
 pub use stats::{ReceiverStats, RouterStats};
+pub use track::{Fixed, PriorityExplanation, Tracked, TrackerConfig, TrackerUse, Verdict};
 pub use transmitter::{TransmitError, Transmitter};
 pub use types::{
-    AdvertisementInterval, Centis, Family, Instant, LinkId, OutOfRange, Priority, RouterId, Seconds, Ticket, Version,
-    VirtualMac, Vrid,
+    AdvertisementInterval, Centis, Family, GroupId, Instant, LinkId, OutOfRange, Priority, RouterId, Seconds, Ticket,
+    TrackerId, Version, VirtualMac, Vrid,
 };
 pub use virtual_router::{Active, ActiveRouter, Backup, Fault, State, VirtualRouter};
 pub use wire::{Cast, GROUP_IPV4, GROUP_IPV6, Peer, WireConfig, default_group};

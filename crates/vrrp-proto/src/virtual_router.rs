@@ -7,8 +7,12 @@ use core::time::Duration;
 use crate::action::{Action, Event, FaultReason, Notification, Ownership, Role, RouterSnapshot};
 use crate::advertisement::Advertisement;
 use crate::config::RouterConfig;
+use crate::control::Control;
 use crate::stats::RouterStats;
 use crate::types::{AdvertisementInterval, Instant, Priority, RouterId, Ticket, Version};
+
+mod group;
+pub(crate) use group::Grouped;
 
 /// Addresses taken away from outside are put back this often within [`LOSS_WINDOW`].
 const LOSSES_RESTORED: u8 = 3;
@@ -35,6 +39,8 @@ pub struct VirtualRouter {
     /// Never given out by this router or one of the same id before it.
     pub(crate) next_ticket: u64,
     losses: AddressLosses,
+    grouped: Grouped,
+    control: Control,
     stats: RouterStats,
     pub(crate) actions: VecDeque<Action>,
 }
@@ -59,6 +65,8 @@ pub enum State {
 pub struct Fault {
     /// The earliest end of [`FaultReason::NotApplied`].
     pub not_applied_until: Option<Instant>,
+    /// Whether no one was told of it: trackers have not said anything since the start.
+    pub silent: bool,
 }
 
 /// The timers and memory of a Backup Router.
@@ -73,6 +81,8 @@ pub struct Backup {
     pub active_router: Option<ActiveRouter>,
     /// When the preempt delay ends that an advertisement of lower priority started.
     pub preempt_at: Option<Instant>,
+    /// In a sync group: whether Active_Down_Timer ended, and it waits for the other members.
+    pub ready: bool,
 }
 
 /// The router that a Backup follows.
@@ -145,6 +155,8 @@ impl VirtualRouter {
             apply: None,
             next_ticket: 0,
             losses: AddressLosses::default(),
+            grouped: Grouped::Alone,
+            control: Control::default(),
             stats: RouterStats::default(),
             actions: VecDeque::new(),
         }
@@ -153,13 +165,13 @@ impl VirtualRouter {
     /// The Startup event (RFC 9568 §6.4.1). Only the owner of the addresses (priority 255) becomes Active at once; what
     /// an earlier process may have left in the kernel is released otherwise. Ignored unless in Initialize.
     pub fn startup(&mut self, now: Instant) {
-        self.start(now, None);
+        self.start(now, None, Continuation::Allowed);
     }
 
     /// Startup in a process that follows another: goes on as Active if no peer can have taken over yet (see
     /// [`RouterSnapshot::resumable`]), without transition or second notification; else as [`startup`](Self::startup).
     pub fn resume(&mut self, now: Instant, snapshot: &RouterSnapshot) {
-        self.start(now, Some(snapshot));
+        self.start(now, Some(snapshot), Continuation::Allowed);
     }
 
     /// The Shutdown event (RFC 9568 §6.4.2, §6.4.3): an Active Router resigns and releases its addresses.
@@ -186,9 +198,14 @@ impl VirtualRouter {
         if !self.faults.insert(reason) {
             return;
         }
-        self.record(Event::FaultRaised(reason));
-        if matches!(self.state, State::Backup(_) | State::Active(_)) {
-            self.enter_fault(now, Entry::Later);
+        if !is_pending(&reason) {
+            self.record(Event::FaultRaised(reason));
+        }
+        match self.state {
+            State::Initialize | State::Fault(Fault { silent: false, .. }) => {}
+            State::Fault(_) if self.only_pending() => {}
+            State::Fault(_) => self.enter_fault(now, Entry::First { known: None }),
+            State::Backup(_) | State::Active(_) => self.enter_fault(now, Entry::Later),
         }
     }
 
@@ -197,7 +214,9 @@ impl VirtualRouter {
         if !self.faults.remove(&reason) {
             return;
         }
-        self.record(Event::FaultCleared(reason));
+        if !is_pending(&reason) {
+            self.record(Event::FaultCleared(reason));
+        }
         if matches!(self.state, State::Fault(_)) && self.faults.is_empty() {
             self.leave_initialize(now, Entry::Later);
         }
@@ -281,8 +300,7 @@ impl VirtualRouter {
             State::Fault(_) => self.end_not_applied(now),
             State::Backup(Backup { active_down_timer, .. }) => {
                 if active_down_timer <= now {
-                    self.record(Event::ReceiveAdvertisementTimeout);
-                    self.become_active(now);
+                    self.active_down(now);
                 }
             }
             State::Active(active) => self.active_timeout(now, active),
@@ -354,7 +372,8 @@ impl VirtualRouter {
         if self.config.is_owner() {
             return Priority::OWNER;
         }
-        let sum = i32::from(self.config.priority.0).saturating_add(self.weight).clamp(1, 254);
+        let base = self.control.priority.unwrap_or(self.config.priority);
+        let sum = i32::from(base.0).saturating_add(self.weight).clamp(1, 254);
         Priority(u8::try_from(sum).unwrap_or(254))
     }
 
@@ -407,16 +426,21 @@ impl VirtualRouter {
             active_adver_interval: self.active_adver_interval(),
             last_transition: self.last_transition,
             notified: matches!(self.state, State::Active(Active { notified: true, .. })),
+            control: self.control,
         }
     }
 
-    fn start(&mut self, now: Instant, snapshot: Option<&RouterSnapshot>) {
+    fn start(&mut self, now: Instant, snapshot: Option<&RouterSnapshot>, continuation: Continuation) {
         if self.state != State::Initialize {
             return;
         }
         let resumable = snapshot.is_some_and(|snapshot| snapshot.resumable(now));
         self.last_transition = snapshot.and_then(|snapshot| snapshot.last_transition);
-        if let Some(snapshot) = snapshot.filter(|_| resumable && self.faults.is_empty()) {
+        let continues = resumable
+            && continuation == Continuation::Allowed
+            && self.faults.is_empty()
+            && self.control.may_be_active(now);
+        if let Some(snapshot) = snapshot.filter(|_| continues) {
             return self.resume_active(now, snapshot.notified);
         }
         if resumable {
@@ -424,7 +448,7 @@ impl VirtualRouter {
             self.push_fact();
             self.push_resign();
         }
-        if self.config.is_owner() && self.faults.is_empty() {
+        if self.starts_active(now) && self.faults.is_empty() {
             self.record(Event::ReceiveAdvertisementTimeout);
             return self.become_active(now);
         }
@@ -437,7 +461,7 @@ impl VirtualRouter {
             .map(|snapshot| snapshot.active_adver_interval)
             .filter(|interval| interval.version() == Version::V3 && self.config.version == Version::V3)
             .unwrap_or(self.config.advertisement_interval);
-        let wait = self.config.active_down_interval(interval, self.effective_priority());
+        let wait = self.first_wait(interval);
         self.enter_backup(now, entry, Resign::No, interval, wait);
     }
 
@@ -482,6 +506,7 @@ impl VirtualRouter {
         self.follow(&mut backup, source, advertisement);
         let wait = self.config.active_down_interval(backup.active_adver_interval, ours);
         backup.active_down_timer = now + wait;
+        backup.ready = false;
         let learned = backup.active_adver_interval != self.active_adver_interval();
         self.state = State::Backup(backup);
         if learned {
@@ -623,6 +648,7 @@ impl VirtualRouter {
                 active_adver_interval,
                 active_router: None,
                 preempt_at: None,
+                ready: false,
             }),
         );
         self.record(Event::EnteringBackup { initial: entry.is_first() });
@@ -643,7 +669,11 @@ impl VirtualRouter {
             .faults
             .contains(&FaultReason::NotApplied)
             .then(|| now + self.own_active_down_interval().saturating_mul(NOT_APPLIED_HOLD));
-        let was_active = self.leave(now, State::Fault(Fault { not_applied_until }));
+        let silent = self.only_pending();
+        let was_active = self.leave(now, State::Fault(Fault { not_applied_until, silent }));
+        if silent {
+            return self.push_fact();
+        }
         self.record(Event::EnteringFault { initial: entry.is_first() });
         self.push_fact();
         if was_active {
@@ -657,12 +687,12 @@ impl VirtualRouter {
 
     /// Startup once nothing is missing any more.
     fn leave_initialize(&mut self, now: Instant, entry: Entry) {
-        if self.config.is_owner() {
+        if self.starts_active(now) {
             self.record(Event::ReceiveAdvertisementTimeout);
             return self.become_active(now);
         }
         let interval = self.config.advertisement_interval;
-        let wait = self.config.active_down_interval(interval, self.effective_priority());
+        let wait = self.first_wait(interval);
         self.enter_backup(now, entry, Resign::No, interval, wait);
     }
 
@@ -721,11 +751,11 @@ impl VirtualRouter {
 
     /// Ends [`FaultReason::NotApplied`] once the kernel answers again and the hold time is over.
     fn end_not_applied(&mut self, now: Instant) {
-        let State::Fault(Fault { not_applied_until: Some(until) }) = self.state else {
+        let State::Fault(Fault { not_applied_until: Some(until), silent }) = self.state else {
             return;
         };
         if until <= now && self.apply.is_none() {
-            self.state = State::Fault(Fault { not_applied_until: None });
+            self.state = State::Fault(Fault { not_applied_until: None, silent });
             self.handle_fault_cleared(now, FaultReason::NotApplied);
         }
     }
@@ -853,10 +883,23 @@ impl Entry {
     }
 }
 
+/// Whether a snapshot of an Active Router may be continued as such.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Resign {
+enum Continuation {
+    Allowed,
+    /// Another member of its sync group cannot.
+    Denied,
+}
+
+/// Whether a router that gives up being Active sends an advertisement of priority 0.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resign {
     Yes,
     No,
+}
+
+const fn is_pending(reason: &FaultReason) -> bool {
+    matches!(reason, FaultReason::TrackerPending(_))
 }
 
 /// `now + delay`, or `None` for a delay of zero, which means never.

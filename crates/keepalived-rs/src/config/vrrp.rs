@@ -8,7 +8,7 @@ use std::time::Duration;
 use conf_parser::config::{self as file, Config};
 use serde::{Deserialize, Serialize};
 use vrrp_proto::{
-    AdvertisementInterval, AnnounceConfig, Authentication, Cast, Family, LinkId, Password, Peer, Priority,
+    AdvertisementInterval, AnnounceConfig, Authentication, Cast, Family, LinkId, Partners, Password, Peer, Priority,
     RouterConfig, TrackedLink, Version, Vrid, WireConfig,
 };
 
@@ -150,6 +150,10 @@ impl Instance {
     pub(crate) fn router_config(&self, mut link: impl FnMut(&str) -> LinkId) -> RouterConfig {
         let mut router = self.router.clone();
         router.link = self.interface.as_deref().map(&mut link);
+        router.partners = match &self.transport {
+            Transport::Multicast { .. } => Partners::Multicast,
+            Transport::Unicast { .. } => Partners::Unicast,
+        };
         router.tracked_links =
             self.tracked.iter().map(|name| TrackedLink { link: link(name), weight: 0, reverse: false }).collect();
         router

@@ -1,16 +1,22 @@
 use super::*;
-use crate::action::{Event, Notification, Ownership, Role};
+use crate::action::{Event, Notification, Ownership};
+use crate::config::{EngineConfig, TrackedLink};
 use crate::types::{AdvertisementInterval, Priority, Version, Vrid};
 use core::time::Duration;
 use proptest::prelude::*;
 use std::format;
 use std::vec;
 
+mod control;
+mod group;
+mod tracking;
+
 const T0: Instant = Instant::from_nanos(5_000_000_000);
 const LINK: LinkId = LinkId(2);
 const OTHER: LinkId = LinkId(3);
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 9));
-const UP: LinkFacts = LinkFacts { up: true, ipv4_source: Some(Ipv4Addr::new(10, 9, 0, 1)), ipv6_source: None };
+const UP: LinkFacts =
+    LinkFacts { up: true, multicast: true, ipv4_source: Some(Ipv4Addr::new(10, 9, 0, 1)), ipv6_source: None };
 const DOWN: LinkFacts = LinkFacts { up: false, ..UP };
 
 fn config(vrid: u8) -> RouterConfig {
@@ -24,10 +30,14 @@ fn advert(priority: u8) -> Advertisement {
     Advertisement { vrid: Vrid::new(1).unwrap(), priority: Priority(priority), interval }
 }
 
-fn engine(wanted: &[(RouterId, RouterConfig)]) -> Engine {
+fn wanted(routers: &[(RouterId, RouterConfig)]) -> EngineConfig {
+    routers.iter().cloned().collect()
+}
+
+fn engine(routers: &[(RouterId, RouterConfig)]) -> Engine {
     let mut engine = Engine::new();
     engine.handle_link(T0, LINK, UP);
-    engine.reconfigure(T0, wanted);
+    engine.reconfigure(T0, &wanted(routers));
     drain(&mut engine);
     engine
 }
@@ -72,13 +82,13 @@ fn the_plan_names_every_router_once() {
     priority.priority = Priority(7);
     let mut vrid = config(1);
     vrid.vrid = Vrid::new(9).unwrap();
-    let wanted = [(RouterId(1), vrid), (RouterId(2), priority), (RouterId(3), config(3))];
-    let plan = engine.plan(&wanted);
-    assert_eq!(plan, engine.reconfigure(T0, &wanted));
+    let three = [(RouterId(1), vrid), (RouterId(2), priority), (RouterId(3), config(3))];
+    let plan = engine.plan(&wanted(&three));
+    assert_eq!(plan, engine.reconfigure(T0, &wanted(&three)));
     assert_eq!(plan.restarted, [RouterId(1)]);
     assert_eq!(plan.changed, [RouterId(2)]);
     assert_eq!(plan.started, [RouterId(3)]);
-    let plan = engine.reconfigure(T0, &wanted[..1]);
+    let plan = engine.reconfigure(T0, &wanted(&three[..1]));
     assert_eq!((plan.unchanged, plan.stopped), (vec![RouterId(1)], vec![RouterId(2), RouterId(3)]));
 }
 
@@ -87,7 +97,7 @@ fn an_unchanged_router_keeps_its_timers() {
     let mut engine = engine(&two());
     run_until(&mut engine, T0 + Duration::from_secs(10));
     let before = format!("{:?}", engine.router(RouterId(1)));
-    engine.reconfigure(T0 + Duration::from_secs(10), &two());
+    engine.reconfigure(T0 + Duration::from_secs(10), &wanted(&two()));
     assert!(drain(&mut engine).is_empty());
     assert_eq!(format!("{:?}", engine.router(RouterId(1))), before);
 }
@@ -96,9 +106,9 @@ fn an_unchanged_router_keeps_its_timers() {
 fn a_removed_router_resigns_releases_and_says_so() {
     let mut engine = engine(&two());
     run_until(&mut engine, T0 + Duration::from_secs(10));
-    engine.reconfigure(T0 + Duration::from_secs(10), &two()[..1]);
+    engine.reconfigure(T0 + Duration::from_secs(10), &wanted(&two()[..1]));
     let actions = drain(&mut engine);
-    assert!(actions.iter().all(|action| action.router() == RouterId(2)));
+    assert!(actions.iter().all(|action| action.router() == Some(RouterId(2))));
     assert!(matches!(actions[0], Action::Fact { .. }));
     assert!(matches!(actions[1], Action::Advertise { priority: Priority::RESIGN, .. }));
     assert!(matches!(actions[3], Action::Apply { ownership: Ownership::Released, .. }));
@@ -126,7 +136,7 @@ fn links_put_routers_in_fault_and_back() {
 #[test]
 fn an_unknown_link_is_a_fault_from_the_start() {
     let mut engine = Engine::new();
-    engine.reconfigure(T0, &two());
+    engine.reconfigure(T0, &wanted(&two()));
     let actions = drain(&mut engine);
     assert!(matches!(actions[0], Action::Record { event: Event::FaultRaised(FaultReason::LinkMissing(LINK)), .. }));
     assert!(
@@ -149,7 +159,7 @@ fn tracked_links_are_faults_or_weights() {
     let mut engine = engine(&[(RouterId(1), unweighted), (RouterId(2), weighted), (RouterId(3), reversed)]);
     let priority = |engine: &Engine, id| engine.router(RouterId(id)).unwrap().effective_priority().0;
     assert_eq!(role(&engine, 1), Role::Fault);
-    assert_eq!((priority(&engine, 2), priority(&engine, 3)), (80, 120));
+    assert_eq!((priority(&engine, 2), priority(&engine, 3)), (100, 100));
     engine.handle_link(T0, OTHER, UP);
     assert_eq!(role(&engine, 1), Role::Backup);
     assert_eq!((priority(&engine, 2), priority(&engine, 3)), (120, 80));
@@ -196,7 +206,7 @@ fn a_snapshot_taken_over_changes_nothing_for_peers() {
     let now = T0 + Duration::from_millis(10_700);
     let mut after = Engine::resume(snapshot);
     after.handle_link(now, LINK, UP);
-    after.reconfigure(now, &two());
+    after.reconfigure(now, &wanted(&two()));
     let actions = settle(&mut after, now);
     assert_eq!((role(&after, 1), role(&after, 2)), (Role::Active, Role::Active));
     assert!(!actions.iter().any(|action| matches!(action, Action::Notify { .. })));
@@ -208,7 +218,7 @@ fn a_snapshot_taken_over_changes_nothing_for_peers() {
 fn the_facts_add_up_to_the_snapshot() {
     let mut engine = Engine::new();
     engine.handle_link(T0, LINK, UP);
-    engine.reconfigure(T0, &two());
+    engine.reconfigure(T0, &wanted(&two()));
     let mut fold = Snapshot::default();
     let mut take = |engine: &mut Engine, actions: Vec<Action>| {
         for action in actions {
@@ -242,10 +252,10 @@ fn a_restarted_router_gives_out_tickets_of_its_own() {
     let drain = |engine: &mut Engine| core::iter::from_fn(|| engine.poll_action()).collect::<Vec<_>>();
     let mut engine = Engine::new();
     engine.handle_link(T0, LINK, UP);
-    engine.reconfigure(T0, &[(RouterId(1), config(1))]);
+    engine.reconfigure(T0, &wanted(&[(RouterId(1), config(1))]));
     let before = tickets(drain(&mut engine));
-    engine.reconfigure(T0, &[]);
-    engine.reconfigure(T0, &[(RouterId(1), config(1))]);
+    engine.reconfigure(T0, &EngineConfig::default());
+    engine.reconfigure(T0, &wanted(&[(RouterId(1), config(1))]));
     let after = tickets(drain(&mut engine));
     assert!(!before.is_empty() && after.iter().all(|ticket| !before.contains(ticket)), "{before:?} {after:?}");
 }
@@ -310,12 +320,14 @@ fn step(engine: &mut Engine, now: Instant, kind: u8, target: u32, value: u8) {
         3 => engine.handle_address_lost(now, router),
         4 => {
             let ids = (0..3u32).filter(|id| value & (1 << id) != 0);
-            let wanted = ids.map(|id| {
-                let mut config = config(1 + value % 2);
-                config.priority = Priority(value.max(1));
-                (RouterId(id), config)
-            });
-            engine.reconfigure(now, &wanted.collect::<Vec<_>>());
+            let wanted: EngineConfig = ids
+                .map(|id| {
+                    let mut config = config(1 + value % 2);
+                    config.priority = Priority(value.max(1));
+                    (RouterId(id), config)
+                })
+                .collect();
+            engine.reconfigure(now, &wanted);
         }
         5 => engine.handle_refused(now, router, Ticket(u64::from(value) % 8)),
         6 => engine.handle_applied(now, router, Ticket(u64::from(value) % 8)),

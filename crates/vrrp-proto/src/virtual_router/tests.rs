@@ -72,6 +72,7 @@ fn drain(router: &mut VirtualRouter) -> Vec<String> {
 
 fn brief(action: &Action) -> String {
     match action {
+        Action::TrackerFact { .. } | Action::NotifyGroup { .. } => format!("{action:?}"),
         Action::Fact { snapshot, .. } => format!("Fact({:?})", snapshot.role),
         Action::Advertise { priority, .. } => format!("Advertise({priority})"),
         Action::Apply { ownership, .. } => format!("Apply({ownership:?})"),

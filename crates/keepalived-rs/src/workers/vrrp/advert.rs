@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::event::epoll;
 use vrrp_proto::{
-    Action, Engine, Event, Instant, Notification, Ownership, Packet, Receiver, Role, RouterId, RouterSnapshot, Ticket,
+    Action, Engine, EngineConfig, Event, Instant, Notification, Ownership, Packet, Receiver, Role, RouterId, RouterSnapshot, Ticket,
     Transmitter,
 };
 
@@ -333,7 +333,7 @@ impl Advert {
 
     fn commit(&mut self, generation: u64) {
         let Some((_, setup)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) else { return };
-        let wanted: Vec<_> = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
+        let wanted: EngineConfig = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
         self.link_names = setup.link_names;
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
@@ -412,7 +412,7 @@ impl Advert {
             return;
         }
         let staying = self.engine.routers().filter(|router| !gone.contains(&router.id()));
-        let staying: Vec<_> = staying.map(|router| (router.id(), router.config().clone())).collect();
+        let staying: EngineConfig = staying.map(|router| (router.id(), router.config().clone())).collect();
         self.engine.reconfigure(clock::now(), &staying);
         self.perform();
         for id in gone {
@@ -883,6 +883,7 @@ mod tests {
             active_adver_interval: vrrp_proto::AdvertisementInterval::one_second(vrrp_proto::Version::V2),
             last_transition: None,
             notified: true,
+            control: vrrp_proto::Control::default(),
         };
         bench.advert.resume(&ipc::seal(&vec![facts::router("k", id, &held)]).unwrap());
         bench.advert.stop();

@@ -130,6 +130,7 @@ mod tests {
             active_adver_interval: AdvertisementInterval::one_second(Version::V2),
             last_transition: None,
             notified: true,
+            control: vrrp_proto::Control::default(),
         }
     }
 

@@ -107,7 +107,7 @@ impl View {
             Some(IpAddr::V6(ip)) => Some(ip),
             _ => None,
         };
-        Some(LinkFacts { up, ipv4_source, ipv6_source })
+        Some(LinkFacts { up, multicast: link.has_multicast(), ipv4_source, ipv6_source })
     }
 
     /// A macvlan is up only if the link below is.
