@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use vrrp_proto::{
     Action, AdvertisementInterval, Engine, Family, GROUP_IPV4, Instant, LinkFacts, LinkId, Ownership, Packet, Priority,
-    Receiver, Role, RouterConfig, RouterId, Snapshot, Ticket, Transmitter, Version, Vrid, WireConfig,
+    Receiver, Role, RouterConfig, RouterId, Snapshot, Ticket, Transmitter, UnixTime, Version, Vrid, WireConfig,
 };
 
 const SEEDS: u64 = 400;
@@ -198,7 +198,8 @@ impl<'a> Lan<'a> {
     fn send(&mut self, from: usize, priority: Priority) {
         let mut octets = Vec::new();
         let node = &mut self.nodes[from];
-        node.transmitter.emit(priority, node.address, IpAddr::V4(GROUP_IPV4), &mut octets).unwrap();
+        let advert = node.transmitter.begin(priority, UnixTime::EPOCH);
+        node.transmitter.emit(&advert, node.address, IpAddr::V4(GROUP_IPV4), &mut octets).unwrap();
         for to in 0..self.nodes.len() {
             if to == from || self.nodes[to].side != self.nodes[from].side {
                 continue;
@@ -268,7 +269,7 @@ impl<'a> Lan<'a> {
         match event {
             Event::Packet { to, octets } => {
                 let packet = Packet::from_ipv4(&octets).unwrap();
-                match self.nodes[to].receiver.receive(&packet) {
+                match self.nodes[to].receiver.receive(&packet, UnixTime::EPOCH) {
                     Ok(verified) => self.with(to, |engine, now| {
                         engine.handle_advertisement(now, ROUTER, packet.source, &verified.advertisement);
                     }),
