@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use vrrp_proto::{
-    Action, Authentication, Engine, EngineConfig, Family, GROUP_IPV4, Instant, LinkFacts, LinkId, Packet, Password, Priority,
-    Receiver, RouterConfig, RouterId, Transmitter, Version, Vrid, WireConfig,
+    Action, Authentication, Engine, EngineConfig, Family, GROUP_IPV4, Instant, LinkFacts, LinkId, Packet, Password,
+    Priority, Receiver, RouterConfig, RouterId, Transmitter, UnixTime, Version, Vrid, WireConfig,
 };
 
 const LINK: LinkId = LinkId(1);
@@ -69,7 +69,8 @@ impl Node {
             match action {
                 Action::Advertise { priority, .. } => {
                     let mut packet = Vec::new();
-                    self.transmitter.emit(priority, self.address.into(), GROUP_IPV4.into(), &mut packet)?;
+                    let advert = self.transmitter.begin(priority, UnixTime::EPOCH);
+                    self.transmitter.emit(&advert, self.address.into(), GROUP_IPV4.into(), &mut packet)?;
                     sent.push(packet);
                 }
                 Action::Apply { ownership, ticket, .. } => {
@@ -87,7 +88,7 @@ impl Node {
 
     fn receive(&mut self, now: Instant, datagram: &[u8]) -> Result<()> {
         let packet = Packet::from_ipv4(datagram)?;
-        match self.receiver.receive(&packet) {
+        match self.receiver.receive(&packet, UnixTime::EPOCH) {
             Ok(verified) => self.engine.handle_advertisement(now, ROUTER, packet.source, &verified.advertisement),
             Err(discard) => println!("{:>9.3} {}: dropped: {discard}", seconds(now), self.name),
         }

@@ -270,10 +270,7 @@ impl<'a> Pdu<'a> {
         if let (VersionFields::V2 { auth_data, .. }, Family::Ipv4) = (&self.fields, self.addresses.family()) {
             out.extend_from_slice(&auth_data.0);
         }
-        let sum = checksum(pseudo, out.get(start..).unwrap_or_default());
-        if let Some(field) = out.get_mut(start + 6..start + HEADER_LENGTH) {
-            field.copy_from_slice(&sum.to_be_bytes());
-        }
+        seal(pseudo, out.get_mut(start..).unwrap_or_default());
     }
 
     /// The version of the packet.
@@ -290,6 +287,19 @@ impl<'a> Pdu<'a> {
             _ => 0,
         };
         HEADER_LENGTH + self.addresses.octets().len() + auth
+    }
+}
+
+/// Puts the checksum of a VRRP packet into it.
+pub(crate) fn seal(pseudo: PseudoHeader, packet: &mut [u8]) {
+    put_checksum(packet, 0);
+    let sum = checksum(pseudo, packet);
+    put_checksum(packet, sum);
+}
+
+fn put_checksum(packet: &mut [u8], sum: u16) {
+    if let Some([_, _, _, _, _, _, field @ ..]) = packet.first_chunk_mut::<HEADER_LENGTH>() {
+        *field = sum.to_be_bytes();
     }
 }
 

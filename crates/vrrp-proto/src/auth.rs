@@ -1,8 +1,21 @@
-//! Authentication of VRRPv2. Secrets live here and are never printed.
+//! Authentication. Secrets live here and are never printed; they are wiped when dropped and compared in constant time.
+
+mod ah;
+mod hmac;
+mod replay;
+mod sequence;
 
 use core::fmt;
 
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+pub(crate) use ah::{AH_LENGTH, AhHeader, AhKey, PROTOCOL_AH, Reach};
+pub use hmac::{AntiReplay, Hmac, HmacKey, HmacMode, KeyError, KeyId};
+pub(crate) use hmac::{Signed, TRAILER_LENGTH, Trailer};
+pub use replay::ReplayMemory;
+pub(crate) use replay::Sender;
+pub use sequence::{Sequence, UnixTime};
 
 /// How a virtual router proves that it is one of us.
 ///
@@ -10,36 +23,21 @@ use subtle::ConstantTimeEq;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Authentication {
-    /// Type 0: nothing is proved (RFC 2338 §5.3.6.1). The only one of VRRPv3.
+    /// Type 0: nothing is proved (RFC 2338 §5.3.6.1).
     #[default]
     None,
     /// Type 1, "simple text password", VRRPv2 over IPv4 only (RFC 2338 §5.3.6.2). It travels in clear.
     Pass(Password),
-}
-
-impl Authentication {
-    /// The number of the Auth Type field.
-    #[must_use]
-    pub const fn auth_type(&self) -> u8 {
-        match self {
-            Self::None => 0,
-            Self::Pass(_) => 1,
-        }
-    }
-
-    /// The octets of the Authentication Data field.
-    #[must_use]
-    pub fn auth_data(&self) -> AuthData {
-        match self {
-            Self::None => AuthData::default(),
-            Self::Pass(password) => password.0,
-        }
-    }
+    /// Type 2, "IP authentication header", VRRPv2 over IPv4 only: HMAC-MD5-96 keyed with the password
+    /// (RFC 2338 §5.3.6.3, RFC 2402, RFC 2403).
+    Ah(Password),
+    /// A trailer with HMAC-SHA-256 behind the packet, keepalived's `auth_hmac`; any version and family.
+    Hmac(Hmac),
 }
 
 /// A password of VRRPv2: eight octets, padded with zeros.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(AuthData);
+#[derive(Clone)]
+pub struct Password([u8; 8]);
 
 impl Password {
     /// The first eight octets of `text`; the rest is cut off, as keepalived does.
@@ -49,7 +47,30 @@ impl Password {
         for (octet, given) in octets.iter_mut().zip(text) {
             *octet = *given;
         }
-        Self(AuthData(octets))
+        Self(octets)
+    }
+
+    /// The Authentication Data field that carries it in clear.
+    pub(crate) const fn auth_data(&self) -> AuthData {
+        AuthData(self.0)
+    }
+
+    pub(crate) const fn ah_key(&self) -> AhKey<'_> {
+        AhKey(&self.0)
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Password {}
+
+impl Drop for Password {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -94,6 +115,11 @@ mod tests {
     fn debug_shows_no_secret() {
         let shown = format!("{:?}", Authentication::Pass(Password::new(b"hunter22")));
         assert_eq!(shown, "Pass(Password(..))");
+        assert_eq!(format!("{:?}", Authentication::Ah(Password::new(b"hunter22"))), "Ah(Password(..))");
         assert_eq!(format!("{:?}", AuthData(*b"hunter22")), "AuthData(..)");
+        let id = KeyId::new(7).unwrap();
+        let hmac = Hmac::new([HmacKey::new(id, &[b'h'; 32]).unwrap()], id).unwrap();
+        let shown = format!("{:?}", Authentication::Hmac(hmac));
+        assert!(shown.contains("KeyId(7)") && !shown.contains("104"), "{shown}");
     }
 }

@@ -65,23 +65,26 @@ mod wire;
 
 pub use action::{Action, Event, FaultReason, Notification, Ownership, Role, RouterSnapshot};
 pub use advertisement::{Addresses, Advertisement, ParseError, Pdu, VersionFields};
-pub use auth::{AuthData, Authentication, Password};
+pub use auth::{
+    AntiReplay, AuthData, Authentication, Hmac, HmacKey, HmacMode, KeyError, KeyId, Password, ReplayMemory, Sequence,
+    UnixTime,
+};
 pub use checksum::{PROTOCOL, PseudoHeader, checksum};
 pub use config::{AnnounceConfig, ConfigFinding, EngineConfig, GroupConfig, Partners, RouterConfig, TrackedLink};
 pub use control::{Command, Control, StepDown};
 pub use demultiplexer::{Ambiguous, Arrival, Demultiplexer, Path};
 pub use engine::{Changes, Engine, LinkFacts, Plan, Snapshot};
 pub use input::{Input, Recording};
-pub use receiver::{AddressMismatch, Discard, IntervalMismatch, Packet, Receiver, Verified};
+pub use receiver::{AddressMismatch, ClockSkew, Discard, IntervalMismatch, Packet, Receiver, Report, Verified};
 pub use stats::{ReceiverStats, RouterStats};
 pub use track::{Fixed, PriorityExplanation, Tracked, TrackerConfig, TrackerUse, Verdict};
-pub use transmitter::{TransmitError, Transmitter};
+pub use transmitter::{OutgoingAdvert, Reserved, TransmitError, Transmitter};
 pub use types::{
     AdvertisementInterval, Centis, Family, GroupId, Instant, LinkId, OutOfRange, Priority, RouterId, Seconds, Ticket,
     TrackerId, Version, VirtualMac, Vrid,
 };
 pub use virtual_router::{Active, ActiveRouter, Backup, Fault, State, VirtualRouter};
-pub use wire::{Cast, GROUP_IPV4, GROUP_IPV6, Peer, WireConfig, default_group};
+pub use wire::{Cast, GROUP_IPV4, GROUP_IPV6, OldUnicastChecksum, Peer, WireConfig, default_group};
 
 /// Runs the example of the README as a test.
 #[cfg(doctest)]

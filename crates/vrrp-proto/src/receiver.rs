@@ -1,234 +1,31 @@
 //! Octets to a verified advertisement, or a reason to drop them.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod discard;
+mod packet;
+mod reports;
 
-use crate::advertisement::{ADVERTISEMENT, Addresses, Advertisement, Header, ParseError, Pdu, VersionFields};
-use crate::auth::{AuthData, Authentication};
-use crate::checksum::checksum;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::advertisement::{ADVERTISEMENT, Addresses, Advertisement, HEADER_LENGTH, Header, Pdu, VersionFields};
+use crate::auth::{
+    AH_LENGTH, AhHeader, AhKey, AuthData, Hmac, HmacMode, Reach, ReplayMemory, Sender, Sequence, Signed,
+    TRAILER_LENGTH, Trailer, UnixTime,
+};
+use crate::checksum::{PseudoHeader, checksum};
 use crate::stats::ReceiverStats;
-use crate::types::{AdvertisementInterval, Centis, Seconds, Version};
-use crate::wire::{Cast, WireConfig};
+use crate::transmitter::OutgoingAdvert;
+use crate::types::{AdvertisementInterval, Centis, Family, Priority, Seconds, Version};
+use crate::wire::{Cast, OldUnicastChecksum, WireConfig};
+
+pub use discard::Discard;
+pub use packet::Packet;
+pub use reports::Report;
+
+use reports::Reports;
 
 /// The smallest payload of an Ethernet frame: shorter datagrams arrive padded to it.
 const ETHERNET_PAYLOAD: usize = 46;
-/// The IP protocol number of the authentication header of VRRPv2 (RFC 2402).
-const PROTOCOL_AH: u8 = 51;
-/// The length of that header with a 96-bit value.
-const AH_LENGTH: usize = 24;
-
-/// A packet as it came from a raw socket, taken apart but not checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Packet<'a> {
-    /// Its sender.
-    pub source: IpAddr,
-    /// Where it was sent to, if that is known.
-    pub destination: Option<IpAddr>,
-    /// Its TTL or hop limit.
-    pub hop_limit: u8,
-    /// The IPv4 header as it came; empty for IPv6.
-    pub ip_header: &'a [u8],
-    /// The authentication header between IP and VRRP, if there is one (VRRPv2 over IPv4).
-    pub authentication_header: Option<&'a [u8]>,
-    /// From the first octet of the VRRP packet to the end.
-    pub payload: &'a [u8],
-    /// The length of `payload` as the IP header has it.
-    pub declared_length: usize,
-    /// Whether someone else, such as an IPv6 raw socket with `IPV6_CHECKSUM`, has verified the VRRP checksum.
-    pub checksum_verified: bool,
-}
-
-impl<'a> Packet<'a> {
-    /// Takes apart an IPv4 datagram with its header, as a raw IPv4 socket delivers it.
-    ///
-    /// # Errors
-    /// [`ParseError::NotIpv4`] or [`ParseError::Truncated`] if the headers are not whole.
-    pub fn from_ipv4(datagram: &'a [u8]) -> Result<Self, ParseError> {
-        let truncated = ParseError::Truncated { needed: 20, got: datagram.len() };
-        let fixed = datagram.first_chunk::<20>().ok_or(truncated)?;
-        let &[version_ihl, _, l0, l1, _, _, _, _, hop_limit, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = fixed;
-        let header_length = usize::from(version_ihl & 0x0f) * 4;
-        if version_ihl >> 4 != 4 || header_length < fixed.len() {
-            return Err(ParseError::NotIpv4);
-        }
-        let truncated = ParseError::Truncated { needed: header_length, got: datagram.len() };
-        let (ip_header, rest) = datagram.split_at_checked(header_length).ok_or(truncated)?;
-        let (authentication_header, payload) = match protocol {
-            PROTOCOL_AH => {
-                let truncated = ParseError::Truncated { needed: header_length + AH_LENGTH, got: datagram.len() };
-                let (header, payload) = rest.split_at_checked(AH_LENGTH).ok_or(truncated)?;
-                (Some(header), payload)
-            }
-            _ => (None, rest),
-        };
-        let headers = datagram.len() - payload.len();
-        Ok(Self {
-            source: IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
-            destination: Some(IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3))),
-            hop_limit,
-            ip_header,
-            authentication_header,
-            payload,
-            declared_length: usize::from(u16::from_be_bytes([l0, l1])).saturating_sub(headers),
-            checksum_verified: false,
-        })
-    }
-
-    /// A VRRP packet from a raw IPv6 socket, which delivers it without its header. If `destination` is not known the
-    /// configured group stands in for it in the checksum.
-    #[must_use]
-    pub fn from_ipv6(source: Ipv6Addr, destination: Option<Ipv6Addr>, hop_limit: u8, payload: &'a [u8]) -> Self {
-        Self {
-            source: IpAddr::V6(source),
-            destination: destination.map(IpAddr::V6),
-            hop_limit,
-            ip_header: &[],
-            authentication_header: None,
-            payload,
-            declared_length: payload.len(),
-            checksum_verified: false,
-        }
-    }
-
-    /// The VRID that it is for, to find its [`Receiver`]; `None` if it is too short to be a VRRP packet.
-    #[must_use]
-    pub fn vrid(&self) -> Option<u8> {
-        Header::split(self.payload).ok().map(|(header, _)| header.vrid)
-    }
-}
-
-/// Why a packet was dropped. Such a packet moves no timer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum Discard {
-    /// It has an authentication header, and ours have none.
-    #[error("authentication header present, but authentication is not AH")]
-    UnexpectedAuthenticationHeader,
-    /// It is longer or shorter than its header says.
-    #[error("packet of {got} octets, expected {expected}")]
-    Length {
-        /// Octets that came.
-        got: usize,
-        /// Octets that its address count calls for.
-        expected: usize,
-    },
-    /// A multicast packet that was forwarded, or made to look like one of ours (RFC 9568 §5.1.1.3).
-    #[error("TTL or hop limit {got}, expected 255")]
-    HopLimit {
-        /// The one that it came with.
-        got: u8,
-    },
-    /// Another VRRP version than ours (RFC 9568 §7.1).
-    #[error("VRRP version {got}, expected {expected}")]
-    Version {
-        /// Its version.
-        got: u8,
-        /// Ours.
-        expected: u8,
-    },
-    /// A packet for another virtual router was given to this receiver (RFC 9568 §7.1).
-    #[error("VRID {got}, expected {expected}")]
-    Vrid {
-        /// Its VRID.
-        got: u8,
-        /// Ours.
-        expected: u8,
-    },
-    /// An authentication type that does not exist (VRRPv2).
-    #[error("authentication type {got} is invalid")]
-    InvalidAuthenticationType {
-        /// Its type.
-        got: u8,
-    },
-    /// Another authentication type than ours (VRRPv2).
-    #[error("authentication type {got}, expected {expected}")]
-    AuthenticationType {
-        /// Its type.
-        got: u8,
-        /// Ours.
-        expected: u8,
-    },
-    /// The password differs (VRRPv2).
-    #[error("authentication failed")]
-    AuthenticationFailed,
-    /// Another interval than ours (VRRPv2; RFC 2338 §7.1).
-    #[error("advertisement interval of {got} s, expected {expected} s")]
-    AdvertisementInterval {
-        /// Its interval in seconds.
-        got: u8,
-        /// Ours.
-        expected: u8,
-    },
-    /// Not an ADVERTISEMENT (RFC 9568 §5.2.2).
-    #[error("VRRP packet type {got} is unknown")]
-    PacketType {
-        /// Its type.
-        got: u8,
-    },
-    /// The IP header has another length than came.
-    #[error("the IP header declares {declared} octets, {got} came")]
-    TotalLength {
-        /// As the IP header has it.
-        declared: usize,
-        /// As received.
-        got: usize,
-    },
-    /// The checksum is wrong (RFC 9568 §5.2.8).
-    #[error("the checksum is wrong")]
-    Checksum,
-    /// It names no address although the virtual router has some (RFC 9568 §5.2.5).
-    #[error("no addresses in the advertisement")]
-    NoAddresses,
-    /// Multicast where unicast is configured, or the reverse.
-    #[error("sent to {destination}")]
-    Destination {
-        /// Where it was sent to.
-        destination: IpAddr,
-    },
-    /// We own the addresses and listen to nobody (RFC 9568 §7.1).
-    #[error("this router is the address owner")]
-    AddressOwner,
-    /// By unicast from someone who is not a peer.
-    #[error("{peer} is not a unicast peer")]
-    UnknownPeer {
-        /// The sender.
-        peer: IpAddr,
-    },
-    /// By unicast from a peer that is nearer or farther than configured.
-    #[error("TTL or hop limit {got} from peer {peer} is out of range")]
-    PeerHopLimit {
-        /// The sender.
-        peer: IpAddr,
-        /// The TTL or hop limit that it came with.
-        got: u8,
-    },
-}
-
-impl Discard {
-    /// One bit per reason.
-    fn bit(&self) -> u32 {
-        1 << match self {
-            Self::UnexpectedAuthenticationHeader => 0,
-            Self::Length { .. } => 1,
-            Self::HopLimit { .. } => 2,
-            Self::Version { .. } => 3,
-            Self::Vrid { .. } => 4,
-            Self::InvalidAuthenticationType { .. } => 5,
-            Self::AuthenticationType { .. } => 6,
-            Self::AuthenticationFailed => 7,
-            Self::AdvertisementInterval { .. } => 8,
-            Self::PacketType { .. } => 9,
-            Self::TotalLength { .. } => 10,
-            Self::Checksum => 11,
-            Self::NoAddresses => 12,
-            Self::Destination { .. } => 13,
-            Self::AddressOwner => 14,
-            Self::UnknownPeer { .. } => 15,
-            Self::PeerHopLimit { .. } => 16,
-        }
-    }
-}
 
 /// An advertisement that passed every check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,6 +37,25 @@ pub struct Verified {
     pub interval: Option<IntervalMismatch>,
     /// An address list that differs from ours: accepted, said once per sender (RFC 9568 §7.1).
     pub addresses: Option<AddressMismatch>,
+    /// Its clock is more than half the window away from ours (HMAC trailer): accepted, said once per sender.
+    pub clock_skew: Option<ClockSkew>,
+    /// Its checksum is that of keepalived before 1.3.7 ([`OldUnicastChecksum`]).
+    pub old_checksum: bool,
+    /// From now on we use that checksum too: said once. keepalived writes `Setting unicast VRRPv3 checksum to old
+    /// version`.
+    pub checksum_switched: bool,
+    /// The sequence of its authentication header (AH); [`Transmitter::follow`](crate::Transmitter::follow) wants it.
+    pub ah_sequence: Option<u32>,
+}
+
+/// Another clock than ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ClockSkew {
+    /// Whether it is ahead of ours.
+    pub ahead: bool,
+    /// How far.
+    pub by: Duration,
 }
 
 /// The sender's interval differs from ours.
@@ -268,15 +84,52 @@ pub enum AddressMismatch {
 }
 
 /// The checks on packets for one virtual router, and its secret.
+///
+/// # Replay
+///
+/// AH: a sequence must exceed every one that was accepted and every one that we sent ([`follow`](Self::follow)). All
+/// routers of a VRID count on together, as in keepalived: [`Transmitter::follow`](crate::Transmitter::follow) sets our
+/// counter past what we hear. A peer that starts anew at 1 hears the Active Router before it speaks, and goes on from
+/// there; if it speaks first, its packets are dropped ([`Discard::AhSequence`]) until it has heard one of ours. It is
+/// the price of refusing what an attacker recorded.
+///
+/// HMAC: a sequence must exceed the last accepted one of the same sender.
+///
+/// A packet enters this memory only when it passes every check, so that a copy that was changed on the way cannot make
+/// the true one a replay. [`memory`](Self::memory) and [`resume`](Self::resume) carry it over a restart.
 #[derive(Debug, Clone)]
 pub struct Receiver {
     config: WireConfig,
     stats: ReceiverStats,
+    memory: ReplayMemory,
     last_source: Option<IpAddr>,
-    /// What was said since [`forget_reports`](Self::forget_reports), a bit per kind.
-    reported: u32,
+    /// An advertisement with the old unicast checksum was accepted.
+    old_checksum: bool,
+    reports: Reports,
     reported_interval: bool,
     reported_addresses: bool,
+    reported_skew: bool,
+}
+
+/// A packet that passed every check.
+struct Checked<'a> {
+    pdu: Pdu<'a>,
+    proof: Proof,
+    old_checksum: bool,
+}
+
+/// What its authentication says.
+#[derive(Clone, Copy)]
+enum Proof {
+    /// Nothing that must be remembered.
+    Plain,
+    /// The HMAC trailer may be missing and was.
+    Unsigned,
+    Ah(u32),
+    Hmac {
+        sequence: Sequence,
+        skew: Option<ClockSkew>,
+    },
 }
 
 impl Receiver {
@@ -286,47 +139,55 @@ impl Receiver {
         Self {
             config,
             stats: ReceiverStats::default(),
+            memory: ReplayMemory::default(),
             last_source: None,
-            reported: 0,
+            old_checksum: false,
+            reports: Reports::default(),
             reported_interval: false,
             reported_addresses: false,
+            reported_skew: false,
         }
     }
 
-    /// Another configuration; counters go on.
+    /// Another configuration; counters and replay memory go on.
     pub fn reconfigure(&mut self, config: WireConfig) {
+        self.old_checksum &= config.old_unicast_checksum != OldUnicastChecksum::Never;
         self.config = config;
         self.forget_reports();
     }
 
-    /// Checks a packet, in keepalived's order. What is not accepted is counted and must not reach the state machine.
+    /// Checks a packet that came at `now`, in keepalived's order. What is not accepted is counted and must not reach the
+    /// state machine. Only the HMAC trailer looks at `now`.
     ///
     /// # Errors
     /// The first check that fails, which also counts it.
-    pub fn receive(&mut self, packet: &Packet<'_>) -> Result<Verified, Discard> {
-        let result = self.check(packet);
-        match &result {
-            Ok(pdu) => Ok(self.accept(packet, pdu)),
+    pub fn receive(&mut self, packet: &Packet<'_>, now: UnixTime) -> Result<Verified, Discard> {
+        match self.check(packet, now) {
+            Ok(checked) => Ok(self.accept(packet, &checked)),
             Err(discard) => {
-                self.stats.count(discard);
-                Err(*discard)
+                self.stats.count(&discard);
+                Err(discard)
             }
         }
     }
 
-    /// Whether this kind of discard has not been said since [`forget_reports`](Self::forget_reports): logs stay
-    /// readable under a storm.
-    pub fn report_once(&mut self, discard: &Discard) -> bool {
-        let before = self.reported;
-        self.reported |= discard.bit();
-        before != self.reported
+    /// We are about to send `advert`: what is as old is refused from now on (AH only).
+    pub fn follow(&mut self, advert: &OutgoingAdvert) {
+        if let Some(sequence) = advert.ah_sequence() {
+            self.memory.remember_ah(sequence);
+        }
+    }
+
+    /// A report for the log, if this sender was not reported for this kind of discard since
+    /// [`forget_reports`](Self::forget_reports). The number of senders is bounded: logs stay readable under a storm.
+    pub fn report_once(&mut self, source: IpAddr, discard: &Discard) -> Option<Report> {
+        self.reports.once(source, *discard)
     }
 
     /// Lets everything be said once more; to be called when the router changes its state.
     pub fn forget_reports(&mut self) {
-        self.reported = 0;
-        self.reported_interval = false;
-        self.reported_addresses = false;
+        self.reports.forget();
+        self.forget_sender();
     }
 
     /// The counters.
@@ -346,53 +207,86 @@ impl Receiver {
         &self.config
     }
 
-    fn check<'a>(&self, packet: &Packet<'a>) -> Result<Pdu<'a>, Discard> {
-        if packet.authentication_header.is_some() {
-            return Err(Discard::UnexpectedAuthenticationHeader);
-        }
+    /// What the next process needs to refuse what this one would have refused.
+    #[must_use]
+    pub const fn memory(&self) -> &ReplayMemory {
+        &self.memory
+    }
+
+    /// Takes over the memory of the process before.
+    pub fn resume(&mut self, memory: ReplayMemory) {
+        let cast = &self.config.cast;
+        self.memory.merge(memory, |address| cast.peer(address).is_some());
+    }
+
+    /// The checks of keepalived, in its order; the numbers are those of `row` in the tests.
+    fn check<'a>(&self, packet: &Packet<'a>, now: UnixTime) -> Result<Checked<'a>, Discard> {
         let got = packet.payload.len();
-        let too_short = |_| Discard::Length { got, expected: crate::advertisement::HEADER_LENGTH };
+        let too_short = |_| Discard::Length { got, expected: HEADER_LENGTH };
         let (header, _) = Header::split(packet.payload).map_err(too_short)?;
-        let length = self.check_length(packet, &header)?;
+        self.check_vrid(&header)?;
+        self.check_authentication_header(packet)?;
+        let (pdu, trailer) = self.split_trailer(packet, &header)?;
         self.check_hop_limit(packet)?;
         self.check_version(&header)?;
-        if header.vrid != self.config.vrid.get() {
-            return Err(Discard::Vrid { got: header.vrid, expected: self.config.vrid.get() });
-        }
+        let mut proof = self.check_hmac(packet, pdu, trailer, now)?;
         if self.config.version == Version::V2 {
-            self.check_version2(packet.payload.get(..length).unwrap_or_default(), &header)?;
+            if let Some(sequence) = self.check_authentication(packet, pdu, &header)? {
+                proof = Proof::Ah(sequence);
+            }
+            self.check_interval(&header)?;
         }
         if header.packet_type != ADVERTISEMENT {
             return Err(Discard::PacketType { got: header.packet_type });
         }
-        if !same_length(packet.declared_length, got, packet.ip_header.len()) {
+        if !same_length(packet.declared_length, got, packet.headers()) {
             return Err(Discard::TotalLength { declared: packet.declared_length, got });
         }
-        self.check_checksum(packet, length)?;
-        let wrong = |_| Discard::Length { got, expected: length };
-        let pdu = Pdu::parse_unverified(packet.payload, self.config.family).map_err(wrong)?;
-        if header.count == 0 && !self.config.addresses.is_empty() {
-            return Err(Discard::NoAddresses);
-        }
+        let old_checksum = self.check_checksum(packet, pdu)?;
         self.check_destination(packet)?;
         if self.config.owner_ignore_adverts {
             return Err(Discard::AddressOwner);
         }
+        if header.count == 0 && !self.config.addresses.is_empty() {
+            return Err(Discard::NoAddresses);
+        }
         self.check_peer(packet)?;
-        Ok(pdu)
+        let wrong = |_| Discard::Length { got, expected: pdu.len() };
+        let pdu = Pdu::parse_unverified(pdu, self.config.family).map_err(wrong)?;
+        Ok(Checked { pdu, proof, old_checksum })
     }
 
-    /// The length by the packet's own version, so that another version is reported as what it is.
-    fn check_length(&self, packet: &Packet<'_>, header: &Header) -> Result<usize, Discard> {
+    fn check_vrid(&self, header: &Header) -> Result<(), Discard> {
+        let expected = self.config.vrid.get();
+        if header.vrid == expected { Ok(()) } else { Err(Discard::Vrid { got: header.vrid, expected }) }
+    }
+
+    fn check_authentication_header(&self, packet: &Packet<'_>) -> Result<(), Discard> {
+        match (packet.authentication_header, self.config.ah_key()) {
+            (Some(_), None) => Err(Discard::UnexpectedAuthenticationHeader),
+            (None, Some(_)) => Err(Discard::MissingAuthenticationHeader),
+            _ => Ok(()),
+        }
+    }
+
+    /// The VRRP packet and the HMAC trailer behind it, by the packet's own version, so that another version is reported
+    /// as what it is.
+    fn split_trailer<'a>(
+        &self,
+        packet: &Packet<'a>,
+        header: &Header,
+    ) -> Result<(&'a [u8], Option<&'a [u8; TRAILER_LENGTH]>), Discard> {
         let Some(version) = Version::from_number(header.version) else {
-            return Ok(packet.payload.len());
+            return Ok((packet.payload, None));
         };
         let expected = header.pdu_length(version, self.config.family);
         let got = packet.payload.len();
-        if same_length(expected, got, packet.ip_header.len()) {
-            Ok(expected)
-        } else {
-            Err(Discard::Length { got, expected })
+        let wrong = Discard::Length { got, expected };
+        let (pdu, rest) = packet.payload.split_at_checked(expected).ok_or(wrong)?;
+        match <&[u8; TRAILER_LENGTH]>::try_from(rest) {
+            Ok(trailer) if self.config.hmac().is_some() => Ok((pdu, Some(trailer))),
+            _ if same_length(expected, got, packet.headers()) => Ok((pdu, None)),
+            _ => Err(wrong),
         }
     }
 
@@ -408,41 +302,111 @@ impl Receiver {
         if header.version == expected { Ok(()) } else { Err(Discard::Version { got: header.version, expected }) }
     }
 
-    fn check_version2(&self, pdu: &[u8], header: &Header) -> Result<(), Discard> {
-        let [got, seconds] = header.parameters;
+    fn check_hmac(
+        &self,
+        packet: &Packet<'_>,
+        pdu: &[u8],
+        trailer: Option<&[u8; TRAILER_LENGTH]>,
+        now: UnixTime,
+    ) -> Result<Proof, Discard> {
+        let Some(hmac) = self.config.hmac() else { return Ok(Proof::Plain) };
+        let Some(trailer) = trailer else {
+            return match hmac.mode {
+                HmacMode::Enforce => Err(Discard::HmacMissing),
+                HmacMode::Permissive | HmacMode::ReceiveOnly => Ok(Proof::Unsigned),
+            };
+        };
+        let trailer = Trailer::split(trailer);
+        let key = trailer.key().ok_or(Discard::HmacMalformed)?;
+        let (sequence, clock) = (trailer.sequence(), Sequence::at(now));
+        let skew = check_window(hmac, sequence, clock)?;
+        let secret = hmac.key(key).ok_or(Discard::HmacUnknownKey { key })?;
+        let signed = Signed { source: packet.source, version: self.config.version, vrid: self.config.vrid, pdu };
+        if !secret.verifies(&signed, &trailer) {
+            return Err(Discard::HmacInvalid { key });
+        }
+        let sender = Sender { address: packet.source, sequence };
+        if self.memory.is_replay(sender, clock, hmac.anti_replay.window()) {
+            return Err(Discard::HmacReplay);
+        }
+        Ok(Proof::Hmac { sequence, skew })
+    }
+
+    /// The authentication of VRRPv2; the sequence of the authentication header if there is one.
+    fn check_authentication(&self, packet: &Packet<'_>, pdu: &[u8], header: &Header) -> Result<Option<u32>, Discard> {
+        let [got, _] = header.parameters;
         if got > 2 {
             return Err(Discard::InvalidAuthenticationType { got });
         }
-        let expected = self.config.authentication.auth_type();
+        let expected = self.config.auth_type();
         if got != expected {
             return Err(Discard::AuthenticationType { got, expected });
         }
-        if let Authentication::Pass(_) = self.config.authentication {
-            let data = pdu.last_chunk().copied().map(AuthData);
-            if data != Some(self.config.authentication.auth_data()) {
-                return Err(Discard::AuthenticationFailed);
-            }
+        if let Some(password) = self.config.password()
+            && pdu.last_chunk().copied().map(AuthData) != Some(password)
+        {
+            return Err(Discard::AuthenticationFailed);
         }
+        match (packet.authentication_header, self.config.ah_key()) {
+            (Some(octets), Some(key)) => self.check_ah(packet, pdu, octets, key).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn check_ah(
+        &self,
+        packet: &Packet<'_>,
+        pdu: &[u8],
+        octets: &[u8; AH_LENGTH],
+        key: AhKey<'_>,
+    ) -> Result<u32, Discard> {
+        let header = AhHeader::parse(octets);
+        if header.next_header != crate::PROTOCOL {
+            return Err(Discard::AhNextHeader { got: header.next_header });
+        }
+        let reach = packet.destination.map_or(Reach::Multicast, Reach::of);
+        if !key.verifies(packet.ip_header, &header, pdu, reach) {
+            return Err(Discard::AhIntegrity);
+        }
+        match self.memory.ah() {
+            Some(last) if header.sequence <= last => Err(Discard::AhSequence { got: header.sequence, last }),
+            _ => Ok(header.sequence),
+        }
+    }
+
+    fn check_interval(&self, header: &Header) -> Result<(), Discard> {
+        let [_, got] = header.parameters;
         match self.config.advertisement_interval.seconds() {
-            Some(Seconds(expected)) if expected != seconds => {
-                Err(Discard::AdvertisementInterval { got: seconds, expected })
-            }
+            Some(Seconds(expected)) if expected != got => Err(Discard::AdvertisementInterval { got, expected }),
             _ => Ok(()),
         }
     }
 
-    fn check_checksum(&self, packet: &Packet<'_>, length: usize) -> Result<(), Discard> {
+    /// Whether the checksum, which must be right, is the old unicast one.
+    fn check_checksum(&self, packet: &Packet<'_>, pdu: &[u8]) -> Result<bool, Discard> {
         if packet.checksum_verified {
-            return Ok(());
+            return Ok(false);
         }
         let destination = match (packet.destination, &self.config.cast) {
             (Some(destination), _) => destination,
             (None, Cast::Multicast { group }) => *group,
             (None, Cast::Unicast { .. }) => return Err(Discard::Checksum),
         };
-        let pseudo = self.config.pseudo_header(packet.source, destination).ok_or(Discard::Checksum)?;
-        let covered = packet.payload.get(..length).ok_or(Discard::Checksum)?;
-        if checksum(pseudo, covered) == 0 { Ok(()) } else { Err(Discard::Checksum) }
+        // A kernel that fills in the checksum over IPv6 knows of no trailer.
+        let covered = match self.config.family {
+            Family::Ipv4 => pdu,
+            Family::Ipv6 => packet.payload,
+        };
+        let right = |pseudo: Option<PseudoHeader>| pseudo.is_some_and(|pseudo| checksum(pseudo, covered) == 0);
+        let config = &self.config;
+        if right(config.pseudo_header(packet.source, destination)) {
+            return Ok(false);
+        }
+        if config.v3_checksum_as_v2 && right(PseudoHeader::between(packet.source, destination)) {
+            return Ok(false);
+        }
+        let old = config.old_unicast_checksum != OldUnicastChecksum::Never;
+        if old && right(config.old_pseudo_header(packet.source)) { Ok(true) } else { Err(Discard::Checksum) }
     }
 
     fn check_destination(&self, packet: &Packet<'_>) -> Result<(), Discard> {
@@ -454,10 +418,10 @@ impl Receiver {
     }
 
     fn check_peer(&self, packet: &Packet<'_>) -> Result<(), Discard> {
-        let Cast::Unicast { peers, check_source } = &self.config.cast else {
+        let Cast::Unicast { check_source, .. } = &self.config.cast else {
             return Ok(());
         };
-        match peers.iter().find(|peer| peer.address == packet.source) {
+        match self.config.cast.peer(packet.source) {
             None if *check_source => Err(Discard::UnknownPeer { peer: packet.source }),
             Some(peer) if !(peer.min_hop_limit..=peer.max_hop_limit).contains(&packet.hop_limit) => {
                 Err(Discard::PeerHopLimit { peer: packet.source, got: packet.hop_limit })
@@ -466,16 +430,14 @@ impl Receiver {
         }
     }
 
-    fn accept(&mut self, packet: &Packet<'_>, pdu: &Pdu<'_>) -> Verified {
+    fn accept(&mut self, packet: &Packet<'_>, checked: &Checked<'_>) -> Verified {
+        let pdu = &checked.pdu;
         let same_source = self.last_source.replace(packet.source) == Some(packet.source);
         if !same_source {
-            self.reported_interval = false;
-            self.reported_addresses = false;
+            self.forget_sender();
         }
-        self.stats.advertisements = self.stats.advertisements.wrapping_add(1);
-        if pdu.priority == crate::Priority::RESIGN {
-            self.stats.priority_zero = self.stats.priority_zero.wrapping_add(1);
-        }
+        count_if(&mut self.stats.advertisements, true);
+        count_if(&mut self.stats.priority_zero, pdu.priority == Priority::RESIGN);
         let ours = self.config.advertisement_interval;
         let (interval, mismatch) = match pdu.fields {
             VersionFields::V2 { .. } => (ours, None),
@@ -490,18 +452,62 @@ impl Receiver {
         };
         count_if(&mut self.stats.interval_differs, mismatch.is_some());
         count_if(&mut self.stats.address_list, addresses.is_some());
+        let (ah_sequence, skew) = self.remember(packet.source, checked.proof);
+        let uses_old = self.old_checksum || self.config.old_unicast_checksum == OldUnicastChecksum::Use;
+        self.old_checksum |= checked.old_checksum;
         Verified {
             advertisement: Advertisement { vrid: pdu.vrid, priority: pdu.priority, interval },
             interval: once(&mut self.reported_interval, mismatch),
             addresses: once(&mut self.reported_addresses, addresses),
+            clock_skew: once(&mut self.reported_skew, skew),
+            old_checksum: checked.old_checksum,
+            checksum_switched: checked.old_checksum && !uses_old,
+            ah_sequence,
         }
     }
+
+    /// Keeps the proof of an accepted packet from being used again.
+    fn remember(&mut self, source: IpAddr, proof: Proof) -> (Option<u32>, Option<ClockSkew>) {
+        match proof {
+            Proof::Plain => (None, None),
+            Proof::Unsigned => {
+                count_if(&mut self.stats.hmac_unsigned, true);
+                (None, None)
+            }
+            Proof::Ah(sequence) => {
+                self.memory.remember_ah(sequence);
+                (Some(sequence), None)
+            }
+            Proof::Hmac { sequence, skew } => {
+                count_if(&mut self.stats.clock_skew, skew.is_some());
+                let cast = &self.config.cast;
+                self.memory.remember(Sender { address: source, sequence }, |address| cast.peer(address).is_some());
+                (None, skew)
+            }
+        }
+    }
+
+    fn forget_sender(&mut self) {
+        self.reported_interval = false;
+        self.reported_addresses = false;
+        self.reported_skew = false;
+    }
+}
+
+/// The clock of the sender, if it is within the window but not close.
+fn check_window(hmac: &Hmac, sequence: Sequence, clock: Sequence) -> Result<Option<ClockSkew>, Discard> {
+    let Some(window) = hmac.anti_replay.window() else { return Ok(None) };
+    let (ahead, by) = (sequence.is_after(clock), sequence.distance(clock));
+    if by > window {
+        return Err(Discard::HmacStale { ahead, by });
+    }
+    Ok((by > window / 2).then_some(ClockSkew { ahead, by }))
 }
 
 /// Whether `got` octets are the `expected` ones, Ethernet padding allowed: then a datagram shorter than a frame comes
 /// with a surplus that, addresses being multiples of four octets, leaves two.
-fn same_length(expected: usize, got: usize, ip_header: usize) -> bool {
-    let padded = ip_header > 0 && expected + ip_header < ETHERNET_PAYLOAD;
+fn same_length(expected: usize, got: usize, headers: usize) -> bool {
+    let padded = headers > 0 && expected + headers < ETHERNET_PAYLOAD;
     got == expected || (padded && got > expected && (got - expected) % 4 == 2)
 }
 

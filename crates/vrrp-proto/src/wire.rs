@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::auth::Authentication;
+use crate::auth::{AhKey, AuthData, Authentication, Hmac};
 use crate::checksum::PseudoHeader;
 use crate::types::{AdvertisementInterval, Family, Version, Vrid};
 
@@ -34,8 +34,15 @@ pub struct WireConfig {
     /// Where its packets go. Default the group of the family.
     pub cast: Cast,
     /// VRRPv3 over IPv4: the checksum covers the packet only, as RFC 9568 §5.2.8 has it, in place of the pseudo-header
-    /// that keepalived and most others add (`v3_checksum_as_v2`). Holds for sending and for verifying. Default off.
+    /// that keepalived and most others add (`v3_checksum_as_v2`). Default off.
+    ///
+    /// Both forms are then accepted: peers are changed one by one. Off, only the form with pseudo-header is. keepalived
+    /// verifies nothing where this is on.
     pub v3_checksum_as_v2: bool,
+    /// VRRPv3 over IPv4 by unicast: whether the group stands in for the destination in the checksum.
+    pub old_unicast_checksum: OldUnicastChecksum,
+    /// The group that does. Default 224.0.0.18; keepalived takes `vrrp_mcast_group4`.
+    pub old_checksum_group: Ipv4Addr,
     /// TTL of sent IPv4 packets. Default 255.
     pub hop_limit: u8,
     /// Drop every advertisement, because this router owns the addresses (RFC 9568 §7.1; keepalived's
@@ -58,6 +65,8 @@ impl WireConfig {
             authentication: Authentication::None,
             cast: Cast::Multicast { group: default_group(family) },
             v3_checksum_as_v2: false,
+            old_unicast_checksum: OldUnicastChecksum::default(),
+            old_checksum_group: GROUP_IPV4,
             hop_limit: 255,
             owner_ignore_adverts: false,
             skip_check_adv_addr: false,
@@ -70,6 +79,67 @@ impl WireConfig {
         let bare = self.family == Family::Ipv4 && (self.version == Version::V2 || self.v3_checksum_as_v2);
         Some(if bare { PseudoHeader::None } else { pseudo })
     }
+
+    /// What the old unicast checksum covers, where there is one.
+    pub(crate) fn old_pseudo_header(&self, source: IpAddr) -> Option<PseudoHeader> {
+        match (source, &self.cast) {
+            (IpAddr::V4(source), Cast::Unicast { .. }) if self.version == Version::V3 && !self.v3_checksum_as_v2 => {
+                Some(PseudoHeader::Ipv4 { source, destination: self.old_checksum_group })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether packets have the Authentication Data field (RFC 2338 §5.3.10).
+    pub(crate) fn has_auth_data(&self) -> bool {
+        (self.version, self.family) == (Version::V2, Family::Ipv4)
+    }
+
+    /// The Auth Type field.
+    pub(crate) fn auth_type(&self) -> u8 {
+        match self.authentication {
+            Authentication::Pass(_) if self.has_auth_data() => 1,
+            Authentication::Ah(_) if self.has_auth_data() => 2,
+            _ => 0,
+        }
+    }
+
+    /// The password that travels in clear.
+    pub(crate) fn password(&self) -> Option<AuthData> {
+        match &self.authentication {
+            Authentication::Pass(password) if self.has_auth_data() => Some(password.auth_data()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn ah_key(&self) -> Option<AhKey<'_>> {
+        match &self.authentication {
+            Authentication::Ah(password) if self.has_auth_data() => Some(password.ah_key()),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn hmac(&self) -> Option<&Hmac> {
+        match &self.authentication {
+            Authentication::Hmac(hmac) => Some(hmac),
+            _ => None,
+        }
+    }
+}
+
+/// Whether VRRPv3 unicast packets over IPv4 have the checksum of keepalived before 1.3.7, in whose pseudo-header the
+/// multicast group stands where the peer's address belongs (`old_unicast_checksum`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum OldUnicastChecksum {
+    /// Both are accepted. Ours is the right one until the first advertisement with the old one is accepted, and then the
+    /// old one for good ([`Verified::checksum_switched`](crate::Verified::checksum_switched)).
+    #[default]
+    Auto,
+    /// Both are accepted, ours is the old one.
+    Use,
+    /// Only the right one.
+    Never,
 }
 
 /// The group that VRRP uses in `family`.
@@ -97,6 +167,16 @@ pub enum Cast {
         /// Accept from peers only (`check_unicast_src`).
         check_source: bool,
     },
+}
+
+impl Cast {
+    /// The peer with this address.
+    pub(crate) fn peer(&self, address: IpAddr) -> Option<&Peer> {
+        match self {
+            Self::Multicast { .. } => None,
+            Self::Unicast { peers, .. } => peers.iter().find(|peer| peer.address == address),
+        }
+    }
 }
 
 /// A router that gets advertisements by unicast.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use vrrp_proto::{
     Action, AddressMismatch, Advertisement, AdvertisementInterval, Centis, Discard, Event, Family, GROUP_IPV4,
     GROUP_IPV6, Instant, Ownership, PROTOCOL, Packet, Priority, PseudoHeader, Receiver, Role, RouterConfig, RouterId,
-    State, Ticket, TransmitError, Transmitter, Version, VirtualMac, VirtualRouter, Vrid, WireConfig, checksum,
+    State, Ticket, TransmitError, Transmitter, UnixTime, Version, VirtualMac, VirtualRouter, Vrid, WireConfig,
+    checksum,
 };
 
 const T0: Instant = Instant::from_nanos(1_000_000_000);
@@ -46,14 +47,17 @@ fn wire_ipv6() -> WireConfig {
 
 fn datagram(config: &WireConfig, priority: u8) -> Vec<u8> {
     let mut out = Vec::new();
-    Transmitter::new(config.clone()).unwrap().emit(Priority(priority), HIGHER, GROUP, &mut out).unwrap();
+    let mut transmitter = Transmitter::new(config.clone()).unwrap();
+    let advert = transmitter.begin(Priority(priority), UnixTime::EPOCH);
+    transmitter.emit(&advert, HIGHER, GROUP, &mut out).unwrap();
     out
 }
 
 fn pdu_ipv6() -> Vec<u8> {
     let mut out = Vec::new();
     let mut transmitter = Transmitter::new(wire_ipv6()).unwrap();
-    transmitter.emit(Priority(100), LINK_LOCAL.into(), GROUP_IPV6.into(), &mut out).unwrap();
+    let advert = transmitter.begin(Priority(100), UnixTime::EPOCH);
+    transmitter.emit(&advert, LINK_LOCAL.into(), GROUP_IPV6.into(), &mut out).unwrap();
     out
 }
 
@@ -66,7 +70,7 @@ fn repair(datagram: &mut [u8]) {
 
 fn receive(config: &WireConfig, datagram: &[u8]) -> Result<Advertisement, Discard> {
     let packet = Packet::from_ipv4(datagram).unwrap();
-    Receiver::new(config.clone()).receive(&packet).map(|verified| verified.advertisement)
+    Receiver::new(config.clone()).receive(&packet, UnixTime::EPOCH).map(|verified| verified.advertisement)
 }
 
 fn config() -> RouterConfig {
@@ -166,9 +170,9 @@ fn s5_1_1_3_ttl_is_255() {
 fn s5_1_2_3_hop_limit_is_255() {
     let pdu = pdu_ipv6();
     let mut receiver = Receiver::new(wire_ipv6());
-    assert!(receiver.receive(&Packet::from_ipv6(LINK_LOCAL, None, 255, &pdu)).is_ok());
+    assert!(receiver.receive(&Packet::from_ipv6(LINK_LOCAL, None, 255, &pdu), UnixTime::EPOCH).is_ok());
     let near = Packet::from_ipv6(LINK_LOCAL, None, 254, &pdu);
-    assert_eq!(receiver.receive(&near), Err(Discard::HopLimit { got: 254 }));
+    assert_eq!(receiver.receive(&near, UnixTime::EPOCH), Err(Discard::HopLimit { got: 254 }));
 }
 
 #[test]
@@ -436,7 +440,7 @@ fn s7_1_the_checksum_is_verified() {
     let mut pdu = pdu_ipv6();
     pdu[6] ^= 0x80;
     let packet = Packet::from_ipv6(LINK_LOCAL, Some(GROUP_IPV6), 255, &pdu);
-    assert_eq!(Receiver::new(wire_ipv6()).receive(&packet), Err(Discard::Checksum));
+    assert_eq!(Receiver::new(wire_ipv6()).receive(&packet, UnixTime::EPOCH), Err(Discard::Checksum));
 }
 
 #[test]
@@ -462,8 +466,8 @@ fn s7_1_discards_are_counted_and_reported_with_a_limit() {
     bytes[8] = 1;
     let packet = Packet::from_ipv4(&bytes).unwrap();
     let reports = (0..10).filter(|_| {
-        let discard = receiver.receive(&packet).unwrap_err();
-        receiver.report_once(&discard)
+        let discard = receiver.receive(&packet, UnixTime::EPOCH).unwrap_err();
+        receiver.report_once(HIGHER, &discard).is_some()
     });
     assert_eq!(reports.count(), 1);
     assert_eq!((receiver.stats().hop_limit, receiver.stats().discarded()), (10, 10));
@@ -475,7 +479,7 @@ fn s7_1_a_different_interval_is_reported() {
     slow.advertisement_interval = centis(200);
     let bytes = datagram(&slow, 100);
     let mut receiver = Receiver::new(wire());
-    let verified = receiver.receive(&Packet::from_ipv4(&bytes).unwrap()).unwrap();
+    let verified = receiver.receive(&Packet::from_ipv4(&bytes).unwrap(), UnixTime::EPOCH).unwrap();
     assert_eq!(verified.interval.unwrap().theirs, Centis::new(200).unwrap());
 }
 
@@ -485,7 +489,7 @@ fn s7_1_a_different_address_list_is_reported() {
     other.addresses = vec![OURS];
     let bytes = datagram(&other, 100);
     let mut receiver = Receiver::new(wire());
-    let verified = receiver.receive(&Packet::from_ipv4(&bytes).unwrap()).unwrap();
+    let verified = receiver.receive(&Packet::from_ipv4(&bytes).unwrap(), UnixTime::EPOCH).unwrap();
     assert_eq!(verified.addresses, Some(AddressMismatch::Missing(VIP)));
 }
 

@@ -1,12 +1,18 @@
 use super::*;
-use crate::auth::Password;
+use crate::advertisement::ParseError;
+use crate::auth::{AntiReplay, Authentication, HmacKey, KeyId, Password};
 use crate::transmitter::Transmitter;
-use crate::types::{Family, Priority, Vrid};
+use crate::types::Vrid;
 use crate::wire::Peer;
 use alloc::vec::Vec;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use std::vec;
 
+mod authentication;
+mod order;
+
+const NOW: UnixTime = UnixTime(Duration::from_secs(1_800_000_000));
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
 const GROUP: IpAddr = IpAddr::V4(crate::GROUP_IPV4);
 const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
@@ -24,6 +30,19 @@ fn pass() -> WireConfig {
     config
 }
 
+fn ah() -> WireConfig {
+    let mut config = config(Version::V2);
+    config.authentication = Authentication::Ah(Password::new(b"secret"));
+    config
+}
+
+fn hmac(version: Version) -> WireConfig {
+    let id = KeyId::new(7).unwrap();
+    let mut config = config(version);
+    config.authentication = Authentication::Hmac(Hmac::new([HmacKey::new(id, &[0x5a; 32]).unwrap()], id).unwrap());
+    config
+}
+
 fn unicast(peer: Peer, check_source: bool) -> WireConfig {
     let mut config = config(Version::V3);
     config.cast = Cast::Unicast { peers: vec![peer], check_source };
@@ -33,7 +52,8 @@ fn unicast(peer: Peer, check_source: bool) -> WireConfig {
 fn datagram_to(config: &WireConfig, destination: IpAddr) -> Vec<u8> {
     let mut out = Vec::new();
     let mut transmitter = Transmitter::new(config.clone()).unwrap();
-    transmitter.emit(Priority(100), PEER, destination, &mut out).unwrap();
+    let advert = transmitter.begin(Priority(100), NOW);
+    transmitter.emit(&advert, PEER, destination, &mut out).unwrap();
     out
 }
 
@@ -51,7 +71,7 @@ fn repair(datagram: &mut [u8]) {
 /// The receiver's word on a datagram; a discard must have moved exactly its counter.
 fn receive(config: &WireConfig, datagram: &[u8]) -> Result<Verified, Discard> {
     let mut receiver = Receiver::new(config.clone());
-    let result = receiver.receive(&Packet::from_ipv4(datagram).unwrap());
+    let result = receiver.receive(&Packet::from_ipv4(datagram).unwrap(), NOW);
     assert_eq!(receiver.stats().discarded(), u64::from(result.is_err()));
     assert_eq!(receiver.stats().advertisements, u64::from(result.is_ok()));
     result
@@ -151,7 +171,7 @@ fn a_version_2_interval_must_be_ours_and_is_counted() {
     slow.advertisement_interval = AdvertisementInterval::from_seconds(Seconds(2)).unwrap();
     let mut receiver = Receiver::new(config(Version::V2));
     let bytes = datagram(&slow);
-    let discard = receiver.receive(&Packet::from_ipv4(&bytes).unwrap()).unwrap_err();
+    let discard = receiver.receive(&Packet::from_ipv4(&bytes).unwrap(), NOW).unwrap_err();
     assert_eq!(discard, Discard::AdvertisementInterval { got: 2, expected: 1 });
     assert_eq!(receiver.stats().advertisement_interval, 1);
 }
@@ -182,12 +202,12 @@ fn a_version_3_interval_that_differs_is_accepted_and_said_once() {
     let bytes = datagram(&slow);
     let packet = Packet::from_ipv4(&bytes).unwrap();
     let mut receiver = Receiver::new(config(Version::V3));
-    let first = receiver.receive(&packet).unwrap();
+    let first = receiver.receive(&packet, NOW).unwrap();
     assert_eq!(first.advertisement.interval, slow.advertisement_interval);
     assert_eq!(first.interval, Some(IntervalMismatch { ours, theirs }));
-    assert_eq!(receiver.receive(&packet).unwrap().interval, None);
+    assert_eq!(receiver.receive(&packet, NOW).unwrap().interval, None);
     receiver.forget_reports();
-    assert!(receiver.receive(&packet).unwrap().interval.is_some());
+    assert!(receiver.receive(&packet, NOW).unwrap().interval.is_some());
     assert_eq!(receiver.stats().interval_differs, 3);
 }
 
@@ -205,18 +225,53 @@ fn an_interval_of_zero_is_never_learned() {
 
 #[test]
 fn the_checksum_is_verified_in_each_form() {
-    for mut config in [config(Version::V2), config(Version::V3), pass()] {
-        let mut bytes = datagram(&config);
-        bytes[22] ^= 1;
-        assert_eq!(receive(&config, &bytes), Err(Discard::Checksum));
-        config.version = Version::V3;
-        config.advertisement_interval = AdvertisementInterval::one_second(Version::V3);
-        config.v3_checksum_as_v2 = true;
+    let mut as_v2 = config(Version::V3);
+    as_v2.v3_checksum_as_v2 = true;
+    for config in [config(Version::V2), config(Version::V3), pass(), as_v2] {
         let mut bytes = datagram(&config);
         assert!(receive(&config, &bytes).is_ok());
-        bytes[27] ^= 1;
+        bytes[22] ^= 1;
         assert_eq!(receive(&config, &bytes), Err(Discard::Checksum));
     }
+}
+
+#[test]
+fn v3_checksum_as_v2_is_for_sending_and_both_forms_are_verified() {
+    let with_pseudo_header = config(Version::V3);
+    let mut without = config(Version::V3);
+    without.v3_checksum_as_v2 = true;
+    let bytes = datagram(&without);
+    assert_eq!(checksum(PseudoHeader::None, &bytes[20..]), 0);
+    assert!(receive(&without, &datagram(&with_pseudo_header)).is_ok());
+    assert_eq!(receive(&with_pseudo_header, &bytes), Err(Discard::Checksum));
+}
+
+#[test]
+fn the_old_unicast_checksum_is_found_out_once_and_for_good() {
+    let auto = unicast(Peer::new(PEER), true);
+    let old = WireConfig { old_unicast_checksum: OldUnicastChecksum::Use, ..auto.clone() };
+    let never = WireConfig { old_unicast_checksum: OldUnicastChecksum::Never, ..auto.clone() };
+    let bytes = datagram_to(&old, OURS);
+    let mut receiver = Receiver::new(auto.clone());
+    let mut transmitter = Transmitter::new(auto.clone()).unwrap();
+    let mut take = |bytes: &[u8]| {
+        let verified = receiver.receive(&Packet::from_ipv4(bytes).unwrap(), NOW).unwrap();
+        transmitter.follow(&verified);
+        (verified.old_checksum, verified.checksum_switched)
+    };
+    assert_eq!(take(&datagram_to(&auto, OURS)), (false, false));
+    assert_eq!(take(&bytes), (true, true));
+    assert_eq!(take(&bytes), (true, false), "said once");
+    assert_eq!(take(&datagram_to(&auto, OURS)), (false, false), "a peer that has the right one is heard still");
+    let (mut sent, advert) = (Vec::new(), transmitter.begin(Priority(100), NOW));
+    transmitter.emit(&advert, PEER, OURS, &mut sent).unwrap();
+    assert_eq!(sent[20..], bytes[20..], "ours is the old one now");
+    assert_eq!(receive(&never, &bytes), Err(Discard::Checksum));
+    assert!(!receive(&old, &bytes).unwrap().checksum_switched);
+    let multicast = config(Version::V3);
+    let mut forwarded = datagram(&multicast);
+    forwarded[19] = 19;
+    assert_eq!(receive(&multicast, &forwarded), Err(Discard::Checksum), "for unicast only");
 }
 
 #[test]
@@ -226,16 +281,17 @@ fn over_ipv6_the_checksum_is_verified_unless_the_kernel_did() {
     let source: Ipv6Addr = "fe80::2".parse().unwrap();
     let mut out = Vec::new();
     let mut transmitter = Transmitter::new(config.clone()).unwrap();
-    transmitter.emit(Priority(9), source.into(), IpAddr::V6(crate::GROUP_IPV6), &mut out).unwrap();
+    let advert = transmitter.begin(Priority(9), NOW);
+    transmitter.emit(&advert, source.into(), IpAddr::V6(crate::GROUP_IPV6), &mut out).unwrap();
     let mut receiver = Receiver::new(config);
     let unknown_destination = Packet::from_ipv6(source, None, 255, &out);
-    assert!(receiver.receive(&unknown_destination).is_ok());
+    assert!(receiver.receive(&unknown_destination, NOW).is_ok());
     let mut wrong = out.clone();
     wrong[7] ^= 1;
     let mut packet = Packet::from_ipv6(source, Some(crate::GROUP_IPV6), 255, &wrong);
-    assert_eq!(receiver.receive(&packet), Err(Discard::Checksum));
+    assert_eq!(receiver.receive(&packet, NOW), Err(Discard::Checksum));
     packet.checksum_verified = true;
-    assert!(receiver.receive(&packet).is_ok());
+    assert!(receiver.receive(&packet, NOW).is_ok());
 }
 
 #[test]
@@ -245,9 +301,10 @@ fn version_2_over_ipv6_has_no_authentication_data() {
     let source: Ipv6Addr = "fe80::2".parse().unwrap();
     let mut out = Vec::new();
     let mut transmitter = Transmitter::new(config.clone()).unwrap();
-    transmitter.emit(Priority(9), source.into(), IpAddr::V6(crate::GROUP_IPV6), &mut out).unwrap();
+    let advert = transmitter.begin(Priority(9), NOW);
+    transmitter.emit(&advert, source.into(), IpAddr::V6(crate::GROUP_IPV6), &mut out).unwrap();
     assert_eq!(out.len(), 24);
-    assert!(Receiver::new(config).receive(&Packet::from_ipv6(source, None, 255, &out)).is_ok());
+    assert!(Receiver::new(config).receive(&Packet::from_ipv6(source, None, 255, &out), NOW).is_ok());
 }
 
 #[test]
@@ -301,10 +358,10 @@ fn other_address_lists_are_accepted_counted_and_said_once() {
     let bytes = datagram(&other);
     let packet = Packet::from_ipv4(&bytes).unwrap();
     let mut receiver = Receiver::new(config(Version::V2));
-    assert_eq!(receiver.receive(&packet).unwrap().addresses, Some(AddressMismatch::Missing(VIP)));
-    assert_eq!(receiver.receive(&packet).unwrap().addresses, None);
+    assert_eq!(receiver.receive(&packet, NOW).unwrap().addresses, Some(AddressMismatch::Missing(VIP)));
+    assert_eq!(receiver.receive(&packet, NOW).unwrap().addresses, None);
     let from_another = Packet { source: OURS, ..packet };
-    assert!(receiver.receive(&from_another).unwrap().addresses.is_some());
+    assert!(receiver.receive(&from_another, NOW).unwrap().addresses.is_some());
     assert_eq!(receiver.stats().address_list, 3);
     other.addresses = vec![VIP, OURS];
     let two = receive(&config(Version::V2), &datagram(&other)).unwrap();
@@ -329,29 +386,44 @@ fn the_address_list_of_an_unchanged_sender_can_be_skipped() {
     let bytes = datagram(&other);
     let packet = Packet::from_ipv4(&bytes).unwrap();
     let mut receiver = Receiver::new(ours);
-    receiver.receive(&packet).unwrap();
-    receiver.receive(&packet).unwrap();
+    receiver.receive(&packet, NOW).unwrap();
+    receiver.receive(&packet, NOW).unwrap();
     assert_eq!(receiver.stats().address_list, 1);
 }
 
 #[test]
-fn each_kind_of_discard_is_said_once() {
+fn a_stranger_is_reported_once_per_reason_with_name_and_reason() {
     let mut receiver = Receiver::new(config(Version::V2));
-    assert!(receiver.report_once(&Discard::Checksum));
-    assert!(!receiver.report_once(&Discard::Checksum));
-    assert!(receiver.report_once(&Discard::HopLimit { got: 1 }));
-    assert!(!receiver.report_once(&Discard::HopLimit { got: 2 }));
+    let report = receiver.report_once(PEER, &Discard::HopLimit { got: 1 }).unwrap();
+    assert_eq!(std::format!("{report}"), "from 10.9.0.2: TTL or hop limit 1, expected 255");
+    assert_eq!(receiver.report_once(PEER, &Discard::HopLimit { got: 2 }), None);
+    assert!(receiver.report_once(PEER, &Discard::Checksum).is_some());
+    assert!(receiver.report_once(OURS, &Discard::HopLimit { got: 1 }).is_some(), "another sender");
     receiver.forget_reports();
-    assert!(receiver.report_once(&Discard::Checksum));
+    assert!(receiver.report_once(PEER, &Discard::Checksum).is_some());
+}
+
+#[test]
+fn reports_are_bounded_however_many_strangers_there_are() {
+    let mut receiver = Receiver::new(config(Version::V2));
+    let reports: Vec<_> = (0..100_000)
+        .filter_map(|host| receiver.report_once(Ipv4Addr::from_bits(host).into(), &Discard::Checksum))
+        .collect();
+    assert_eq!(reports.len(), 17);
+    assert!(reports[..16].iter().all(|report| !report.last) && reports[16].last);
+    assert!(std::format!("{}", reports[16]).ends_with("(further senders are only counted)"));
+    assert!(receiver.report_once(PEER, &Discard::HopLimit { got: 1 }).is_some_and(|report| report.last));
 }
 
 #[test]
 fn priority_zero_is_counted() {
     let config = config(Version::V2);
     let mut out = Vec::new();
-    Transmitter::new(config.clone()).unwrap().emit(Priority::RESIGN, PEER, GROUP, &mut out).unwrap();
+    let mut transmitter = Transmitter::new(config.clone()).unwrap();
+    let advert = transmitter.begin(Priority::RESIGN, NOW);
+    transmitter.emit(&advert, PEER, GROUP, &mut out).unwrap();
     let mut receiver = Receiver::new(config);
-    receiver.receive(&Packet::from_ipv4(&out).unwrap()).unwrap();
+    receiver.receive(&Packet::from_ipv4(&out).unwrap(), NOW).unwrap();
     assert_eq!(receiver.stats().priority_zero, 1);
 }
 
@@ -385,17 +457,153 @@ proptest! {
             packet
         };
         let mut receiver = Receiver::new(ours);
-        let result = receiver.receive(&packet);
+        let result = receiver.receive(&packet, NOW);
         prop_assert_eq!(receiver.stats().discarded() + receiver.stats().advertisements, 1);
         prop_assert_eq!(receiver.stats().discarded() == 1, result.is_err());
     }
 
     #[test]
-    fn a_flipped_bit_is_refused(v3: bool, bit in 160usize..) {
-        let ours = if v3 { config(Version::V3) } else { pass() };
-        let mut bytes = datagram(&ours);
-        let bit = 160 + bit % ((bytes.len() - 20) * 8);
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        prop_assert!(receive(&ours, &bytes).is_err());
+    fn what_is_sent_is_received(kind in kind(), priority: u8, addresses in 1u8..20, hours in 0u64..1_000_000) {
+        let ours = WireConfig { addresses: (0..addresses).map(|last| kind.address(last)).collect(), ..kind.config() };
+        let now = UnixTime(Duration::from_secs(hours * 3600));
+        let mut transmitter = Transmitter::new(ours.clone()).unwrap();
+        let mut receiver = Receiver::new(ours.clone());
+        for _ in 0..3 {
+            let advert = transmitter.begin(Priority(priority), now);
+            let mut out = Vec::new();
+            transmitter.emit(&advert, kind.source(), kind.destination(), &mut out).unwrap();
+            let verified = receiver.receive(&kind.packet(&out), now).unwrap();
+            prop_assert_eq!(verified.advertisement.priority, Priority(priority));
+            prop_assert_eq!(verified.advertisement.interval, ours.advertisement_interval);
+            prop_assert_eq!((verified.interval, verified.addresses), (None, None));
+        }
+    }
+}
+
+/// Bits that nothing covers, of IPv4 only: type of service, identification unless AH counts it in, fragment field,
+/// the TTL of unicast, and the header's own checksum, all of which the kernel looks at before us; and without AH,
+/// HMAC, or pseudo-header (VRRPv2, `v3_checksum_as_v2`) the addresses.
+#[test]
+fn every_flipped_bit_is_refused() {
+    let (mut refused, mut open) = (0, 0);
+    for kind in Kind::all() {
+        let mut out = Vec::new();
+        let mut transmitter = Transmitter::new(kind.config()).unwrap();
+        let advert = transmitter.begin(Priority(100), NOW);
+        transmitter.emit(&advert, kind.source(), kind.destination(), &mut out).unwrap();
+        for bit in 0..out.len() * 8 {
+            let mut flipped = out.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if kind.leaves_open(bit / 8) {
+                open += 1;
+                continue;
+            }
+            let whole = kind.family == Family::Ipv6 || Packet::from_ipv4(&flipped).is_ok();
+            let taken = whole && Receiver::new(kind.config()).receive(&kind.packet(&flipped), NOW).is_ok();
+            assert!(!taken, "octet {} of {kind:?}", bit / 8);
+            refused += 1;
+        }
+    }
+    assert!(refused > 5 * open, "{refused} refused, {open} open");
+}
+
+/// One of the combinations of version, family, cast, authentication and checksum.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    version: Version,
+    family: Family,
+    unicast: bool,
+    /// 0 none, 1 PASS, 2 AH, 3 HMAC.
+    authentication: u8,
+    as_v2: bool,
+    old_checksum: bool,
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop::sample::select(Kind::all())
+}
+
+impl Kind {
+    fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for bits in 0u8..32 {
+            let bit = |place: u8| bits >> place & 1 == 1;
+            let version = if bit(0) { Version::V3 } else { Version::V2 };
+            let family = if bit(1) { Family::Ipv6 } else { Family::Ipv4 };
+            let plain = version == Version::V3 || family == Family::Ipv6;
+            let (unicast, as_v2) = (bit(2), bit(3) && version == Version::V3);
+            let old_checksum = bit(4) && version == Version::V3 && unicast;
+            let authentications = [0, 1, 2, 3].into_iter().filter(|&it| !plain || it % 3 == 0);
+            all.extend(authentications.map(|authentication| Self {
+                version,
+                family,
+                unicast,
+                authentication,
+                as_v2,
+                old_checksum,
+            }));
+        }
+        all
+    }
+
+    fn address(self, last: u8) -> IpAddr {
+        match self.family {
+            Family::Ipv4 => IpAddr::from([10, 9, 0, last]),
+            Family::Ipv6 => IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, u16::from(last)]),
+        }
+    }
+
+    fn source(self) -> IpAddr {
+        self.address(2)
+    }
+
+    fn destination(self) -> IpAddr {
+        if self.unicast { self.address(1) } else { crate::default_group(self.family) }
+    }
+
+    fn config(self) -> WireConfig {
+        let mut config = WireConfig::new(Vrid::new(51).unwrap(), self.version, self.family);
+        config.addresses = vec![self.address(100)];
+        config.authentication = match self.authentication {
+            1 => pass().authentication,
+            2 => ah().authentication,
+            3 => hmac(self.version).authentication,
+            _ => Authentication::None,
+        };
+        config.v3_checksum_as_v2 = self.as_v2;
+        if self.old_checksum {
+            config.old_unicast_checksum = OldUnicastChecksum::Use;
+        }
+        if self.unicast {
+            config.cast = Cast::Unicast { peers: vec![Peer::new(self.source())], check_source: false };
+        }
+        config
+    }
+
+    fn packet(self, octets: &[u8]) -> Packet<'_> {
+        match (self.family, self.source(), self.destination()) {
+            (Family::Ipv6, IpAddr::V6(source), IpAddr::V6(destination)) => {
+                Packet::from_ipv6(source, Some(destination), 255, octets)
+            }
+            _ => Packet::from_ipv4(octets).unwrap(),
+        }
+    }
+
+    /// Whether nothing vouches for this octet.
+    fn leaves_open(self, octet: usize) -> bool {
+        let (ah, hmac) = (self.authentication == 2, self.authentication == 3);
+        let bare = self.version == Version::V2 || self.as_v2;
+        self.family == Family::Ipv4
+            && match octet {
+                1 | 6 | 7 | 10 | 11 => true,
+                4 | 5 => !ah,
+                8 => self.unicast,
+                // Protocol: that of the raw socket that the packet comes from.
+                9 => !ah,
+                12..=15 => bare && !ah && !hmac,
+                // A flip between unicast and multicast is seen, one among addresses is not.
+                16..=19 => (bare || self.old_checksum) && !ah,
+                _ => false,
+            }
     }
 }

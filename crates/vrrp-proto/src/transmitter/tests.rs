@@ -1,7 +1,21 @@
 use super::*;
-use crate::auth::{Authentication, Password};
+use crate::auth::{AntiReplay, Authentication, Hmac, HmacKey, HmacMode, KeyId, Password};
 use crate::types::{AdvertisementInterval, Vrid};
 use std::vec;
+
+/// One advertisement to one destination, appended to `out`.
+fn emit(
+    transmitter: &mut Transmitter,
+    priority: Priority,
+    source: IpAddr,
+    destination: IpAddr,
+    out: &mut Vec<u8>,
+) -> Result<(), TransmitError> {
+    let advert = transmitter.begin(priority, NOW);
+    transmitter.emit(&advert, source, destination, out)
+}
+
+const NOW: UnixTime = UnixTime(Duration::from_secs(1_800_000_000));
 
 fn config(version: Version, family: Family) -> WireConfig {
     WireConfig::new(Vrid::new(51).unwrap(), version, family)
@@ -15,7 +29,7 @@ fn a_version_2_packet_with_password_is_written_out() {
     let mut transmitter = Transmitter::new(config).unwrap();
     let mut out = Vec::new();
     let (source, group) = (IpAddr::from([10, 9, 0, 1]), IpAddr::from([224, 0, 0, 18]));
-    transmitter.emit(Priority(150), source, group, &mut out).unwrap();
+    emit(&mut transmitter, Priority(150), source, group, &mut out).unwrap();
     #[rustfmt::skip]
     let expected = [
         // IPv4: TOS c0, 44 octets, id 1, DF clear, TTL 255, protocol 112.
@@ -36,7 +50,7 @@ fn the_identification_counts_from_one_and_skips_zero() {
     let mut out = Vec::new();
     for expected in (1..=u16::MAX).chain([1, 2]) {
         out.clear();
-        transmitter.emit(Priority::DEFAULT, source, group, &mut out).unwrap();
+        emit(&mut transmitter, Priority::DEFAULT, source, group, &mut out).unwrap();
         assert_eq!(out[4..6], expected.to_be_bytes());
     }
 }
@@ -46,10 +60,10 @@ fn reconfiguring_keeps_the_identification() {
     let mut transmitter = Transmitter::new(config(Version::V3, Family::Ipv4)).unwrap();
     let (source, group) = (IpAddr::from([10, 9, 0, 1]), IpAddr::from([224, 0, 0, 18]));
     let mut out = Vec::new();
-    transmitter.emit(Priority::DEFAULT, source, group, &mut out).unwrap();
+    emit(&mut transmitter, Priority::DEFAULT, source, group, &mut out).unwrap();
     transmitter.reconfigure(config(Version::V2, Family::Ipv4)).unwrap();
     out.clear();
-    transmitter.emit(Priority::DEFAULT, source, group, &mut out).unwrap();
+    emit(&mut transmitter, Priority::DEFAULT, source, group, &mut out).unwrap();
     assert_eq!(out[4..6], [0, 2]);
     assert_eq!(out[20], 0x21);
 }
@@ -60,7 +74,7 @@ fn over_ipv6_only_the_vrrp_packet_is_built() {
     config.addresses = vec!["fe80::5".parse().unwrap()];
     let mut transmitter = Transmitter::new(config).unwrap();
     let mut out = Vec::new();
-    transmitter.emit(Priority(200), "fe80::1".parse().unwrap(), IpAddr::V6(crate::GROUP_IPV6), &mut out).unwrap();
+    emit(&mut transmitter, Priority(200), "fe80::1".parse().unwrap(), IpAddr::V6(crate::GROUP_IPV6), &mut out).unwrap();
     assert_eq!(out.len(), 24);
     assert_eq!(out[..4], [0x31, 51, 200, 1]);
 }
@@ -79,7 +93,7 @@ fn what_the_wire_cannot_carry_is_refused() {
     let mut transmitter = Transmitter::new(config(Version::V2, Family::Ipv4)).unwrap();
     let mut out = Vec::new();
     let source = "fe80::1".parse().unwrap();
-    let refused = transmitter.emit(Priority(1), source, source, &mut out);
+    let refused = emit(&mut transmitter, Priority(1), source, source, &mut out);
     assert_eq!(refused, Err(TransmitError::Family(source)));
     assert!(out.is_empty());
 }
@@ -91,4 +105,132 @@ fn debug_shows_no_password() {
     let transmitter = Transmitter::new(config).unwrap();
     let shown = std::format!("{transmitter:?}");
     assert!(!shown.contains("hunter22") && !shown.contains("104, 117, 110"));
+}
+
+fn signed(change: impl FnOnce(&mut Hmac)) -> WireConfig {
+    let id = KeyId::new(7).unwrap();
+    let mut hmac = Hmac::new([HmacKey::new(id, &[7; 32]).unwrap()], id).unwrap();
+    change(&mut hmac);
+    WireConfig { authentication: Authentication::Hmac(hmac), ..config(Version::V3, Family::Ipv4) }
+}
+
+fn ah() -> WireConfig {
+    WireConfig { authentication: Authentication::Ah(Password::new(b"secret")), ..config(Version::V2, Family::Ipv4) }
+}
+
+fn later(millis: u64) -> UnixTime {
+    UnixTime(NOW.0 + Duration::from_millis(millis))
+}
+
+fn begin_hmac(transmitter: &mut Transmitter, at: UnixTime) -> Sequence {
+    transmitter.begin(Priority(100), at).hmac_sequence.unwrap()
+}
+
+#[test]
+fn every_peer_gets_the_same_sequence_and_mac() {
+    for config in [signed(|_| {}), ah()] {
+        let mut transmitter = Transmitter::new(config).unwrap();
+        let advert = transmitter.begin(Priority(100), NOW);
+        let mut copies = [10, 11].map(|peer| {
+            let mut out = Vec::new();
+            let (source, peer) = (IpAddr::from([10, 9, 0, 1]), IpAddr::from([10, 9, 0, peer]));
+            transmitter.emit(&advert, source, peer, &mut out).unwrap();
+            out
+        });
+        let sequence = match advert.ah_sequence() {
+            Some(_) => 28..32,
+            None => copies[0].len() - 28..copies[0].len(),
+        };
+        assert_eq!(copies[0][sequence.clone()], copies[1][sequence]);
+        assert_ne!(copies[0].pop(), None);
+    }
+}
+
+#[test]
+fn hmac_sequences_follow_the_clock_and_else_count() {
+    let mut transmitter = Transmitter::new(signed(|_| {})).unwrap();
+    assert_eq!(begin_hmac(&mut transmitter, NOW), Sequence::at(NOW));
+    assert_eq!(begin_hmac(&mut transmitter, NOW), Sequence::at(NOW).next(), "the clock stands");
+    assert_eq!(begin_hmac(&mut transmitter, later(1000)), Sequence::at(later(1000)));
+    assert_eq!(begin_hmac(&mut transmitter, NOW), Sequence::at(later(1000)).next(), "the clock was set back");
+    let long_ago = UnixTime(NOW.0 - Duration::from_secs(100));
+    assert_eq!(begin_hmac(&mut transmitter, long_ago), Sequence::at(long_ago), "further than the window");
+}
+
+#[test]
+fn without_a_window_a_sequence_never_goes_back() {
+    let mut transmitter = Transmitter::new(signed(|hmac| hmac.anti_replay = AntiReplay::Monotonic)).unwrap();
+    let first = begin_hmac(&mut transmitter, NOW);
+    assert_eq!(begin_hmac(&mut transmitter, UnixTime::EPOCH), first.next());
+}
+
+#[test]
+fn where_nothing_is_signed_nothing_is_counted() {
+    for config in [signed(|hmac| hmac.mode = HmacMode::ReceiveOnly), config(Version::V3, Family::Ipv4)] {
+        let mut transmitter = Transmitter::new(config).unwrap();
+        assert_eq!(transmitter.reserve(NOW), None);
+        let advert = transmitter.begin(Priority(100), NOW);
+        assert_eq!((advert.hmac_sequence, advert.ah_sequence()), (None, None));
+    }
+}
+
+#[test]
+fn ah_sequences_count_from_one_and_go_on_behind_what_was_reserved() {
+    let mut transmitter = Transmitter::new(ah()).unwrap();
+    let mut reserved = transmitter.reserve(NOW).unwrap();
+    let (mut last, mut reservations) = (0, 0);
+    for expected in 1..=10_000 {
+        if let Some(more) = transmitter.reserve(NOW) {
+            (reserved, reservations) = (more, reservations + 1);
+        }
+        last = transmitter.begin(Priority(100), NOW).ah_sequence().unwrap();
+        assert_eq!(last, expected);
+    }
+    assert_eq!(reservations, 2, "4096 at a time");
+    let mut next = Transmitter::new(ah()).unwrap();
+    next.resume(reserved);
+    assert!(next.reserve(NOW).is_some());
+    assert!(next.begin(Priority(100), NOW).ah_sequence().unwrap() > last);
+}
+
+/// However often the process dies and wherever the clock goes, no sequence is used twice.
+#[test]
+fn hmac_sequences_go_on_behind_what_was_reserved() {
+    let config = signed(|_| {});
+    let mut kept = Reserved::default();
+    let mut last: Option<Sequence> = None;
+    for process in 0..20 {
+        let mut transmitter = Transmitter::new(config.clone()).unwrap();
+        transmitter.resume(kept);
+        for advert in 0..7 {
+            // The clock goes back 50 ms with every other advertisement.
+            let back = if advert % 2 == 1 { 150 } else { 0 };
+            let now = later(1000 + process * 100 + advert * 100 - back);
+            kept = transmitter.reserve(now).unwrap_or(kept);
+            let sequence = begin_hmac(&mut transmitter, now);
+            assert!(last.is_none_or(|last| sequence.is_after(last)), "process {process}, advert {advert}");
+            assert!(sequence.distance(Sequence::at(now)) < Duration::from_millis(2500), "within half a window");
+            last = Some(sequence);
+        }
+    }
+}
+
+#[test]
+fn passwords_and_ah_need_version_2_over_ipv4() {
+    for (version, family) in [(Version::V3, Family::Ipv4), (Version::V2, Family::Ipv6), (Version::V3, Family::Ipv6)] {
+        for authentication in [Authentication::Pass(Password::new(b"x")), Authentication::Ah(Password::new(b"x"))] {
+            let config = WireConfig { authentication, ..config(version, family) };
+            assert_eq!(Transmitter::new(config).unwrap_err(), TransmitError::Authentication);
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn what_is_kept_over_a_restart_can_be_written_and_holds_no_secret() {
+    let mut transmitter = Transmitter::new(signed(|_| {})).unwrap();
+    let reserved = transmitter.reserve(NOW).unwrap();
+    let text = serde_json::to_string(&reserved).unwrap();
+    assert_eq!(serde_json::from_str::<Reserved>(&text).unwrap(), reserved);
+    assert!(!text.contains("7,7,7"));
 }
