@@ -10,7 +10,7 @@ use vrrp_proto::{Action, Event, FaultReason, Ownership, Priority, Role, RouterCo
 
 use super::kernel::KERNEL;
 use super::network::DELAY;
-use super::scenario::{RouterSpec, Scenario, UPLINK};
+use super::scenario::{RouterSpec, Scenario};
 use super::world::World;
 
 /// Every change of role that some seed must show.
@@ -72,6 +72,8 @@ struct Witness {
     /// When it heard priority 0, until it hears another one.
     resigned: Option<u64>,
     unapplied_since: Option<u64>,
+    /// The lowest priority since Active_Down_Timer was set: the one that Skew_Time may have been worked out with.
+    floor: Priority,
 }
 
 impl Witness {
@@ -86,6 +88,7 @@ impl Witness {
             answered: None,
             resigned: None,
             unapplied_since: None,
+            floor: Priority(1),
         }
     }
 
@@ -343,7 +346,7 @@ impl World {
             let none_since = watch.segments.get(&self.network.segment(spec.link, node))?.none_since?;
             let since = none_since.max(witness.since).max(watch.settled_at);
             let adverts = u64::from(self.nodes[node].wanted.get(member)?.down_timer_adverts);
-            let skew = skew_time(spec.version, watch.interval, self.priority(node, *member)?);
+            let skew = skew_time(spec.version, watch.interval, witness.floor);
             longest = (longest.0.max(since), longest.1.max(adverts * watch.interval + skew));
         }
         Some(longest)
@@ -358,7 +361,7 @@ impl World {
         for node in 0..self.nodes.len() {
             let witness = self.checks.witnesses[node].get(&router).filter(|it| it.live_role() == Role::Backup);
             let Some(resigned) = witness.and_then(|witness| witness.resigned) else { continue };
-            let Some(priority) = self.priority(node, router) else { continue };
+            let Some(priority) = witness.map(|witness| witness.floor) else { continue };
             let since = resigned.max(self.checks.routers[router].settled_at);
             if self.now > since + skew_time(version, interval, priority) + DELAY {
                 self.fail(|| format!("router {router}: node {node} heard priority 0 and did not follow in Skew_Time"));
@@ -478,6 +481,7 @@ impl World {
     pub(crate) fn check_node(&mut self, node: usize) {
         for router in self.checks.witnesses[node].keys().copied().collect::<Vec<_>>() {
             self.check_role(node, router);
+            self.note_priority(node, router);
             self.check_reasons(node, router);
             self.check_counters(node, router);
         }
@@ -501,9 +505,17 @@ impl World {
         if let Some(witness) = self.checks.witnesses[node].get_mut(&router) {
             let starting = witness.starting;
             let (told, sent) = (witness.told, witness.sent.filter(|_| role == Role::Active));
-            *witness = Witness { alive: true, starting, role, since: self.now, told, sent, ..Witness::new() };
+            let floor = if starting { Priority(1) } else { Priority::OWNER };
+            *witness = Witness { alive: true, starting, role, since: self.now, told, sent, floor, ..Witness::new() };
         }
         self.resegment(router);
+    }
+
+    fn note_priority(&mut self, node: usize, router: usize) {
+        let Some(priority) = self.priority(node, router) else { return };
+        if let Some(witness) = self.checks.witnesses[node].get_mut(&router).filter(|witness| !witness.starting) {
+            witness.floor = witness.floor.min(priority);
+        }
     }
 
     /// Fault if and only if something that is needed is missing; the priority is the sum of what is written and what
@@ -540,17 +552,28 @@ impl World {
     fn misses_something(&self, node: usize, router: usize) -> bool {
         let it = &self.nodes[node];
         let Some(config) = it.wanted.get(&router) else { return false };
-        let tracked = config.tracked_links.iter().filter(|tracked| tracked.link == UPLINK && tracked.weight == 0);
-        !it.carriers[self.scenario.routers[router].link] || tracked.into_iter().any(|tracked| it.uplink == tracked.reverse)
+        let carrier = it.carriers[self.scenario.routers[router].link];
+        !carrier || self.tracked(node, config).any(|(up, weight, reverse)| weight == 0 && up == reverse)
     }
 
+    /// What a router tracks: whether it is up, the weight, and whether that is reversed.
+    fn tracked(&self, node: usize, config: &RouterConfig) -> impl Iterator<Item = (bool, i16, bool)> {
+        let it = &self.nodes[node];
+        let links = config.tracked_links.iter().map(|tracked| (it.uplink, tracked.weight, tracked.reverse));
+        let scripts = config.trackers.iter().map(|tracked| (it.script, tracked.weight, tracked.reverse));
+        links.chain(scripts)
+    }
+
+    /// The configured priority, moved up by what is up and down by what is down, or in reverse.
     fn expected_priority(&self, node: usize, config: &RouterConfig) -> Priority {
         if config.priority == Priority::OWNER {
             return Priority::OWNER;
         }
-        let weight = |up: bool, weight: i16| if up { i32::from(weight) } else { -i32::from(weight) };
-        let tracked = config.tracked_links.iter();
-        let sum: i32 = tracked.map(|it| weight(self.nodes[node].uplink != it.reverse, it.weight)).sum();
+        let movement = |(up, weight, reverse): (bool, i16, bool)| {
+            let weight = i32::from(if up { weight.max(0) } else { weight.min(0) });
+            if reverse { -weight } else { weight }
+        };
+        let sum: i32 = self.tracked(node, config).map(movement).sum();
         Priority((i32::from(config.priority.0) + sum).clamp(1, 254) as u8)
     }
 
@@ -625,14 +648,19 @@ impl World {
     /// How a router takes an advertisement (RFC 9568 §6.4.2, §6.4.3).
     pub(crate) fn after_hearing(&mut self, heard: &Heard) {
         let Heard { node, router, theirs, role, .. } = *heard;
+        let restarts = theirs == Priority::RESIGN || Some(theirs) >= self.priority(node, router);
         let Some(witness) = self.checks.witnesses[node].get_mut(&router).filter(|witness| witness.alive) else { return };
         match role {
             Role::Backup => {
                 witness.resigned = (theirs == Priority::RESIGN).then_some(self.now);
+                if restarts {
+                    witness.floor = Priority::OWNER;
+                }
                 let after = self.nodes[node].role(router);
                 if after != Role::Backup {
                     self.fail(|| format!("router {router}: node {node} is Backup, hears {}, is {after:?}", theirs.0));
                 }
+                self.note_priority(node, router);
             }
             Role::Active => self.after_active_heard(heard),
             _ => {}

@@ -11,7 +11,7 @@ use super::scenario::{MILLI, RouterSpec, virtual_addresses};
 use super::world::World;
 
 /// A kind of fault; the name is the one of the census.
-pub(crate) const KINDS: [&str; 21] = [
+pub(crate) const KINDS: [&str; 22] = [
     "fault: partition and heal",
     "fault: loss",
     "fault: delay and reordering",
@@ -25,7 +25,8 @@ pub(crate) const KINDS: [&str; 21] = [
     "fault: process dies between two actions",
     "fault: stop and start",
     "fault: carrier lost",
-    "fault: tracker flaps",
+    "fault: tracked link flaps",
+    "fault: script flaps",
     "fault: slow kernel",
     "fault: refusing kernel",
     "fault: hanging kernel",
@@ -49,6 +50,7 @@ pub(crate) enum Step {
     Ended { node: usize, life: u32 },
     Carrier { node: usize, link: usize, up: bool },
     Uplink { node: usize, up: bool },
+    Script { node: usize, succeeds: bool },
     Recover { node: usize },
     Junk { router: usize, kind: Junk, left: u64, gap: u64 },
     Answer { node: usize, life: u32, router: usize, ticket: Ticket, accepted: bool },
@@ -109,6 +111,11 @@ impl World {
                 self.disturb_node(node, 0);
                 self.set_uplink(node, up);
             }
+            Step::Script { node, succeeds } => {
+                self.trace.line(self.now, || format!("node {node}: script succeeds: {succeeds}"));
+                self.disturb_node(node, 0);
+                self.set_script(node, succeeds);
+            }
             Step::Recover { node } => self.set_health(node, Health::Sound),
             Step::Junk { router, kind, left, gap } => self.throw(router, kind, left, gap),
             Step::Answer { node, life, router, ticket, accepted } => self.answer(node, life, router, ticket, accepted),
@@ -145,8 +152,9 @@ impl World {
             "fault: process dies, clean-up, restart" => self.clean_up_and_restart(node, moment),
             "fault: process dies between two actions" => self.die_between_actions(node),
             "fault: stop and start" => self.stop_and_start(node, moment),
-            "fault: carrier lost" => self.flap(node, Some(link), moment),
-            "fault: tracker flaps" => self.flap(node, None, moment),
+            "fault: carrier lost" => self.flap(moment, |up| Step::Carrier { node, link, up }),
+            "fault: tracked link flaps" => self.flap(moment, |up| Step::Uplink { node, up }),
+            "fault: script flaps" => self.flap(moment, |succeeds| Step::Script { node, succeeds }),
             "fault: slow kernel" => self.sicken(node, Health::Slow(moment / 4), moment),
             "fault: refusing kernel" => {
                 let percent = self.random.between(30, 100);
@@ -318,15 +326,11 @@ impl World {
         self.clean_up(node);
     }
 
-    fn flap(&mut self, node: usize, link: Option<usize>, lasts: u64) -> bool {
+    /// Goes down and comes up, once or several times.
+    fn flap(&mut self, lasts: u64, step: impl Fn(bool) -> Step) -> bool {
         let times = self.random.between(1, 4);
         for number in 0..2 * times {
-            let up = number % 2 == 1;
-            let step = match link {
-                Some(link) => Step::Carrier { node, link, up },
-                None => Step::Uplink { node, up },
-            };
-            self.plan(number * lasts / (2 * times), step);
+            self.plan(number * lasts / (2 * times), step(number % 2 == 1));
         }
         true
     }
@@ -433,7 +437,7 @@ impl World {
         let targets: Vec<_> = self.scenario.routers[router].members.keys().copied().collect();
         let target = *self.random.pick(&targets);
         let spec = &self.scenario.routers[router];
-        let datagram = kind.build(&mut self.random, spec, target);
+        let datagram = kind.build(self.now, &mut self.random, spec, target);
         let link = spec.link;
         self.trace.line(self.now, || format!("link {link}: router {router}: {}", kind.name()));
         self.census.count(kind.name());

@@ -9,7 +9,8 @@ use vrrp_proto::{
 
 use super::network::{Datagram, Verdict};
 use super::random::Random;
-use super::scenario::{RouterSpec, address};
+use super::node::time_of_day;
+use super::scenario::{RouterSpec, address, hmac};
 
 /// A node that is no member of anything.
 const STRANGER: usize = 200;
@@ -59,7 +60,7 @@ impl Junk {
         let fits = match drawn {
             // By unicast any hop limit will do.
             Self::HopLimit => !spec.is_unicast(),
-            Self::WrongAuthentication => spec.is_authenticated(),
+            Self::WrongAuthentication => *spec.authentication() != Authentication::None,
             // A Backup that does not preempt follows whoever is there.
             Self::LowerPriority => spec.members.values().all(follows_nobody_lower),
             _ => true,
@@ -72,19 +73,19 @@ impl Junk {
     }
 
     /// A packet for `target`, or for everybody.
-    pub(crate) fn build(self, random: &mut Random, spec: &RouterSpec, target: usize) -> Datagram {
+    pub(crate) fn build(self, now: u64, random: &mut Random, spec: &RouterSpec, target: usize) -> Datagram {
         let config = &spec.members[&target];
         let mut wire = spec.wire(target, config);
         let mut priority = Priority(255);
         match self {
             Self::Version => change_version(&mut wire),
             Self::UnknownVrid => wire.vrid = Vrid::new(200 + random.below(50) as u8).unwrap(),
-            Self::WrongAuthentication => wire.authentication = wrong(random),
+            Self::WrongAuthentication => wire.authentication = wrong(random, spec.authentication()),
             Self::LowerPriority => priority = Priority(1),
             Self::HopLimit => wire.hop_limit = random.below(255) as u8,
             Self::Checksum | Self::Truncated | Self::Random | Self::PacketType => {}
         }
-        let datagram = assemble(random, wire, spec, target, priority);
+        let datagram = assemble(now, random, wire, spec, target, priority);
         self.spoil(random, datagram)
     }
 
@@ -123,11 +124,25 @@ fn change_version(wire: &mut WireConfig) {
     wire.advertisement_interval = AdvertisementInterval::one_second(wire.version);
 }
 
-fn wrong(random: &mut Random) -> Authentication {
-    if random.chance(50) { Authentication::None } else { Authentication::Pass(Password::new(b"guessed")) }
+/// None, or the right kind with a wrong secret.
+fn wrong(random: &mut Random, right: &Authentication) -> Authentication {
+    let guess = b"a guess that is as long as it has to be";
+    match right {
+        _ if random.chance(30) => Authentication::None,
+        Authentication::Pass(_) => Authentication::Pass(Password::new(guess)),
+        Authentication::Ah(_) => Authentication::Ah(Password::new(guess)),
+        _ => Authentication::Hmac(hmac(guess)),
+    }
 }
 
-fn assemble(random: &mut Random, wire: WireConfig, spec: &RouterSpec, target: usize, priority: Priority) -> Datagram {
+fn assemble(
+    now: u64,
+    random: &mut Random,
+    wire: WireConfig,
+    spec: &RouterSpec,
+    target: usize,
+    priority: Priority,
+) -> Datagram {
     let family = spec.family;
     // Who forges can forge a member's address, too; but a lower priority comes from a stranger, or from a peer.
     let others: Vec<_> = spec.members.keys().copied().filter(|member| *member != target).collect();
@@ -138,6 +153,8 @@ fn assemble(random: &mut Random, wire: WireConfig, spec: &RouterSpec, target: us
     let destination: IpAddr = if spec.is_unicast() { spec.address(target) } else { default_group(family) };
     let hop_limit = wire.hop_limit;
     let mut octets = Vec::new();
-    Transmitter::new(wire).unwrap().emit(priority, source, destination, &mut octets).unwrap();
+    let mut transmitter = Transmitter::new(wire).unwrap();
+    let advert = transmitter.begin(priority, time_of_day(now, target));
+    transmitter.emit(&advert, source, destination, &mut octets).unwrap();
     Datagram { family, source, destination, hop_limit, octets, verdict: Verdict::Refuse }
 }

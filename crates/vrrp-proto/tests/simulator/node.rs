@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use vrrp_proto::{Engine, Instant, LinkFacts, LinkId, Receiver, Role, RouterConfig, RouterId, Snapshot, Transmitter};
+use vrrp_proto::{
+    Authentication, Engine, EngineConfig, GroupId, Instant, LinkFacts, LinkId, Receiver, ReplayMemory, Reserved, Role,
+    RouterConfig, Snapshot, TrackerConfig, Transmitter, UnixTime, Verdict,
+};
 
 use super::kernel::Kernel;
 use super::network::Datagram;
-use super::scenario::{RouterSpec, Scenario, UPLINK, link_facts};
+use super::scenario::{MILLI, RouterSpec, SCRIPT, Scenario, UPLINK, link_facts};
 
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -15,8 +18,9 @@ pub(crate) struct Node {
     pub(crate) process: Option<Process>,
     /// Counts processes, so that what was meant for a dead one gets lost.
     pub(crate) life: u32,
-    /// The newest facts, held by the supervisor.
+    /// The newest facts, held by the supervisor; by virtual router what authentication needs.
     pub(crate) snapshot: Snapshot,
+    pub(crate) sequences: BTreeMap<usize, (Reserved, ReplayMemory)>,
     pub(crate) kernel: Kernel,
     /// Until then it may be that addresses could not be put in place.
     pub(crate) kernel_sick_until: u64,
@@ -29,6 +33,8 @@ pub(crate) struct Node {
     pub(crate) awaited: bool,
     pub(crate) carriers: Vec<bool>,
     pub(crate) uplink: bool,
+    /// Whether its script succeeds.
+    pub(crate) script: bool,
     /// The configuration file.
     pub(crate) wanted: BTreeMap<usize, RouterConfig>,
 }
@@ -48,7 +54,7 @@ pub(crate) struct Wire {
     pub(crate) handed: u64,
     /// `Advertise` actions since the engine knows the router.
     pub(crate) advertised: u64,
-    /// Times it became Active and times it ceased to be, resumed ones included.
+    /// How often it went on as Active where another process ended.
     pub(crate) resumed: u64,
 }
 
@@ -61,6 +67,7 @@ impl Node {
             process: None,
             life: 0,
             snapshot: Snapshot::default(),
+            sequences: BTreeMap::new(),
             kernel: Kernel::new(scenario.routers.len()),
             kernel_sick_until: 0,
             stalled: false,
@@ -69,6 +76,7 @@ impl Node {
             awaited: true,
             carriers: vec![true; scenario.links],
             uplink: true,
+            script: true,
             wanted,
         }
     }
@@ -95,9 +103,24 @@ impl Node {
         self.carriers.iter().enumerate().map(facts).chain([uplink]).collect()
     }
 
-    pub(crate) fn engine_configs(&self) -> Vec<(RouterId, RouterConfig)> {
-        self.wanted.iter().map(|(at, config)| (RouterSpec::id(*at), config.clone())).collect()
+    pub(crate) fn engine_config(&self, scenario: &Scenario) -> EngineConfig {
+        let routers = self.wanted.iter().map(|(at, config)| (RouterSpec::id(*at), config.clone()));
+        EngineConfig {
+            routers: routers.collect(),
+            groups: (1..).map(GroupId).zip(scenario.group_configs()).collect(),
+            trackers: BTreeMap::from([(SCRIPT, TrackerConfig::Script { init_fail: false })]),
+        }
     }
+
+    /// What its script says.
+    pub(crate) fn verdict(&self) -> Verdict {
+        if self.script { Verdict::Up } else { Verdict::Down }
+    }
+}
+
+/// The time of day, on which all nodes agree but for some milliseconds.
+pub(crate) fn time_of_day(now: u64, node: usize) -> UnixTime {
+    UnixTime(std::time::Duration::from_nanos(1_800_000_000_000 * MILLI + now + node as u64 * MILLI))
 }
 
 impl Wire {
@@ -110,5 +133,16 @@ impl Wire {
             advertised: 0,
             resumed: 0,
         }
+    }
+
+    /// Goes on where the wire of another process ended.
+    pub(crate) fn resume(&mut self, (reserved, memory): &(Reserved, ReplayMemory)) {
+        self.transmitter.resume(*reserved);
+        self.receiver.resume(memory.clone());
+    }
+
+    /// Whether packets carry sequences.
+    pub(crate) fn counts(&self) -> bool {
+        matches!(self.transmitter.config().authentication, Authentication::Ah(_) | Authentication::Hmac(_))
     }
 }

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use vrrp_proto::{
-    AdvertisementInterval, Authentication, Cast, Family, LinkFacts, LinkId, Password, Peer, Priority, RouterConfig,
-    RouterId, TrackedLink, Version, Vrid, WireConfig, default_group,
+    AdvertisementInterval, Authentication, Cast, Family, GroupConfig, Hmac, HmacKey, KeyId, LinkFacts, LinkId, Partners,
+    Password, Peer, Priority, RouterConfig, RouterId, TrackedLink, TrackerId, TrackerUse, Version, Vrid, WireConfig,
+    default_group,
 };
 
 use super::random::Random;
@@ -14,6 +15,8 @@ use super::random::Random;
 pub(crate) const MILLI: u64 = 1_000_000;
 /// A link that only trackers look at.
 pub(crate) const UPLINK: LinkId = LinkId(900);
+/// A script that every node runs.
+pub(crate) const SCRIPT: TrackerId = TrackerId(7);
 /// How long before each node's boot clock passes 2^32 µs or 2^32 ms, or any number.
 const CLOCKS: [u64; 5] =
     [0, 77 * MILLI, 3_600_000 * MILLI, (1 << 32) * 1_000 - 20_000 * MILLI, (1 << 32) * MILLI - 20_000 * MILLI];
@@ -80,12 +83,23 @@ impl Scenario {
                 config.preempt_mode = model.preempt_mode;
                 config.preempt_delay = model.preempt_delay;
                 config.tracked_links = model.tracked_links;
+                config.trackers = model.trackers;
             }
         }
         self.groups.push(vec![first, second]);
     }
 
-    /// The group of a virtual router, or itself alone.
+    /// The groups as the engine wants them.
+    pub(crate) fn group_configs(&self) -> impl Iterator<Item = GroupConfig> {
+        self.groups.iter().map(|members| {
+            let mut config = GroupConfig::default();
+            config.members = members.iter().map(|at| RouterSpec::id(*at)).collect();
+            config.tracking_weight = true;
+            config
+        })
+    }
+
+    /// The members of a virtual router's group; none if it is in none.
     pub(crate) fn companions(&self, router: usize) -> &[usize] {
         self.groups.iter().find(|group| group.contains(&router)).map_or(&[], Vec::as_slice)
     }
@@ -95,8 +109,10 @@ impl RouterSpec {
     fn new(random: &mut Random, at: usize, link: usize, nodes: &[usize]) -> Self {
         let family = if random.chance(65) { Family::Ipv4 } else { Family::Ipv6 };
         let version = if random.chance(40) { Version::V2 } else { Version::V3 };
-        let authentication = match (version, family) {
-            (Version::V2, Family::Ipv4) if random.chance(60) => Authentication::Pass(Password::new(b"x7!pass")),
+        let authentication = match random.below(6) {
+            0 | 1 if version == Version::V2 && family == Family::Ipv4 => Authentication::Pass(Password::new(SECRET)),
+            2 if version == Version::V2 && family == Family::Ipv4 => Authentication::Ah(Password::new(SECRET)),
+            3 => Authentication::Hmac(hmac(SECRET)),
             _ => Authentication::None,
         };
         let mut spec = Self {
@@ -139,9 +155,16 @@ impl RouterSpec {
         config.lower_prio_no_advert = random.chance(10);
         config.down_timer_adverts = habits.down_timer_adverts;
         config.announcements.refresh = Duration::from_secs(random.below(3));
+        if self.unicast {
+            config.partners = Partners::Unicast;
+        }
         if random.chance(habits.tracked) {
-            let weight = if random.chance(30) { 0 } else { random.between(1, 60) as i16 };
-            config.tracked_links = vec![TrackedLink { link: UPLINK, weight, reverse: false }];
+            let (weight, reverse) = (weight(random), random.chance(10));
+            config.tracked_links = vec![TrackedLink { link: UPLINK, weight, reverse }];
+        }
+        if random.chance(habits.tracked) {
+            let (weight, reverse) = (weight(random), random.chance(10));
+            config.trackers = vec![TrackerUse { tracker: SCRIPT, weight, reverse }];
         }
         config
     }
@@ -173,8 +196,8 @@ impl RouterSpec {
         self.unicast
     }
 
-    pub(crate) fn is_authenticated(&self) -> bool {
-        self.authentication != Authentication::None
+    pub(crate) fn authentication(&self) -> &Authentication {
+        &self.authentication
     }
 
     /// The address that `node` sends from.
@@ -185,6 +208,20 @@ impl RouterSpec {
     pub(crate) fn id(at: usize) -> RouterId {
         RouterId(at as u32)
     }
+}
+
+/// One in three puts its router in fault.
+fn weight(random: &mut Random) -> i16 {
+    let amount = random.between(1, 60) as i16;
+    *random.pick(&[0, amount, -amount])
+}
+
+const SECRET: &[u8] = b"x7!pass of the simulated network, 32 octets at least";
+
+/// Keys from a secret that is long enough.
+pub(crate) fn hmac(secret: &[u8]) -> Hmac {
+    let id = KeyId::new(1).unwrap();
+    Hmac::new([HmacKey::new(id, secret).unwrap()], id).unwrap()
 }
 
 /// What the members of one virtual router have in common.
@@ -221,7 +258,7 @@ impl Habits {
 pub(crate) fn link_facts(link: usize, node: usize, up: bool) -> LinkFacts {
     let IpAddr::V4(ipv4) = address(link, node, Family::Ipv4) else { unreachable!("the address of a family is of it") };
     let IpAddr::V6(ipv6) = address(link, node, Family::Ipv6) else { unreachable!("the address of a family is of it") };
-    LinkFacts { up, ipv4_source: Some(ipv4), ipv6_source: Some(ipv6) }
+    LinkFacts { up, multicast: true, ipv4_source: Some(ipv4), ipv6_source: Some(ipv6) }
 }
 
 /// The primary address of `node` on a link.

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 
 use vrrp_proto::{
-    Action, Engine, Event as Report, Family, Instant, Ownership, Packet, Priority, Role, RouterConfig, Snapshot,
-    Ticket, Transmitter,
+    Action, Engine, Event as Report, Family, Instant, OutgoingAdvert, Ownership, Packet, Priority, Role, RouterConfig,
+    Snapshot, Ticket,
 };
 
 use super::census::Census;
 use super::checks::{Checks, Heard};
 use super::faults::Step;
 use super::network::{Datagram, Network, Verdict};
-use super::node::{Node, Process, Wire};
+use super::node::{Node, Process, Wire, time_of_day};
 use super::random::Random;
-use super::scenario::{MILLI, RouterSpec, Scenario};
+use super::scenario::{MILLI, RouterSpec, SCRIPT, Scenario};
 use super::trace::Trace;
 
 /// What a socket's receive buffer holds.
@@ -230,8 +230,20 @@ impl World {
     }
 
     fn perform(&mut self, node: usize, action: Action) {
-        let router = action.router().0 as usize;
-        self.check_action(node, router, &action);
+        if let Action::TrackerFact { tracker, verdict } = action {
+            let known = &mut self.nodes[node].snapshot.trackers;
+            match verdict {
+                Some(verdict) => known.insert(tracker, verdict),
+                None => known.remove(&tracker),
+            };
+        }
+        if let Some(router) = action.router() {
+            self.check_action(node, router.0 as usize, &action);
+            self.perform_for(node, router.0 as usize, action);
+        }
+    }
+
+    fn perform_for(&mut self, node: usize, router: usize, action: Action) {
         match action {
             Action::Fact { router, snapshot } => {
                 self.nodes[node].snapshot.routers.insert(router, snapshot);
@@ -273,16 +285,28 @@ impl World {
         }
     }
 
-    /// Puts an advertisement on the network.
+    /// Puts an advertisement on the network. What the next process must know of its sequence is kept first.
     fn send(&mut self, node: usize, router: usize, priority: Priority) {
+        self.trace.line(self.now, || format!("node {node}: router {router}: advertises priority {}", priority.0));
+        let time = time_of_day(self.now, node);
+        let it = &mut self.nodes[node];
+        let Some(wire) = it.process.as_mut().and_then(|process| process.wires.get_mut(&router)) else { return };
+        let reserved = wire.transmitter.reserve(time);
+        let advert = wire.transmitter.begin(priority, time);
+        wire.receiver.follow(&advert);
+        if let Some(reserved) = reserved {
+            it.sequences.insert(router, (reserved, wire.receiver.memory().clone()));
+        }
+        self.send_copies(node, router, &advert);
+    }
+
+    fn send_copies(&mut self, node: usize, router: usize, advert: &OutgoingAdvert) {
         let spec = &self.scenario.routers[router];
         let (link, source, family) = (spec.link, spec.address(node), spec.family);
-        let destinations = spec.destinations(node);
-        self.trace.line(self.now, || format!("node {node}: router {router}: advertises priority {}", priority.0));
-        for destination in destinations {
+        for destination in spec.destinations(node) {
             let Some(wire) = self.nodes[node].process.as_mut().and_then(|it| it.wires.get_mut(&router)) else { return };
             let mut octets = Vec::new();
-            if let Err(error) = wire.transmitter.emit(priority, source, destination, &mut octets) {
+            if let Err(error) = wire.transmitter.emit(advert, source, destination, &mut octets) {
                 return self.fail(|| format!("node {node}: router {router}: cannot build a packet: {error}"));
             }
             let datagram =
@@ -321,7 +345,8 @@ impl World {
 
     /// A process reads a packet: octets to the receiver, what that verifies to the engine.
     fn receive(&mut self, to: usize, link: usize, datagram: &Datagram) {
-        let Some(process) = &mut self.nodes[to].process else {
+        let it = &mut self.nodes[to];
+        let Some(process) = &mut it.process else {
             self.network.tally.unheard += 1;
             return;
         };
@@ -335,13 +360,16 @@ impl World {
         };
         wire.handed += 1;
         self.network.tally.received += 1;
-        let result = wire.receiver.receive(&packet);
+        let result = wire.receiver.receive(&packet, time_of_day(self.now, to));
         let verified = match result {
             Ok(_) if datagram.verdict == Verdict::Refuse => {
                 let source = datagram.source;
                 return self.fail(|| format!("node {to}: router {router}: accepted a bad packet from {source}"));
             }
-            Ok(verified) => verified,
+            Ok(verified) => {
+                wire.transmitter.follow(&verified);
+                verified
+            }
             Err(discard) => {
                 self.trace.line(self.now, || {
                     format!("node {to}: router {router}: discards a packet from {}: {discard}", datagram.source)
@@ -350,6 +378,11 @@ impl World {
                 return;
             }
         };
+        if wire.counts()
+            && let Some((_, memory)) = it.sequences.get_mut(&router)
+        {
+            memory.clone_from(wire.receiver.memory());
+        }
         let advertisement = verified.advertisement;
         self.trace.line(self.now, || {
             let priority = advertisement.priority.0;
@@ -408,20 +441,29 @@ impl World {
         if self.nodes[node].process.is_some() {
             return;
         }
+        let inherits = !self.nodes[node].snapshot.routers.is_empty();
+        if !inherits {
+            self.disturb_node(node, 0);
+        }
         let it = &mut self.nodes[node];
         it.life += 1;
         it.awaited = false;
         it.awake_since = self.now;
-        let inherits = !it.snapshot.routers.is_empty();
         let mut engine =
             if inherits { Engine::resume(it.snapshot.clone()) } else { Engine::new() };
         let local = it.local(self.now);
         for (link, facts) in it.links(node) {
             engine.handle_link(local, link, facts);
         }
-        engine.reconfigure(local, &it.engine_configs());
-        let wires = it.wanted.iter();
-        let wires = wires.map(|(at, config)| (*at, Wire::new(&self.scenario.routers[*at], node, config))).collect();
+        engine.reconfigure(local, &it.engine_config(&self.scenario));
+        engine.handle_tracker(local, SCRIPT, it.verdict());
+        let wires: BTreeMap<_, _> = it.wanted.iter().map(|(at, config)| {
+            let mut wire = Wire::new(&self.scenario.routers[*at], node, config);
+            if let Some(kept) = it.sequences.get(at) {
+                wire.resume(kept);
+            }
+            (*at, wire)
+        }).collect();
         it.process = Some(Process { engine, wires });
         self.trace.line(self.now, || format!("node {node}: a process starts, with facts: {inherits}"));
         self.census.count("action: process started");
@@ -455,6 +497,7 @@ impl World {
         it.life += 1;
         it.kernel.reset();
         it.snapshot = Snapshot::default();
+        it.sequences.clear();
         it.awaited = false;
         self.forget_roles(node);
         self.trace.line(self.now, || format!("node {node}: the host has lost power"));
@@ -491,13 +534,22 @@ impl World {
     }
 
     fn resign_for(&mut self, node: usize, router: usize) {
-        let spec = &self.scenario.routers[router];
+        let spec = &self.scenario.routers[router].clone();
         let (link, family, source) = (spec.link, spec.family, spec.address(node));
         let Some(config) = spec.members.get(&node) else { return };
-        let mut transmitter = Transmitter::new(spec.wire(node, config)).unwrap();
+        let mut wire = Wire::new(spec, node, config);
+        if let Some(kept) = self.nodes[node].sequences.get(&router) {
+            wire.resume(kept);
+        }
+        let time = time_of_day(self.now, node);
+        let reserved = wire.transmitter.reserve(time);
+        let advert = wire.transmitter.begin(Priority::RESIGN, time);
+        if let Some(reserved) = reserved {
+            self.nodes[node].sequences.insert(router, (reserved, wire.receiver.memory().clone()));
+        }
         for destination in spec.destinations(node) {
             let mut octets = Vec::new();
-            transmitter.emit(Priority::RESIGN, source, destination, &mut octets).unwrap();
+            wire.transmitter.emit(&advert, source, destination, &mut octets).unwrap();
             let datagram = Datagram { family, source, destination, hop_limit: 255, octets, verdict: Verdict::Open };
             self.transmit(link, Some(node), &datagram);
         }
@@ -513,7 +565,7 @@ impl World {
     pub(crate) fn wake(&mut self, node: usize) {
         self.nodes[node].stalled = false;
         self.nodes[node].awake_since = self.now;
-        self.tell_links(node);
+        self.tell_facts(node);
         let timers_first = self.random.chance(50);
         if timers_first {
             self.with(node, Engine::handle_timeout);
@@ -529,25 +581,32 @@ impl World {
     pub(crate) fn set_carrier(&mut self, node: usize, link: usize, up: bool) {
         self.nodes[node].carriers[link] = up;
         self.network.set_carrier(link, node, up);
-        self.tell_links(node);
+        self.tell_facts(node);
     }
 
     /// The link that trackers look at.
     pub(crate) fn set_uplink(&mut self, node: usize, up: bool) {
         self.nodes[node].uplink = up;
-        self.tell_links(node);
+        self.tell_facts(node);
+    }
+
+    /// What the script says.
+    pub(crate) fn set_script(&mut self, node: usize, succeeds: bool) {
+        self.nodes[node].script = succeeds;
+        self.tell_facts(node);
     }
 
     /// A process that does not run hears of it later.
-    fn tell_links(&mut self, node: usize) {
+    fn tell_facts(&mut self, node: usize) {
         if self.nodes[node].stalled {
             return;
         }
-        let links = self.nodes[node].links(node);
+        let (links, verdict) = (self.nodes[node].links(node), self.nodes[node].verdict());
         self.with(node, |engine, now| {
             for (link, facts) in links {
                 engine.handle_link(now, link, facts);
             }
+            engine.handle_tracker(now, SCRIPT, verdict);
         });
     }
 
@@ -555,7 +614,7 @@ impl World {
     pub(crate) fn reload(&mut self, node: usize, wanted: BTreeMap<usize, RouterConfig>) {
         let before = std::mem::replace(&mut self.nodes[node].wanted, wanted);
         let it = &mut self.nodes[node];
-        let configs = it.engine_configs();
+        let configs = it.engine_config(&self.scenario);
         let Some(process) = &mut it.process else { return };
         for (at, config) in &it.wanted {
             let spec = &self.scenario.routers[*at];
@@ -589,7 +648,7 @@ fn describe_member(node: usize, config: &RouterConfig) -> String {
         config.down_timer_adverts,
         config.preempts(),
         config.preempt_delay,
-        config.tracked_links.iter().map(|tracked| tracked.weight).collect::<Vec<_>>(),
+        (&config.tracked_links, &config.trackers),
     )
 }
 
