@@ -6,10 +6,14 @@ use std::{
 };
 
 use vrrp_proto::{
-    Action, Addresses, Advertisement, AdvertisementInterval, Centis, Engine, EngineConfig, Family, GROUP_IPV4, Instant, LinkFacts,
-    LinkId, Packet, Pdu, Priority, PseudoHeader, Receiver, RouterConfig, RouterId, Transmitter, Version, VersionFields,
-    Vrid, WireConfig,
+    Action, Addresses, Advertisement, AdvertisementInterval, Authentication, Centis, Engine, EngineConfig, Family,
+    GROUP_IPV4, Hmac, HmacKey, Instant, KeyId, LinkFacts, LinkId, Packet, Password, Pdu, Priority, PseudoHeader,
+    Receiver, RouterConfig, RouterId, Transmitter, UnixTime, Version, VersionFields, Vrid, WireConfig,
 };
+
+/// Shows what a bench allocates beside what it costs.
+#[global_allocator]
+static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
 
 const ROUTERS: u32 = 1000;
 const SOURCE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
@@ -23,40 +27,92 @@ fn vrid(number: u32) -> Vrid {
     u8::try_from(number % 255 + 1).ok().and_then(Vrid::new).expect("1 to 255")
 }
 
-/// `count` addresses through codec and checksum, both ways.
+/// A VRRPv3 packet with `count` addresses to octets, checksum and all.
 #[divan::bench(args = [1, 3, 20, 255])]
-fn emit_and_parse_v3(bencher: divan::Bencher<'_, '_>, count: usize) {
+fn emit_v3(bencher: divan::Bencher<'_, '_>, count: usize) {
     let octets = vec![[198, 18, 0, 100]; count];
-    let pdu = Pdu {
-        vrid: vrid(50),
-        priority: Priority(100),
-        fields: VersionFields::V3 { max_advertise_interval: Centis::new(100).expect("12 bits") },
-        addresses: Addresses::ipv4(&octets).expect("at most 255"),
-    };
-    let pseudo = PseudoHeader::between(SOURCE.into(), GROUP_IPV4.into()).expect("one family");
-    let mut buffer = Vec::new();
+    let (pdu, pseudo) = (pdu(&octets), pseudo());
+    let mut buffer = Vec::with_capacity(pdu.wire_length());
     bencher.bench_local(|| {
         buffer.clear();
         divan::black_box(&pdu).emit(pseudo, &mut buffer);
-        let parsed = Pdu::parse(divan::black_box(&buffer), Family::Ipv4, pseudo).expect("what was emitted");
-        assert_eq!(parsed, pdu);
+        divan::black_box(&mut buffer).len()
     });
 }
 
-/// A whole IPv4 datagram, from priority to octets to verified advertisement.
-#[divan::bench(args = [Version::V2, Version::V3])]
-fn transmit_and_receive(bencher: divan::Bencher<'_, '_>, version: Version) {
+/// The same back, checksum verified.
+#[divan::bench(args = [1, 3, 20, 255])]
+fn parse_v3(bencher: divan::Bencher<'_, '_>, count: usize) {
+    let octets = vec![[198, 18, 0, 100]; count];
+    let (pdu, pseudo) = (pdu(&octets), pseudo());
+    let mut buffer = Vec::new();
+    pdu.emit(pseudo, &mut buffer);
+    assert_eq!(Pdu::parse(&buffer, Family::Ipv4, pseudo), Ok(pdu));
+    bencher.bench_local(|| Pdu::parse(divan::black_box(&buffer), Family::Ipv4, pseudo).expect("what was emitted"));
+}
+
+fn pdu(octets: &[[u8; 4]]) -> Pdu<'_> {
+    Pdu {
+        vrid: vrid(50),
+        priority: Priority(100),
+        fields: VersionFields::V3 { max_advertise_interval: Centis::new(100).expect("12 bits") },
+        addresses: Addresses::ipv4(octets).expect("at most 255"),
+    }
+}
+
+fn pseudo() -> PseudoHeader {
+    PseudoHeader::between(SOURCE.into(), GROUP_IPV4.into()).expect("one family")
+}
+
+/// How a packet proves where it comes from.
+const PROOFS: [&str; 5] = ["v2", "v3", "v2 PASS", "v2 AH", "v3 HMAC"];
+
+fn wire(proof: &str) -> WireConfig {
+    let version = if proof.starts_with("v2") { Version::V2 } else { Version::V3 };
     let mut wire = WireConfig::new(vrid(50), version, Family::Ipv4);
-    wire.addresses = (100..103).map(|last| IpAddr::from([198, 18, 0, last])).collect();
-    let mut transmitter = Transmitter::new(wire.clone()).expect("three addresses");
-    let mut receiver = Receiver::new(wire);
-    let mut datagram = Vec::new();
+    wire.addresses = vec![IpAddr::from([198, 18, 0, 100])];
+    wire.authentication = match proof {
+        "v2 PASS" => Authentication::Pass(Password::new(b"1111")),
+        "v2 AH" => Authentication::Ah(Password::new(b"1111")),
+        "v3 HMAC" => {
+            let id = KeyId::new(1).expect("not 0");
+            let key = HmacKey::new(id, &[7; 32]).expect("32 octets");
+            Authentication::Hmac(Hmac::new([key], id).expect("its key"))
+        }
+        _ => Authentication::None,
+    };
+    wire
+}
+
+/// A whole IPv4 datagram with one address, from priority to octets.
+#[divan::bench(args = PROOFS)]
+fn transmit(bencher: divan::Bencher<'_, '_>, proof: &str) {
+    let mut transmitter = Transmitter::new(wire(proof)).expect("one address");
+    let mut datagram = Vec::with_capacity(128);
     bencher.bench_local(|| {
         datagram.clear();
-        transmitter.emit(Priority(100), SOURCE.into(), GROUP_IPV4.into(), &mut datagram).expect("one family");
-        let packet = Packet::from_ipv4(divan::black_box(&datagram)).expect("a whole header");
-        receiver.receive(&packet).expect("what was transmitted").advertisement
+        let advert = transmitter.begin(divan::black_box(Priority(100)), UnixTime::EPOCH);
+        transmitter.emit(&advert, SOURCE.into(), GROUP_IPV4.into(), &mut datagram).expect("one family");
+        divan::black_box(&mut datagram).len()
     });
+}
+
+/// And back, through every check, to a verified advertisement.
+#[divan::bench(args = PROOFS)]
+fn receive(bencher: divan::Bencher<'_, '_>, proof: &str) {
+    let mut transmitter = Transmitter::new(wire(proof)).expect("one address");
+    let mut receiver = Receiver::new(wire(proof));
+    bencher
+        .with_inputs(|| {
+            let mut datagram = Vec::new();
+            let advert = transmitter.begin(Priority(100), UnixTime::EPOCH);
+            transmitter.emit(&advert, SOURCE.into(), GROUP_IPV4.into(), &mut datagram).expect("one family");
+            datagram
+        })
+        .bench_local_refs(|datagram| {
+            let packet = Packet::from_ipv4(divan::black_box(datagram)).expect("a whole header");
+            receiver.receive(&packet, UnixTime::EPOCH).expect("what was transmitted").advertisement
+        });
 }
 
 /// Each of 1,000 Active Routers is due and advertises.

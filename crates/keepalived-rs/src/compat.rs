@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp_proto::{
-    AddressMismatch, AdvertisementInterval, Discard, Event, Family, FaultReason, IntervalMismatch, LinkId, Ownership,
-    Verified,
+    AddressMismatch, AdvertisementInterval, ClockSkew, Discard, Event, Family, FaultReason, IntervalMismatch, LinkId,
+    Ownership, Verified,
 };
 
 use crate::ipc::NotifyState;
@@ -180,8 +180,15 @@ pub(crate) fn mismatch_lines(name: &str, source: IpAddr, verified: &Verified) ->
             format!("ip address associated with VRID {vrid} not present in advert: {address}")
         }
     });
+    let skew = verified.clock_skew.map(|ClockSkew { ahead, by }| {
+        let side = if ahead { "ahead of" } else { "behind" };
+        format!("clock {} s {side} ours in advert", seconds(by))
+    });
     let line = |text| Line { level: Level::Info, text: format!("({name}) {text} from {source}") };
-    interval.into_iter().chain(addresses).map(line).collect()
+    let switched = verified
+        .checksum_switched
+        .then(|| Line { level: Level::Info, text: format!("({name}) Setting unicast VRRPv3 checksum to old version") });
+    interval.into_iter().chain(addresses).chain(skew).map(line).chain(switched).collect()
 }
 
 /// What keepalived writes about a packet that it drops (`behaviour.md` §3.3).
@@ -190,6 +197,7 @@ pub(crate) fn discard_line(name: &str, source: IpAddr, discard: &Discard) -> Lin
         Discard::UnexpectedAuthenticationHeader => {
             format!("Received AH header but auth type not AH from {source}")
         }
+        Discard::MissingAuthenticationHeader => format!("No AH header but auth type is AH from {source}"),
         Discard::Length { got, expected } => {
             let how = if got < expected { "short" } else { "long" };
             format!("vrrp packet from {source} too {how}, length {got} and expect {expected}")

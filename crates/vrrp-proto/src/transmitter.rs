@@ -204,7 +204,9 @@ impl Transmitter {
             let range = self.hmac_window().map_or(HMAC_RANGE, |window| window / 4);
             let holds = |end: Sequence| !next.is_after(end) && end.distance(next) <= range * 2;
             if !before.hmac.is_some_and(holds) {
-                self.reserved.hmac = Some(next.end_of(range));
+                // Where sequences run ahead of the clock they count one by one: processes that die fast do not add up.
+                let (by_clock, by_count) = (Sequence::at(now).end_of(range), next.end_of(Duration::ZERO));
+                self.reserved.hmac = Some(if by_clock.is_after(by_count) { by_clock } else { by_count });
             }
         }
         (self.reserved != before).then_some(self.reserved)

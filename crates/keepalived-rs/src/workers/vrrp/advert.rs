@@ -598,8 +598,9 @@ impl Advert {
         };
         let Some(id) = packet.vrid().and_then(|vrid| self.paths.by_vrid.get(&(place, vrid))).copied() else { return };
         let Some(router) = self.routers.get_mut(&id) else { return };
-        match router.receiver.receive(&packet) {
+        match router.receiver.receive(&packet, clock::wall()) {
             Ok(verified) => {
+                router.transmitter.follow(&verified);
                 for line in compat::mismatch_lines(&router.name, packet.source, &verified) {
                     line.write();
                 }
@@ -607,7 +608,7 @@ impl Advert {
                 self.perform();
             }
             Err(discard) => {
-                if router.receiver.report_once(&discard) {
+                if router.receiver.report_once(packet.source, &discard).is_some() {
                     compat::discard_line(&router.name, packet.source, &discard).write();
                 }
             }
@@ -622,9 +623,11 @@ impl Advert {
         router.source = self.engine.router(id).and_then(|it| it.source()).or(router.source);
         let (Some(source), Some(pair)) = (router.source, self.paths.socket_of(id)) else { return };
         let before = router.send_error.take();
+        let advert = router.transmitter.begin(priority, clock::wall());
+        router.receiver.follow(&advert);
         for destination in &router.destinations {
             self.outgoing.clear();
-            let sent = packet::emit(&mut router.transmitter, priority, source, *destination, &mut self.outgoing)
+            let sent = packet::emit(&mut router.transmitter, &advert, source, *destination, &mut self.outgoing)
                 .map_err(io::Error::other)
                 .and_then(|()| pair.send(&self.outgoing, *destination));
             if let Err(error) = sent {

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use vip_netlink::{RouteSocket, Wanted};
 use vrrp_proto::{Ownership, Priority, RouterId, Transmitter};
 
+use super::clock;
 use super::holdings::Holdings;
 use super::packet;
 use super::roster;
@@ -64,9 +65,10 @@ fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<(
         Transport::Unicast { peers } => peers,
     };
     let mut transmitter = Transmitter::new(instance.wire_config())?;
+    let advert = transmitter.begin(Priority::RESIGN, clock::wall());
     for destination in destinations {
         let mut packet = Vec::new();
-        packet::emit(&mut transmitter, Priority::RESIGN, source, *destination, &mut packet)?;
+        packet::emit(&mut transmitter, &advert, source, *destination, &mut packet)?;
         pair.send(&packet, *destination).with_context(|| format!("sending priority 0 to {destination}"))?;
     }
     tracing::debug!("({}) sent 0 priority", instance.name);

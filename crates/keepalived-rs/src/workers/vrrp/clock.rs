@@ -1,13 +1,14 @@
-//! CLOCK_BOOTTIME: the time of `vrrp-proto`, and a timer on it.
+//! CLOCK_BOOTTIME: the time of `vrrp-proto`, and a timer on it; the wall clock for signed adverts.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::SystemTime;
 
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
     timerfd_settime,
 };
-use vrrp_proto::Instant;
+use vrrp_proto::{Instant, UnixTime};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -16,6 +17,11 @@ pub(crate) fn now() -> Instant {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Instant::from_nanos(seconds * NANOS_PER_SECOND + u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The wall clock, which signed adverts carry.
+pub(crate) fn wall() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 /// A descriptor that is readable from a certain time on.

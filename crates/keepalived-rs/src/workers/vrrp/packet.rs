@@ -2,29 +2,29 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use vrrp_proto::{PROTOCOL, Priority, TransmitError, Transmitter};
+use vrrp_proto::{OutgoingAdvert, PROTOCOL, TransmitError, Transmitter};
 
 const IPV6_HEADER: usize = 40;
 
 /// Traffic class 0xC0, "internetwork control", as in IPv4 (`behaviour.md` §3.1); flow label 0.
 const VERSION_CLASS_FLOW: [u8; 4] = [0x6c, 0, 0, 0];
 
-/// Appends an advert with its IP header to `out`, which is empty.
+/// Appends one copy of an advert with its IP header to `out`, which is empty.
 ///
 /// # Errors
 /// When the addresses are not of the router's family.
 pub(crate) fn emit(
     transmitter: &mut Transmitter,
-    priority: Priority,
+    advert: &OutgoingAdvert,
     source: IpAddr,
     destination: IpAddr,
     out: &mut Vec<u8>,
 ) -> Result<(), TransmitError> {
     let (IpAddr::V6(from), IpAddr::V6(to)) = (source, destination) else {
-        return transmitter.emit(priority, source, destination, out);
+        return transmitter.emit(advert, source, destination, out);
     };
     out.resize(IPV6_HEADER, 0);
-    transmitter.emit(priority, source, destination, out)?;
+    transmitter.emit(advert, source, destination, out)?;
     let header = ipv6_header(from, to, out.len() - IPV6_HEADER, transmitter.config().hop_limit);
     if let Some(place) = out.first_chunk_mut() {
         *place = header;
