@@ -171,10 +171,11 @@ impl Receiver {
         }
     }
 
-    /// We are about to send `advert`: what is as old is refused from now on (AH only).
+    /// We are about to send `advert`: what is older is refused from now on (AH only). What is as old is not: two Active
+    /// Routers that count in step would refuse each other for ever.
     pub fn follow(&mut self, advert: &OutgoingAdvert) {
         if let Some(sequence) = advert.ah_sequence() {
-            self.memory.remember_ah(sequence);
+            self.memory.remember_ah(sequence.saturating_sub(1));
         }
     }
 

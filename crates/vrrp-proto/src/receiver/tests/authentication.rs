@@ -222,8 +222,18 @@ fn a_recorded_authentication_header_is_refused() {
 fn what_is_older_than_our_own_advertisements_is_refused() {
     let recorded = send(&mut Transmitter::new(ah()).unwrap(), NOW);
     let (mut receiver, mut transmitter) = (Receiver::new(ah()), Transmitter::new(ah()).unwrap());
+    transmitter.begin(Priority(150), NOW);
     receiver.follow(&transmitter.begin(Priority(150), NOW));
     assert_eq!(take(&mut receiver, &recorded, NOW), Err(Discard::AhSequence { got: 1, last: 1 }));
+}
+
+/// They became Active at the same moment; one of them must hear that the other one is better.
+#[test]
+fn two_active_routers_that_count_in_step_hear_each_other() {
+    let (mut receiver, mut transmitter) = (Receiver::new(ah()), Transmitter::new(ah()).unwrap());
+    receiver.follow(&transmitter.begin(Priority(100), NOW));
+    let rival = send(&mut Transmitter::new(ah()).unwrap(), NOW);
+    assert_eq!(take(&mut receiver, &rival, NOW).unwrap().ah_sequence, Some(1));
 }
 
 /// A rebooted router hears the Active Router first, and is then believed at once.
