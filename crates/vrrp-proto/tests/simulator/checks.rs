@@ -210,8 +210,11 @@ impl World {
     }
 
     fn is_settled(&self, router: usize) -> bool {
-        let watch = &self.checks.routers[router];
-        self.now > watch.settled_at + watch.settling(self.scenario.routers[router].version)
+        let settling = |member: &usize| {
+            self.checks.routers[*member].settling(self.scenario.routers[*member].version)
+        };
+        let longest = self.scenario.companions(router).iter().chain([&router]).map(settling).max();
+        self.now > self.checks.routers[router].settled_at + longest.unwrap_or(0)
     }
 
     /// Another configuration: the longest intervals ever seen bound the time.
