@@ -59,11 +59,13 @@ mod types;
 mod virtual_router;
 mod wire;
 
-pub use action::{Action, Event, FaultReason, Notification, Ownership, Role, RouterSnapshot};
+pub use action::{
+    Action, AnnounceScope, ConflictOutcome, Event, FaultReason, Notification, Ownership, Role, RouterSnapshot,
+};
 pub use advertisement::{Addresses, Advertisement, ParseError, Pdu, VersionFields};
 pub use auth::{AuthData, Authentication, Password};
 pub use checksum::{PROTOCOL, PseudoHeader, checksum};
-pub use config::{AnnounceConfig, RouterConfig, TrackedLink};
+pub use config::{AnnounceConfig, ExtraLinks, RouterConfig, Rules, StrictChange, TrackedLink};
 pub use engine::{Engine, LinkFacts, Plan, Snapshot};
 pub use receiver::{AddressMismatch, Discard, IntervalMismatch, Packet, Receiver, Verified};
 pub use stats::{ReceiverStats, RouterStats};
@@ -72,7 +74,7 @@ pub use types::{
     AdvertisementInterval, Centis, Family, Instant, LinkId, OutOfRange, Priority, RouterId, Seconds, Ticket, Version,
     VirtualMac, Vrid,
 };
-pub use virtual_router::{Active, ActiveRouter, Backup, Fault, State, VirtualRouter};
+pub use virtual_router::{Active, ActiveRouter, Backup, Conflict, Fault, RivalOwner, RivalPhase, State, VirtualRouter};
 pub use wire::{Cast, GROUP_IPV4, GROUP_IPV6, Peer, WireConfig, default_group};
 
 /// Runs the example of the README as a test.
