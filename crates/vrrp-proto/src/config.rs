@@ -55,9 +55,6 @@ pub struct RouterConfig {
     pub preempt_delay: Duration,
     /// How many advertisement intervals of silence end in a take-over, 1..=100. Default 3.
     pub down_timer_adverts: u8,
-    /// The first Active_Down_Timer after start is one advertisement interval and the owner's Skew_Time: a member of a
-    /// sync group with `state MASTER`, and no other router. Default off.
-    pub prefer_active: bool,
     /// Whether packets to the addresses are taken in although it does not own them ("Accept_Mode", RFC 9568 §6.1).
     /// `None`: only outside strict mode. Default `None`.
     pub accept_mode: Option<bool>,
@@ -103,7 +100,6 @@ impl RouterConfig {
             preempt_mode: true,
             preempt_delay: Duration::ZERO,
             down_timer_adverts: DOWN_TIMER_ADVERTS,
-            prefer_active: false,
             accept_mode: None,
             start_not_before: Instant::ZERO,
             timer_expired_backup: None,

@@ -450,23 +450,14 @@ impl VirtualRouter {
     /// nobody is told of it.
     fn listen(&mut self, now: Instant, entry: Entry, interval: AdvertisementInterval) {
         let begin = now.max(self.config.start_not_before);
-        let mut backup = Backup::new(begin + self.first_wait(entry, interval), interval);
+        let mut backup = Backup::new(begin + self.active_down_interval(interval), interval);
         backup.ignores_until = (begin > now).then_some(begin);
         if self.config.is_owner() {
+            backup.active_down_timer = begin;
             self.leave(now, State::Backup(backup));
             return self.push_fact();
         }
         self.enter_backup(now, entry, Resign::No, backup);
-    }
-
-    fn first_wait(&self, entry: Entry, interval: AdvertisementInterval) -> Duration {
-        if self.config.is_owner() {
-            Duration::ZERO
-        } else if self.config.prefer_active && entry.is_first() {
-            interval.duration() + interval.skew_time(Priority::OWNER)
-        } else {
-            self.active_down_interval(interval)
-        }
     }
 
     /// Active_Down_Timer fires, or nobody is to be waited for.

@@ -109,15 +109,6 @@ fn a_start_up_delay_that_a_reload_brings_makes_nobody_deaf() {
 }
 
 #[test]
-fn who_prefers_to_be_active_waits_for_one_interval_at_start_only() {
-    let mut router = backup(with(|config| config.prefer_active = true));
-    assert_eq!(due(&router), T0 + millis(1000) + micros(3906));
-    router.handle_fault(T0, DOWN);
-    router.handle_fault_cleared(T0, DOWN);
-    assert_eq!(due(&router), T0 + micros(3_609_375));
-}
-
-#[test]
 fn down_timer_adverts_count_in_the_active_down_interval() {
     for (adverts, wait) in [(1, 1_609_375), (5, 5_609_375), (0, 1_609_375), (255, 100_609_375)] {
         assert_eq!(due(&backup(with(|config| config.down_timer_adverts = adverts))), T0 + micros(wait));
