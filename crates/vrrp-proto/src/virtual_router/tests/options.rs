@@ -109,6 +109,43 @@ fn a_start_up_delay_that_a_reload_brings_makes_nobody_deaf() {
 }
 
 #[test]
+fn a_learned_interval_is_forgotten_in_fault() {
+    let mut router = backup(config());
+    router.handle_advertisement(T0, HIGH, &Advertisement { interval: centis(300), ..advert(200) });
+    assert_eq!(router.active_adver_interval(), centis(300));
+    router.handle_fault(T0, DOWN);
+    router.handle_fault_cleared(T0, DOWN);
+    assert_eq!((router.active_adver_interval(), due(&router)), (centis(100), T0 + micros(3_609_375)));
+}
+
+#[test]
+fn the_interval_of_a_lower_priority_is_learned_only_while_it_is_left_alone() {
+    for (delay, learned) in [(0, centis(100)), (5000, centis(300))] {
+        let mut router = backup(with(|config| config.preempt_delay = millis(delay)));
+        router.handle_advertisement(T0, HIGH, &Advertisement { interval: centis(300), ..advert(50) });
+        assert_eq!(router.active_adver_interval(), learned);
+    }
+}
+
+#[test]
+fn a_preempt_delay_of_four_seconds_ends_in_a_take_over_after_another_active_down_interval() {
+    let mut router = backup(with(|config| config.preempt_delay = millis(4000)));
+    let mut taken_over = None;
+    for step in 0..100 {
+        let now = T0 + millis(step * 100);
+        if step % 10 == 0 {
+            router.handle_advertisement(now, HIGH, &advert(50));
+        }
+        router.handle_timeout(now);
+        if router.role() == Role::Active {
+            taken_over.get_or_insert(step * 100);
+        }
+    }
+    // The last one that counted came after 3 s.
+    assert_eq!(taken_over, Some(6700));
+}
+
+#[test]
 fn down_timer_adverts_count_in_the_active_down_interval() {
     for (adverts, wait) in [(1, 1_609_375), (5, 5_609_375), (0, 1_609_375), (255, 100_609_375)] {
         assert_eq!(due(&backup(with(|config| config.down_timer_adverts = adverts))), T0 + micros(wait));
