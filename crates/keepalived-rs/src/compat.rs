@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp_proto::{
-    AddressMismatch, AdvertisementInterval, ConflictOutcome, Discard, Event, Family, FaultReason, IntervalMismatch, LinkId, Ownership,
-    Verified,
+    AddressMismatch, AdvertisementInterval, ConflictOutcome, Discard, Event, Family, FaultReason, IntervalMismatch,
+    LinkId, Ownership, Verified,
 };
 
 use crate::ipc::NotifyState;
@@ -76,7 +76,9 @@ impl Instance<'_> {
     /// What keepalived writes when `event` happens.
     pub(crate) fn line(&self, event: &Event) -> Line {
         let (level, text) = self.words(event);
-        Line { level, text: format!("({}) {text}", self.name) }
+        // One of keepalived's lines has a colon here.
+        let colon = if matches!(event, Event::RivalOwnerStopped { .. }) { ":" } else { "" };
+        Line { level, text: format!("({}){colon} {text}", self.name) }
     }
 
     fn words(&self, event: &Event) -> (Level, String) {

@@ -211,16 +211,19 @@ impl VirtualRouter {
     /// Another configuration of the same virtual router (VRID, version, family and link must be the same). Nothing
     /// that stayed the same is touched; an Active Router applies again if its addresses or resources changed.
     pub fn reconfigure(&mut self, now: Instant, config: RouterConfig) {
-        let before = self.effective_priority();
+        let (priority, snapshot) = (self.effective_priority(), self.snapshot());
         let old = core::mem::replace(&mut self.config, config);
         if !self.config.is_owner() {
             self.reduced_by = None;
         }
-        self.priority_moved(before);
+        self.priority_moved(priority);
         match self.state {
             State::Initialize | State::Fault(_) => {}
             State::Backup(backup) => self.reconfigure_backup(backup, &old),
             State::Active(active) => self.reconfigure_active(now, active, &old),
+        }
+        if self.snapshot() != snapshot && self.state != State::Initialize {
+            self.push_fact();
         }
     }
 

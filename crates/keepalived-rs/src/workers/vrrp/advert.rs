@@ -646,7 +646,9 @@ impl Advert {
                 Action::Fact { router, snapshot } => self.tell(router, &snapshot),
                 Action::Advertise { router, priority } => self.advertise(router, priority),
                 Action::Apply { router, ownership, ticket } => self.apply(router, ownership, ticket),
-                Action::Announce { router, scope: AnnounceScope::Addresses, repeat } => self.jobs.send(Job::Announce { router, repeat }),
+                Action::Announce { router, scope: AnnounceScope::Addresses, repeat } => {
+                    self.jobs.send(Job::Announce { router, repeat })
+                }
                 Action::Notify { router, notification, priority } => {
                     self.notify(router, notification, priority.0);
                 }

@@ -39,11 +39,13 @@ fn configs() -> impl Strategy<Value = RouterConfig> {
 struct Observer {
     held: bool,
     conflict: bool,
+    fact: Option<RouterSnapshot>,
 }
 
 impl Observer {
     fn see(&mut self, action: &Action) -> Result<(), TestCaseError> {
         match action {
+            Action::Fact { snapshot, .. } => self.fact = Some(*snapshot),
             Action::Apply { ownership, .. } => self.held = *ownership == Ownership::Held,
             Action::Announce { repeat, .. } => prop_assert!(self.held && *repeat > 0, "announced what is not held"),
             Action::Record { event: Event::ConflictStarted { .. }, .. } => {
@@ -75,7 +77,9 @@ fn check(router: &VirtualRouter, observer: &Observer) -> Result<(), TestCaseErro
     let least = if owner { Priority(254) } else { Priority(1) };
     prop_assert!(router.effective_priority() >= least);
     prop_assert!(owner || router.effective_priority() < Priority::OWNER);
-    prop_assert_eq!(router.snapshot().role, router.role());
+    if router.role() != Role::Stopped {
+        prop_assert_eq!(observer.fact, Some(router.snapshot()), "the next process would know");
+    }
     Ok(())
 }
 
