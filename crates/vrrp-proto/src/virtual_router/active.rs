@@ -210,6 +210,9 @@ impl VirtualRouter {
         if announce.extra_period != before.extra_period && active.apply_deadline.is_none() {
             active.announce_extra = after(now, announce.extra_period);
         }
+        if !self.config.is_owner() {
+            active.rival_owner = None;
+        }
         let apply = self.config.applies_otherwise_than(old);
         if apply {
             active.apply_deadline.get_or_insert(now + self.own_active_down_interval());

@@ -141,6 +141,15 @@ fn a_restart_or_another_priority_forgets_the_second_owner() {
 }
 
 #[test]
+fn who_is_no_longer_owner_has_no_second_owner_to_watch() {
+    let mut router = active(owner_config());
+    hear(&mut router, 100, LOW, 255);
+    router.reconfigure(T0 + millis(200), config());
+    let actions = wait(&mut router, 10_000);
+    assert!(!actions.iter().any(|action| action.starts_with("RivalOwner")), "{actions:?}");
+}
+
+#[test]
 fn a_storm_of_a_second_owner_costs_two_advertisements_in_two_intervals() {
     let mut router = active(owner_config());
     let mut sent = 0;

@@ -171,16 +171,21 @@ fn states() -> [(&'static str, VirtualRouter); 19] {
 
 /// The action without the words that every line would repeat.
 fn terse(action: &str) -> String {
-    let mut text = String::from(action);
-    for (long, short) in [
-        ("AdvertisementInterval(Centis(Centis", "(("),
-        ("Priority(", "("),
-        (" { initial: false }", ""),
-        (" { initial: true }", " (first)"),
-    ] {
-        text = text.replace(long, short);
+    let text = action.replace(" { initial: false }", "").replace(" { initial: true }", ", the first state");
+    let text = bare(&text, "AdvertisementInterval(Centis(Centis(", ")))");
+    bare(&text, "Priority(", ")")
+}
+
+/// `text` with what stands between `open` and `close` alone.
+fn bare(text: &str, open: &str, close: &str) -> String {
+    let mut parts = text.split(open);
+    let mut bare = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        let (value, rest) = part.split_once(close).unwrap();
+        bare += value;
+        bare += rest;
     }
-    text
+    bare
 }
 
 #[test]
