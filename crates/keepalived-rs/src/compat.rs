@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp_proto::{
-    AddressMismatch, AdvertisementInterval, ClockSkew, Discard, Event, Family, FaultReason, IntervalMismatch, LinkId,
+    AddressMismatch, AdvertisementInterval, ClockSkew, ConflictOutcome, Discard, Event, Family, FaultReason, IntervalMismatch, LinkId,
     Ownership, Verified,
 };
 
@@ -76,7 +76,9 @@ impl Instance<'_> {
     /// What keepalived writes when `event` happens.
     pub(crate) fn line(&self, event: &Event) -> Line {
         let (level, text) = self.words(event);
-        Line { level, text: format!("({}) {text}", self.name) }
+        // One of keepalived's lines has a colon here.
+        let colon = if matches!(event, Event::RivalOwnerStopped { .. }) { ":" } else { "" };
+        Line { level, text: format!("({}){colon} {text}", self.name) }
     }
 
     fn words(&self, event: &Event) -> (Level, String) {
@@ -94,6 +96,9 @@ impl Instance<'_> {
                 (Level::Detail, format!("no longer in FAULT for this reason: {}", self.fault(*reason)))
             }
             Event::TwoOwners { source, .. } => two_owners(*source),
+            Event::TimerExpired { late } => {
+                (Level::Warning, format!("VRRP thread timer expired {} seconds ago", seconds(*late)))
+            }
             Event::PriorityChanged { from, to } => {
                 (Level::Info, format!("Changing effective priority from {} to {}", from.0, to.0))
             }
@@ -104,6 +109,11 @@ impl Instance<'_> {
                 (Level::Warning, "an address was removed from outside; giving up the others too".into())
             }
             Event::Refused { ownership } => (Level::Warning, refused(*ownership).into()),
+            Event::RivalOwnerStopped { .. }
+            | Event::RivalOwnerPersists { .. }
+            | Event::OwnerPriorityRestored { .. }
+            | Event::ConflictStarted { .. }
+            | Event::ConflictEnded { .. } => rival_words(event),
             heard => heard_words(heard),
         }
     }
@@ -246,6 +256,37 @@ pub(crate) fn send_error_line(name: &str, error: &std::io::Error) -> Line {
     Line { level: Level::Info, text }
 }
 
+/// What comes of another router that is MASTER at the same time.
+fn rival_words(event: &Event) -> (Level, String) {
+    match event {
+        Event::RivalOwnerStopped { .. } => {
+            (Level::Info, "rogue address owner appears to have stopped advertising".into())
+        }
+        Event::RivalOwnerPersists { source } => (
+            Level::Error,
+            format!("{source} is still advertising as address owner, please resolve - reducing our priority"),
+        ),
+        Event::OwnerPriorityRestored { .. } => {
+            (Level::Info, "Restoring our priority to 255 since received advert with lower priority".into())
+        }
+        Event::ConflictStarted { source, theirs, ours } => {
+            (Level::Detail, format!("{source} is MASTER too, with priority {theirs}, ours {ours}"))
+        }
+        Event::ConflictEnded { source, duration, advertisements, outcome } => {
+            let outcome = match outcome {
+                ConflictOutcome::Won => "it gave way",
+                ConflictOutcome::Yielded => "we give way",
+                ConflictOutcome::Abandoned => "we are no longer MASTER",
+            };
+            let lasted = seconds(*duration);
+            // Giving way to the first advert is how every preemption goes.
+            let level = if duration.is_zero() { Level::Detail } else { Level::Warning };
+            (level, format!("{source} was MASTER too, for {lasted} seconds and {advertisements} adverts: {outcome}"))
+        }
+        other => (Level::Detail, format!("{other:?}")),
+    }
+}
+
 fn two_owners(source: IpAddr) -> (Level, String) {
     let text = format!(
         "CONFIGURATION ERROR: local instance and {source} are both configured as address owner, please resolve"
@@ -314,6 +355,23 @@ mod tests {
             Event::LowerPriorityDiscarded { source: PEER, theirs: Priority(50) },
             Event::OwnAddressAdvert { source: PEER },
             Event::TwoOwners { source: PEER, yields: true },
+            Event::RivalOwnerStopped { source: PEER },
+            Event::RivalOwnerPersists { source: PEER },
+            Event::OwnerPriorityRestored { source: PEER },
+            Event::ConflictStarted { source: PEER, theirs, ours },
+            Event::ConflictEnded {
+                source: PEER,
+                duration: Duration::from_millis(1500),
+                advertisements: 3,
+                outcome: ConflictOutcome::Won,
+            },
+            Event::ConflictEnded {
+                source: PEER,
+                duration: Duration::ZERO,
+                advertisements: 1,
+                outcome: ConflictOutcome::Yielded,
+            },
+            Event::TimerExpired { late: Duration::from_millis(4250) },
             Event::BackupReceivedPriorityZero { source: PEER },
             Event::ActiveReceivedPriorityZero { source: PEER },
             Event::SentPriorityZero,

@@ -40,11 +40,13 @@ pub enum Action {
         /// To be given back with the answer.
         ticket: Ticket,
     },
-    /// Announce every address by gratuitous ARP or unsolicited Neighbor Advertisement: all addresses once, then again,
-    /// `repeat` times in all.
+    /// Announce addresses by gratuitous ARP or unsolicited Neighbor Advertisement: all that `scope` names once, then
+    /// again, `repeat` times in all. What still waits of an earlier announcement of the same scope is replaced.
     Announce {
         /// Of which router.
         router: RouterId,
+        /// Which addresses.
+        scope: AnnounceScope,
         /// Sends per address, at least 1.
         repeat: u8,
     },
@@ -96,6 +98,20 @@ impl Action {
     }
 }
 
+/// Which addresses are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum AnnounceScope {
+    /// Every address.
+    Addresses,
+    /// One address on each link with a virtual MAC that holds any and is not the router's own link
+    /// (`garp_extra_if`): switches forget a MAC address that sends nothing.
+    VirtualMacLinks,
+    /// One address on each link that holds any (`garp_extra_if all`).
+    AllLinks,
+}
+
 /// Whether the virtual addresses belong to this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -120,12 +136,24 @@ pub enum Role {
     Active,
 }
 
+/// How a conflict between two Active Routers ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum ConflictOutcome {
+    /// This router stayed Active: no rival was heard for one Active_Down_Interval.
+    Won,
+    /// This router gave way to a better one.
+    Yielded,
+    /// This router is no longer Active for a reason of its own.
+    Abandoned,
+}
+
 /// What notification scripts are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Notification {
-    /// It became Active and its addresses are in place.
+    /// It became Active and its addresses are in place; with `renotify_on_conflict` also after a conflict that it won.
     Active,
     /// It became Backup.
     Backup {
@@ -141,7 +169,7 @@ pub enum Notification {
     Stop,
     /// It is no longer configured.
     Deleted,
-    /// As Active it heard a lower priority (`notify_master_rx_lower_pri`).
+    /// As Active it heard a lower priority (`notify_master_rx_lower_pri`); at most once per advertisement interval.
     ReceivedLowerPriority,
 }
 
@@ -266,14 +294,14 @@ pub enum Event {
         /// Whether it is answered by an advertisement.
         answered: bool,
     },
-    /// As Backup: a lower priority, which does not hold the router back.
+    /// As Backup: a lower priority, which does not hold the router back. Once per advertisement interval.
     LowerPriorityDiscarded {
         /// The sender.
         source: IpAddr,
         /// Its priority.
         theirs: Priority,
     },
-    /// As Active: our own priority from our own address.
+    /// As Active: our own priority from our own address. Once per advertisement interval.
     OwnAddressAdvert {
         /// The address.
         source: IpAddr,
@@ -284,6 +312,47 @@ pub enum Event {
         source: IpAddr,
         /// Whether this router yields to it.
         yields: bool,
+    },
+    /// The second owner, which ought to yield, is no longer heard.
+    RivalOwnerStopped {
+        /// Its address.
+        source: IpAddr,
+    },
+    /// The second owner does not yield: this router runs at 254 from now on.
+    RivalOwnerPersists {
+        /// Its address.
+        source: IpAddr,
+    },
+    /// Something else than the second owner was heard: this router runs at 255 again.
+    OwnerPriorityRestored {
+        /// What was heard.
+        source: IpAddr,
+    },
+    /// As Active: another Active Router is heard. Everything until [`Event::ConflictEnded`] is the same conflict, however
+    /// many rivals there are.
+    ConflictStarted {
+        /// The first rival.
+        source: IpAddr,
+        /// Its priority.
+        theirs: Priority,
+        /// Our effective priority.
+        ours: Priority,
+    },
+    /// Rivals are no longer heard, or this router is no longer Active.
+    ConflictEnded {
+        /// The rival heard last.
+        source: IpAddr,
+        /// From the first to the last advertisement of a rival.
+        duration: Duration,
+        /// How many of them were heard.
+        advertisements: u32,
+        /// How it ended.
+        outcome: ConflictOutcome,
+    },
+    /// As Active: this process was held up for so long that a peer must have taken over (`timer_expired_backup`).
+    TimerExpired {
+        /// How late Adver_Timer is.
+        late: Duration,
     },
     /// As Backup: the Active Router resigned.
     BackupReceivedPriorityZero {

@@ -6,7 +6,14 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::track::{self, Fixed, Tracked, TrackerConfig, TrackerUse};
-use crate::types::{AdvertisementInterval, Family, GroupId, LinkId, Priority, RouterId, TrackerId, Version, Vrid};
+use crate::types::{
+    AdvertisementInterval, Family, GroupId, Instant, LinkId, Priority, RouterId, TrackerId, Version, Vrid,
+};
+
+/// The RFC's number of advertisement intervals in Active_Down_Interval (RFC 9568 §6.1).
+const DOWN_TIMER_ADVERTS: u8 = 3;
+/// The longest preempt delay.
+const LONGEST_PREEMPT_DELAY: Duration = Duration::from_secs(1000);
 
 /// All that an [`Engine`](crate::Engine) runs: virtual routers, the groups in which they move together, and what they
 /// depend on.
@@ -212,13 +219,29 @@ pub struct RouterConfig {
     pub source: Option<IpAddr>,
     /// Whether a configured `source` must be the link's own address (`track_src_ip`). Default off.
     pub track_source: bool,
+    /// Strict mode (`strict_mode`): the RFC's rules whatever else is set; see [`RouterConfig::strict_changes`].
+    /// Default off.
+    pub strict: bool,
     /// Whether it takes over from a lower priority ("Preempt_Mode", RFC 9568 §6.1); priority 255 always does.
     /// Default on.
     pub preempt_mode: bool,
-    /// How long it lets a router of lower priority be before it preempts, up to 1000 s. Default zero.
+    /// How long it lets a router of lower priority be before it preempts, up to 1000 s; nothing without preemption.
+    /// Default zero.
     pub preempt_delay: Duration,
     /// How many advertisement intervals of silence end in a take-over, 1..=100. Default 3.
     pub down_timer_adverts: u8,
+    /// Whether packets to the addresses are taken in although it does not own them ("Accept_Mode", RFC 9568 §6.1).
+    /// `None`: only outside strict mode. Default `None`.
+    pub accept_mode: Option<bool>,
+    /// Until then it hears nothing, and its first timer begins then: the start-up delay. Counts when the router starts
+    /// or leaves fault. Default [`Instant::ZERO`].
+    pub start_not_before: Instant,
+    /// The highest priority among its peers, 1..=254 (`timer_expired_backup`): if this process was held up until such a
+    /// peer must have taken over, it goes to Backup. Without preemption only. Default `None`.
+    pub timer_expired_backup: Option<Priority>,
+    /// Whether [`Notification::Active`](crate::Notification::Active) is given out again after a conflict with another
+    /// Active Router that this one won. Default off.
+    pub renotify_on_conflict: bool,
     /// Whether an Active Router leaves an advertisement of lower priority unanswered. Default off.
     pub lower_prio_no_advert: bool,
     /// Whether an Active Router sends one more advertisement before it yields to a higher priority. Default off.
@@ -250,9 +273,14 @@ impl RouterConfig {
             partners: Partners::Multicast,
             source: None,
             track_source: false,
+            strict: false,
             preempt_mode: true,
             preempt_delay: Duration::ZERO,
-            down_timer_adverts: 3,
+            down_timer_adverts: DOWN_TIMER_ADVERTS,
+            accept_mode: None,
+            start_not_before: Instant::ZERO,
+            timer_expired_backup: None,
+            renotify_on_conflict: false,
             lower_prio_no_advert: false,
             higher_prio_send_advert: false,
             announcements: AnnounceConfig::default(),
@@ -271,11 +299,61 @@ impl RouterConfig {
         self.preempt_mode || self.is_owner()
     }
 
+    /// What takes effect: the fields above as the owner's rights, strict mode and the ranges leave them.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let preempt_mode = self.preempts();
+        let mut rules = Rules {
+            preempt_mode,
+            preempt_delay: if preempt_mode { self.preempt_delay.min(LONGEST_PREEMPT_DELAY) } else { Duration::ZERO },
+            down_timer_adverts: self.down_timer_adverts.clamp(1, 100),
+            accept_mode: self.is_owner() || self.accept_mode.unwrap_or(!self.strict),
+            timer_expired_backup: self
+                .timer_expired_backup
+                .filter(|_| !preempt_mode)
+                .map(|highest| highest.clamp(Priority(1), Priority(254))),
+            lower_prio_no_advert: self.lower_prio_no_advert,
+            higher_prio_send_advert: self.higher_prio_send_advert,
+            announcements: self.announcements.rules(),
+        };
+        if self.strict {
+            rules.make_strict(self);
+        }
+        rules
+    }
+
+    /// What strict mode overrides of the settings above; empty without it. What it means for packets (authentication,
+    /// unicast, MAC addresses, adverts heard by the owner) is for the caller to see to.
+    #[must_use]
+    pub fn strict_changes(&self) -> Vec<StrictChange> {
+        let (strict, free) = (self.rules(), Self { strict: false, ..self.clone() }.rules());
+        let lower_prio = |rules: &Rules| (rules.announcements.lower_prio_repeat, rules.announcements.lower_prio_delay);
+        [
+            (StrictChange::PreemptDelay, strict.preempt_delay != free.preempt_delay),
+            (StrictChange::DownTimerAdverts, strict.down_timer_adverts != free.down_timer_adverts),
+            (StrictChange::AcceptMode, strict.accept_mode != free.accept_mode),
+            (StrictChange::LowerPrioNoAdvert, strict.lower_prio_no_advert != free.lower_prio_no_advert),
+            (StrictChange::HigherPrioSendAdvert, strict.higher_prio_send_advert != free.higher_prio_send_advert),
+            (StrictChange::LowerPrioAnnouncements, lower_prio(&strict) != lower_prio(&free)),
+        ]
+        .into_iter()
+        .filter_map(|(change, differs)| differs.then_some(change))
+        .collect()
+    }
+
     /// Active_Down_Interval for an Active Router that advertises every `interval`, with an effective `priority`:
     /// `down_timer_adverts` intervals and Skew_Time (RFC 9568 §6.1).
     #[must_use]
     pub fn active_down_interval(&self, interval: AdvertisementInterval, priority: Priority) -> Duration {
-        interval.duration().saturating_mul(u32::from(self.down_timer_adverts.max(1))) + interval.skew_time(priority)
+        let adverts = self.rules().down_timer_adverts;
+        interval.duration().saturating_mul(u32::from(adverts)) + interval.skew_time(priority)
+    }
+
+    /// Whether an Active Router has to apply again what `Apply` puts in place.
+    pub(crate) fn applies_otherwise_than(&self, old: &Self) -> bool {
+        self.addresses != old.addresses
+            || self.resources_revision != old.resources_revision
+            || self.rules().accept_mode != old.rules().accept_mode
     }
 
     /// Whether `other` is the same virtual router on the wire, so that one can become the other without a restart.
@@ -284,6 +362,62 @@ impl RouterConfig {
         let identity = |it: &Self| (it.vrid, it.version, it.family, it.link);
         identity(self) == identity(other)
     }
+}
+
+/// The rules that a virtual router goes by; see [`RouterConfig::rules`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rules {
+    /// See [`RouterConfig::preempt_mode`].
+    pub preempt_mode: bool,
+    /// See [`RouterConfig::preempt_delay`]; at most 1000 s.
+    pub preempt_delay: Duration,
+    /// See [`RouterConfig::down_timer_adverts`]; 1..=100.
+    pub down_timer_adverts: u8,
+    /// See [`RouterConfig::accept_mode`]; always on for the owner. The driver filters packets to the addresses of an
+    /// Active Router by it, Neighbor Solicitations and Advertisements excepted.
+    pub accept_mode: bool,
+    /// See [`RouterConfig::timer_expired_backup`]; 1..=254.
+    pub timer_expired_backup: Option<Priority>,
+    /// See [`RouterConfig::lower_prio_no_advert`].
+    pub lower_prio_no_advert: bool,
+    /// See [`RouterConfig::higher_prio_send_advert`].
+    pub higher_prio_send_advert: bool,
+    /// See [`RouterConfig::announcements`].
+    pub announcements: AnnounceConfig,
+}
+
+impl Rules {
+    /// Every effect of strict mode on a state machine.
+    fn make_strict(&mut self, config: &RouterConfig) {
+        self.preempt_delay = Duration::ZERO;
+        self.down_timer_adverts = DOWN_TIMER_ADVERTS;
+        self.accept_mode &= config.is_owner() || config.version == Version::V3;
+        self.lower_prio_no_advert = true;
+        self.higher_prio_send_advert = false;
+        self.announcements.lower_prio_repeat = 0;
+        self.announcements.lower_prio_delay = Duration::ZERO;
+    }
+}
+
+/// A setting that strict mode overrides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum StrictChange {
+    /// `preempt_delay` is dropped.
+    PreemptDelay,
+    /// `down_timer_adverts` is 3.
+    DownTimerAdverts,
+    /// A router that does not own the addresses does not take in packets to them: version 2 never, version 3 unless
+    /// `accept` says so.
+    AcceptMode,
+    /// `lower_prio_no_advert` is on.
+    LowerPrioNoAdvert,
+    /// `higher_prio_send_advert` is off.
+    HigherPrioSendAdvert,
+    /// `garp_lower_prio_repeat` and `garp_lower_prio_delay` are zero.
+    LowerPrioAnnouncements,
 }
 
 /// A link whose state moves the priority of a router, or puts it in fault.
@@ -304,18 +438,52 @@ pub struct TrackedLink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AnnounceConfig {
-    /// `garp_master_repeat`: sends per address in the block that follows a take-over. Default 5.
+    /// `garp_master_repeat`: sends per address in the block that follows a take-over; 0 counts as 1. Default 5.
     pub repeat: u8,
     /// `garp_master_delay`: when a second such block follows; zero for none. Default 5 s.
     pub delay: Duration,
     /// `garp_master_refresh`: the period of further blocks; zero for none. Default zero.
     pub refresh: Duration,
-    /// `garp_master_refresh_repeat`: sends per address in these. Default 1.
+    /// `garp_master_refresh_repeat`: sends per address in these; 0 counts as 1. Default 1.
     pub refresh_repeat: u8,
-    /// `garp_lower_prio_repeat`: sends per address in the block after an advertisement of lower priority. Default 5.
+    /// `garp_lower_prio_repeat`: sends per address in the block after an advertisement of lower priority; 0 for none.
+    /// Default 5.
     pub lower_prio_repeat: u8,
     /// `garp_lower_prio_delay`: when a second such block follows; zero for none. Default 5 s.
     pub lower_prio_delay: Duration,
+    /// `garp_extra_if`: the period of announcements on other links, up to a day; zero for none. Default zero.
+    pub extra_period: Duration,
+    /// Which links these are. Default [`ExtraLinks::VirtualMac`].
+    pub extra_links: ExtraLinks,
+}
+
+/// On which links an address is announced every [`AnnounceConfig::extra_period`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum ExtraLinks {
+    /// Those with a virtual MAC that hold an address and are not the router's own.
+    #[default]
+    VirtualMac,
+    /// `all`: every one that holds an address.
+    All,
+}
+
+impl AnnounceConfig {
+    /// `vrrp_min_garp`: one send per address, no second block.
+    pub const MINIMAL: Self = Self {
+        repeat: 1,
+        delay: Duration::ZERO,
+        refresh: Duration::ZERO,
+        refresh_repeat: 1,
+        lower_prio_repeat: 1,
+        lower_prio_delay: Duration::ZERO,
+        extra_period: Duration::ZERO,
+        extra_links: ExtraLinks::VirtualMac,
+    };
+
+    fn rules(self) -> Self {
+        Self { repeat: self.repeat.max(1), refresh_repeat: self.refresh_repeat.max(1), ..self }
+    }
 }
 
 impl Default for AnnounceConfig {
@@ -327,6 +495,8 @@ impl Default for AnnounceConfig {
             refresh_repeat: 1,
             lower_prio_repeat: 5,
             lower_prio_delay: Duration::from_secs(5),
+            extra_period: Duration::ZERO,
+            extra_links: ExtraLinks::VirtualMac,
         }
     }
 }

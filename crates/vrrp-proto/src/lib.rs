@@ -63,14 +63,19 @@ mod types;
 mod virtual_router;
 mod wire;
 
-pub use action::{Action, Event, FaultReason, Notification, Ownership, Role, RouterSnapshot};
+pub use action::{
+    Action, AnnounceScope, ConflictOutcome, Event, FaultReason, Notification, Ownership, Role, RouterSnapshot,
+};
 pub use advertisement::{Addresses, Advertisement, ParseError, Pdu, VersionFields};
 pub use auth::{
     AntiReplay, AuthData, Authentication, Hmac, HmacKey, HmacMode, KeyError, KeyId, Password, ReplayMemory, Sequence,
     UnixTime,
 };
 pub use checksum::{PROTOCOL, PseudoHeader, checksum};
-pub use config::{AnnounceConfig, ConfigFinding, EngineConfig, GroupConfig, Partners, RouterConfig, TrackedLink};
+pub use config::{
+    AnnounceConfig, ConfigFinding, EngineConfig, ExtraLinks, GroupConfig, Partners, RouterConfig, Rules, StrictChange,
+    TrackedLink,
+};
 pub use control::{Command, Control, StepDown};
 pub use demultiplexer::{Ambiguous, Arrival, Demultiplexer, Path};
 pub use engine::{Changes, Engine, LinkFacts, Plan, Snapshot};
@@ -83,7 +88,7 @@ pub use types::{
     AdvertisementInterval, Centis, Family, GroupId, Instant, LinkId, OutOfRange, Priority, RouterId, Seconds, Ticket,
     TrackerId, Version, VirtualMac, Vrid,
 };
-pub use virtual_router::{Active, ActiveRouter, Backup, Fault, State, VirtualRouter};
+pub use virtual_router::{Active, ActiveRouter, Backup, Conflict, Fault, RivalOwner, RivalPhase, State, VirtualRouter};
 pub use wire::{Cast, GROUP_IPV4, GROUP_IPV6, OldUnicastChecksum, Peer, WireConfig, default_group};
 
 /// Runs the example of the README as a test.

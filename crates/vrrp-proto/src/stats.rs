@@ -14,6 +14,8 @@ pub struct RouterStats {
     pub became_active: u64,
     /// How often it stopped being Active.
     pub released_active: u64,
+    /// How often it heard another Active Router while it was one itself; each conflict counts once.
+    pub conflicts: u64,
 }
 
 /// What one [`Receiver`](crate::Receiver) saw: one counter per reason of [`Discard`].

@@ -4,14 +4,23 @@ use alloc::collections::{BTreeSet, VecDeque};
 use core::net::IpAddr;
 use core::time::Duration;
 
-use crate::action::{Action, Event, FaultReason, Notification, Ownership, Role, RouterSnapshot};
+pub use state::{Active, ActiveRouter, Backup, Conflict, Fault, RivalOwner, RivalPhase, State};
+
+use crate::action::{
+    Action, AnnounceScope, ConflictOutcome, Event, FaultReason, Notification, Ownership, Role, RouterSnapshot,
+};
 use crate::advertisement::Advertisement;
 use crate::config::RouterConfig;
 use crate::control::Control;
 use crate::stats::RouterStats;
 use crate::types::{AdvertisementInterval, Instant, Priority, RouterId, Ticket, Version};
 
+mod active;
+mod backup;
 mod group;
+mod rivals;
+mod state;
+
 pub(crate) use group::Grouped;
 
 /// Addresses taken away from outside are put back this often within [`LOSS_WINDOW`].
@@ -41,77 +50,10 @@ pub struct VirtualRouter {
     losses: AddressLosses,
     grouped: Grouped,
     control: Control,
+    /// As owner: the second owner that made it run at 254 (RFC 9568 §8.3.2).
+    reduced_by: Option<IpAddr>,
     stats: RouterStats,
     pub(crate) actions: VecDeque<Action>,
-}
-
-/// Each state holds exactly the timers that exist in it (RFC 9568 §6.3), as absolute deadlines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum State {
-    /// Not started, or shut down.
-    Initialize,
-    /// Initialize with a reason that keeps it there.
-    Fault(Fault),
-    /// Listens to the Active Router.
-    Backup(Backup),
-    /// Holds the addresses ("Master" in RFC 5798).
-    Active(Active),
-}
-
-/// The timers of a router in fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Fault {
-    /// The earliest end of [`FaultReason::NotApplied`].
-    pub not_applied_until: Option<Instant>,
-    /// Whether no one was told of it: trackers have not said anything since the start.
-    pub silent: bool,
-}
-
-/// The timers and memory of a Backup Router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Backup {
-    /// When it takes over ("Active_Down_Timer", RFC 9568 §6.2).
-    pub active_down_timer: Instant,
-    /// The interval of the Active Router ("Active_Adver_Interval", RFC 9568 §6.1).
-    pub active_adver_interval: AdvertisementInterval,
-    /// The Active Router, once heard.
-    pub active_router: Option<ActiveRouter>,
-    /// When the preempt delay ends that an advertisement of lower priority started.
-    pub preempt_at: Option<Instant>,
-    /// In a sync group: whether Active_Down_Timer ended, and it waits for the other members.
-    pub ready: bool,
-}
-
-/// The router that a Backup follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ActiveRouter {
-    /// Its primary address.
-    pub address: IpAddr,
-    /// Its priority.
-    pub priority: Priority,
-}
-
-/// The timers of an Active Router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Active {
-    /// The next advertisement ("Adver_Timer", RFC 9568 §6.2).
-    pub adver_timer: Instant,
-    /// When the router gives up waiting for the kernel; `None` while its addresses are in place.
-    pub apply_deadline: Option<Instant>,
-    /// The second block of announcements.
-    pub announce_again: Option<Instant>,
-    /// The next refreshing block.
-    pub announce_refresh: Option<Instant>,
-    /// The second block after an advertisement of lower priority.
-    pub announce_lower_prio: Option<Instant>,
-    /// Until then no further advertisement of lower priority is answered.
-    answered_until: Instant,
-    notified: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -157,13 +99,15 @@ impl VirtualRouter {
             losses: AddressLosses::default(),
             grouped: Grouped::Alone,
             control: Control::default(),
+            reduced_by: None,
             stats: RouterStats::default(),
             actions: VecDeque::new(),
         }
     }
 
     /// The Startup event (RFC 9568 §6.4.1). Only the owner of the addresses (priority 255) becomes Active at once; what
-    /// an earlier process may have left in the kernel is released otherwise. Ignored unless in Initialize.
+    /// an earlier process may have left in the kernel is released otherwise. With a start-up delay timers begin when it
+    /// ends, and until then no advertisement is heard. Ignored unless in Initialize.
     pub fn startup(&mut self, now: Instant) {
         self.start(now, None, Continuation::Allowed);
     }
@@ -218,7 +162,7 @@ impl VirtualRouter {
             self.record(Event::FaultCleared(reason));
         }
         if matches!(self.state, State::Fault(_)) && self.faults.is_empty() {
-            self.leave_initialize(now, Entry::Later);
+            self.leave_initialize(now);
         }
     }
 
@@ -274,21 +218,27 @@ impl VirtualRouter {
             self.push_apply(Ownership::Held);
         } else {
             let interval = self.config.advertisement_interval;
-            let wait = interval.skew_time(self.effective_priority());
-            self.enter_backup(now, Entry::Later, Resign::Yes, interval, wait);
+            let wait = interval.skew_time(self.skew_priority());
+            self.enter_backup(now, Entry::Later, Resign::Yes, Backup::new(now + wait, interval));
         }
     }
 
     /// Another configuration of the same virtual router (VRID, version, family and link must be the same). Nothing
     /// that stayed the same is touched; an Active Router applies again if its addresses or resources changed.
     pub fn reconfigure(&mut self, now: Instant, config: RouterConfig) {
-        let before = self.effective_priority();
+        let (priority, snapshot) = (self.effective_priority(), self.snapshot());
         let old = core::mem::replace(&mut self.config, config);
-        self.priority_moved(before);
+        if !self.config.is_owner() {
+            self.reduced_by = None;
+        }
+        self.priority_moved(priority);
         match self.state {
             State::Initialize | State::Fault(_) => {}
             State::Backup(backup) => self.reconfigure_backup(backup, &old),
             State::Active(active) => self.reconfigure_active(now, active, &old),
+        }
+        if self.snapshot() != snapshot && self.state != State::Initialize {
+            self.push_fact();
         }
     }
 
@@ -316,19 +266,13 @@ impl VirtualRouter {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let retry = self.apply.and_then(|pending| pending.retry);
-        let timers = match self.state {
-            State::Initialize => [None; 5],
-            State::Fault(fault) => [fault.not_applied_until.filter(|_| self.apply.is_none()), None, None, None, None],
-            State::Backup(backup) => [Some(backup.active_down_timer), None, None, None, None],
-            State::Active(active) => [
-                Some(active.adver_timer),
-                active.apply_deadline,
-                active.announce_again,
-                active.announce_refresh,
-                active.announce_lower_prio,
-            ],
+        let timer = match self.state {
+            State::Initialize => None,
+            State::Fault(fault) => fault.not_applied_until.filter(|_| self.apply.is_none()),
+            State::Backup(backup) => Some(backup.active_down_timer),
+            State::Active(active) => active.timers().min(),
         };
-        timers.into_iter().chain([retry]).flatten().min()
+        timer.into_iter().chain(retry).min()
     }
 
     /// Its name.
@@ -366,11 +310,12 @@ impl VirtualRouter {
         &self.faults
     }
 
-    /// The configured priority moved by the trackers, 1..=254; always 255 for the owner.
+    /// The configured priority moved by the trackers, 1..=254; 255 for the owner, or 254 while another owner does not
+    /// yield (RFC 9568 §8.3.2).
     #[must_use]
     pub fn effective_priority(&self) -> Priority {
         if self.config.is_owner() {
-            return Priority::OWNER;
+            return if self.reduced_by.is_some() { rivals::REDUCED_OWNER } else { Priority::OWNER };
         }
         let base = self.control.priority.unwrap_or(self.config.priority);
         let sum = i32::from(base.0).saturating_add(self.weight).clamp(1, 254);
@@ -449,8 +394,7 @@ impl VirtualRouter {
             self.push_resign();
         }
         if self.starts_active(now) && self.faults.is_empty() {
-            self.record(Event::ReceiveAdvertisementTimeout);
-            return self.become_active(now);
+            return self.active_router_is_down(now);
         }
         self.push_apply(Ownership::Released);
         let entry = Entry::First { known: snapshot.map(|snapshot| snapshot.role) };
@@ -461,8 +405,7 @@ impl VirtualRouter {
             .map(|snapshot| snapshot.active_adver_interval)
             .filter(|interval| interval.version() == Version::V3 && self.config.version == Version::V3)
             .unwrap_or(self.config.advertisement_interval);
-        let wait = self.first_wait(interval);
-        self.enter_backup(now, entry, Resign::No, interval, wait);
+        self.listen(now, entry, interval);
     }
 
     fn resume_active(&mut self, now: Instant, notified: bool) {
@@ -477,6 +420,7 @@ impl VirtualRouter {
             return;
         }
         let was_active = self.leave(now, State::Initialize);
+        self.reduced_by = None;
         self.push_fact();
         if was_active {
             self.push_resign();
@@ -485,172 +429,8 @@ impl VirtualRouter {
         self.notify(notification);
     }
 
-    fn backup_hears(&mut self, now: Instant, source: IpAddr, advertisement: &Advertisement, mut backup: Backup) {
-        let (theirs, ours) = (advertisement.priority, self.effective_priority());
-        if theirs == Priority::RESIGN {
-            self.record(Event::BackupReceivedPriorityZero { source });
-            backup.preempt_at = None;
-            backup.active_down_timer = now + backup.active_adver_interval.skew_time(ours);
-            self.state = State::Backup(backup);
-            return;
-        }
-        if theirs >= ours {
-            if backup.preempt_at.take().is_some() {
-                self.record(Event::PreemptDelayStopped);
-            }
-        } else if self.config.preempts() && !self.preempt_delay_runs(now, &mut backup) {
-            self.state = State::Backup(backup);
-            self.record(Event::LowerPriorityDiscarded { source, theirs });
-            return;
-        }
-        self.follow(&mut backup, source, advertisement);
-        let wait = self.config.active_down_interval(backup.active_adver_interval, ours);
-        backup.active_down_timer = now + wait;
-        backup.ready = false;
-        let learned = backup.active_adver_interval != self.active_adver_interval();
-        self.state = State::Backup(backup);
-        if learned {
-            self.push_fact();
-        }
-    }
-
-    /// Whether a router of lower priority is still left alone at `now`; the first one starts the delay.
-    fn preempt_delay_runs(&mut self, now: Instant, backup: &mut Backup) -> bool {
-        let delay = self.config.preempt_delay;
-        if delay.is_zero() {
-            return false;
-        }
-        if backup.preempt_at.is_none() {
-            self.record(Event::PreemptDelayStarted { delay });
-        }
-        now < *backup.preempt_at.get_or_insert(now + delay)
-    }
-
-    fn follow(&mut self, backup: &mut Backup, source: IpAddr, advertisement: &Advertisement) {
-        let (from, to) = (backup.active_adver_interval, advertisement.interval);
-        if self.config.version == Version::V3 && to.version() == Version::V3 && from != to {
-            backup.active_adver_interval = to;
-            self.record(Event::IntervalLearned { from, to });
-        }
-        match backup.active_router.map(|active| active.address) {
-            None => self.record(Event::ActiveSetTo { address: source }),
-            Some(from) if from != source => self.record(Event::ActiveChanged { from, to: source }),
-            Some(_) => {}
-        }
-        backup.active_router = Some(ActiveRouter { address: source, priority: advertisement.priority });
-    }
-
-    fn active_hears(&mut self, now: Instant, source: IpAddr, advertisement: &Advertisement, active: Active) {
-        let (theirs, ours) = (advertisement.priority, self.effective_priority());
-        if theirs == Priority::RESIGN {
-            self.record(Event::ActiveReceivedPriorityZero { source });
-            return self.advertise_now(now);
-        }
-        let own_address = self.source();
-        if theirs == ours && own_address == Some(source) {
-            return self.record(Event::OwnAddressAdvert { source });
-        }
-        if (theirs, Some(source)) > (ours, own_address) {
-            return self.yield_to(now, source, advertisement);
-        }
-        if now >= active.answered_until {
-            self.assert_active(now, source, theirs, active);
-        }
-    }
-
-    /// Gives way to a better router (RFC 9568 §6.4.3).
-    fn yield_to(&mut self, now: Instant, source: IpAddr, advertisement: &Advertisement) {
-        let (theirs, ours) = (advertisement.priority, self.effective_priority());
-        self.record(if ours == Priority::OWNER {
-            Event::TwoOwners { source, yields: true }
-        } else if theirs == ours {
-            Event::HigherAddressAdvert { source, priority: ours }
-        } else {
-            Event::HigherPriorityAdvert { source, theirs, ours }
-        });
-        if self.config.higher_prio_send_advert {
-            self.advertise_now(now);
-        }
-        let interval = match self.config.version {
-            Version::V2 => self.config.advertisement_interval,
-            Version::V3 => advertisement.interval,
-        };
-        let wait = self.config.active_down_interval(interval, ours);
-        self.enter_backup(now, Entry::Later, Resign::No, interval, wait);
-        if let State::Backup(backup) = &mut self.state {
-            backup.active_router = Some(ActiveRouter { address: source, priority: theirs });
-        }
-    }
-
-    /// Answers a lower priority, at most once per advertisement interval: a storm of them is not amplified, and as the
-    /// answer restarts Adver_Timer, every rival hears from us within one interval.
-    fn assert_active(&mut self, now: Instant, source: IpAddr, theirs: Priority, mut active: Active) {
-        let ours = self.effective_priority();
-        active.answered_until = now + self.config.advertisement_interval.duration();
-        let answered = !self.config.lower_prio_no_advert;
-        let announce = self.config.announcements;
-        let blocks = active.apply_deadline.is_none() && announce.lower_prio_repeat > 0;
-        if blocks {
-            active.announce_lower_prio = after(now, announce.lower_prio_delay);
-        }
-        self.state = State::Active(active);
-        if theirs == Priority::OWNER {
-            self.record(Event::TwoOwners { source, yields: false });
-        } else {
-            self.record(Event::LowerPriorityAdvert { source, theirs, ours, answered });
-        }
-        if answered {
-            self.advertise_now(now);
-        }
-        if blocks {
-            self.announce(announce.lower_prio_repeat);
-        }
-        if theirs != Priority::OWNER {
-            self.notify(Notification::ReceivedLowerPriority);
-        }
-    }
-
-    fn become_active(&mut self, now: Instant) {
-        self.state = State::Active(self.new_active(now, false));
-        self.last_transition = Some(now);
-        self.last_advertisement = Some(now);
-        self.stats.became_active = self.stats.became_active.wrapping_add(1);
-        self.push_fact();
-        self.push_advertise(self.effective_priority());
-        self.record(Event::EnteringActive);
-        self.push_apply(Ownership::Held);
-    }
-
-    fn new_active(&self, now: Instant, notified: bool) -> Active {
-        Active {
-            adver_timer: now + self.config.advertisement_interval.duration(),
-            apply_deadline: Some(now + self.own_active_down_interval()),
-            announce_again: None,
-            announce_refresh: None,
-            announce_lower_prio: None,
-            answered_until: now,
-            notified,
-        }
-    }
-
-    fn enter_backup(
-        &mut self,
-        now: Instant,
-        entry: Entry,
-        resign: Resign,
-        active_adver_interval: AdvertisementInterval,
-        wait: Duration,
-    ) {
-        let was_active = self.leave(
-            now,
-            State::Backup(Backup {
-                active_down_timer: now + wait,
-                active_adver_interval,
-                active_router: None,
-                preempt_at: None,
-                ready: false,
-            }),
-        );
+    fn enter_backup(&mut self, now: Instant, entry: Entry, resign: Resign, backup: Backup) {
+        let was_active = self.leave(now, State::Backup(backup));
         self.record(Event::EnteringBackup { initial: entry.is_first() });
         self.push_fact();
         if was_active {
@@ -686,67 +466,43 @@ impl VirtualRouter {
     }
 
     /// Startup once nothing is missing any more.
-    fn leave_initialize(&mut self, now: Instant, entry: Entry) {
+    fn leave_initialize(&mut self, now: Instant) {
         if self.starts_active(now) {
-            self.record(Event::ReceiveAdvertisementTimeout);
-            return self.become_active(now);
+            return self.active_router_is_down(now);
         }
-        let interval = self.config.advertisement_interval;
-        let wait = self.first_wait(interval);
-        self.enter_backup(now, entry, Resign::No, interval, wait);
+        self.listen(now, Entry::Later, self.config.advertisement_interval);
+    }
+
+    /// Backup from Initialize. The timer begins when the start-up delay is over; the owner only waits for that, and
+    /// nobody is told of it.
+    fn listen(&mut self, now: Instant, entry: Entry, interval: AdvertisementInterval) {
+        let begin = now.max(self.config.start_not_before);
+        let mut backup = Backup::new(begin + self.first_wait(interval), interval);
+        backup.ignores_until = (begin > now).then_some(begin);
+        if self.waits_only(begin) {
+            backup.active_down_timer = begin;
+            self.leave(now, State::Backup(backup));
+            return self.push_fact();
+        }
+        self.enter_backup(now, entry, Resign::No, backup);
+    }
+
+    /// Active_Down_Timer fires, or nobody is to be waited for.
+    fn active_router_is_down(&mut self, now: Instant) {
+        self.record(Event::ReceiveAdvertisementTimeout);
+        self.become_active(now);
     }
 
     /// Changes the state, and says whether it was Active before.
     fn leave(&mut self, now: Instant, to: State) -> bool {
         let was_active = self.role() == Role::Active;
         if was_active {
+            self.end_conflict(ConflictOutcome::Abandoned);
             self.stats.released_active = self.stats.released_active.wrapping_add(1);
         }
         self.state = to;
         self.last_transition = Some(now);
         was_active
-    }
-
-    fn active_timeout(&mut self, now: Instant, mut active: Active) {
-        if active.apply_deadline.is_some_and(|due| due <= now) {
-            return self.handle_fault(now, FaultReason::NotApplied);
-        }
-        let announce = self.config.announcements;
-        let again = take_due(&mut active.announce_again, now);
-        let refresh = take_due(&mut active.announce_refresh, now);
-        let lower_prio = take_due(&mut active.announce_lower_prio, now);
-        if refresh {
-            active.announce_refresh = after(now, announce.refresh);
-        }
-        let advertise = active.adver_timer <= now;
-        if advertise {
-            active.adver_timer = next_in_rhythm(active.adver_timer, now, self.config.advertisement_interval.duration());
-        }
-        self.state = State::Active(active);
-        if advertise {
-            self.advertise(now);
-        }
-        for (due, repeat) in
-            [(again, announce.repeat), (refresh, announce.refresh_repeat), (lower_prio, announce.lower_prio_repeat)]
-        {
-            if due {
-                self.announce(repeat);
-            }
-        }
-    }
-
-    fn announce_applied(&mut self, now: Instant, mut active: Active) {
-        let announce = self.config.announcements;
-        active.apply_deadline = None;
-        active.announce_again = after(now, announce.delay);
-        active.announce_refresh = after(now, announce.refresh);
-        let first = !core::mem::replace(&mut active.notified, true);
-        self.state = State::Active(active);
-        self.announce(announce.repeat);
-        if first {
-            self.notify(Notification::Active);
-            self.push_fact();
-        }
     }
 
     /// Ends [`FaultReason::NotApplied`] once the kernel answers again and the hold time is over.
@@ -767,36 +523,6 @@ impl VirtualRouter {
         }
     }
 
-    fn reconfigure_backup(&mut self, mut backup: Backup, old: &RouterConfig) {
-        let unlearned = self.config.version == Version::V2 || backup.active_router.is_none();
-        if unlearned && backup.active_adver_interval == old.advertisement_interval {
-            backup.active_adver_interval = self.config.advertisement_interval;
-        }
-        if self.config.preempt_delay.is_zero() || !self.config.preempts() {
-            backup.preempt_at = None;
-        }
-        self.state = State::Backup(backup);
-    }
-
-    fn reconfigure_active(&mut self, now: Instant, mut active: Active, old: &RouterConfig) {
-        let interval = self.config.advertisement_interval.duration();
-        if self.config.advertisement_interval != old.advertisement_interval {
-            let sooner = self.last_advertisement.unwrap_or(now) + interval;
-            active.adver_timer = active.adver_timer.min(sooner).max(now);
-        }
-        if self.config.announcements.refresh != old.announcements.refresh && active.apply_deadline.is_none() {
-            active.announce_refresh = after(now, self.config.announcements.refresh);
-        }
-        let apply = self.config.addresses != old.addresses || self.config.resources_revision != old.resources_revision;
-        if apply {
-            active.apply_deadline.get_or_insert(now + self.own_active_down_interval());
-        }
-        self.state = State::Active(active);
-        if apply {
-            self.push_apply(Ownership::Held);
-        }
-    }
-
     fn priority_moved(&mut self, from: Priority) {
         let to = self.effective_priority();
         if from != to {
@@ -804,27 +530,23 @@ impl VirtualRouter {
         }
     }
 
+    /// The priority that Skew_Time is counted with: an owner's stays 255 while it runs at 254.
+    fn skew_priority(&self) -> Priority {
+        if self.config.is_owner() { Priority::OWNER } else { self.effective_priority() }
+    }
+
+    /// How long this router waits in silence for one that advertises every `interval`.
+    fn active_down_interval(&self, interval: AdvertisementInterval) -> Duration {
+        self.config.active_down_interval(interval, self.skew_priority())
+    }
+
     fn own_active_down_interval(&self) -> Duration {
-        self.config.active_down_interval(self.config.advertisement_interval, self.effective_priority())
+        self.active_down_interval(self.config.advertisement_interval)
     }
 
     /// No peer's Active_Down_Interval is shorter, whatever its priority: the owner's.
     fn shortest_active_down_interval(&self) -> Duration {
         self.config.active_down_interval(self.config.advertisement_interval, Priority::OWNER)
-    }
-
-    /// An advertisement outside the rhythm, which starts a new one: Adver_Timer is reset (RFC 9568 §6.4.3).
-    fn advertise_now(&mut self, now: Instant) {
-        if let State::Active(active) = &mut self.state {
-            active.adver_timer = now + self.config.advertisement_interval.duration();
-        }
-        self.advertise(now);
-    }
-
-    fn advertise(&mut self, now: Instant) {
-        self.push_advertise(self.effective_priority());
-        self.last_advertisement = Some(now);
-        self.push_fact();
     }
 
     fn push_resign(&mut self) {
@@ -849,10 +571,8 @@ impl VirtualRouter {
         self.actions.push_back(Action::Fact { router: self.id, snapshot: self.snapshot() });
     }
 
-    fn announce(&mut self, repeat: u8) {
-        if repeat > 0 {
-            self.actions.push_back(Action::Announce { router: self.id, repeat });
-        }
+    fn announce(&mut self, scope: AnnounceScope, repeat: u8) {
+        self.actions.push_back(Action::Announce { router: self.id, scope, repeat });
     }
 
     fn notify(&mut self, notification: Notification) {
@@ -901,24 +621,5 @@ pub(crate) enum Resign {
 const fn is_pending(reason: &FaultReason) -> bool {
     matches!(reason, FaultReason::TrackerPending(_))
 }
-
-/// `now + delay`, or `None` for a delay of zero, which means never.
-fn after(now: Instant, delay: Duration) -> Option<Instant> {
-    (!delay.is_zero()).then(|| now + delay)
-}
-
-fn take_due(timer: &mut Option<Instant>, now: Instant) -> bool {
-    timer.take_if(|due| *due <= now).is_some()
-}
-
-/// The first deadline after `now` that is a whole number of intervals after `due`: a late timer neither moves the rhythm
-/// nor causes a burst.
-fn next_in_rhythm(due: Instant, now: Instant, interval: Duration) -> Instant {
-    let period = interval.as_nanos().max(1);
-    let late = now.saturating_duration_since(due).as_nanos();
-    let missed = u32::try_from(late / period).unwrap_or(u32::MAX).saturating_add(1);
-    (due + interval.saturating_mul(missed)).max(now)
-}
-
 #[cfg(test)]
 mod tests;

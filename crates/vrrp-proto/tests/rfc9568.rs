@@ -156,6 +156,32 @@ fn adver_timer(router: &VirtualRouter) -> Instant {
     }
 }
 
+fn events(actions: &[Action]) -> Vec<&Event> {
+    fn event(action: &Action) -> Option<&Event> {
+        match action {
+            Action::Record { event, .. } => Some(event),
+            _ => None,
+        }
+    }
+    actions.iter().filter_map(event).collect()
+}
+
+#[test]
+fn s2_5_a_rival_is_reported_once_per_conflict() {
+    let (mut router, since) = active();
+    let mut reports = Vec::new();
+    for packet in 0..20 {
+        router.handle_advertisement(since + INTERVAL / 100 * packet, LOWER, &advert(50));
+        reports.extend(drain(&mut router));
+    }
+    let started = Event::ConflictStarted { source: LOWER, theirs: Priority(50), ours: Priority(100) };
+    assert_eq!(events(&reports).iter().filter(|event| ***event == started).count(), 1);
+    router.handle_advertisement(since + INTERVAL, HIGHER, &advert(200));
+    let end = drain(&mut router);
+    let ended = |event: &&Event| matches!(event, Event::ConflictEnded { advertisements: 21, .. });
+    assert_eq!(events(&end).into_iter().filter(ended).count(), 1);
+}
+
 #[test]
 fn s5_1_1_3_ttl_is_255() {
     let mut bytes = datagram(&wire(), 100);
@@ -263,6 +289,34 @@ fn s6_1_the_owner_always_preempts() {
 }
 
 #[test]
+fn s6_1_accept_mode() {
+    let mut strict = config();
+    strict.strict = true;
+    assert!(!strict.rules().accept_mode, "False by default");
+    strict.accept_mode = Some(true);
+    assert!(strict.rules().accept_mode);
+    strict.accept_mode = Some(false);
+    strict.priority = Priority::OWNER;
+    assert!(strict.rules().accept_mode, "the owner accepts");
+}
+
+#[test]
+fn s6_2_each_state_has_its_timer() {
+    let router = backup();
+    assert_eq!(router.poll_timeout(), Some(active_down_timer(&router)));
+    let mut config = config();
+    config.announcements.delay = Duration::ZERO;
+    let (mut router, _) = started(config);
+    let since = T0 + ACTIVE_DOWN_INTERVAL;
+    router.handle_timeout(since);
+    apply(&mut router, since);
+    assert_eq!(router.poll_timeout(), Some(adver_timer(&router)));
+    router.shutdown(since);
+    apply(&mut router, since);
+    assert_eq!(router.poll_timeout(), None);
+}
+
+#[test]
 fn s6_4_1_startup_of_the_owner() {
     let mut owner = config();
     owner.priority = Priority::OWNER;
@@ -347,6 +401,13 @@ fn s6_4_2_without_preempt_mode_a_lower_priority_restarts_the_timer() {
     let (mut router, _) = started(config);
     router.handle_advertisement(T0 + INTERVAL, HIGHER, &advert(1));
     assert_eq!(active_down_timer(&router), T0 + INTERVAL + ACTIVE_DOWN_INTERVAL);
+}
+
+#[test]
+fn s6_4_3_an_active_router_holds_the_addresses() {
+    let mut router = backup();
+    router.handle_timeout(T0 + ACTIVE_DOWN_INTERVAL);
+    assert!(applies(&drain(&mut router), Ownership::Held));
 }
 
 #[test]
@@ -532,4 +593,19 @@ fn s8_3_2_two_owners_are_reported() {
     let reported = Action::Record { router: RouterId(1), event: Event::TwoOwners { source: HIGHER, yields: true } };
     assert!(drain(&mut router).contains(&reported));
     assert_eq!(router.role(), Role::Backup);
+}
+
+#[test]
+fn s8_3_2_equal_priorities_are_reported() {
+    let (mut router, since) = active();
+    let mut reports = Vec::new();
+    for packet in 0..20 {
+        router.handle_advertisement(since + INTERVAL / 100 * packet, LOWER, &advert(100));
+        reports.extend(drain(&mut router));
+    }
+    let equal = |event: &&Event| matches!(event, Event::LowerPriorityAdvert { theirs, ours, .. } if theirs == ours);
+    assert_eq!(events(&reports).into_iter().filter(equal).count(), 1);
+    router.handle_advertisement(since + INTERVAL, HIGHER, &advert(100));
+    let reported = Event::HigherAddressAdvert { source: HIGHER, priority: Priority(100) };
+    assert!(events(&drain(&mut router)).contains(&&reported));
 }

@@ -289,6 +289,7 @@ fn announcements(garp: &file::Garp) -> AnnounceConfig {
         refresh_repeat: sends(garp.refresh_repeat),
         lower_prio_repeat: sends(garp.lower_prio_repeat),
         lower_prio_delay: garp.lower_prio_delay,
+        ..AnnounceConfig::default()
     }
 }
 

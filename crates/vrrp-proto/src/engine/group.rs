@@ -136,7 +136,7 @@ impl Engine {
     /// The others announce their addresses as the one did that heard a lower priority.
     fn others_announce(&mut self, now: Instant, group: GroupId, id: RouterId) {
         for other in self.groups.get(&group).map(|it| it.others(id)).unwrap_or_default() {
-            self.touch(other, |it| it.announce_lower_priority(now));
+            self.touch(other, |it| it.announce_lower_prio(now));
         }
     }
 

@@ -53,9 +53,9 @@ impl VirtualRouter {
             let interval = self.config.advertisement_interval;
             let wait = match resign {
                 Resign::Yes => interval.skew_time(self.effective_priority()),
-                Resign::No => self.config.active_down_interval(interval, self.effective_priority()),
+                Resign::No => self.active_down_interval(interval),
             };
-            self.enter_backup(now, Entry::Later, resign, interval, wait);
+            self.enter_backup(now, Entry::Later, resign, Backup::new(now + wait, interval));
         }
     }
 
@@ -72,18 +72,6 @@ impl VirtualRouter {
     /// Whether nothing of its own keeps it from going on as Active.
     pub(crate) fn may_resume(&self, now: Instant) -> bool {
         self.faults.is_empty() && self.control.may_be_active(now)
-    }
-
-    /// Another member of its group heard a lower priority: an Active Router announces its addresses as that one does.
-    pub(crate) fn announce_lower_priority(&mut self, now: Instant) {
-        let announce = self.config.announcements;
-        let State::Active(active) = &mut self.state else {
-            return;
-        };
-        if active.apply_deadline.is_none() && announce.lower_prio_repeat > 0 {
-            active.announce_lower_prio = super::after(now, announce.lower_prio_delay);
-            self.announce(announce.lower_prio_repeat);
-        }
     }
 
     /// As [`resume`](Self::resume) for a member of a group of which another cannot go on as Active.
@@ -130,8 +118,8 @@ impl VirtualRouter {
             self.handle_fault_cleared(now, FaultReason::Maintenance);
         } else if self.role() == Role::Active && !control.may_be_active(now) {
             let interval = self.config.advertisement_interval;
-            let wait = self.config.active_down_interval(interval, self.effective_priority());
-            self.enter_backup(now, Entry::Later, Resign::Yes, interval, wait);
+            let backup = Backup::new(now + self.active_down_interval(interval), interval);
+            self.enter_backup(now, Entry::Later, Resign::Yes, backup);
         }
         self.push_fact();
     }
@@ -141,24 +129,28 @@ impl VirtualRouter {
     pub(super) fn active_down(&mut self, now: Instant) {
         let may = self.control.may_be_active(now);
         if may && self.grouped == Grouped::Alone {
-            self.record(Event::ReceiveAdvertisementTimeout);
-            return self.become_active(now);
+            return self.active_router_is_down(now);
         }
-        let ours = self.effective_priority();
+        let timer = now + self.active_down_interval(self.active_adver_interval());
         let State::Backup(backup) = &mut self.state else {
             return;
         };
         let first = may && !backup.ready;
         backup.ready = may;
-        backup.active_down_timer = now + self.config.active_down_interval(backup.active_adver_interval, ours);
+        backup.active_down_timer = timer;
         if first {
             self.record(Event::ReceiveAdvertisementTimeout);
         }
     }
 
-    /// Whether it is Active without listening first: the owner, unless it has to wait for its group or was told not to.
+    /// Whether it is Active without listening first.
     pub(super) fn starts_active(&self, now: Instant) -> bool {
-        self.config.is_owner() && self.grouped == Grouped::Alone && self.control.may_be_active(now)
+        now >= self.config.start_not_before && self.waits_only(now)
+    }
+
+    /// Whether it has nobody to listen to at `begin`: the owner, unless it has to wait for its group or was told to.
+    pub(super) fn waits_only(&self, begin: Instant) -> bool {
+        self.config.is_owner() && self.grouped == Grouped::Alone && self.control.may_be_active(begin)
     }
 
     /// How long a router listens that was not Backup before. The owner in a sync group waits for less: it wants to be
@@ -167,7 +159,7 @@ impl VirtualRouter {
         match self.grouped {
             Grouped::AllOwners => Duration::from_micros(1),
             Grouped::Member if self.config.is_owner() => interval.duration() + interval.skew_time(Priority::OWNER),
-            Grouped::Member | Grouped::Alone => self.config.active_down_interval(interval, self.effective_priority()),
+            Grouped::Member | Grouped::Alone => self.active_down_interval(interval),
         }
     }
 

@@ -2,9 +2,13 @@ use super::*;
 use crate::types::{Centis, Family, LinkId, Seconds, Vrid};
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write;
-use proptest::prelude::*;
 use std::format;
+
+mod conflicts;
+mod options;
+mod owners;
+mod properties;
+mod table;
 
 const T0: Instant = Instant::from_nanos(1_000_000_000_000);
 const LOW: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 0, 1));
@@ -76,7 +80,8 @@ fn brief(action: &Action) -> String {
         Action::Fact { snapshot, .. } => format!("Fact({:?})", snapshot.role),
         Action::Advertise { priority, .. } => format!("Advertise({priority})"),
         Action::Apply { ownership, .. } => format!("Apply({ownership:?})"),
-        Action::Announce { repeat, .. } => format!("Announce({repeat})"),
+        Action::Announce { scope: AnnounceScope::Addresses, repeat, .. } => format!("Announce({repeat})"),
+        Action::Announce { scope, repeat, .. } => format!("Announce({scope:?}, {repeat})"),
         Action::Notify { notification, .. } => format!("Notify({notification:?})"),
         Action::Record { event, .. } => format!("{event:?}"),
     }
@@ -214,7 +219,9 @@ fn a_higher_priority_is_obeyed_without_resigning() {
     assert_eq!(
         drain(&mut router),
         [
+            "ConflictStarted { source: 10.9.0.1, theirs: Priority(101), ours: Priority(100) }",
             "HigherPriorityAdvert { source: 10.9.0.1, theirs: Priority(101), ours: Priority(100) }",
+            "ConflictEnded { source: 10.9.0.1, duration: 0ns, advertisements: 1, outcome: Yielded }",
             "EnteringBackup { initial: false }",
             "Fact(Backup)",
             "Apply(Released)",
@@ -231,7 +238,7 @@ fn one_more_advertisement_before_yielding_can_be_asked_for() {
     config.higher_prio_send_advert = true;
     let mut router = active(config);
     router.handle_advertisement(T0 + millis(5000), LOW, &advert(101));
-    assert_eq!(drain(&mut router)[1], "Advertise(100)");
+    assert_eq!(drain(&mut router)[2], "Advertise(100)");
     assert_eq!(router.role(), Role::Backup);
 }
 
@@ -249,26 +256,13 @@ fn equal_priorities_are_decided_by_address() {
 }
 
 #[test]
-fn of_two_owners_the_lower_address_yields() {
-    let mut config = config();
-    config.priority = Priority::OWNER;
-    let mut router = active(config.clone());
-    router.handle_advertisement(T0 + millis(10), LOW, &advert(255));
-    assert_eq!(drain(&mut router)[0], "TwoOwners { source: 10.9.0.1, yields: false }");
-    assert_eq!(router.role(), Role::Active);
-    router.handle_advertisement(T0 + millis(20), HIGH, &advert(255));
-    assert_eq!(drain(&mut router)[0], "TwoOwners { source: 10.9.0.3, yields: true }");
-    assert_eq!(router.role(), Role::Backup);
-}
-
-#[test]
 fn a_lower_priority_is_answered_once_per_interval() {
     let mut router = active(config());
     let now = T0 + millis(5000);
     router.handle_advertisement(now, LOW, &advert(50));
     let first = drain(&mut router);
-    assert!(first[0].contains("answered: true"));
-    assert_eq!(first[1..], ["Advertise(100)", "Fact(Active)", "Announce(5)", "Notify(ReceivedLowerPriority)"]);
+    assert!(first[1].contains("answered: true"));
+    assert_eq!(first[2..], ["Advertise(100)", "Fact(Active)", "Announce(5)", "Notify(ReceivedLowerPriority)"]);
     for later in 1..1000 {
         router.handle_advertisement(now + millis(later), LOW, &advert(50));
         assert!(drain(&mut router).is_empty());
@@ -287,7 +281,7 @@ fn the_answer_to_a_lower_priority_can_be_switched_off() {
     let before = router.state();
     router.handle_advertisement(T0 + millis(4000), LOW, &advert(50));
     let actions = drain(&mut router);
-    assert!(actions[0].contains("answered: false"));
+    assert!(actions[1].contains("answered: false"));
     assert!(!actions.iter().any(|action| action.starts_with("Advertise")));
     let (State::Active(before), State::Active(after)) = (before, router.state()) else { unreachable!("Active") };
     assert_eq!(before.adver_timer, after.adver_timer);
@@ -557,114 +551,4 @@ fn stopping_says_so_first_then_resigns_then_releases() {
     assert_eq!(router.poll_timeout(), None);
     router.shutdown(T0 + millis(4001));
     assert!(drain(&mut router).is_empty());
-}
-
-/// One input of the table below.
-type Input = (&'static str, fn(&mut VirtualRouter, Instant));
-
-const INPUTS: [Input; 20] = [
-    ("startup", |it, now| it.startup(now)),
-    ("shutdown", |it, now| it.shutdown(now)),
-    ("delete", |it, now| it.delete(now)),
-    ("3.8 s after the start", |it, now| it.handle_timeout(now)),
-    ("next timer", |it, _| {
-        if let Some(due) = it.poll_timeout() {
-            it.handle_timeout(due);
-        }
-    }),
-    ("advert 0", |it, now| it.handle_advertisement(now, HIGH, &advert(0))),
-    ("advert lower", |it, now| it.handle_advertisement(now, HIGH, &advert(50))),
-    ("advert equal, lower address", |it, now| it.handle_advertisement(now, LOW, &advert(100))),
-    ("advert equal, own address", |it, now| it.handle_advertisement(now, OWN, &advert(100))),
-    ("advert equal, higher address", |it, now| it.handle_advertisement(now, HIGH, &advert(100))),
-    ("advert higher", |it, now| it.handle_advertisement(now, LOW, &advert(200))),
-    ("advert owner", |it, now| it.handle_advertisement(now, LOW, &advert(255))),
-    ("applied", |it, now| {
-        let ticket = it.apply.map_or(Ticket(0), |pending| pending.ticket);
-        it.handle_applied(now, ticket);
-    }),
-    ("refused", |it, now| {
-        let ticket = it.apply.map_or(Ticket(0), |pending| pending.ticket);
-        it.handle_refused(now, ticket);
-    }),
-    ("address lost", |it, now| it.handle_address_lost(now)),
-    ("fault", |it, now| it.handle_fault(now, FaultReason::NoSourceAddress)),
-    ("same fault", |it, now| it.handle_fault(now, DOWN)),
-    ("fault cleared", |it, now| it.handle_fault_cleared(now, DOWN)),
-    ("weight", |it, _| it.handle_weight(-10)),
-    ("reconfigure", |it, now| {
-        let mut config = it.config().clone();
-        config.resources_revision += 1;
-        it.reconfigure(now, config);
-    }),
-];
-
-#[test]
-fn every_state_and_every_input() {
-    let mut no_preempt = config();
-    no_preempt.preempt_mode = false;
-    let mut owner = config();
-    owner.priority = Priority::OWNER;
-    let mut fault = active(config());
-    fault.handle_fault(T0 + millis(3700), DOWN);
-    let mut waiting = backup(config());
-    waiting.handle_timeout(due(&waiting));
-    let mut states = [
-        ("Initialize", VirtualRouter::new(RouterId(1), config())),
-        ("Initialize, owner", VirtualRouter::new(RouterId(1), owner.clone())),
-        ("Fault", fault),
-        ("Backup", backup(config())),
-        ("Backup, no preemption", backup(no_preempt)),
-        ("Active, addresses not yet in place", waiting),
-        ("Active", active(config())),
-        ("Active, owner", active(owner)),
-    ];
-    let mut table = String::new();
-    for (name, state) in &mut states {
-        drain(state);
-        writeln!(table, "{name}").unwrap();
-        for (input, apply) in INPUTS {
-            let mut router = state.clone();
-            apply(&mut router, T0 + millis(3800));
-            let (role, actions) = (router.role(), drain(&mut router).join("; "));
-            writeln!(table, "  {input} -> {role:?}: {actions}").unwrap();
-        }
-    }
-    insta::assert_snapshot!(table);
-}
-
-fn arbitrary_step() -> impl Strategy<Value = (u64, usize)> {
-    (0u64..2_000_000_000, 0..INPUTS.len())
-}
-
-proptest! {
-    #[test]
-    fn a_timeout_called_twice_is_called_once(
-        steps in prop::collection::vec(arbitrary_step(), 1..40), preempt_mode: bool, delay in 0u64..5, priority in 1u8..,
-    ) {
-        let mut config = config();
-        config.preempt_mode = preempt_mode;
-        config.preempt_delay = Duration::from_secs(delay);
-        config.priority = Priority(priority);
-        config.announcements.refresh = millis(700);
-        let mut router = VirtualRouter::new(RouterId(1), config);
-        let mut now = T0;
-        for (wait, input) in steps {
-            now = now + Duration::from_nanos(wait);
-            INPUTS[input].1(&mut router, now);
-            router.handle_timeout(now);
-            drain(&mut router);
-            prop_assert!(router.poll_timeout().is_none_or(|due| due > now));
-            let before = format!("{router:?}");
-            router.handle_timeout(now);
-            prop_assert!(drain(&mut router).is_empty());
-            prop_assert_eq!(before, format!("{router:?}"));
-            let consistent = match router.role() {
-                Role::Stopped => true,
-                Role::Fault => !router.faults().is_empty(),
-                Role::Backup | Role::Active => router.faults().is_empty(),
-            };
-            prop_assert!(consistent);
-        }
-    }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::event::epoll;
 use vrrp_proto::{
-    Action, Engine, EngineConfig, Event, Instant, Notification, Ownership, Packet, Receiver, Role, RouterId, RouterSnapshot, Ticket,
-    Transmitter,
+    Action, AnnounceScope, Engine, EngineConfig, Event, Instant, Notification, Ownership, Packet, Receiver, Role, RouterId,
+    RouterSnapshot, Ticket, Transmitter,
 };
 
 use super::clock::{self, Timer};
@@ -649,7 +649,9 @@ impl Advert {
                 Action::Fact { router, snapshot } => self.tell(router, &snapshot),
                 Action::Advertise { router, priority } => self.advertise(router, priority),
                 Action::Apply { router, ownership, ticket } => self.apply(router, ownership, ticket),
-                Action::Announce { router, repeat } => self.jobs.send(Job::Announce { router, repeat }),
+                Action::Announce { router, scope: AnnounceScope::Addresses, repeat } => {
+                    self.jobs.send(Job::Announce { router, repeat })
+                }
                 Action::Notify { router, notification, priority } => {
                     self.notify(router, notification, priority.0);
                 }
