@@ -46,7 +46,7 @@ impl Sequence {
     pub(crate) const fn distance(self, other: Self) -> Duration {
         let distance = self.0.wrapping_sub(other.0).cast_signed().unsigned_abs();
         let (seconds, fraction) = (distance >> 32, distance & 0xffff_ffff);
-        Duration::from_secs(seconds).saturating_add(Duration::from_nanos(fraction * 1_000_000_000 >> 32))
+        Duration::from_secs(seconds).saturating_add(Duration::from_nanos((fraction * 1_000_000_000) >> 32))
     }
 
     /// The last one of the moment `duration` later, which is less than 68 years.

@@ -1,11 +1,11 @@
-//! Packets of every kind between `vrrp-proto` and others: tshark reads ours, ours reads those of Debian's keepalived.
+//! Packets of every kind between us and others: tshark reads ours, we read those of Debian's keepalived.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use netlab::harness::{self, CaseResult, Stop, case};
 use netlab::{Frame, Lab, peers};
@@ -97,15 +97,20 @@ impl Kind {
         config
     }
 
-    /// Whether tshark knows what the checksum covers: it has no idea of the old one, nor of a trailer over IPv4.
+    /// Whether tshark knows what the checksum covers. It has no idea of the old one, nor of a trailer over IPv4, and adds
+    /// no pseudo-header to version 2 over IPv6, as the kernel does, which fills in and verifies the checksum there.
     fn has_a_checksum_for_tshark(&self) -> bool {
-        self.keywords != OLD && (self.keywords != HMAC || self.family == Family::Ipv6)
+        match (self.version, self.family) {
+            (Version::V2, Family::Ipv6) => false,
+            (Version::V3, Family::Ipv6) => true,
+            (_, Family::Ipv4) => ![OLD, HMAC].contains(&self.keywords),
+        }
     }
 
     /// An Ethernet frame with one of our advertisements.
     fn frame(&self, vrid: u8) -> Vec<u8> {
         let mut transmitter = Transmitter::new(self.config(vrid)).unwrap();
-        let advert = transmitter.begin(Priority(PRIORITY), wall());
+        let advert = transmitter.begin(Priority(PRIORITY), UnixTime::EPOCH);
         let (source, destination) = (self.address(1), self.destination());
         let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
         match (source, destination) {
@@ -129,10 +134,6 @@ impl Kind {
 
 fn kinds() -> impl Iterator<Item = (u8, &'static Kind)> {
     (1..).zip(&KINDS)
-}
-
-fn wall() -> UnixTime {
-    UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap())
 }
 
 /// A file in the format of libpcap, Ethernet, all frames at the epoch.
@@ -163,13 +164,23 @@ const GOOD: &str = "1";
 fn dissect(lab: &Lab, name: &str, file: &Path, as_v2: bool) -> Result<Vec<Vec<String>>, Stop> {
     let as_v2 = format!("vrrp.v3_checksum_as_in_v2:{}", if as_v2 { "TRUE" } else { "FALSE" });
     let fields = FIELDS.into_iter().flat_map(|field| ["-e", field]);
-    let program = peers::tshark()?.program().args(["-n", "-o", &as_v2, "-o", "ip.check_checksum:TRUE", "-T", "fields"]);
+    let program = peers::tshark()?.program().args([
+        "-n",
+        "-o",
+        &as_v2,
+        "-o",
+        "ip.check_checksum:TRUE",
+        "-T",
+        "fields",
+        "-E",
+        "separator=;",
+    ]);
     let program = program.args(fields).arg("-r").arg(file).bind(file, file);
     let tshark = lab.host(name)?.spawn(program)?;
     tshark.wait_for_exit(PATIENCE)?;
     let lines = tshark.lines();
-    let lines = lines.iter().filter(|line| line.text.contains('\t'));
-    Ok(lines.map(|line| line.text.split('\t').map(str::to_owned).collect()).collect())
+    let lines = lines.iter().filter(|line| line.text.contains(';'));
+    Ok(lines.map(|line| line.text.split(';').map(str::to_owned).collect()).collect())
 }
 
 fn tshark_reads_every_kind_of_packet() -> CaseResult {
