@@ -242,7 +242,8 @@ impl VirtualRouter {
         }
     }
 
-    /// Fires what is due at `now`. Early or repeated calls change nothing.
+    /// Fires what is due at `now`. Early or repeated calls change nothing. Packets that wait already are to be handed in
+    /// first: a Backup that was held up would take over from a router that it has not listened to.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.retry_apply(now);
         match self.state {
