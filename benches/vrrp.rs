@@ -16,6 +16,7 @@ use vrrp_proto::{
 static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
 
 const ROUTERS: u32 = 1000;
+const PER_LINK: u32 = 250;
 const SOURCE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -118,7 +119,7 @@ fn receive(bencher: divan::Bencher<'_, '_>, proof: &str) {
 /// Each of 1,000 Active Routers is due and advertises.
 #[divan::bench]
 fn a_thousand_active_routers_advertise(bencher: divan::Bencher<'_, '_>) {
-    let mut engine = engine(Priority::OWNER);
+    let mut engine = engine(ROUTERS, Priority::OWNER);
     let mut now = Instant::ZERO + INTERVAL;
     bencher.counter(ROUTERS).bench_local(|| {
         engine.handle_timeout(now);
@@ -131,7 +132,7 @@ fn a_thousand_active_routers_advertise(bencher: divan::Bencher<'_, '_>) {
 /// Each of 1,000 Backup Routers hears its Active Router.
 #[divan::bench]
 fn a_thousand_backup_routers_listen(bencher: divan::Bencher<'_, '_>) {
-    let mut engine = engine(Priority(100));
+    let mut engine = engine(ROUTERS, Priority(100));
     let mut now = Instant::ZERO;
     let advertisement = |number| Advertisement {
         vrid: vrid(number),
@@ -148,25 +149,41 @@ fn a_thousand_backup_routers_listen(bencher: divan::Bencher<'_, '_>) {
     });
 }
 
-/// An engine with 1,000 virtual routers on four links, started and drained.
-fn engine(priority: Priority) -> Engine {
+/// One of 4,096 Backup Routers hears its Active Router.
+#[divan::bench]
+fn one_of_4096_backup_routers_listens(bencher: divan::Bencher<'_, '_>) {
+    const MANY: u32 = 4096;
+    let mut engine = engine(MANY, Priority(100));
+    let interval = AdvertisementInterval::one_second(Version::V3);
+    let advertisement = Advertisement { vrid: vrid(0), priority: Priority(200), interval };
+    let mut number = 0;
+    bencher.bench_local(|| {
+        // Another one each time, all over the tree.
+        number = (number + 1_597) % MANY;
+        engine.handle_advertisement(Instant::ZERO, RouterId(number), [198, 18, 0, 2].into(), &advertisement);
+    });
+    assert!(drain(&mut engine, Instant::ZERO) == 0);
+}
+
+/// An engine with so many virtual routers, 250 on each link, started and drained.
+fn engine(routers: u32, priority: Priority) -> Engine {
     let mut engine = Engine::new();
     let facts = LinkFacts { up: true, multicast: true, ipv4_source: Some(SOURCE), ipv6_source: None };
-    for link in 0..4 {
+    for link in 0..=routers / PER_LINK {
         engine.handle_link(Instant::ZERO, LinkId(link), facts);
     }
-    let wanted: EngineConfig = (0..ROUTERS).map(|number| (RouterId(number), config(number, priority))).collect();
+    let wanted: EngineConfig = (0..routers).map(|number| (RouterId(number), config(number, priority))).collect();
     engine.reconfigure(Instant::ZERO, &wanted);
     drain(&mut engine, Instant::ZERO);
     engine
 }
 
 fn config(number: u32, priority: Priority) -> RouterConfig {
-    let mut config = RouterConfig::new(vrid(number / 4), Family::Ipv4);
+    let mut config = RouterConfig::new(vrid(number % PER_LINK), Family::Ipv4);
     config.version = Version::V3;
     config.advertisement_interval = AdvertisementInterval::one_second(Version::V3);
     config.priority = priority;
-    config.link = Some(LinkId(number % 4));
+    config.link = Some(LinkId(number / PER_LINK));
     config.addresses = vec![IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 | number))];
     config
 }

@@ -92,9 +92,10 @@ fn links_families_and_vrids_are_told_apart() {
 fn ambiguous_configurations_are_refused() {
     let multicast = group(GROUP_IPV4.into());
     let clash = |first: &WireConfig, second: &WireConfig| Demultiplexer::new([path(1, first), path(2, second)]);
-    let expected = Err(Ambiguous { first: RouterId(1), second: RouterId(2), vrid: vrid() });
+    let ambiguous = Ambiguous { first: RouterId(1), second: RouterId(2), vrid: vrid() };
+    let expected = Err(ambiguous);
     assert_eq!(clash(&multicast, &multicast), expected);
     assert_eq!(clash(&peers(&[2, 3], true), &peers(&[3, 4], true)), expected);
     assert_eq!(clash(&peers(&[2], false), &peers(&[3], false)), expected);
-    assert!(expected.unwrap_err().to_string().starts_with("routers 1 and 2 both have VRID 51 on one link"));
+    assert!(ambiguous.to_string().starts_with("routers 1 and 2 both have VRID 51 on one link"));
 }

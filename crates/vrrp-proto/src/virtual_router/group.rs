@@ -143,9 +143,14 @@ impl VirtualRouter {
         }
     }
 
-    /// Whether it is Active without listening first: the owner, unless it has to wait for its group or was told not to.
+    /// Whether it is Active without listening first.
     pub(super) fn starts_active(&self, now: Instant) -> bool {
-        self.config.is_owner() && self.grouped == Grouped::Alone && self.control.may_be_active(now)
+        now >= self.config.start_not_before && self.waits_only(now)
+    }
+
+    /// Whether it has nobody to listen to at `begin`: the owner, unless it has to wait for its group or was told to.
+    pub(super) fn waits_only(&self, begin: Instant) -> bool {
+        self.config.is_owner() && self.grouped == Grouped::Alone && self.control.may_be_active(begin)
     }
 
     /// How long a router listens that was not Backup before. The owner in a sync group waits for less: it wants to be

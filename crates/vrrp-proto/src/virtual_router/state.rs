@@ -45,6 +45,8 @@ pub struct Backup {
     pub ready: bool,
     /// Until then advertisements are ignored unseen: the start-up delay.
     pub ignores_until: Option<Instant>,
+    /// In a sync group: whether Active_Down_Timer ended, and it waits for the other members.
+    pub ready: bool,
     /// Until then no further advertisement of lower priority is reported.
     pub(super) reported_until: Instant,
 }
@@ -58,6 +60,7 @@ impl Backup {
             preempt_at: None,
             ready: false,
             ignores_until: None,
+            ready: false,
             reported_until: Instant::ZERO,
         }
     }
