@@ -393,8 +393,7 @@ impl VirtualRouter {
             self.push_fact();
             self.push_resign();
         }
-        let delayed = now < self.config.start_not_before;
-        if self.starts_active(now) && self.faults.is_empty() && !delayed {
+        if self.starts_active(now) && self.faults.is_empty() {
             return self.active_router_is_down(now);
         }
         self.push_apply(Ownership::Released);
@@ -468,19 +467,19 @@ impl VirtualRouter {
 
     /// Startup once nothing is missing any more.
     fn leave_initialize(&mut self, now: Instant) {
-        if self.starts_active(now) && now >= self.config.start_not_before {
+        if self.starts_active(now) {
             return self.active_router_is_down(now);
         }
         self.listen(now, Entry::Later, self.config.advertisement_interval);
     }
 
-    /// Backup from Initialize. The timer begins when the start-up delay is over; an owner that has nothing else to wait
-    /// for waits for that, and nobody is told of it.
+    /// Backup from Initialize. The timer begins when the start-up delay is over; the owner only waits for that, and
+    /// nobody is told of it.
     fn listen(&mut self, now: Instant, entry: Entry, interval: AdvertisementInterval) {
         let begin = now.max(self.config.start_not_before);
         let mut backup = Backup::new(begin + self.first_wait(interval), interval);
         backup.ignores_until = (begin > now).then_some(begin);
-        if self.starts_active(begin) {
+        if self.waits_only(begin) {
             backup.active_down_timer = begin;
             self.leave(now, State::Backup(backup));
             return self.push_fact();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vrrp_proto::{
     Action, AdvertisementInterval, Authentication, Family, GROUP_IPV4, Instant, Packet, Password, Priority, Receiver,
-    Role, RouterConfig, RouterId, Seconds, Transmitter, Version, VirtualRouter, Vrid, WireConfig,
+    Role, RouterConfig, RouterId, Seconds, Transmitter, UnixTime, Version, VirtualRouter, Vrid, WireConfig,
 };
 
 const T0: Instant = Instant::from_nanos(1_000_000_000);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use vrrp_proto::{
     Action, AddressMismatch, Advertisement, AdvertisementInterval, Authentication, Discard, Event, Family, GROUP_IPV4,
     Instant, Ownership, PROTOCOL, Packet, Password, Priority, PseudoHeader, Receiver, Role, RouterConfig, RouterId,
-    Seconds, State, Ticket, Transmitter, Verified, Version, VirtualMac, VirtualRouter, Vrid, WireConfig, checksum,
+    Seconds, State, Ticket, Transmitter, UnixTime, Verified, Version, VirtualMac, VirtualRouter, Vrid, WireConfig,
+    checksum,
 };
 
 const T0: Instant = Instant::from_nanos(1_000_000_000);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::auth::{Authentication, Password};
+use crate::auth::{Authentication, Password, UnixTime};
 use crate::config::{EngineConfig, GroupConfig, RouterConfig, TrackedLink};
 use crate::receiver::{Packet, Receiver};
 use crate::track::{TrackerConfig, TrackerUse};

@@ -117,8 +117,8 @@ impl VirtualRouter {
         } else if maintenance && !control.maintenance {
             self.handle_fault_cleared(now, FaultReason::Maintenance);
         } else if self.role() == Role::Active && !control.may_be_active(now) {
-            let wait = self.own_active_down_interval();
-            let backup = Backup::new(now + wait, self.config.advertisement_interval);
+            let interval = self.config.advertisement_interval;
+            let backup = Backup::new(now + self.active_down_interval(interval), interval);
             self.enter_backup(now, Entry::Later, Resign::Yes, backup);
         }
         self.push_fact();
@@ -131,13 +131,13 @@ impl VirtualRouter {
         if may && self.grouped == Grouped::Alone {
             return self.active_router_is_down(now);
         }
-        let State::Backup(mut backup) = self.state else {
+        let timer = now + self.active_down_interval(self.active_adver_interval());
+        let State::Backup(backup) = &mut self.state else {
             return;
         };
         let first = may && !backup.ready;
         backup.ready = may;
-        backup.active_down_timer = now + self.active_down_interval(backup.active_adver_interval);
-        self.state = State::Backup(backup);
+        backup.active_down_timer = timer;
         if first {
             self.record(Event::ReceiveAdvertisementTimeout);
         }

@@ -41,8 +41,6 @@ pub struct Backup {
     pub active_router: Option<ActiveRouter>,
     /// When the preempt delay ends that an advertisement of lower priority started.
     pub preempt_at: Option<Instant>,
-    /// In a sync group: whether Active_Down_Timer ended, and it waits for the other members.
-    pub ready: bool,
     /// Until then advertisements are ignored unseen: the start-up delay.
     pub ignores_until: Option<Instant>,
     /// In a sync group: whether Active_Down_Timer ended, and it waits for the other members.
@@ -58,7 +56,6 @@ impl Backup {
             active_adver_interval,
             active_router: None,
             preempt_at: None,
-            ready: false,
             ignores_until: None,
             ready: false,
             reported_until: Instant::ZERO,

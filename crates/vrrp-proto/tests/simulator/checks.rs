@@ -210,9 +210,7 @@ impl World {
     }
 
     fn is_settled(&self, router: usize) -> bool {
-        let settling = |member: &usize| {
-            self.checks.routers[*member].settling(self.scenario.routers[*member].version)
-        };
+        let settling = |member: &usize| self.checks.routers[*member].settling(self.scenario.routers[*member].version);
         let longest = self.scenario.companions(router).iter().chain([&router]).map(settling).max();
         self.now > self.checks.routers[router].settled_at + longest.unwrap_or(0)
     }
@@ -450,7 +448,9 @@ impl World {
             Action::Apply { ownership, .. } => {
                 let held = *ownership == Ownership::Held;
                 if held != (told == Some(Role::Active)) && !(starting && told.is_none()) {
-                    self.fail(|| format!("router {router}: node {node} asks for {ownership:?} before its supervisor knows"));
+                    self.fail(|| {
+                        format!("router {router}: node {node} asks for {ownership:?} before its supervisor knows")
+                    });
                 }
             }
             Action::Announce { .. } => {
@@ -458,7 +458,9 @@ impl World {
                     self.fail(|| format!("router {router}: node {node} announces addresses that it does not have"));
                 }
             }
-            Action::Record { event: Event::FaultCleared(FaultReason::NotApplied), .. } => self.disturb_router(router, 0),
+            Action::Record { event: Event::FaultCleared(FaultReason::NotApplied), .. } => {
+                self.disturb_router(router, 0)
+            }
             Action::Record { event: Event::FaultRaised(FaultReason::NotApplied), .. } => {
                 self.disturb_router(router, 0);
                 if self.nodes[node].kernel_sick_until < self.now {
@@ -583,7 +585,8 @@ impl World {
     /// What the driver was told to send is what the router counts; each packet is accepted or discarded.
     fn check_counters(&mut self, node: usize, router: usize) {
         let Some(process) = &self.nodes[node].process else { return };
-        let (Some(found), Some(wire)) = (process.engine.router(RouterSpec::id(router)), process.wires.get(&router)) else {
+        let (Some(found), Some(wire)) = (process.engine.router(RouterSpec::id(router)), process.wires.get(&router))
+        else {
             return;
         };
         let (sent, received) = (found.stats(), wire.receiver.stats());
@@ -652,7 +655,9 @@ impl World {
     pub(crate) fn after_hearing(&mut self, heard: &Heard) {
         let Heard { node, router, theirs, role, .. } = *heard;
         let restarts = theirs == Priority::RESIGN || Some(theirs) >= self.priority(node, router);
-        let Some(witness) = self.checks.witnesses[node].get_mut(&router).filter(|witness| witness.alive) else { return };
+        let Some(witness) = self.checks.witnesses[node].get_mut(&router).filter(|witness| witness.alive) else {
+            return;
+        };
         match role {
             Role::Backup => {
                 witness.resigned = (theirs == Priority::RESIGN).then_some(self.now);
@@ -687,7 +692,9 @@ impl World {
         let yields = (theirs, source) > (ours, own);
         if still_active == yields {
             let (theirs, ours) = (theirs.0, ours.0);
-            self.fail(|| format!("router {router}: node {node} ({ours}) hears {theirs} from {source}; yields: {}", !yields));
+            self.fail(|| {
+                format!("router {router}: node {node} ({ours}) hears {theirs} from {source}; yields: {}", !yields)
+            });
         }
         if theirs == Priority::RESIGN {
             if !answered {

@@ -41,19 +41,61 @@ pub(crate) const KINDS: [&str; 22] = [
 pub(crate) enum Step {
     /// A fault of [`KINDS`] begins.
     Fault(usize),
-    Heal { link: usize },
-    Clear { link: usize },
-    Wake { node: usize, life: u32 },
-    Boot { node: usize, life: u32 },
-    Restart { node: usize, life: u32 },
-    CleanUp { node: usize, life: u32 },
-    Ended { node: usize, life: u32 },
-    Carrier { node: usize, link: usize, up: bool },
-    Uplink { node: usize, up: bool },
-    Script { node: usize, succeeds: bool },
-    Recover { node: usize },
-    Junk { router: usize, kind: Junk, left: u64, gap: u64 },
-    Answer { node: usize, life: u32, router: usize, ticket: Ticket, accepted: bool },
+    Heal {
+        link: usize,
+    },
+    Clear {
+        link: usize,
+    },
+    Wake {
+        node: usize,
+        life: u32,
+    },
+    Boot {
+        node: usize,
+        life: u32,
+    },
+    Restart {
+        node: usize,
+        life: u32,
+    },
+    CleanUp {
+        node: usize,
+        life: u32,
+    },
+    Ended {
+        node: usize,
+        life: u32,
+    },
+    Carrier {
+        node: usize,
+        link: usize,
+        up: bool,
+    },
+    Uplink {
+        node: usize,
+        up: bool,
+    },
+    Script {
+        node: usize,
+        succeeds: bool,
+    },
+    Recover {
+        node: usize,
+    },
+    Junk {
+        router: usize,
+        kind: Junk,
+        left: u64,
+        gap: u64,
+    },
+    Answer {
+        node: usize,
+        life: u32,
+        router: usize,
+        ticket: Ticket,
+        accepted: bool,
+    },
 }
 
 impl World {
@@ -119,7 +161,11 @@ impl World {
             Step::Recover { node } => self.set_health(node, Health::Sound),
             Step::Junk { router, kind, left, gap } => self.throw(router, kind, left, gap),
             Step::Answer { node, life, router, ticket, accepted } => self.answer(node, life, router, ticket, accepted),
-            Step::Wake { .. } | Step::Boot { .. } | Step::Restart { .. } | Step::CleanUp { .. } | Step::Ended { .. } => {}
+            Step::Wake { .. }
+            | Step::Boot { .. }
+            | Step::Restart { .. }
+            | Step::CleanUp { .. }
+            | Step::Ended { .. } => {}
         }
     }
 
@@ -446,5 +492,4 @@ impl World {
             self.plan(gap, Step::Junk { router, kind, left: left - 1, gap });
         }
     }
-
 }

@@ -125,9 +125,11 @@ fn states() -> [(&'static str, VirtualRouter); 20] {
         ("Backup, follows 10.9.0.1", then(waiting(config()), |it| it.handle_advertisement(SINCE, LOW, &advert(200)))),
         (
             "Backup, ready in a sync group",
-            then(waiting(config()), |it| {
+            then(new(config()), |it| {
                 it.set_grouped(Grouped::Member);
-                it.handle_timeout(NOW - micros(1));
+                it.startup(T0);
+                acknowledge(it, T0);
+                it.handle_timeout(due(it));
             }),
         ),
         ("Backup, no preemption", waiting(with(|config| config.preempt_mode = false))),
