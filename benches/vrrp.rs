@@ -6,9 +6,9 @@ use std::{
 };
 
 use vrrp_proto::{
-    Action, Addresses, Advertisement, AdvertisementInterval, Centis, Engine, EngineConfig, Family, GROUP_IPV4, Instant, LinkFacts,
-    LinkId, Packet, Pdu, Priority, PseudoHeader, Receiver, RouterConfig, RouterId, Transmitter, Version, VersionFields,
-    Vrid, WireConfig,
+    Action, Addresses, Advertisement, AdvertisementInterval, Centis, Engine, EngineConfig, Family, GROUP_IPV4, Instant,
+    LinkFacts, LinkId, Packet, Pdu, Priority, PseudoHeader, Receiver, RouterConfig, RouterId, Transmitter, Version,
+    VersionFields, Vrid, WireConfig,
 };
 
 const ROUTERS: u32 = 1000;

@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use vrrp_proto::{
-    Action, Authentication, Engine, EngineConfig, Family, GROUP_IPV4, Instant, LinkFacts, LinkId, Packet, Password, Priority,
-    Receiver, RouterConfig, RouterId, Transmitter, Version, Vrid, WireConfig,
+    Action, Authentication, Engine, EngineConfig, Family, GROUP_IPV4, Instant, LinkFacts, LinkId, Packet, Password,
+    Priority, Receiver, RouterConfig, RouterId, Transmitter, Version, Vrid, WireConfig,
 };
 
 const LINK: LinkId = LinkId(1);
