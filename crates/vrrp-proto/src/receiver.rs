@@ -219,7 +219,7 @@ impl Receiver {
         self.memory.merge(memory, |address| cast.peer(address).is_some());
     }
 
-    /// The checks of keepalived, in its order; the numbers are those of `row` in the tests.
+    /// The checks of keepalived, in its order; `tests/order.rs` holds it.
     fn check<'a>(&self, packet: &Packet<'a>, now: UnixTime) -> Result<Checked<'a>, Discard> {
         let got = packet.payload.len();
         let too_short = |_| Discard::Length { got, expected: HEADER_LENGTH };
