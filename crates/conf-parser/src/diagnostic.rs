@@ -251,6 +251,11 @@ impl Diagnostic {
         Self::new(Severity::Note, code, Class::Notice, Some(span), message)
     }
 
+    /// Whether keepalived itself reports it, so that its `--config-test` does not end with 0.
+    pub fn is_reported(&self) -> bool {
+        self.refuses_start || self.class != Class::Notice
+    }
+
     /// The daemon does not start with it.
     #[must_use]
     pub fn refusing(mut self) -> Self {
@@ -298,7 +303,7 @@ pub fn config_test_exit_code(diagnostics: &[Diagnostic]) -> u8 {
         4
     } else if any(|finding| finding.class == Class::Security) {
         6
-    } else if any(|finding| finding.class != Class::Notice) {
+    } else if any(Diagnostic::is_reported) {
         5
     } else {
         0

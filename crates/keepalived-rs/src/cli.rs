@@ -465,7 +465,9 @@ fn help() -> String {
         };
         text += &format!("  {short} {long:<34} {}{note}\n", option.help);
     }
-    text + "\n--config-test ends with 0: nothing to say; 4: it would not start; 5: errors or warnings; 6: scripts without script security\n"
+    text + "\n--config-test ends with 0: nothing to say; 4: it would not start; 5: errors or warnings; 6: scripts without script security\n\
+            4 too for a keyword that is not acted on yet and can change traffic, unless --allow-unsupported is given;\n\
+            'keepalived-rs config check' judges the file alone\n"
 }
 
 #[cfg(test)]

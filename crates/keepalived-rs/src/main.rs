@@ -94,6 +94,7 @@ fn source(cli: &Cli) -> anyhow::Result<reader::Source> {
         workers,
         allow_unsupported: cli.allow_unsupported,
         all: cli.all,
+        check_config: false,
     })
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Source {
     pub(crate) allow_unsupported: bool,
     /// `--all`: start every worker even without configuration for it.
     pub(crate) all: bool,
+    /// At a reload: the running configuration has `reload_check_config`.
+    pub(crate) check_config: bool,
 }
 
 /// What came of it. The findings travel beside it as a sealed memfd, before the parts.
@@ -73,12 +75,14 @@ pub(crate) struct Reading {
     pub(crate) parts: Vec<Role>,
     /// `child_wait_time`.
     pub(crate) child_wait: Duration,
+    /// `reload_check_config`: where a reload leaves its findings.
+    pub(crate) check_log: Option<PathBuf>,
 }
 
 /// One line for the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
-    /// It alone refuses the start.
+    /// It alone refuses the configuration.
     pub(crate) refuses: bool,
     /// Worth `ERROR` rather than `INFO`.
     pub(crate) error: bool,
@@ -92,6 +96,8 @@ pub(crate) struct Checked {
     parsed: Parsed,
     /// Known keywords that are not acted on yet and can change traffic refuse the start.
     allow_unsupported: bool,
+    /// `reload_check_config`, here or in the running configuration: what keepalived reports refuses.
+    check_config: bool,
 }
 
 /// How findings are written.
@@ -130,7 +136,8 @@ pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
     let mut parsed = conf_parser::parse(&FileLoader, &source.file, &options);
     parsed.diagnostics.extend(conf_parser::check(&parsed.config, &parsed.sources, host));
     parsed.diagnostics.sort_by_key(|finding| finding.span);
-    Checked { parsed, allow_unsupported: source.allow_unsupported }
+    let check_config = source.check_config || parsed.config.global.reload.check_config.is_some();
+    Checked { parsed, allow_unsupported: source.allow_unsupported, check_config }
 }
 
 impl Checked {
@@ -138,11 +145,20 @@ impl Checked {
     fn refused(&self) -> Option<u8> {
         if !self.parsed.main_file_read() || self.parsed.diagnostics.iter().any(missing_file) {
             Some(EXIT_NO_CONFIG)
-        } else if self.parsed.refuses_start() || self.traffic_unsupported().next().is_some() {
+        } else if self.file_is_refused() || self.traffic_unsupported().next().is_some() {
             Some(EXIT_CONFIG)
         } else {
             None
         }
+    }
+
+    /// Whether keepalived would refuse the file.
+    fn file_is_refused(&self) -> bool {
+        self.parsed.diagnostics.iter().any(|finding| self.refuses(finding))
+    }
+
+    fn refuses(&self, finding: &Diagnostic) -> bool {
+        finding.refuses_start || (self.check_config && finding.is_reported())
     }
 
     /// Whether there is a configuration at all.
@@ -166,7 +182,7 @@ impl Checked {
         let mut lines: Vec<_> = parsed
             .diagnostics
             .iter()
-            .map(|finding| (finding.span, line_of(finding, parsed)))
+            .map(|finding| (finding.span, self.line_of(finding)))
             .chain(parsed.unsupported.iter().map(|usage| (Some(usage.span), self.unsupported_line(usage))))
             .collect();
         lines.sort_by_key(|(span, _)| *span);
@@ -195,6 +211,9 @@ impl Checked {
 
     /// Leaves out what a running daemon's runner says of scripts itself.
     fn without_scripts(mut self) -> Self {
+        if self.is_refused() {
+            return self;
+        }
         let scripts = [Code::ScriptSecurity, Code::ScriptUser, Code::ScriptMissing, Code::UnsafeScript];
         self.parsed.diagnostics.retain(|finding| !scripts.contains(&finding.code));
         self
@@ -209,6 +228,7 @@ impl Checked {
     pub(crate) fn file_status(&self, strict: Strict) -> u8 {
         let quiet = self.parsed.diagnostics.is_empty() && self.parsed.unsupported.is_empty();
         match conf_parser::config_test_exit_code(&self.parsed.diagnostics) {
+            _ if self.file_is_refused() => EXIT_WOULD_NOT_START,
             0 if strict == Strict::Yes && !quiet => EXIT_FINDINGS,
             status => status,
         }
@@ -273,24 +293,32 @@ impl Checked {
         let unsupported = self.parsed.unsupported.iter().map(|usage| (Some(usage.span), note(usage)));
         let mut all: Vec<_> = findings.chain(unsupported).collect();
         all.sort_by_key(|(span, _)| *span);
-        all.into_iter().map(|(_, text)| text).collect()
+        let mut text: String = all.into_iter().map(|(_, text)| text).collect();
+        if self.file_is_refused() && !self.parsed.diagnostics.iter().any(|finding| finding.refuses_start) {
+            text += "note: with 'reload_check_config' in global_defs any error or warning refuses the start\n";
+        }
+        text
+    }
+
+    fn line_of(&self, finding: &Diagnostic) -> Finding {
+        let place = finding.span.and_then(|span| self.parsed.sources.location(span));
+        let mut text = place.map(|place| format!("{place}: ")).unwrap_or_default();
+        text.push_str(&finding.message);
+        for more in [&finding.label, &finding.help].into_iter().flatten() {
+            text.push_str("; ");
+            text.push_str(more);
+        }
+        let refuses = self.refuses(finding);
+        if refuses && !finding.refuses_start {
+            text.push_str("; refused because of reload_check_config");
+        }
+        Finding { refuses, error: finding.severity == Severity::Error, text }
     }
 }
 
 /// A required file that is not there ends the start with its own status.
 fn missing_file(finding: &Diagnostic) -> bool {
     finding.refuses_start && finding.class == Class::FileNotFound
-}
-
-fn line_of(finding: &Diagnostic, parsed: &Parsed) -> Finding {
-    let place = finding.span.and_then(|span| parsed.sources.location(span));
-    let mut text = place.map(|place| format!("{place}: ")).unwrap_or_default();
-    text.push_str(&finding.message);
-    for more in [&finding.label, &finding.help].into_iter().flatten() {
-        text.push_str("; ");
-        text.push_str(more);
-    }
-    Finding { refuses: finding.refuses_start, error: finding.severity == Severity::Error, text }
 }
 
 /// The reader process: one order in, one report out.
@@ -310,8 +338,12 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
 /// Each worker's part, and who is needed.
 fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
     let config = &checked.parsed.config;
-    let mut reading =
-        Reading { refused: checked.refused(), parts: Vec::new(), child_wait: config.global.child_wait_time };
+    let mut reading = Reading {
+        refused: checked.refused(),
+        parts: Vec::new(),
+        child_wait: config.global.child_wait_time,
+        check_log: config.global.reload.check_config.as_ref().map(PathBuf::from),
+    };
     let mut parts = Vec::new();
     if reading.refused.is_some() {
         return Ok((reading, parts));
