@@ -7,8 +7,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::{NonZeroU8, NonZeroU16};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::schema::default::{default, once, table_default};
 use crate::schema::{Row, Unit};
 use crate::setting::{
     Block, Places, Scalar, Setting, Show, ShowWord, Slot, duration, named_blocks, settings, show_block, show_blocks,

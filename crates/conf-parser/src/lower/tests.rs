@@ -1,3 +1,4 @@
+mod defaults;
 mod vrrp;
 
 use std::collections::BTreeSet;
