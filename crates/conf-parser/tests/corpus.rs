@@ -12,7 +12,8 @@ use conf_parser::format::format;
 use conf_parser::host::{Account, Fact, File, FileKind, Host, Interface};
 use conf_parser::schema::schema;
 use conf_parser::{
-    Code, LoadError, Loader, MemoryLoader, Options, Parsed, Severity, check, config_test_exit_code, parse, setting,
+    Code, Diagnostic, LoadError, Loader, MemoryLoader, Options, Parsed, Severity, check, config_test_exit_code, parse,
+    setting,
 };
 use netlab::Skip;
 use netlab::harness::{self, CaseResult, Stop, case};
