@@ -128,7 +128,7 @@ mod tests {
         of_host(root.path())
     }
 
-    fn table<'a>(names: &'a BTreeMap<NameTable, Names>, table: NameTable) -> Vec<(&'a str, u32)> {
+    fn table(names: &BTreeMap<NameTable, Names>, table: NameTable) -> Vec<(&str, u32)> {
         names[&table].iter().map(|(name, number)| (name.as_str(), *number)).collect()
     }
 
