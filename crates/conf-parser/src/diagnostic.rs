@@ -163,6 +163,7 @@ codes! {
     BadRule = "K0431", "A rule cannot be used as written.";
     NotTracked = "K0432", "A route or rule cannot be tracked as written.";
     NoPreference = "K0433", "A rule has no preference.";
+    UnknownName = "K0434", "The host knows no number for a name.";
     BadVirtualServer = "K0501", "A virtual server cannot be used as written.";
     NoRealServer = "K0502", "A virtual server has no real server.";
     LvsDefault = "K0503", "A value that should be given was defaulted.";

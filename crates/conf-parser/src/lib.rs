@@ -165,6 +165,7 @@ pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
     let (sources, include_check) = preprocess::read(loader, main, options, &mut diagnostics, &mut lowering);
     let (config, mut unsupported) = lowering.finish(include_check, &mut diagnostics);
     diagnostics.sort_by_key(|finding| finding.span);
+    tree::without_follow_ups(&mut diagnostics);
     unsupported.sort_by_key(|usage| usage.span);
     // A definition that is used many times is one place.
     unsupported.dedup_by(|one, other| {

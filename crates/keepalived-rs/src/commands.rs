@@ -144,6 +144,7 @@ impl Arguments {
         reader::Source {
             file: file.to_path_buf(),
             config_id: self.config_id.clone().unwrap_or_else(crate::host_name),
+            check_includes: false,
             workers: crate::both_workers(),
             allow_unsupported: self.allow_unsupported,
             all: false,

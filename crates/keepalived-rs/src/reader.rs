@@ -56,6 +56,8 @@ pub(crate) struct Source {
     pub(crate) file: PathBuf,
     /// Identity for `@id` lines.
     pub(crate) config_id: String,
+    /// `-e`: every include is checked.
+    pub(crate) check_includes: bool,
     /// Which workers may run at all: both, or one with `-P` or `-C`.
     pub(crate) workers: BTreeSet<Role>,
     /// `--allow-unsupported`: start although a keyword that can change traffic is not acted on yet.
@@ -128,6 +130,7 @@ impl Format {
 pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
     let options = conf_parser::Options {
         config_id: source.config_id.clone(),
+        check_includes: source.check_includes,
         random_seed: u64::from(std::process::id()),
         // Nothing acts on it: without permission the start is refused, with it the daemon runs without.
         without_strict_mode: source.allow_unsupported,
@@ -207,6 +210,12 @@ impl Checked {
                 format!("'{keyword}' in {block} is not acted on yet and can change traffic; {end}")
             }
         }
+    }
+
+    /// Puts the numbers of `host` in the place of names, and leaves out what it has no name for.
+    fn resolved(mut self, host: &dyn Host) -> Self {
+        self.parsed.config.resolve_names(host);
+        self
     }
 
     /// Leaves out what a running daemon's runner says of scripts itself.
@@ -327,7 +336,8 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
     let Some((Order::Read(source), _)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say what to read");
     };
-    let checked = check(&source, &ThisHost::look()).without_scripts();
+    let host = ThisHost::look();
+    let checked = check(&source, &host).without_scripts().resolved(&host);
     let (reading, parts) = split(&checked, &source)?;
     let findings = ipc::seal(&checked.findings())?;
     let fds: Vec<_> = std::iter::once(findings.as_fd()).chain(parts.iter().map(AsFd::as_fd)).collect();

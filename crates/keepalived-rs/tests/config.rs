@@ -178,6 +178,35 @@ fn a_file_can_be_checked_for_another_host() {
 }
 
 #[test]
+fn names_of_the_host_are_looked_up() {
+    let folder = Folder::new();
+    let routes = "static_routes {\n192.0.2.0/24 dev lo0 table uplnk\n}\n";
+    let file = folder.file("k.conf", format!("{GOOD}{routes}"));
+    let check = |facts: &str| {
+        let facts = folder.file("facts.json", facts);
+        run(&format!("config check --format line --host-facts {}", facts.display()), &[&file])
+    };
+    let (status, text, _) = check(r#"{"names": {"rt_tables": {"uplink": 100}}}"#);
+    let found =
+        "error: Routing table uplnk not found for route (the route is not used) - did you mean 'uplink'? [K0434]";
+    assert!(status == 5 && text.contains(found), "{text}");
+    assert_eq!(check(r#"{"names": {"rt_tables": {"uplnk": 100}}}"#).0, 0);
+    assert_eq!(run("config check --offline", &[&file]).0, 0);
+}
+
+#[test]
+fn every_include_is_checked_on_demand() {
+    let folder = Folder::new();
+    let file = folder.file("k.conf", format!("{GOOD}include none.conf\n"));
+    let (status, _, errors) = run("-t --offline -f", &[&file]);
+    assert_eq!(status, 0, "{errors}");
+    for option in ["-e", "--all-config"] {
+        let (status, _, errors) = run(&format!("-t --offline {option} -f"), &[&file]);
+        assert!(status == 4 && errors.contains("none.conf"), "{errors}");
+    }
+}
+
+#[test]
 fn show_prints_what_holds() {
     let folder = Folder::new();
     let secret = "authentication {\nauth_type PASS\nauth_pass hushhush\n}\npriority 90";
