@@ -163,6 +163,7 @@ codes! {
     BadRule = "K0431", "A rule cannot be used as written.";
     NotTracked = "K0432", "A route or rule cannot be tracked as written.";
     NoPreference = "K0433", "A rule has no preference.";
+    UnknownName = "K0434", "The host knows no number for a name.";
     BadVirtualServer = "K0501", "A virtual server cannot be used as written.";
     NoRealServer = "K0502", "A virtual server has no real server.";
     LvsDefault = "K0503", "A value that should be given was defaulted.";
@@ -251,6 +252,11 @@ impl Diagnostic {
         Self::new(Severity::Note, code, Class::Notice, Some(span), message)
     }
 
+    /// Whether keepalived itself reports it, so that its `--config-test` does not end with 0.
+    pub fn is_reported(&self) -> bool {
+        self.refuses_start || self.class != Class::Notice
+    }
+
     /// The daemon does not start with it.
     #[must_use]
     pub fn refusing(mut self) -> Self {
@@ -298,7 +304,7 @@ pub fn config_test_exit_code(diagnostics: &[Diagnostic]) -> u8 {
         4
     } else if any(|finding| finding.class == Class::Security) {
         6
-    } else if any(|finding| finding.class != Class::Notice) {
+    } else if any(Diagnostic::is_reported) {
         5
     } else {
         0

@@ -142,9 +142,14 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// Whether keepalived would refuse to start with these files.
+    /// Whether keepalived would refuse to start with these files: because of one finding, or, with
+    /// `reload_check_config`, because there is one that it reports at all.
     pub fn refuses_start(&self) -> bool {
-        self.diagnostics.iter().any(|finding| finding.refuses_start)
+        let refuses: fn(&Diagnostic) -> bool = match self.config.global.reload.check_config {
+            Some(_) => Diagnostic::is_reported,
+            None => |finding| finding.refuses_start,
+        };
+        self.diagnostics.iter().any(refuses)
     }
 
     /// Whether the main file could be read at all. Without it the daemon exits with 6, not 2.
@@ -160,6 +165,7 @@ pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
     let (sources, include_check) = preprocess::read(loader, main, options, &mut diagnostics, &mut lowering);
     let (config, mut unsupported) = lowering.finish(include_check, &mut diagnostics);
     diagnostics.sort_by_key(|finding| finding.span);
+    tree::without_follow_ups(&mut diagnostics);
     unsupported.sort_by_key(|usage| usage.span);
     // A definition that is used many times is one place.
     unsupported.dedup_by(|one, other| {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::diagnostic::{Class, Code, Diagnostic};
-use crate::lexer::{Cut, Line, Part, Word, parts, script_words, words};
+use crate::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::lexer::{Cut, Line, Marks, Part, Word, parts, script_words, words};
 
 use crate::loader::Loader;
 use crate::schema::{BlockId, Kind, Row, schema};
@@ -114,7 +114,25 @@ pub fn read_tree(loader: &dyn Loader, main: &Path, options: &Options) -> Tree {
     let mut nodes = Nodes::default();
     let (sources, _) = preprocess::read(loader, main, options, &mut diagnostics, &mut nodes);
     diagnostics.sort_by_key(|finding| finding.span);
+    without_follow_ups(&mut diagnostics);
     Tree { nodes: nodes.0, diagnostics, sources }
+}
+
+/// Leaves out what is found about the text of a reference that stays as it is, unless it refuses the start. The findings
+/// are in the order of their places.
+pub(crate) fn without_follow_ups(diagnostics: &mut Vec<Diagnostic>) {
+    let broken = |finding: &&Diagnostic| finding.code == Code::BadReference && finding.severity == Severity::Error;
+    let references: Vec<_> = diagnostics.iter().filter(broken).filter_map(|finding| finding.span).collect();
+    if references.is_empty() {
+        return;
+    }
+    diagnostics.retain(|finding| {
+        let Some(span) = finding.span.filter(|_| !finding.refuses_start && finding.code != Code::BadReference) else {
+            return true;
+        };
+        let next = references.partition_point(|reference| (reference.file, reference.end) <= (span.file, span.start));
+        !references.get(next).is_some_and(|reference| span.file == reference.file && span.end > reference.start)
+    });
 }
 
 #[derive(Debug, Default)]
@@ -166,11 +184,16 @@ pub(crate) struct Builder {
     escaped: Option<Span>,
     /// Keyword and `}` of each block that was closed inside of the present one of the top level.
     closed: Vec<(Span, Span)>,
+    /// The braces of a reference that stays as it is count as braces.
+    astray: Option<Astray>,
     /// Unknown keywords so far; only the first ones get a suggestion, which takes time to find.
     unknown: usize,
 }
 
 const MAX_SUGGESTIONS: usize = 200;
+
+/// Most references of one line that are looked at when it has braces.
+const MAX_REFERENCES: usize = 64;
 
 /// Most closed blocks that are remembered until the one around them is.
 const MAX_CLOSED: usize = 4096;
@@ -183,6 +206,17 @@ struct Skip {
     depth: usize,
     keyword: Span,
 }
+
+/// Blocks are not where the file shows them, until its own braces agree again with what is open.
+#[derive(Debug)]
+struct Astray {
+    /// Blocks that the braces of the file alone leave open.
+    shown: usize,
+}
+
+/// What the braces of a reference bring about is not reported beside it.
+const FOLLOW_UPS: [Code; 4] =
+    [Code::UnknownKeyword, Code::UnexpectedOpeningBrace, Code::ExtraClosingBrace, Code::MissingOpeningBrace];
 
 impl Builder {
     /// Takes the next line.
@@ -202,19 +236,65 @@ impl Builder {
             );
         }
         for part in parts(line) {
-            match (part, &mut self.skipping) {
-                (Part::Open(_), Some(skip)) => skip.depth += 1,
-                (Part::Close(_), Some(skip)) => {
-                    skip.depth -= 1;
-                    if skip.depth == 0 {
-                        self.skipping = None;
-                    }
-                }
-                (Part::Text(_), Some(_)) => {}
-                (Part::Open(at), None) => self.open_brace(line.span(at..at + 1), diagnostics),
-                (Part::Close(at), None) => self.close_brace(line.span(at..at + 1), diagnostics),
-                (Part::Text(range), None) => self.text(line, range, diagnostics),
+            let first = diagnostics.len();
+            self.note_reference(line, &part, diagnostics);
+            self.part(line, part, diagnostics);
+            if self.astray.is_some() {
+                let found = diagnostics.split_off(first);
+                diagnostics.extend(found.into_iter().filter(|finding| !FOLLOW_UPS.contains(&finding.code)));
             }
+        }
+        let depth = self.depth();
+        self.astray.take_if(|astray| astray.shown == depth);
+    }
+
+    fn part(&mut self, line: &Line<'_>, part: Part, diagnostics: &mut Vec<Diagnostic>) {
+        match (part, &mut self.skipping) {
+            (Part::Open(_), Some(skip)) => skip.depth += 1,
+            (Part::Close(_), Some(skip)) => {
+                skip.depth -= 1;
+                if skip.depth == 0 {
+                    self.skipping = None;
+                }
+            }
+            (Part::Text(_), Some(_)) => {}
+            (Part::Open(at), None) => self.open_brace(line.span(at..at + 1), diagnostics),
+            (Part::Close(at), None) => self.close_brace(line.span(at..at + 1), diagnostics),
+            (Part::Text(range), None) => self.text(line, range, diagnostics),
+        }
+    }
+
+    /// Blocks that are open, with those of unknown keywords.
+    fn depth(&self) -> usize {
+        let open = self.open.iter().filter(|open| open.braced).count();
+        open + self.skipping.as_ref().map_or(0, |skip| skip.depth)
+    }
+
+    /// Tells braces of references that could not be resolved from the others.
+    fn note_reference(&mut self, line: &Line<'_>, part: &Part, diagnostics: &mut [Diagnostic]) {
+        let (Part::Open(at) | Part::Close(at)) = *part else { return };
+        let brace = line.own_span(at..at + 1);
+        let made = |finding: &&mut Diagnostic| {
+            finding.code == Code::BadReference && finding.span.is_some_and(|span| span.encloses(brace))
+        };
+        let reference = match line.may_hold(Marks::REFERENCE) {
+            true => diagnostics.iter_mut().rev().take(MAX_REFERENCES).find(made),
+            false => None,
+        };
+        match (reference, part, &mut self.astray) {
+            (Some(finding), Part::Open(_), astray) => {
+                finding.severity = Severity::Error;
+                finding.class = Class::UnexpectedOpeningBrace;
+                finding.label = Some("its braces count as braces: the '}' ends the block that is open".to_owned());
+                // It does not belong to what stands before it.
+                self.after_unknown = None;
+                if astray.is_none() {
+                    self.astray = Some(Astray { shown: self.depth() });
+                }
+            }
+            (None, Part::Open(_), Some(astray)) => astray.shown += 1,
+            (None, Part::Close(_), Some(astray)) => astray.shown = astray.shown.saturating_sub(1),
+            _ => {}
         }
     }
 
