@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vrrp_proto::{
     Action, AdvertisementInterval, Authentication, Family, GROUP_IPV4, Instant, Packet, Password, Priority, Receiver,
-    Role, RouterConfig, RouterId, Seconds, Transmitter, Version, VirtualRouter, Vrid, WireConfig,
+    Role, RouterConfig, RouterId, Seconds, Transmitter, UnixTime, Version, VirtualRouter, Vrid, WireConfig,
 };
 
 const T0: Instant = Instant::from_nanos(1_000_000_000);
@@ -32,7 +32,8 @@ fn packet(set: impl FnOnce(&mut WireConfig)) -> Vec<u8> {
     set(&mut config);
     let mut out = Vec::new();
     let mut transmitter = Transmitter::new(config).unwrap();
-    transmitter.emit(Priority(254), STRANGER, IpAddr::V4(GROUP_IPV4), &mut out).unwrap();
+    let advert = transmitter.begin(Priority(254), UnixTime::EPOCH);
+    transmitter.emit(&advert, STRANGER, IpAddr::V4(GROUP_IPV4), &mut out).unwrap();
     out
 }
 
@@ -86,7 +87,7 @@ impl Node {
     /// Whether the packet was accepted.
     fn hear(&mut self, now: Instant, octets: &[u8]) -> bool {
         let packet = Packet::from_ipv4(octets).unwrap();
-        let verified = self.receiver.receive(&packet);
+        let verified = self.receiver.receive(&packet, UnixTime::EPOCH);
         if let Ok(verified) = &verified {
             self.router.handle_advertisement(now, packet.source, &verified.advertisement);
         }
