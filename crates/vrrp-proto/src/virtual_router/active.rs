@@ -161,7 +161,10 @@ impl VirtualRouter {
             self.advertise(now);
         }
         let won = self.rivals_timeout(now);
-        self.announce_due(&due, won);
+        // Addresses that are being put in place are announced when they are there.
+        if active.apply_deadline.is_none() {
+            self.announce_due(&due, won);
+        }
         if won && self.config.renotify_on_conflict {
             self.notify(Notification::Active);
         }
