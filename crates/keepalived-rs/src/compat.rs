@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp_proto::{
-    AddressMismatch, AdvertisementInterval, ClockSkew, ConflictOutcome, Discard, Event, Family, FaultReason, IntervalMismatch, LinkId,
-    Ownership, Verified,
+    AddressMismatch, AdvertisementInterval, ClockSkew, ConflictOutcome, Discard, Event, Family, FaultReason,
+    IntervalMismatch, LinkId, Ownership, Verified,
 };
 
 use crate::ipc::NotifyState;

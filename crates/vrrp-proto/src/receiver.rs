@@ -294,7 +294,9 @@ impl Receiver {
 
     fn check_hop_limit(&self, packet: &Packet<'_>) -> Result<(), Discard> {
         match self.config.cast {
-            Cast::Multicast { .. } if packet.hop_limit != 255 && !planted(Bug::HopLimitUnchecked) => Err(Discard::HopLimit { got: packet.hop_limit }),
+            Cast::Multicast { .. } if packet.hop_limit != 255 && !planted(Bug::HopLimitUnchecked) => {
+                Err(Discard::HopLimit { got: packet.hop_limit })
+            }
             _ => Ok(()),
         }
     }

@@ -69,7 +69,9 @@ struct Witness {
     /// The last advertisement as Active, and the interval that held then.
     sent: Option<(u64, u64)>,
     answered: Option<u64>,
-    /// The last advertisement of the processes before.
+    /// The last advertisement that the supervisor knows of, which a death may have kept from being sent.
+    claimed: Option<u64>,
+    /// That of the processes before.
     inherited: Option<u64>,
     /// When it heard priority 0, until it hears another one.
     resigned: Option<u64>,
@@ -90,6 +92,7 @@ impl Witness {
             told: None,
             sent: None,
             answered: None,
+            claimed: None,
             inherited: None,
             resigned: None,
             unapplied_since: None,
@@ -216,9 +219,7 @@ impl World {
     }
 
     fn is_settled(&self, router: usize) -> bool {
-        let settling = |member: &usize| {
-            self.checks.routers[*member].settling(self.scenario.routers[*member].version)
-        };
+        let settling = |member: &usize| self.checks.routers[*member].settling(self.scenario.routers[*member].version);
         let longest = self.scenario.companions(router).iter().chain([&router]).map(settling).max();
         self.now > self.checks.routers[router].settled_at + longest.unwrap_or(0)
     }
@@ -235,7 +236,7 @@ impl World {
 
     pub(crate) fn before_start(&mut self, node: usize) {
         for witness in self.checks.witnesses[node].values_mut() {
-            let inherited = witness.sent.map(|(sent, _)| sent).or(witness.inherited);
+            let inherited = witness.claimed.or(witness.inherited);
             let (since, role) = (self.now, witness.role);
             *witness = Witness { alive: true, starting: true, since, role, inherited, ..Witness::new() };
         }
@@ -457,7 +458,12 @@ impl World {
         let starting = witness.starting;
         let ours = self.nodes[node].wanted.get(&router).map_or(0, own_interval);
         match action {
-            Action::Fact { snapshot, .. } => witness.told = Some(snapshot.role),
+            Action::Fact { snapshot, .. } => {
+                witness.told = Some(snapshot.role);
+                let clock = self.nodes[node].clock;
+                let last = snapshot.last_advertisement.map(|last| last.as_nanos().saturating_add_signed(-clock));
+                witness.claimed = last.filter(|_| snapshot.role == Role::Active);
+            }
             Action::Advertise { priority: Priority::RESIGN, .. } => {
                 if told == Some(Role::Active) {
                     self.fail(|| format!("router {router}: node {node} resigns before its supervisor knows"));
@@ -474,7 +480,9 @@ impl World {
             Action::Apply { ownership, .. } => {
                 let held = *ownership == Ownership::Held;
                 if held != (told == Some(Role::Active)) && !(starting && told.is_none()) {
-                    self.fail(|| format!("router {router}: node {node} asks for {ownership:?} before its supervisor knows"));
+                    self.fail(|| {
+                        format!("router {router}: node {node} asks for {ownership:?} before its supervisor knows")
+                    });
                 }
             }
             Action::Announce { .. } => {
@@ -484,7 +492,9 @@ impl World {
             }
             Action::Record { event: Event::ConflictStarted { .. }, .. } => self.note_conflict(node, router, true),
             Action::Record { event: Event::ConflictEnded { .. }, .. } => self.note_conflict(node, router, false),
-            Action::Record { event: Event::FaultCleared(FaultReason::NotApplied), .. } => self.disturb_router(router, 0),
+            Action::Record { event: Event::FaultCleared(FaultReason::NotApplied), .. } => {
+                self.disturb_router(router, 0)
+            }
             Action::Record { event: Event::FaultRaised(FaultReason::NotApplied), .. } => {
                 self.disturb_router(router, 0);
                 if self.nodes[node].kernel_sick_until < self.now {
@@ -548,8 +558,9 @@ impl World {
             let starting = witness.starting;
             let (told, sent) = (witness.told, witness.sent.filter(|_| role == Role::Active));
             let floor = if starting { Priority(1) } else { Priority::OWNER };
-            let (since, inherited) = (self.now, witness.inherited);
-            *witness = Witness { alive: true, starting, role, since, told, sent, inherited, floor, ..Witness::new() };
+            let before = *witness;
+            *witness = Witness { alive: true, starting, role, since: self.now, told, sent, floor, ..Witness::new() };
+            (witness.claimed, witness.inherited) = (before.claimed, before.inherited);
         }
         self.resegment(router);
     }
@@ -623,7 +634,8 @@ impl World {
     /// What the driver was told to send is what the router counts; each packet is accepted or discarded.
     fn check_counters(&mut self, node: usize, router: usize) {
         let Some(process) = &self.nodes[node].process else { return };
-        let (Some(found), Some(wire)) = (process.engine.router(RouterSpec::id(router)), process.wires.get(&router)) else {
+        let (Some(found), Some(wire)) = (process.engine.router(RouterSpec::id(router)), process.wires.get(&router))
+        else {
             return;
         };
         let (sent, received) = (found.stats(), wire.receiver.stats());
@@ -692,7 +704,9 @@ impl World {
     pub(crate) fn after_hearing(&mut self, heard: &Heard) {
         let Heard { node, router, theirs, role, .. } = *heard;
         let restarts = theirs == Priority::RESIGN || Some(theirs) >= self.priority(node, router);
-        let Some(witness) = self.checks.witnesses[node].get_mut(&router).filter(|witness| witness.alive) else { return };
+        let Some(witness) = self.checks.witnesses[node].get_mut(&router).filter(|witness| witness.alive) else {
+            return;
+        };
         match role {
             Role::Backup => {
                 witness.resigned = (theirs == Priority::RESIGN).then_some(self.now);
@@ -732,7 +746,9 @@ impl World {
         let yields = (theirs, source) > (ours, own);
         if still_active == yields {
             let (theirs, ours) = (theirs.0, ours.0);
-            self.fail(|| format!("router {router}: node {node} ({ours}) hears {theirs} from {source}; yields: {}", !yields));
+            self.fail(|| {
+                format!("router {router}: node {node} ({ours}) hears {theirs} from {source}; yields: {}", !yields)
+            });
         }
         if theirs == Priority::RESIGN {
             // Who heard it waits for Skew_Time: an answer that is younger than the shortest one will do.

@@ -41,19 +41,61 @@ pub(crate) const KINDS: [&str; 22] = [
 pub(crate) enum Step {
     /// A fault of [`KINDS`] begins.
     Fault(usize),
-    Heal { link: usize },
-    Clear { link: usize },
-    Wake { node: usize, life: u32 },
-    Boot { node: usize, life: u32 },
-    Restart { node: usize, life: u32 },
-    CleanUp { node: usize, life: u32 },
-    Ended { node: usize, life: u32 },
-    Carrier { node: usize, link: usize, up: bool },
-    Uplink { node: usize, up: bool },
-    Script { node: usize, succeeds: bool },
-    Recover { node: usize },
-    Junk { router: usize, kind: Junk, left: u64, gap: u64 },
-    Answer { node: usize, life: u32, router: usize, ticket: Ticket, accepted: bool },
+    Heal {
+        link: usize,
+    },
+    Clear {
+        link: usize,
+    },
+    Wake {
+        node: usize,
+        life: u32,
+    },
+    Boot {
+        node: usize,
+        life: u32,
+    },
+    Restart {
+        node: usize,
+        life: u32,
+    },
+    CleanUp {
+        node: usize,
+        life: u32,
+    },
+    Ended {
+        node: usize,
+        life: u32,
+    },
+    Carrier {
+        node: usize,
+        link: usize,
+        up: bool,
+    },
+    Uplink {
+        node: usize,
+        up: bool,
+    },
+    Script {
+        node: usize,
+        succeeds: bool,
+    },
+    Recover {
+        node: usize,
+    },
+    Junk {
+        router: usize,
+        kind: Junk,
+        left: u64,
+        gap: u64,
+    },
+    Answer {
+        node: usize,
+        life: u32,
+        router: usize,
+        ticket: Ticket,
+        accepted: bool,
+    },
 }
 
 impl World {
@@ -119,7 +161,11 @@ impl World {
             Step::Recover { node } => self.set_health(node, Health::Sound),
             Step::Junk { router, kind, left, gap } => self.throw(router, kind, left, gap),
             Step::Answer { node, life, router, ticket, accepted } => self.answer(node, life, router, ticket, accepted),
-            Step::Wake { .. } | Step::Boot { .. } | Step::Restart { .. } | Step::CleanUp { .. } | Step::Ended { .. } => {}
+            Step::Wake { .. }
+            | Step::Boot { .. }
+            | Step::Restart { .. }
+            | Step::CleanUp { .. }
+            | Step::Ended { .. } => {}
         }
     }
 
@@ -307,6 +353,10 @@ impl World {
         }
         self.disturb_node(node, 0);
         self.stop_process(node);
+        if self.nodes[node].process.is_none() {
+            // A fuse has killed it: somebody else replaces it.
+            return true;
+        }
         let life = self.nodes[node].life;
         let wait = if self.nodes[node].kernel.health == Health::Sound { KERNEL } else { lasts / 2 };
         self.plan(wait + MILLI, Step::Ended { node, life });
@@ -344,10 +394,12 @@ impl World {
 
     fn set_health(&mut self, node: usize, health: Health) {
         self.trace.line(self.now, || format!("node {node}: kernel {health:?}"));
+        // What was refused is tried again an interval later.
+        let recovered = self.now + self.longest_active_down_interval();
         let it = &mut self.nodes[node];
         let again = it.kernel.set_health(self.now, &mut self.random, health);
         let life = it.life;
-        it.kernel_sick_until = if health == Health::Sound { self.now + MILLI } else { u64::MAX };
+        it.kernel_sick_until = if health == Health::Sound { recovered } else { u64::MAX };
         for (at, router, ticket) in again {
             self.push(at, super::world::Event::Kernel { node, life, router, ticket });
         }
@@ -446,5 +498,4 @@ impl World {
             self.plan(gap, Step::Junk { router, kind, left: left - 1, gap });
         }
     }
-
 }

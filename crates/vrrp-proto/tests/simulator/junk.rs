@@ -8,8 +8,8 @@ use vrrp_proto::{
 };
 
 use super::network::{Datagram, Verdict};
-use super::random::Random;
 use super::node::time_of_day;
+use super::random::Random;
 use super::scenario::{RouterSpec, address, hmac};
 
 /// A node that is no member of anything.

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use vrrp_proto::{
-    AdvertisementInterval, Authentication, Cast, Family, GroupConfig, Hmac, HmacKey, KeyId, LinkFacts, LinkId, Partners,
-    Password, Peer, Priority, RouterConfig, RouterId, TrackedLink, TrackerId, TrackerUse, Version, Vrid, WireConfig,
-    default_group,
+    AdvertisementInterval, Authentication, Cast, Family, GroupConfig, Hmac, HmacKey, KeyId, LinkFacts, LinkId,
+    Partners, Password, Peer, Priority, RouterConfig, RouterId, TrackedLink, TrackerId, TrackerUse, Version, Vrid,
+    WireConfig, default_group,
 };
 
 use super::random::Random;

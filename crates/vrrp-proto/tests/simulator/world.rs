@@ -309,8 +309,7 @@ impl World {
             if let Err(error) = wire.transmitter.emit(advert, source, destination, &mut octets) {
                 return self.fail(|| format!("node {node}: router {router}: cannot build a packet: {error}"));
             }
-            let datagram =
-                Datagram { family, source, destination, hop_limit: 255, octets, verdict: Verdict::Open };
+            let datagram = Datagram { family, source, destination, hop_limit: 255, octets, verdict: Verdict::Open };
             self.transmit(link, Some(node), &datagram);
         }
     }
@@ -449,21 +448,24 @@ impl World {
         it.life += 1;
         it.awaited = false;
         it.awake_since = self.now;
-        let mut engine =
-            if inherits { Engine::resume(it.snapshot.clone()) } else { Engine::new() };
+        let mut engine = if inherits { Engine::resume(it.snapshot.clone()) } else { Engine::new() };
         let local = it.local(self.now);
         for (link, facts) in it.links(node) {
             engine.handle_link(local, link, facts);
         }
         engine.reconfigure(local, &it.engine_config(&self.scenario));
         engine.handle_tracker(local, SCRIPT, it.verdict());
-        let wires: BTreeMap<_, _> = it.wanted.iter().map(|(at, config)| {
-            let mut wire = Wire::new(&self.scenario.routers[*at], node, config);
-            if let Some(kept) = it.sequences.get(at) {
-                wire.resume(kept);
-            }
-            (*at, wire)
-        }).collect();
+        let wires: BTreeMap<_, _> = it
+            .wanted
+            .iter()
+            .map(|(at, config)| {
+                let mut wire = Wire::new(&self.scenario.routers[*at], node, config);
+                if let Some(kept) = it.sequences.get(at) {
+                    wire.resume(kept);
+                }
+                (*at, wire)
+            })
+            .collect();
         it.process = Some(Process { engine, wires });
         self.trace.line(self.now, || format!("node {node}: a process starts, with facts: {inherits}"));
         self.census.count("action: process started");

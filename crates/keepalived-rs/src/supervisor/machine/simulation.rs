@@ -30,8 +30,6 @@ const CLEANING: u64 = 30 * MILLI;
 const SERVICE_RESTART: u64 = 2_000 * MILLI;
 /// Addresses are on a host without a worker for no longer, unless its supervisor is dead too.
 const ORPHANED: u64 = PREPARING + COMMITTING + CLEANING + KERNEL;
-/// The host whose processes die.
-const VICTIM: usize = 0;
 
 /// What processes of a host do after a while.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +49,8 @@ struct Host {
     machine: Option<Machine>,
     happenings: BTreeMap<(u64, u64), Happening>,
     orphaned_since: Option<u64>,
+    /// Until then a dead supervisor excuses what nobody withdraws.
+    excused_until: u64,
 }
 
 /// What dies when: counted in actions of the victim's engine, one process after the other, and of its supervisor.
@@ -67,6 +67,10 @@ struct Supervised {
     sequence: u64,
     generation: u64,
     deaths: Deaths,
+    /// The host whose processes die: the one with the highest priority.
+    victim: usize,
+    /// The daemon was told to stop: the service manager does not start it again.
+    stopped: bool,
     /// How many actions the victim's supervisor has carried out.
     supervisor_actions: u64,
 }
@@ -80,12 +84,23 @@ impl Supervised {
                 break scenario;
             }
         };
-        let host = |_| Host { machine: None, happenings: BTreeMap::new(), orphaned_since: None };
+        let host = |_| Host { machine: None, happenings: BTreeMap::new(), orphaned_since: None, excused_until: 0 };
         let hosts = (0..scenario.nodes).map(host).collect();
         let mut world = World::new(scenario, random, Trace::new(traced));
         world.describe();
         let epoch = Instant::now();
-        let mut it = Self { world, hosts, epoch, sequence: 0, generation: 1, deaths, supervisor_actions: 0 };
+        let victim = best(&world.scenario);
+        let mut it = Self {
+            world,
+            hosts,
+            epoch,
+            sequence: 0,
+            generation: 1,
+            deaths,
+            victim,
+            stopped: false,
+            supervisor_actions: 0,
+        };
         for node in 0..it.hosts.len() {
             it.world.disturb_node(node, 0);
             it.after(node, 0, Happening::Started);
@@ -105,7 +120,7 @@ impl Supervised {
 
     fn next_fuse(&mut self) {
         if !self.deaths.workers.is_empty() {
-            self.world.fuse = Some((VICTIM, self.deaths.workers.remove(0)));
+            self.world.fuse = Some((self.victim, self.deaths.workers.remove(0)));
         }
     }
 
@@ -134,7 +149,10 @@ impl Supervised {
     /// A fuse has killed the worker. Only a death soon after another one may be seen from outside.
     fn worker_died(&mut self, node: usize) {
         self.hosts[node].happenings.retain(|_, happening| {
-            !matches!(happening, Happening::Prepared(_) | Happening::Committed(_) | Happening::Beat | Happening::Withdrawn)
+            !matches!(
+                happening,
+                Happening::Prepared(_) | Happening::Committed(_) | Happening::Beat | Happening::Withdrawn
+            )
         });
         if self.world.failure.is_none() {
             self.after(node, 0, Happening::Ended(Role::Vrrp, Ended::Signal(9)));
@@ -207,7 +225,7 @@ impl Supervised {
         }
         while let Some(action) = self.hosts[node].machine.as_mut().and_then(Machine::poll_action) {
             self.carry_out(node, &action);
-            if node == VICTIM {
+            if node == self.victim {
                 self.supervisor_actions += 1;
                 if self.deaths.supervisor == Some(self.supervisor_actions) {
                     return self.supervisor_dies(node);
@@ -253,12 +271,15 @@ impl Supervised {
     fn supervisor_dies(&mut self, node: usize) {
         self.world.trace.line(self.world.now, || format!("node {node}: the supervisor is dead"));
         self.hosts[node].machine = None;
+        self.hosts[node].excused_until = self.world.now + SERVICE_RESTART;
         self.hosts[node].happenings.retain(|_, happening| matches!(happening, Happening::CleanedUp));
         self.world.disturb_node(node, SERVICE_RESTART + KERNEL);
         if self.world.nodes[node].process.is_some() {
             self.stop_worker(node);
         }
-        self.after(node, SERVICE_RESTART, Happening::Started);
+        if !self.stopped {
+            self.after(node, SERVICE_RESTART, Happening::Started);
+        }
     }
 
     /// Addresses do not stay where no worker advertises them.
@@ -267,15 +288,21 @@ impl Supervised {
         let orphaned = it.process.is_none() && it.kernel.holdings.iter().any(|holding| holding.present);
         let host = &mut self.hosts[node];
         host.orphaned_since = orphaned.then(|| host.orphaned_since.unwrap_or(now));
-        let longest = if host.machine.is_some() { ORPHANED } else { SERVICE_RESTART + ORPHANED };
-        if host.orphaned_since.is_some_and(|since| now > since + longest) {
+        if host.orphaned_since.is_some_and(|since| now > since.max(host.excused_until) + ORPHANED) {
             self.world.fail(|| format!("node {node}: addresses stay although no worker runs"));
         }
     }
 
-    fn reload(&mut self, node: usize) {
+    fn stop(&mut self) {
+        self.stopped = true;
+        self.world.disturb_node(self.victim, KERNEL);
+        let now = self.now();
+        self.decide(self.victim, |machine| machine.handle_stop(now));
+    }
+
+    fn reload(&mut self) {
         self.generation += 1;
-        let (now, generation) = (self.now(), self.generation);
+        let (now, node, generation) = (self.now(), self.victim, self.generation);
         self.world.disturb_node(node, 0);
         self.decide(node, |machine| machine.handle_reload(now));
         let needed = BTreeSet::from([Role::Vrrp]);
@@ -284,18 +311,21 @@ impl Supervised {
     }
 }
 
+/// The node with the highest priority, which is Active unless something goes wrong.
+fn best(scenario: &Scenario) -> usize {
+    let members = scenario.routers[0].members.iter();
+    members.max_by_key(|(_, config)| config.priority).map_or(0, |(node, _)| *node)
+}
+
 /// A start, a long quiet time with a reload in it, and a stop.
 fn play(seed: u64, deaths: &Deaths, traced: bool) -> Supervised {
     let mut it = Supervised::new(seed, deaths.clone(), traced);
     let quiet = it.world.settling() + it.world.longest_active_down_interval();
     it.run_until(quiet);
-    it.reload(VICTIM);
+    it.reload();
     it.run_until(2 * quiet);
+    it.stop();
     it.run_until(3 * quiet);
-    let now = it.now();
-    it.world.disturb_node(VICTIM, KERNEL);
-    it.decide(VICTIM, |machine| machine.handle_stop(now));
-    it.run_until(4 * quiet);
     it.check_end();
     it
 }
@@ -303,14 +333,16 @@ fn play(seed: u64, deaths: &Deaths, traced: bool) -> Supervised {
 impl Supervised {
     /// The victim was stopped for good; somebody else has its addresses.
     fn check_end(&mut self) {
-        let stopped = self.hosts[VICTIM].machine.is_none();
-        let left = self.world.nodes[VICTIM].kernel.holdings.iter().any(|holding| holding.present);
+        let victim = self.victim;
+        let stopped = self.hosts[victim].machine.is_none();
+        let left = self.world.nodes[victim].kernel.holdings.iter().any(|holding| holding.present);
         if !stopped || left {
             self.world.fail(|| format!("the stopped host has no supervisor: {stopped}; it has addresses: {left}"));
         }
         for router in 0..self.world.scenario.routers.len() {
-            let backups = (1..self.hosts.len()).filter(|node| self.world.nodes[*node].role(router) == Part::Backup);
-            if self.world.active(router).is_empty() && backups.count() > 0 {
+            let mut others = (0..self.hosts.len()).filter(|node| *node != victim);
+            let backup = others.any(|node| self.world.nodes[node].role(router) == Part::Backup);
+            if self.world.active(router).is_empty() && backup {
                 self.world.fail(|| format!("router {router}: nobody took over from the stopped host"));
             }
         }
@@ -324,10 +356,10 @@ fn survive(seed: u64, deaths: &Deaths) -> (u64, u64) {
         let trace = play(seed, deaths, true).world.trace.lines(false);
         panic!("{}\nseed {seed}, {deaths:?}: {rule}", trace.join("\n"));
     }
-    (played.world.actions[VICTIM], played.supervisor_actions)
+    (played.world.actions[played.victim], played.supervisor_actions)
 }
 
-const SEEDS: [u64; 4] = [1, 2, 3, 4];
+const SEEDS: [u64; 2] = [1, 2];
 
 #[test]
 fn a_worker_may_die_after_any_action() {

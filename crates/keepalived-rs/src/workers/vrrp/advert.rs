@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::event::epoll;
 use vrrp_proto::{
-    Action, AnnounceScope, Engine, EngineConfig, Event, Instant, Notification, Ownership, Packet, Receiver, Role, RouterId,
-    RouterSnapshot, Ticket, Transmitter,
+    Action, AnnounceScope, Engine, EngineConfig, Event, Instant, Notification, Ownership, Packet, Receiver, Role,
+    RouterId, RouterSnapshot, Ticket, Transmitter,
 };
 
 use super::clock::{self, Timer};
