@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::control::{Command, Control};
+use crate::planted::{Bug, planted};
 use crate::track::Verdict;
 use crate::types::{AdvertisementInterval, GroupId, Instant, LinkId, Priority, RouterId, Ticket, TrackerId};
 
@@ -238,7 +239,11 @@ impl RouterSnapshot {
         self.role == Role::Active
             && self
                 .last_advertisement
-                .is_some_and(|last| last <= now && now.saturating_duration_since(last) < self.active_down_interval)
+                .is_some_and(|last| last <= now && (self.is_young(last, now) || planted(Bug::ResumesTooLate)))
+    }
+
+    fn is_young(&self, last: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(last) < self.active_down_interval
     }
 }
 

@@ -55,6 +55,7 @@ mod control;
 mod demultiplexer;
 mod engine;
 mod input;
+mod planted;
 mod receiver;
 mod stats;
 mod track;
@@ -80,6 +81,9 @@ pub use control::{Command, Control, StepDown};
 pub use demultiplexer::{Ambiguous, Arrival, Demultiplexer, Path};
 pub use engine::{Changes, Engine, LinkFacts, Plan, Snapshot};
 pub use input::{Input, Recording};
+#[cfg(feature = "planted-bugs")]
+#[doc(hidden)]
+pub use planted::{Bug, plant};
 pub use receiver::{AddressMismatch, ClockSkew, Discard, IntervalMismatch, Packet, Receiver, Report, Verified};
 pub use stats::{ReceiverStats, RouterStats};
 pub use track::{Fixed, PriorityExplanation, Tracked, TrackerConfig, TrackerUse, Verdict};

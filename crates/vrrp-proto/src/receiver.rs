@@ -13,6 +13,7 @@ use crate::auth::{
     TRAILER_LENGTH, Trailer, UnixTime,
 };
 use crate::checksum::{PseudoHeader, checksum};
+use crate::planted::{Bug, planted};
 use crate::stats::ReceiverStats;
 use crate::transmitter::OutgoingAdvert;
 use crate::types::{AdvertisementInterval, Centis, Family, Priority, Seconds, Version};
@@ -301,7 +302,9 @@ impl Receiver {
 
     fn check_hop_limit(&self, packet: &Packet<'_>) -> Result<(), Discard> {
         match self.config.cast {
-            Cast::Multicast { .. } if packet.hop_limit != 255 => Err(Discard::HopLimit { got: packet.hop_limit }),
+            Cast::Multicast { .. } if packet.hop_limit != 255 && !planted(Bug::HopLimitUnchecked) => {
+                Err(Discard::HopLimit { got: packet.hop_limit })
+            }
             _ => Ok(()),
         }
     }

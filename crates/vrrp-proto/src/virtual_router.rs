@@ -13,6 +13,7 @@ use crate::action::{
 use crate::advertisement::Advertisement;
 use crate::config::RouterConfig;
 use crate::control::Control;
+use crate::planted::{Bug, planted};
 use crate::stats::RouterStats;
 use crate::types::{AdvertisementInterval, Instant, Priority, RouterId, Ticket, Version};
 
@@ -154,7 +155,7 @@ impl VirtualRouter {
 
     /// A reason to be in fault went away; with the last one the router starts again.
     pub fn handle_fault_cleared(&mut self, now: Instant, reason: FaultReason) {
-        if !self.faults.remove(&reason) {
+        if planted(Bug::FaultStays) || !self.faults.remove(&reason) {
             return;
         }
         if !is_pending(&reason) {
@@ -198,7 +199,7 @@ impl VirtualRouter {
         let Some(pending) = self.apply.as_mut().filter(|pending| pending.ticket == ticket) else {
             return;
         };
-        pending.retry = Some(now + interval);
+        pending.retry = (!planted(Bug::RefusalForgotten)).then(|| now + interval);
         let ownership = pending.ownership;
         self.record(Event::Refused { ownership });
     }
@@ -437,7 +438,9 @@ impl VirtualRouter {
             if resign == Resign::Yes {
                 self.push_resign();
             }
-            self.push_apply(Ownership::Released);
+            if !planted(Bug::KeepsAddressesAsBackup) {
+                self.push_apply(Ownership::Released);
+            }
         }
         if entry.is_news(Role::Backup) {
             self.notify(Notification::Backup { initial: entry.is_first() });
@@ -532,7 +535,8 @@ impl VirtualRouter {
 
     /// The priority that Skew_Time is counted with: an owner's stays 255 while it runs at 254.
     fn skew_priority(&self) -> Priority {
-        if self.config.is_owner() { Priority::OWNER } else { self.effective_priority() }
+        let priority = if self.config.is_owner() { Priority::OWNER } else { self.effective_priority() };
+        if planted(Bug::SkewUpsideDown) { Priority(u8::MAX - priority.0) } else { priority }
     }
 
     /// How long this router waits in silence for one that advertises every `interval`.

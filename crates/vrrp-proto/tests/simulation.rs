@@ -5,6 +5,7 @@
 
 use simulator::census::Census;
 
+#[expect(dead_code, reason = "some of it is for the program")]
 mod simulator;
 
 const SEEDS: u64 = 250;

@@ -697,4 +697,6 @@ pub(crate) fn process_name(role: Role) -> &'static str {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use super::{Active, ActiveRouter, Backup, Entry, Resign, State, VirtualRouter};
 use crate::action::{AnnounceScope, ConflictOutcome, Event, FaultReason, Notification, Ownership};
 use crate::advertisement::Advertisement;
 use crate::config::{ExtraLinks, RouterConfig};
+use crate::planted::{Bug, planted};
 use crate::types::{Instant, Priority, Version};
 
 /// No Backup Router's Skew_Time is shorter than that of this priority (RFC 9568 §6.1).
@@ -18,14 +19,18 @@ impl VirtualRouter {
         self.last_transition = Some(now);
         self.last_advertisement = Some(now);
         self.stats.became_active = self.stats.became_active.wrapping_add(1);
-        self.push_fact();
+        if !planted(Bug::AdvertisesUntold) {
+            self.push_fact();
+        }
         self.push_advertise(self.effective_priority());
         self.record(Event::EnteringActive);
         self.push_apply(Ownership::Held);
     }
 
     pub(super) fn new_active(&self, now: Instant, notified: bool) -> Active {
-        let adver_timer = now + self.config.advertisement_interval.duration();
+        let learned = planted(Bug::KeepsLearnedInterval);
+        let interval = if learned { self.active_adver_interval() } else { self.config.advertisement_interval };
+        let adver_timer = now + interval.duration();
         Active::new(adver_timer, now + self.own_active_down_interval(), notified)
     }
 
@@ -42,9 +47,11 @@ impl VirtualRouter {
         }
         let active = self.note_conflict(now, source, advertisement, active);
         let own_address = self.source();
+        let upside_down = planted(Bug::LowerAddressWins) && theirs == ours;
+        let better = ((theirs, Some(source)) > (ours, own_address)) != upside_down;
         if theirs == ours && own_address == Some(source) {
             self.warn_of_own_address(now, source, active);
-        } else if (theirs, Some(source)) > (ours, own_address) {
+        } else if better {
             self.yield_to(now, source, advertisement);
         } else if theirs == Priority::OWNER {
             self.contest_ownership(now, source, advertisement);
@@ -102,7 +109,7 @@ impl VirtualRouter {
     /// Answers a lower priority, at most once per advertisement interval: a storm of them is not amplified, and as the
     /// answer restarts Adver_Timer, every rival hears from us within one interval.
     fn assert_active(&mut self, now: Instant, source: IpAddr, theirs: Priority, mut active: Active) {
-        if now < active.answered_until {
+        if now < active.answered_until || planted(Bug::SilentToLowerPriority) {
             return;
         }
         active.answered_until = now + self.config.advertisement_interval.duration();
@@ -154,7 +161,10 @@ impl VirtualRouter {
             self.advertise(now);
         }
         let won = self.rivals_timeout(now);
-        self.announce_due(&due, won);
+        // Addresses that are being put in place are announced when they are there.
+        if active.apply_deadline.is_none() {
+            self.announce_due(&due, won);
+        }
         if won && self.config.renotify_on_conflict {
             self.notify(Notification::Active);
         }
@@ -190,7 +200,9 @@ impl VirtualRouter {
         active.announce_extra = after(now, announce.extra_period);
         let first = !core::mem::replace(&mut active.notified, true);
         self.state = State::Active(active);
-        self.announce(AnnounceScope::Addresses, announce.repeat);
+        if !planted(Bug::GainsSilently) {
+            self.announce(AnnounceScope::Addresses, announce.repeat);
+        }
         if first {
             self.notify(Notification::Active);
             self.push_fact();

@@ -6,6 +6,7 @@ use super::{ActiveRouter, Backup, State, VirtualRouter};
 use crate::action::Event;
 use crate::advertisement::Advertisement;
 use crate::config::RouterConfig;
+use crate::planted::{Bug, planted};
 use crate::types::{Instant, Priority, Version};
 
 impl VirtualRouter {
@@ -22,7 +23,7 @@ impl VirtualRouter {
         let theirs = advertisement.priority;
         self.restore_owner_priority(source, theirs);
         let ours = self.effective_priority();
-        if theirs == Priority::RESIGN {
+        if theirs == Priority::RESIGN && !planted(Bug::ResignationIgnored) {
             self.record(Event::BackupReceivedPriorityZero { source });
             backup.preempt_at = None;
             backup.active_down_timer = now + backup.active_adver_interval.skew_time(self.skew_priority());
@@ -33,7 +34,7 @@ impl VirtualRouter {
             if backup.preempt_at.take().is_some() {
                 self.record(Event::PreemptDelayStopped);
             }
-        } else if self.config.preempts() && !self.preempt_delay_runs(now, &mut backup) {
+        } else if self.config.preempts() && !planted(Bug::NeverPreempts) && !self.preempt_delay_runs(now, &mut backup) {
             return self.discard_lower(now, source, theirs, backup);
         }
         self.follow(&mut backup, source, advertisement);
@@ -48,6 +49,9 @@ impl VirtualRouter {
 
     /// Active_Down_Timer runs on. Reported at most once per advertisement interval: a storm does not fill the log.
     fn discard_lower(&mut self, now: Instant, source: IpAddr, theirs: Priority, mut backup: Backup) {
+        if planted(Bug::DiscardRestartsTimer) {
+            backup.active_down_timer = now + self.active_down_interval(backup.active_adver_interval);
+        }
         if now >= backup.reported_until {
             backup.reported_until = now + self.config.advertisement_interval.duration();
             self.record(Event::LowerPriorityDiscarded { source, theirs });

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::{Active, Backup, Continuation, Entry, Fault, Resign, State, VirtualRouter};
 use crate::action::{Event, FaultReason, Role, RouterSnapshot};
 use crate::control::{Command, Control};
+use crate::planted::{Bug, planted};
 use crate::types::{AdvertisementInterval, Instant, Priority};
 
 /// Whether a router is a member of a sync group.
@@ -128,7 +129,7 @@ impl VirtualRouter {
     /// again then.
     pub(super) fn active_down(&mut self, now: Instant) {
         let may = self.control.may_be_active(now);
-        if may && self.grouped == Grouped::Alone {
+        if may && (self.grouped == Grouped::Alone || planted(Bug::MemberGoesAlone)) {
             return self.active_router_is_down(now);
         }
         let timer = now + self.active_down_interval(self.active_adver_interval());

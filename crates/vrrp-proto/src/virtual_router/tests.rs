@@ -399,6 +399,21 @@ fn lost_addresses_are_put_back_three_times_in_ten_seconds() {
 }
 
 #[test]
+fn addresses_that_are_being_put_back_are_announced_once_they_are_there() {
+    let mut config = config();
+    config.announcements.refresh = millis(1000);
+    let mut router = active(config);
+    let lost = T0 + millis(5000);
+    router.handle_timeout(lost);
+    router.handle_address_lost(lost);
+    drain(&mut router);
+    router.handle_timeout(lost + millis(1500));
+    assert!(!drain(&mut router).iter().any(|action| action.starts_with("Announce")));
+    acknowledge(&mut router, lost + millis(1600));
+    assert_eq!(drain(&mut router), ["Announce(5)"]);
+}
+
+#[test]
 fn losses_are_forgotten_after_ten_seconds() {
     let mut router = active(config());
     for loss in 0..20 {

@@ -69,9 +69,15 @@ struct Witness {
     /// The last advertisement as Active, and the interval that held then.
     sent: Option<(u64, u64)>,
     answered: Option<u64>,
+    /// The last advertisement that the supervisor knows of, which a death may have kept from being sent.
+    claimed: Option<u64>,
+    /// That of the processes before.
+    inherited: Option<u64>,
     /// When it heard priority 0, until it hears another one.
     resigned: Option<u64>,
     unapplied_since: Option<u64>,
+    /// Whether it says that it hears another Active Router.
+    conflict: bool,
     /// The lowest priority since Active_Down_Timer was set: the one that Skew_Time may have been worked out with.
     floor: Priority,
 }
@@ -86,8 +92,11 @@ impl Witness {
             told: None,
             sent: None,
             answered: None,
+            claimed: None,
+            inherited: None,
             resigned: None,
             unapplied_since: None,
+            conflict: false,
             floor: Priority(1),
         }
     }
@@ -227,15 +236,33 @@ impl World {
 
     pub(crate) fn before_start(&mut self, node: usize) {
         for witness in self.checks.witnesses[node].values_mut() {
-            *witness = Witness { alive: true, starting: true, since: self.now, role: witness.role, ..Witness::new() };
+            let inherited = witness.claimed.or(witness.inherited);
+            let (since, role) = (self.now, witness.role);
+            *witness = Witness { alive: true, starting: true, since, role, inherited, ..Witness::new() };
         }
     }
 
     pub(crate) fn after_start(&mut self, node: usize) {
-        for witness in self.checks.witnesses[node].values_mut() {
-            witness.starting = false;
+        for router in self.checks.witnesses[node].keys().copied().collect::<Vec<_>>() {
+            self.check_resumption(node, router);
+            if let Some(witness) = self.checks.witnesses[node].get_mut(&router) {
+                witness.starting = false;
+            }
         }
         self.resegment_all(node);
+    }
+
+    /// Who goes on as Active advertised so lately that no peer can have taken over.
+    fn check_resumption(&mut self, node: usize, router: usize) {
+        let wire = self.nodes[node].process.as_ref().and_then(|process| process.wires.get(&router));
+        let resumed = wire.is_some_and(|wire| wire.resumed > 0);
+        let inherited = self.checks.witnesses[node].get(&router).and_then(|witness| witness.inherited);
+        let Some(config) = self.nodes[node].wanted.get(&router).filter(|_| resumed) else { return };
+        let (interval, adverts) = (own_interval(config), u64::from(config.down_timer_adverts));
+        let patience = adverts * interval + skew_time(config.version, interval, Priority::OWNER);
+        if inherited.is_none_or(|sent| self.now > sent + patience) {
+            self.fail(|| format!("router {router}: node {node} goes on as Active though a peer may have taken over"));
+        }
     }
 
     pub(crate) fn after_death(&mut self, node: usize) {
@@ -431,7 +458,12 @@ impl World {
         let starting = witness.starting;
         let ours = self.nodes[node].wanted.get(&router).map_or(0, own_interval);
         match action {
-            Action::Fact { snapshot, .. } => witness.told = Some(snapshot.role),
+            Action::Fact { snapshot, .. } => {
+                witness.told = Some(snapshot.role);
+                let clock = self.nodes[node].clock;
+                let last = snapshot.last_advertisement.map(|last| last.as_nanos().saturating_add_signed(-clock));
+                witness.claimed = last.filter(|_| snapshot.role == Role::Active);
+            }
             Action::Advertise { priority: Priority::RESIGN, .. } => {
                 if told == Some(Role::Active) {
                     self.fail(|| format!("router {router}: node {node} resigns before its supervisor knows"));
@@ -458,6 +490,8 @@ impl World {
                     self.fail(|| format!("router {router}: node {node} announces addresses that it does not have"));
                 }
             }
+            Action::Record { event: Event::ConflictStarted { .. }, .. } => self.note_conflict(node, router, true),
+            Action::Record { event: Event::ConflictEnded { .. }, .. } => self.note_conflict(node, router, false),
             Action::Record { event: Event::FaultCleared(FaultReason::NotApplied), .. } => {
                 self.disturb_router(router, 0)
             }
@@ -468,6 +502,16 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Conflicts begin and end in turn.
+    fn note_conflict(&mut self, node: usize, router: usize, begins: bool) {
+        let Some(witness) = self.checks.witnesses[node].get_mut(&router) else { return };
+        let before = std::mem::replace(&mut witness.conflict, begins);
+        self.census.count(if begins { "action: conflict begins" } else { "action: conflict ends" });
+        if before == begins {
+            self.fail(|| format!("router {router}: node {node}: a conflict begins or ends twice"));
         }
     }
 
@@ -501,6 +545,9 @@ impl World {
         if before == role {
             return;
         }
+        if witness.conflict && before == Role::Active {
+            self.fail(|| format!("router {router}: node {node} is no longer Active, its conflict goes on"));
+        }
         self.judge(router);
         if self.is_settled(router) {
             self.fail(|| format!("router {router}: node {node} goes from {before:?} to {role:?} without a cause"));
@@ -511,7 +558,9 @@ impl World {
             let starting = witness.starting;
             let (told, sent) = (witness.told, witness.sent.filter(|_| role == Role::Active));
             let floor = if starting { Priority(1) } else { Priority::OWNER };
+            let before = *witness;
             *witness = Witness { alive: true, starting, role, since: self.now, told, sent, floor, ..Witness::new() };
+            (witness.claimed, witness.inherited) = (before.claimed, before.inherited);
         }
         self.resegment(router);
     }
@@ -682,11 +731,16 @@ impl World {
         };
         let own = self.scenario.routers[router].address(node);
         let answers = !config.lower_prio_no_advert;
+        let shortest = skew_time(config.version, own_interval(config), Priority(254));
+        let gives_up_stalled = config.timer_expired_backup.is_some();
         let wires = self.nodes[node].process.as_ref().map(|process| &process.wires);
         let now_advertised = wires.and_then(|wires| wires.get(&router)).map_or(0, |wire| wire.advertised);
         let answered = now_advertised > advertised;
         let still_active = self.nodes[node].role(router) == Role::Active;
         if (theirs, source) == (ours, own) || (theirs == Priority::OWNER && ours == Priority::OWNER) {
+            return;
+        }
+        if gives_up_stalled && !still_active {
             return;
         }
         let yields = (theirs, source) > (ours, own);
@@ -697,7 +751,9 @@ impl World {
             });
         }
         if theirs == Priority::RESIGN {
-            if !answered {
+            // Who heard it waits for Skew_Time: an answer that is younger than the shortest one will do.
+            let last = self.checks.witnesses[node].get(&router).and_then(|witness| witness.sent);
+            if !answered && last.is_none_or(|(sent, _)| self.now > sent + shortest) {
                 self.fail(|| format!("router {router}: Active node {node} hears priority 0 and says nothing"));
             }
         } else if !yields && (answers || answered) {

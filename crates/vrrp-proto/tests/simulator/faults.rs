@@ -353,6 +353,10 @@ impl World {
         }
         self.disturb_node(node, 0);
         self.stop_process(node);
+        if self.nodes[node].process.is_none() {
+            // A fuse has killed it: somebody else replaces it.
+            return true;
+        }
         let life = self.nodes[node].life;
         let wait = if self.nodes[node].kernel.health == Health::Sound { KERNEL } else { lasts / 2 };
         self.plan(wait + MILLI, Step::Ended { node, life });
@@ -390,10 +394,12 @@ impl World {
 
     fn set_health(&mut self, node: usize, health: Health) {
         self.trace.line(self.now, || format!("node {node}: kernel {health:?}"));
+        // What was refused is tried again an interval later.
+        let recovered = self.now + self.longest_active_down_interval();
         let it = &mut self.nodes[node];
         let again = it.kernel.set_health(self.now, &mut self.random, health);
         let life = it.life;
-        it.kernel_sick_until = if health == Health::Sound { self.now + MILLI } else { u64::MAX };
+        it.kernel_sick_until = if health == Health::Sound { recovered } else { u64::MAX };
         for (at, router, ticket) in again {
             self.push(at, super::world::Event::Kernel { node, life, router, ticket });
         }

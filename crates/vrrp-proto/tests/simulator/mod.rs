@@ -30,6 +30,8 @@ use world::World;
 pub(crate) fn kinds() -> Vec<&'static str> {
     let actions = [
         "action: announcement",
+        "action: conflict begins",
+        "action: conflict ends",
         "action: notification",
         "action: process started",
         "action: address cleaned up",

@@ -154,6 +154,7 @@ impl RouterSpec {
         config.higher_prio_send_advert = random.chance(15);
         config.lower_prio_no_advert = random.chance(10);
         config.down_timer_adverts = habits.down_timer_adverts;
+        config.timer_expired_backup = (!config.preempts() && random.chance(50)).then_some(Priority(254));
         config.announcements.refresh = Duration::from_secs(random.below(3));
         if self.unicast {
             config.partners = Partners::Unicast;
