@@ -305,6 +305,70 @@ pub fn config_test_exit_code(diagnostics: &[Diagnostic]) -> u8 {
     }
 }
 
+/// The findings of one reading, of which there is an end.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    listed: Vec<Diagnostic>,
+    /// Most that are listed.
+    limit: usize,
+    left_out: LeftOut,
+}
+
+impl Findings {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { listed: Vec::new(), limit, left_out: LeftOut::default() }
+    }
+
+    /// Whether there are so many that of others only the worst is told.
+    pub(crate) fn is_full(&self) -> bool {
+        self.listed.len() >= self.limit
+    }
+
+    pub(crate) fn push(&mut self, finding: Diagnostic) {
+        if !self.is_full() {
+            self.listed.push(finding);
+        } else {
+            self.left_out.add(finding);
+        }
+    }
+
+    pub(crate) fn extend(&mut self, findings: impl IntoIterator<Item = Diagnostic>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    /// All of them, in the order of the files where they have a place.
+    pub(crate) fn sorted(mut self) -> Vec<Diagnostic> {
+        self.listed.extend(self.left_out.finding());
+        self.listed.sort_by_key(|finding| finding.span);
+        self.listed
+    }
+}
+
+/// Findings beyond the limit.
+#[derive(Debug, Default)]
+struct LeftOut {
+    count: usize,
+    /// The worst of them.
+    worst: Option<Diagnostic>,
+}
+
+impl LeftOut {
+    fn add(&mut self, finding: Diagnostic) {
+        self.count += 1;
+        let rank = |finding: &Diagnostic| (!finding.refuses_start, finding.class);
+        if self.worst.as_ref().is_none_or(|worst| rank(&finding) < rank(worst)) {
+            self.worst = Some(finding);
+        }
+    }
+
+    /// One finding that stands for all.
+    fn finding(&mut self) -> Option<Diagnostic> {
+        let worst = self.worst.take()?;
+        let message = format!("{} more findings are not listed; the worst: {}", self.count, worst.message);
+        Some(Diagnostic { message, ..worst })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

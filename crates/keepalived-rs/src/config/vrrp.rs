@@ -208,7 +208,7 @@ impl VirtualAddress {
             device: address.dev.as_ref().map_or(device, |dev| dev.value.as_str()).to_owned(),
             broadcast: address.broadcast,
             scope: address.scope,
-            label: address.label.clone(),
+            label: address.label.as_deref().map(str::to_owned),
         }
     }
 }
