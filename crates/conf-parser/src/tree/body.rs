@@ -130,11 +130,14 @@ impl Packed {
 
     fn number(&mut self, number: u64) {
         let mut rest = number;
-        while rest > 0x7f {
-            self.0.push(0x80 | (rest & 0x7f) as u8);
+        loop {
+            let [low, ..] = rest.to_le_bytes();
             rest >>= 7;
+            if rest == 0 {
+                return self.0.push(low);
+            }
+            self.0.push(low | 0x80);
         }
-        self.0.push(rest as u8);
     }
 
     fn iter(&self) -> Lines<'_> {
