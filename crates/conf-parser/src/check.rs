@@ -4,6 +4,7 @@
 //! changes no exit status.
 
 mod address;
+mod names;
 mod script;
 mod secret;
 mod timing;
@@ -20,6 +21,7 @@ use crate::source::Sources;
 pub fn check(config: &Config, sources: &Sources, host: &dyn Host) -> Vec<Diagnostic> {
     let mut findings = crate::check_interfaces(config, host);
     script::check(config, host, &mut findings);
+    names::check(config, host, &mut findings);
     address::check(config, host, &mut findings);
     tracking::check(config, &mut findings);
     timing::check(config, &mut findings);

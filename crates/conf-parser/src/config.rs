@@ -7,8 +7,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::{NonZeroU8, NonZeroU16};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::host::Host;
+use crate::schema::default::{default, once, table_default};
 use crate::schema::{Row, Unit};
 use crate::setting::{
     Block, Places, Scalar, Setting, Show, ShowWord, Slot, duration, named_blocks, settings, show_block, show_blocks,
@@ -229,16 +232,36 @@ impl Config {
         })
     }
 
-    /// Every name in a route or rule that only the host can resolve. One that it does not know takes the route or rule
-    /// with it, except for an IP protocol, without which the rule is used.
+    /// Every name in an address, route or rule that only the host can resolve.
     pub fn host_names(&self) -> Vec<HostName<'_>> {
         let instances = &self.vrrp_instances;
         let mut out = Vec::new();
+        let held =
+            instances.iter().flat_map(|instance| instance.virtual_addresses.iter().chain(&instance.excluded_addresses));
+        self.static_addresses.iter().chain(held).for_each(|address| address.host_names(&mut out));
         let routes = self.static_routes.iter().chain(instances.iter().flat_map(|instance| &instance.virtual_routes));
         routes.for_each(|route| route.host_names(&mut out));
         let rules = self.static_rules.iter().chain(instances.iter().flat_map(|instance| &instance.virtual_rules));
         rules.for_each(|rule| rule.host_names(&mut out));
         out
+    }
+
+    /// Puts the numbers of `host` in the place of names, and leaves out what [`check`](crate::check) says is not used
+    /// because the host is known not to have a name. A name of which nothing is known stays.
+    pub fn resolve_names(&mut self, host: &dyn Host) {
+        let addresses =
+            |addresses: &mut [VirtualAddress]| addresses.iter_mut().for_each(|address| address.resolve(host));
+        let routes = |routes: &mut Vec<Spanned<Route>>| routes.retain_mut(|route| route.value.resolve(host));
+        let rules = |rules: &mut Vec<Spanned<Rule>>| rules.retain_mut(|rule| rule.value.resolve(host));
+        addresses(&mut self.static_addresses);
+        routes(&mut self.static_routes);
+        rules(&mut self.static_rules);
+        for instance in &mut self.vrrp_instances {
+            addresses(&mut instance.virtual_addresses);
+            addresses(&mut instance.excluded_addresses);
+            routes(&mut instance.virtual_routes);
+            rules(&mut instance.virtual_rules);
+        }
     }
 }
 

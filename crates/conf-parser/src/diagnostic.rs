@@ -163,6 +163,7 @@ codes! {
     BadRule = "K0431", "A rule cannot be used as written.";
     NotTracked = "K0432", "A route or rule cannot be tracked as written.";
     NoPreference = "K0433", "A rule has no preference.";
+    UnknownName = "K0434", "The host knows no number for a name.";
     BadVirtualServer = "K0501", "A virtual server cannot be used as written.";
     NoRealServer = "K0502", "A virtual server has no real server.";
     LvsDefault = "K0503", "A value that should be given was defaulted.";
@@ -251,6 +252,11 @@ impl Diagnostic {
         Self::new(Severity::Note, code, Class::Notice, Some(span), message)
     }
 
+    /// Whether keepalived itself reports it, so that its `--config-test` does not end with 0.
+    pub fn is_reported(&self) -> bool {
+        self.refuses_start || self.class != Class::Notice
+    }
+
     /// The daemon does not start with it.
     #[must_use]
     pub fn refusing(mut self) -> Self {
@@ -298,7 +304,7 @@ pub fn config_test_exit_code(diagnostics: &[Diagnostic]) -> u8 {
         4
     } else if any(|finding| finding.class == Class::Security) {
         6
-    } else if any(|finding| finding.class != Class::Notice) {
+    } else if any(Diagnostic::is_reported) {
         5
     } else {
         0
@@ -336,12 +342,46 @@ impl Findings {
         findings.into_iter().for_each(|finding| self.push(finding));
     }
 
+    /// How many are listed.
+    pub(crate) fn len(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// Takes back those of `codes` that were listed after the `first` ones.
+    pub(crate) fn take_back(&mut self, first: usize, codes: &[Code]) {
+        let found = self.listed.split_off(first);
+        self.listed.extend(found.into_iter().filter(|finding| !codes.contains(&finding.code)));
+    }
+
+    /// Those listed, the last one first.
+    pub(crate) fn recent(&mut self) -> impl Iterator<Item = &mut Diagnostic> {
+        self.listed.iter_mut().rev()
+    }
+
     /// All of them, in the order of the files where they have a place.
     pub(crate) fn sorted(mut self) -> Vec<Diagnostic> {
         self.listed.extend(self.left_out.finding());
         self.listed.sort_by_key(|finding| finding.span);
+        without_follow_ups(&mut self.listed);
         self.listed
     }
+}
+
+/// Leaves out what is found about the text of a reference that stays as it is, unless it refuses the start. The findings
+/// are in the order of their places.
+fn without_follow_ups(diagnostics: &mut Vec<Diagnostic>) {
+    let broken = |finding: &&Diagnostic| finding.code == Code::BadReference && finding.severity == Severity::Error;
+    let references: Vec<_> = diagnostics.iter().filter(broken).filter_map(|finding| finding.span).collect();
+    if references.is_empty() {
+        return;
+    }
+    diagnostics.retain(|finding| {
+        let Some(span) = finding.span.filter(|_| !finding.refuses_start && finding.code != Code::BadReference) else {
+            return true;
+        };
+        let next = references.partition_point(|reference| (reference.file, reference.end) <= (span.file, span.start));
+        !references.get(next).is_some_and(|reference| span.file == reference.file && span.end > reference.start)
+    });
 }
 
 /// Findings beyond the limit.

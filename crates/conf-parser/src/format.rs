@@ -145,7 +145,8 @@ impl Formatter {
     /// The row of the first word of `text` in the block `path`; `None` inside where the block is a list.
     fn known(&self, path: Option<&Option<String>>, text: &[u8]) -> Option<Option<&'static Row>> {
         let word = first_word(text);
-        if text.ends_with(b"\\") || word.starts_with(b"include") || matches!(word.first(), Some(b'@' | b'~')) {
+        // At the end of a line a `\` would continue it.
+        if trim(text).ends_with(b"\\") || word.starts_with(b"include") || matches!(word.first(), Some(b'@' | b'~')) {
             return None;
         }
         row_in(path, word)

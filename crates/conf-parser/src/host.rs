@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::config::NameTable;
+
 /// What is known about one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact<T> {
@@ -69,6 +71,19 @@ pub trait Host {
 
     /// The number of the group that a name, or a number in digits, means.
     fn group(&self, name: &str) -> Fact<u32>;
+
+    /// The number that `name` stands for in a table of the host; for a VRF device, its routing table. Asked only about
+    /// names that are not the same everywhere.
+    fn number(&self, table: NameTable, name: &str) -> Fact<u32> {
+        let _ = (table, name);
+        Fact::Unknown
+    }
+
+    /// The names in a table of the host, for suggestions.
+    fn names(&self, table: NameTable) -> Vec<String> {
+        let _ = table;
+        Vec::new()
+    }
 
     /// The file or directory at a path, links followed. Paths are absolute but for the configuration files themselves,
     /// which are asked for under the names that they were opened with.
@@ -333,6 +348,8 @@ pub struct Facts {
     pub groups: Option<BTreeMap<String, u32>>,
     /// Files and directories by absolute path.
     pub files: Option<BTreeMap<PathBuf, FileFact>>,
+    /// Numbers by name, for each table that is known; of VRF devices their routing tables.
+    pub names: BTreeMap<NameTable, BTreeMap<String, u32>>,
     /// Directories in which commands without `/` are looked for.
     pub search_path: Vec<PathBuf>,
 }
@@ -393,6 +410,14 @@ impl Host for Facts {
             (Fact::Absent | Fact::Unknown, Ok(number)) => Fact::Present(number),
             (fact, _) => fact.map(|gid| *gid),
         }
+    }
+
+    fn number(&self, table: NameTable, name: &str) -> Fact<u32> {
+        find(self.names.get(&table), name).map(|number| *number)
+    }
+
+    fn names(&self, table: NameTable) -> Vec<String> {
+        self.names.get(&table).into_iter().flat_map(BTreeMap::keys).cloned().collect()
     }
 
     fn file(&self, path: &Path) -> Fact<File> {
@@ -506,6 +531,11 @@ mod tests {
         let facts: Facts = serde_json::from_str(fenced.split_once("```").unwrap().0).unwrap();
         assert_eq!(facts.interface("eth0").present().unwrap().addresses.len(), 2);
         assert_eq!(facts.user("keepalived_script").present(), Some(Account { uid: 990, gid: 990 }));
+        let number = |table, name| facts.number(table, name);
+        assert_eq!(number(NameTable::RoutingTables, "uplink"), Fact::Present(100));
+        assert_eq!(number(NameTable::RoutingTables, "downlink"), Fact::Absent);
+        assert_eq!(number(NameTable::Realms, "uplink"), Fact::Unknown);
+        assert_eq!(facts.names(NameTable::VrfDevices), ["blue"]);
         let chain = facts.chain(Path::new("/etc/keepalived/check.sh"));
         assert_eq!(chain.len(), 4);
         assert!(chain.into_iter().all(|(_, fact)| fact.present().is_some_and(|file| file.writable_by().is_none())));
@@ -522,6 +552,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Facts>(&again).unwrap(), facts);
         for wrong in [
             r#"{"hosts": {}}"#,
+            r#"{"names": {"rt_table": {}}}"#,
             r#"{"files": {"/x": {"mode": "rwx"}}}"#,
             r#"{"interfaces": {"a": {"addresses": ["b"]}}}"#,
         ] {

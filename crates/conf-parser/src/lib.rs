@@ -145,9 +145,14 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// Whether keepalived would refuse to start with these files.
+    /// Whether keepalived would refuse to start with these files: because of one finding, or, with
+    /// `reload_check_config`, because there is one that it reports at all.
     pub fn refuses_start(&self) -> bool {
-        self.diagnostics.iter().any(|finding| finding.refuses_start)
+        let refuses: fn(&Diagnostic) -> bool = match self.config.global.reload.check_config {
+            Some(_) => Diagnostic::is_reported,
+            None => |finding| finding.refuses_start,
+        };
+        self.diagnostics.iter().any(refuses)
     }
 
     /// Whether the main file could be read at all. Without it the daemon exits with 6, not 2.

@@ -5,6 +5,7 @@
 
 mod bfd;
 mod checker;
+mod defaults;
 mod duplicates;
 mod global;
 mod instance;
@@ -83,6 +84,8 @@ struct Carried {
     preferences: rule::Preferences,
     /// What was declared so far for checkers to refer to.
     declared: checker::Declared,
+    /// For what is not written.
+    defaults: defaults::Defaults,
     /// Strict mode changes nothing.
     without_strict_mode: bool,
 }
@@ -230,7 +233,7 @@ const ROOT: &[Handler<Draft>] = &[
     Handler("virtual_server_group", |draft, context, statement| draft.server_groups.read(context, statement)),
     Handler("SSL", |draft, context, statement| ssl::read(context, statement, &mut draft.ssl)),
     Handler("bfd_instance", |draft, context, statement| {
-        track::bfd(statement, &mut draft.trackables);
+        track::bfd(statement, &mut draft.trackables, context.carried.defaults.bfd_instance.weight);
         draft.bfd.read(context, statement);
     }),
 ];

@@ -17,6 +17,8 @@
 //! | shown by | the test that shows it; for `not yet` what leaving it out can do: `none` or `traffic` |
 //! | doc | one line of explanation |
 
+pub(crate) mod default;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::LazyLock;

@@ -430,7 +430,34 @@ pub(crate) fn show_list<T>(values: &[T], slot: Slot, out: &mut Vec<Setting>, ent
 /// `field: Type as "keyword"` shows the field as that line; `as "keyword" via function` calls
 /// `function(&field, slot, out)`; `<flatten> field: Type` adds the lines of another such type; a field without any of
 /// them is shown by the block's head or not at all.
+///
+/// After `pub struct Name in "block"` the default of the type is what the table says of its lines in that block: each
+/// field with a keyword starts as its row says, the others as their own types say.
 macro_rules! settings {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident in $block:literal {
+            $( $(#[$field_meta:meta])* $(<$flatten:ident>)? $field:ident : $type:ty $(as $keyword:literal $(via $show:expr)?)? , )*
+        }
+    ) => {
+        crate::setting::settings! {
+            $(#[$meta])*
+            pub struct $name {
+                $( $(#[$field_meta])* $(<$flatten>)? $field : $type $(as $keyword $(via $show)?)? , )*
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                static DEFAULT: std::sync::OnceLock<$name> = std::sync::OnceLock::new();
+                crate::schema::default::once(&DEFAULT, || Self {
+                    $( $field: crate::setting::settings!(@default $block $(, $keyword)?), )*
+                })
+            }
+        }
+    };
+    (@default $block:literal) => { Default::default() };
+    (@default $block:literal, $keyword:literal) => { crate::schema::default::default($block, $keyword) };
     (
         $(#[$meta:meta])*
         pub struct $name:ident {

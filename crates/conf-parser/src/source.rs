@@ -66,6 +66,11 @@ impl Span {
         self.file == other.file && self.start <= other.start && other.end <= self.end
     }
 
+    /// Whether the other is a part of this range, however its text was used.
+    pub(crate) fn encloses(self, other: Self) -> bool {
+        self.file == other.file && self.start <= other.start && other.end <= self.end
+    }
+
     /// Whether both are the same range of the same file, however its text was used.
     pub(crate) fn same_text(self, other: Self) -> bool {
         Self { via: Via::default(), ..self } == Self { via: Via::default(), ..other }

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::diagnostic::{Class, Code, Diagnostic, Findings};
-use crate::lexer::{Cut, Line, Part, Word, parts, script_words, words};
+use crate::diagnostic::{Class, Code, Diagnostic, Findings, Severity};
+use crate::lexer::{Cut, Line, Marks, Part, Word, parts, script_words, words};
 
 use crate::loader::Loader;
 use crate::schema::{BlockId, Kind, Row, schema};
@@ -183,11 +183,16 @@ pub(crate) struct Builder {
     closed: Vec<(Span, Span)>,
     /// Lines inside of the present block of the top level.
     lines: usize,
+    /// The braces of a reference that stays as it is count as braces.
+    astray: Option<Astray>,
     /// Unknown keywords so far; only the first ones get a suggestion, which takes time to find.
     unknown: usize,
 }
 
 const MAX_SUGGESTIONS: usize = 200;
+
+/// Most references of one line that are looked at when it has braces.
+const MAX_REFERENCES: usize = 64;
 
 /// Most closed blocks that are remembered until the one around them is.
 const MAX_CLOSED: usize = 4096;
@@ -207,6 +212,17 @@ struct Skip {
     keyword: Span,
 }
 
+/// Blocks are not where the file shows them, until its own braces agree again with what is open.
+#[derive(Debug)]
+struct Astray {
+    /// Blocks that the braces of the file alone leave open.
+    shown: usize,
+}
+
+/// What the braces of a reference bring about is not reported beside it.
+const FOLLOW_UPS: [Code; 4] =
+    [Code::UnknownKeyword, Code::UnexpectedOpeningBrace, Code::ExtraClosingBrace, Code::MissingOpeningBrace];
+
 impl Builder {
     /// Takes the next line.
     pub(crate) fn line(&mut self, line: &Line<'_>, diagnostics: &mut Findings) {
@@ -225,19 +241,64 @@ impl Builder {
             );
         }
         for part in parts(line) {
-            match (part, &mut self.skipping) {
-                (Part::Open(_), Some(skip)) => skip.depth += 1,
-                (Part::Close(_), Some(skip)) => {
-                    skip.depth -= 1;
-                    if skip.depth == 0 {
-                        self.skipping = None;
-                    }
-                }
-                (Part::Text(_), Some(_)) => {}
-                (Part::Open(at), None) => self.open_brace(line.span(at..at + 1), diagnostics),
-                (Part::Close(at), None) => self.close_brace(line.span(at..at + 1), diagnostics),
-                (Part::Text(range), None) => self.text(line, range, diagnostics),
+            let first = diagnostics.len();
+            self.note_reference(line, &part, diagnostics);
+            self.part(line, part, diagnostics);
+            if self.astray.is_some() {
+                diagnostics.take_back(first, &FOLLOW_UPS);
             }
+        }
+        let depth = self.depth();
+        self.astray.take_if(|astray| astray.shown == depth);
+    }
+
+    fn part(&mut self, line: &Line<'_>, part: Part, diagnostics: &mut Findings) {
+        match (part, &mut self.skipping) {
+            (Part::Open(_), Some(skip)) => skip.depth += 1,
+            (Part::Close(_), Some(skip)) => {
+                skip.depth -= 1;
+                if skip.depth == 0 {
+                    self.skipping = None;
+                }
+            }
+            (Part::Text(_), Some(_)) => {}
+            (Part::Open(at), None) => self.open_brace(line.span(at..at + 1), diagnostics),
+            (Part::Close(at), None) => self.close_brace(line.span(at..at + 1), diagnostics),
+            (Part::Text(range), None) => self.text(line, range, diagnostics),
+        }
+    }
+
+    /// Blocks that are open, with those of unknown keywords.
+    fn depth(&self) -> usize {
+        let open = self.open.iter().filter(|open| open.braced).count();
+        open + self.skipping.as_ref().map_or(0, |skip| skip.depth)
+    }
+
+    /// Tells braces of references that could not be resolved from the others.
+    fn note_reference(&mut self, line: &Line<'_>, part: &Part, diagnostics: &mut Findings) {
+        let (Part::Open(at) | Part::Close(at)) = *part else { return };
+        let brace = line.own_span(at..at + 1);
+        let made = |finding: &&mut Diagnostic| {
+            finding.code == Code::BadReference && finding.span.is_some_and(|span| span.encloses(brace))
+        };
+        let reference = match line.may_hold(Marks::REFERENCE) {
+            true => diagnostics.recent().take(MAX_REFERENCES).find(made),
+            false => None,
+        };
+        match (reference, part, &mut self.astray) {
+            (Some(finding), Part::Open(_), astray) => {
+                finding.severity = Severity::Error;
+                finding.class = Class::UnexpectedOpeningBrace;
+                finding.label = Some("its braces count as braces: the '}' ends the block that is open".to_owned());
+                // It does not belong to what stands before it.
+                self.after_unknown = None;
+                if astray.is_none() {
+                    self.astray = Some(Astray { shown: self.depth() });
+                }
+            }
+            (None, Part::Open(_), Some(astray)) => astray.shown += 1,
+            (None, Part::Close(_), Some(astray)) => astray.shown = astray.shown.saturating_sub(1),
+            _ => {}
         }
     }
 

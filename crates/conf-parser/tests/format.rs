@@ -101,3 +101,9 @@ fn conditions_keep_their_meaning() {
         );
     }
 }
+
+/// A `\` before a brace is a word; at the end of a line it would continue it.
+#[test]
+fn no_line_is_broken_after_a_backslash() {
+    check(b"net_namespace  \\ }\n$A=  virtual_server 192.0.2.1 80 {\n");
+}

@@ -72,7 +72,7 @@ const OPTIONS: &[Opt] = &[
     opt('A', "snmp-agent-socket", Required("SPEC"), NotYet, "AgentX master"),
     opt('s', "namespace", Required("NAME"), Refused, "Network namespace to run in"),
     opt('i', "config-id", Required("ID"), Acted, "Identity for @id lines, instead of the host name"),
-    opt('e', "all-config", Nothing, NotYet, "Every include check"),
+    opt('e', "all-config", Nothing, Acted, "Every include check"),
     opt('m', "core-dump", Nothing, Acted, "Allow core dumps"),
     opt('M', "core-dump-pattern", Optional("PATTERN"), NotYet, "Also set the kernel's core pattern"),
     opt('u', "umask", Required("MODE"), Acted, "File mode creation mask"),
@@ -187,6 +187,8 @@ pub(crate) struct Cli {
     pub(crate) checker_pid_file: PathBuf,
     /// `-i`
     pub(crate) config_id: Option<String>,
+    /// `-e`
+    pub(crate) check_includes: bool,
     /// `-m`
     pub(crate) core_dump: bool,
     /// `-u`
@@ -222,6 +224,7 @@ impl Default for Cli {
             vrrp_pid_file: "/run/keepalived_vrrp.pid".into(),
             checker_pid_file: "/run/keepalived_checkers.pid".into(),
             config_id: None,
+            check_includes: false,
             core_dump: false,
             umask: None,
             config_test: None,
@@ -342,6 +345,7 @@ impl Reading {
             "vrrp_pid" => cli.vrrp_pid_file = path(),
             "checkers_pid" => cli.checker_pid_file = path(),
             "config-id" => cli.config_id = Some(text()),
+            "all-config" => cli.check_includes = true,
             "core-dump" => cli.core_dump = true,
             "umask" => match c_number(&text()).filter(|mode| *mode <= 0o777) {
                 Some(mode) => cli.umask = Some(mode),
@@ -465,7 +469,9 @@ fn help() -> String {
         };
         text += &format!("  {short} {long:<34} {}{note}\n", option.help);
     }
-    text + "\n--config-test ends with 0: nothing to say; 4: it would not start; 5: errors or warnings; 6: scripts without script security\n"
+    text + "\n--config-test ends with 0: nothing to say; 4: it would not start; 5: errors or warnings; 6: scripts without script security\n\
+            4 too for a keyword that is not acted on yet and can change traffic, unless --allow-unsupported is given;\n\
+            'keepalived-rs config check' judges the file alone\n"
 }
 
 #[cfg(test)]
@@ -533,6 +539,13 @@ mod tests {
             Command::Complain("Invalid value 'xml' for option --format\n".into(), 1)
         );
         assert!(matches!(command("--strict"), Command::Complain(text, 1) if text.contains("are for --config-test")));
+    }
+
+    #[test]
+    fn every_include_is_checked_on_demand() {
+        assert!(daemon("-e").check_includes && daemon("--all-config").check_includes);
+        assert!(!daemon("--all").check_includes);
+        assert_eq!(daemon("-e").not_yet, [""; 0]);
     }
 
     #[test]

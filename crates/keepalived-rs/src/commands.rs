@@ -65,7 +65,8 @@ const COMMANDS: &[Command] = &[
         name: "check",
         operands: "[FILE]",
         help: "Say what is wrong with a file, where, and what to do about it",
-        status: "0: nothing to say; 4: keepalived would not start; 5: errors or warnings; 6: scripts without script security; 2: trouble",
+        status: "0: nothing to say; 4: keepalived would not start; 5: errors or warnings; 6: scripts without script security; 2: trouble\n\
+                 It is about the file alone: --config-test says 4 too for a keyword that is not acted on yet and can change traffic",
         flags: &[
             FORMAT,
             COLOR,
@@ -143,9 +144,11 @@ impl Arguments {
         reader::Source {
             file: file.to_path_buf(),
             config_id: self.config_id.clone().unwrap_or_else(crate::host_name),
+            check_includes: false,
             workers: crate::both_workers(),
             allow_unsupported: self.allow_unsupported,
             all: false,
+            check_config: false,
         }
     }
 }

@@ -1,15 +1,19 @@
 //! This machine, as the checks of a configuration ask about it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use conf_parser::config::NameTable;
 use conf_parser::host::{Account, Fact, Facts, File, FileKind, Host, Interface, NoHost, Prefix};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 use nix::unistd::{Gid, Group, Uid, User};
+
+mod names;
 
 /// Where commands are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -48,11 +52,13 @@ impl Target {
     }
 }
 
-/// Answers from the kernel, the files and the accounts of this machine; its interfaces are read once.
+/// Answers from the kernel, the files and the accounts of this machine; its interfaces and the files that name numbers
+/// are read once.
 #[derive(Debug)]
 pub(crate) struct ThisHost {
     /// Without those that have no address.
     interfaces: BTreeMap<String, Interface>,
+    names: OnceCell<BTreeMap<NameTable, BTreeMap<String, u32>>>,
 }
 
 impl ThisHost {
@@ -67,7 +73,7 @@ impl ThisHost {
                 .addresses
                 .extend(found.address.zip(found.netmask).and_then(|(address, mask)| prefix(&address, &mask)));
         }
-        Self { interfaces }
+        Self { interfaces, names: OnceCell::new() }
     }
 }
 
@@ -108,6 +114,20 @@ impl Host for ThisHost {
             (Fact::Absent, Ok(number)) => Fact::Present(number),
             (found, _) => found.map(|group| group.gid.as_raw()),
         }
+    }
+
+    /// A device is looked for among the interfaces: which of them are VRF devices is not known.
+    fn number(&self, table: NameTable, name: &str) -> Fact<u32> {
+        let names = self.names.get_or_init(|| names::of_host(Path::new("/")));
+        match names.get(&table) {
+            Some(names) => names.get(name).map_or(Fact::Absent, |number| Fact::Present(*number)),
+            None => Fact::Unknown,
+        }
+    }
+
+    fn names(&self, table: NameTable) -> Vec<String> {
+        let names = self.names.get_or_init(|| names::of_host(Path::new("/")));
+        names.get(&table).into_iter().flat_map(BTreeMap::keys).cloned().collect()
     }
 
     fn file(&self, path: &Path) -> Fact<File> {

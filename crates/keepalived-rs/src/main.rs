@@ -91,9 +91,11 @@ fn source(cli: &Cli) -> anyhow::Result<reader::Source> {
         // A daemon changes to `/`, and a reload comes later.
         file: std::path::absolute(&cli.file).with_context(|| format!("finding {}", cli.file.display()))?,
         config_id: cli.config_id.clone().unwrap_or_else(host_name),
+        check_includes: cli.check_includes,
         workers,
         allow_unsupported: cli.allow_unsupported,
         all: cli.all,
+        check_config: false,
     })
 }
 

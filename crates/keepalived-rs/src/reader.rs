@@ -56,12 +56,16 @@ pub(crate) struct Source {
     pub(crate) file: PathBuf,
     /// Identity for `@id` lines.
     pub(crate) config_id: String,
+    /// `-e`: every include is checked.
+    pub(crate) check_includes: bool,
     /// Which workers may run at all: both, or one with `-P` or `-C`.
     pub(crate) workers: BTreeSet<Role>,
     /// `--allow-unsupported`: start although a keyword that can change traffic is not acted on yet.
     pub(crate) allow_unsupported: bool,
     /// `--all`: start every worker even without configuration for it.
     pub(crate) all: bool,
+    /// At a reload: the running configuration has `reload_check_config`.
+    pub(crate) check_config: bool,
 }
 
 /// What came of it. The findings travel beside it as a sealed memfd, before the parts.
@@ -73,12 +77,14 @@ pub(crate) struct Reading {
     pub(crate) parts: Vec<Role>,
     /// `child_wait_time`.
     pub(crate) child_wait: Duration,
+    /// `reload_check_config`: where a reload leaves its findings.
+    pub(crate) check_log: Option<PathBuf>,
 }
 
 /// One line for the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
-    /// It alone refuses the start.
+    /// It alone refuses the configuration.
     pub(crate) refuses: bool,
     /// Worth `ERROR` rather than `INFO`.
     pub(crate) error: bool,
@@ -92,6 +98,8 @@ pub(crate) struct Checked {
     parsed: Parsed,
     /// Known keywords that are not acted on yet and can change traffic refuse the start.
     allow_unsupported: bool,
+    /// `reload_check_config`, here or in the running configuration: what keepalived reports refuses.
+    check_config: bool,
 }
 
 /// How findings are written.
@@ -122,6 +130,7 @@ impl Format {
 pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
     let options = conf_parser::Options {
         config_id: source.config_id.clone(),
+        check_includes: source.check_includes,
         random_seed: u64::from(std::process::id()),
         // Nothing acts on it: without permission the start is refused, with it the daemon runs without.
         without_strict_mode: source.allow_unsupported,
@@ -130,7 +139,8 @@ pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
     let mut parsed = conf_parser::parse(&FileLoader, &source.file, &options);
     parsed.diagnostics.extend(conf_parser::check(&parsed.config, &parsed.sources, host));
     parsed.diagnostics.sort_by_key(|finding| finding.span);
-    Checked { parsed, allow_unsupported: source.allow_unsupported }
+    let check_config = source.check_config || parsed.config.global.reload.check_config.is_some();
+    Checked { parsed, allow_unsupported: source.allow_unsupported, check_config }
 }
 
 impl Checked {
@@ -138,11 +148,20 @@ impl Checked {
     fn refused(&self) -> Option<u8> {
         if !self.parsed.main_file_read() || self.parsed.diagnostics.iter().any(missing_file) {
             Some(EXIT_NO_CONFIG)
-        } else if self.parsed.refuses_start() || self.traffic_unsupported().next().is_some() {
+        } else if self.file_is_refused() || self.traffic_unsupported().next().is_some() {
             Some(EXIT_CONFIG)
         } else {
             None
         }
+    }
+
+    /// Whether keepalived would refuse the file.
+    fn file_is_refused(&self) -> bool {
+        self.parsed.diagnostics.iter().any(|finding| self.refuses(finding))
+    }
+
+    fn refuses(&self, finding: &Diagnostic) -> bool {
+        finding.refuses_start || (self.check_config && finding.is_reported())
     }
 
     /// Whether there is a configuration at all.
@@ -166,7 +185,7 @@ impl Checked {
         let mut lines: Vec<_> = parsed
             .diagnostics
             .iter()
-            .map(|finding| (finding.span, line_of(finding, parsed)))
+            .map(|finding| (finding.span, self.line_of(finding)))
             .chain(parsed.unsupported.iter().map(|usage| (Some(usage.span), self.unsupported_line(usage))))
             .collect();
         lines.sort_by_key(|(span, _)| *span);
@@ -193,8 +212,17 @@ impl Checked {
         }
     }
 
+    /// Puts the numbers of `host` in the place of names, and leaves out what it has no name for.
+    fn resolved(mut self, host: &dyn Host) -> Self {
+        self.parsed.config.resolve_names(host);
+        self
+    }
+
     /// Leaves out what a running daemon's runner says of scripts itself.
     fn without_scripts(mut self) -> Self {
+        if self.is_refused() {
+            return self;
+        }
         let scripts = [Code::ScriptSecurity, Code::ScriptUser, Code::ScriptMissing, Code::UnsafeScript];
         self.parsed.diagnostics.retain(|finding| !scripts.contains(&finding.code));
         self
@@ -209,6 +237,7 @@ impl Checked {
     pub(crate) fn file_status(&self, strict: Strict) -> u8 {
         let quiet = self.parsed.diagnostics.is_empty() && self.parsed.unsupported.is_empty();
         match conf_parser::config_test_exit_code(&self.parsed.diagnostics) {
+            _ if self.file_is_refused() => EXIT_WOULD_NOT_START,
             0 if strict == Strict::Yes && !quiet => EXIT_FINDINGS,
             status => status,
         }
@@ -273,7 +302,26 @@ impl Checked {
         let unsupported = self.parsed.unsupported.iter().map(|usage| (Some(usage.span), note(usage)));
         let mut all: Vec<_> = findings.chain(unsupported).collect();
         all.sort_by_key(|(span, _)| *span);
-        all.into_iter().map(|(_, text)| text).collect()
+        let mut text: String = all.into_iter().map(|(_, text)| text).collect();
+        if self.file_is_refused() && !self.parsed.diagnostics.iter().any(|finding| finding.refuses_start) {
+            text += "note: with 'reload_check_config' in global_defs any error or warning refuses the start\n";
+        }
+        text
+    }
+
+    fn line_of(&self, finding: &Diagnostic) -> Finding {
+        let place = finding.span.and_then(|span| self.parsed.sources.location(span));
+        let mut text = place.map(|place| format!("{place}: ")).unwrap_or_default();
+        text.push_str(&finding.message);
+        for more in [&finding.label, &finding.help].into_iter().flatten() {
+            text.push_str("; ");
+            text.push_str(more);
+        }
+        let refuses = self.refuses(finding);
+        if refuses && !finding.refuses_start {
+            text.push_str("; refused because of reload_check_config");
+        }
+        Finding { refuses, error: finding.severity == Severity::Error, text }
     }
 }
 
@@ -282,24 +330,14 @@ fn missing_file(finding: &Diagnostic) -> bool {
     finding.refuses_start && finding.class == Class::FileNotFound
 }
 
-fn line_of(finding: &Diagnostic, parsed: &Parsed) -> Finding {
-    let place = finding.span.and_then(|span| parsed.sources.location(span));
-    let mut text = place.map(|place| format!("{place}: ")).unwrap_or_default();
-    text.push_str(&finding.message);
-    for more in [&finding.label, &finding.help].into_iter().flatten() {
-        text.push_str("; ");
-        text.push_str(more);
-    }
-    Finding { refuses: finding.refuses_start, error: finding.severity == Severity::Error, text }
-}
-
 /// The reader process: one order in, one report out.
 pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
     limit_memory()?;
     let Some((Order::Read(source), _)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say what to read");
     };
-    let checked = check(&source, &ThisHost::look()).without_scripts();
+    let host = ThisHost::look();
+    let checked = check(&source, &host).without_scripts().resolved(&host);
     let (reading, parts) = split(&checked, &source)?;
     let findings = ipc::seal(&checked.findings())?;
     let fds: Vec<_> = std::iter::once(findings.as_fd()).chain(parts.iter().map(AsFd::as_fd)).collect();
@@ -310,8 +348,12 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
 /// Each worker's part, and who is needed.
 fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
     let config = &checked.parsed.config;
-    let mut reading =
-        Reading { refused: checked.refused(), parts: Vec::new(), child_wait: config.global.child_wait_time };
+    let mut reading = Reading {
+        refused: checked.refused(),
+        parts: Vec::new(),
+        child_wait: config.global.child_wait_time,
+        check_log: config.global.reload.check_config.as_ref().map(PathBuf::from),
+    };
     let mut parts = Vec::new();
     if reading.refused.is_some() {
         return Ok((reading, parts));

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::pid_file::PidFile;
 use crate::reader::{Finding, Reading, Source};
 use machine::{Action, Ended, Machine, Notify, ReadOutcome, Severity};
 
+mod check_log;
 mod machine;
 
 /// Signals that mean something.
@@ -128,6 +129,11 @@ impl ReadResult {
         self.reading.refused
     }
 
+    /// What `reload_check_config` leaves in its file: a line for each finding that refuses, nothing for a usable file.
+    fn refusals(&self) -> String {
+        self.findings.iter().filter(|finding| finding.refuses).map(|finding| format!("{}\n", finding.text)).collect()
+    }
+
     /// Prints what refuses the start to standard error, where the caller of a daemon still looks.
     pub(crate) fn complain(&self) {
         if self.is_refused() {
@@ -180,7 +186,7 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
         settings,
         processes: BTreeMap::new(),
         pid_files: BTreeMap::new(),
-        parts: BTreeMap::from([(1, first.parts)]),
+        generations: BTreeMap::from([(1, Generation::from(first))]),
         newest: 1,
         facts: BTreeMap::new(),
         exit: None,
@@ -216,13 +222,26 @@ pub(crate) fn take_signals() -> anyhow::Result<Signals> {
         .collect()
 }
 
+/// A configuration that runs, or may soon.
+struct Generation {
+    parts: BTreeMap<Role, OwnedFd>,
+    /// `reload_check_config`
+    check_log: Option<PathBuf>,
+}
+
+impl From<ReadResult> for Generation {
+    fn from(result: ReadResult) -> Self {
+        Self { parts: result.parts, check_log: result.reading.check_log }
+    }
+}
+
 struct Shell {
     settings: Settings,
     signals: Signals,
     processes: BTreeMap<Role, Process>,
     pid_files: BTreeMap<Role, PidFile>,
-    /// The parts of each generation that may still be needed.
-    parts: BTreeMap<u64, BTreeMap<Role, OwnedFd>>,
+    /// Each generation that may still be needed; when a reload begins, only the running one.
+    generations: BTreeMap<u64, Generation>,
     newest: u64,
     /// The snapshot: per worker the newest value of each key.
     facts: BTreeMap<Role, BTreeMap<String, Vec<u8>>>,
@@ -340,6 +359,14 @@ impl Shell {
     /// Logs what a reload found, and keeps the parts of an accepted configuration for the machine to hand out.
     fn keep_parts(&mut self, result: ReadResult) -> ReadOutcome {
         result.report();
+        if let Some(path) = self.check_log().or(result.reading.check_log.as_deref()) {
+            if let Err(error) = check_log::write(path, &result.refusals()) {
+                warn!("What reload_check_config found cannot be written to {}: {error}", path.display());
+            }
+            if result.is_refused() {
+                error!("New config failed validation, see {} for details", path.display());
+            }
+        }
         if result.is_emptied_by_mistakes() {
             let why = "the file has mistakes and nothing in it is left to run".to_owned();
             return ReadOutcome::Refused { exit: 2, why };
@@ -348,9 +375,14 @@ impl Shell {
         let outcome = result.outcome(generation);
         if matches!(outcome, ReadOutcome::Usable { .. }) {
             self.newest = generation;
-            self.parts.insert(generation, result.parts);
+            self.generations.insert(generation, result.into());
         }
         outcome
+    }
+
+    /// The file that `reload_check_config` of the running configuration names.
+    fn check_log(&self) -> Option<&Path> {
+        self.generations.values().next().and_then(|running| running.check_log.as_deref())
     }
 
     fn end_reader(&mut self) {
@@ -426,7 +458,7 @@ impl Shell {
             Action::Commit(role, generation) => self.order(role, Order::Commit { generation }, Vec::new()),
             Action::Abandon(role, generation) => self.order(role, Order::Abandon { generation }, Vec::new()),
             Action::Forget(generation) => {
-                self.parts.remove(&generation);
+                self.generations.remove(&generation);
             }
             Action::Stop(role) => self.order(role, Order::Stop, Vec::new()),
             Action::Kill(role) => self.kill(role),
@@ -463,15 +495,16 @@ impl Shell {
 
     fn start_reader(&mut self) -> anyhow::Result<()> {
         let mut reader = Process::start(Role::Reader, &self.settings)?;
-        reader.send(Order::Read(self.settings.source.clone()), Vec::new());
+        let source = Source { check_config: self.check_log().is_some(), ..self.settings.source.clone() };
+        reader.send(Order::Read(source), Vec::new());
         self.processes.insert(Role::Reader, reader);
         Ok(())
     }
 
     /// With every part that may have left addresses: those of the running and of a coming generation.
     fn start_cleanup(&mut self) -> anyhow::Result<()> {
-        let parts = self.parts.values().filter_map(|parts| parts.get(&Role::Vrrp)).map(OwnedFd::try_clone);
-        let parts: Vec<OwnedFd> = parts.collect::<io::Result<_>>()?;
+        let parts = self.generations.values().filter_map(|generation| generation.parts.get(&Role::Vrrp));
+        let parts: Vec<OwnedFd> = parts.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
         let mut process = Process::start(Role::Cleanup, &self.settings)?;
         process.send(Order::Prepare { generation: 0, again: true }, parts);
         self.processes.insert(Role::Cleanup, process);
@@ -481,7 +514,7 @@ impl Shell {
 
     /// Gives a worker its part of a generation; `again` if that ran before.
     fn hand_over(&mut self, role: Role, generation: u64, again: bool) {
-        let part = self.parts.get(&generation).and_then(|parts| parts.get(&role));
+        let part = self.generations.get(&generation).and_then(|generation| generation.parts.get(&role));
         match part.map(OwnedFd::try_clone).transpose() {
             Ok(part) => self.order(role, Order::Prepare { generation, again }, part.into_iter().collect()),
             // Without an answer it is replaced.

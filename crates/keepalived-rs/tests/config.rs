@@ -2,11 +2,13 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use rustix::io::Errno;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use serde_json::{Value, json};
 
 const GOOD: &str = "\
@@ -102,6 +104,47 @@ fn colour_is_for_terminals_unless_it_is_asked_for() {
     assert!(run("-t --color=always -f", &[&file]).2.contains('\u{1b}'));
 }
 
+/// What a command shows on a terminal of its own.
+fn on_terminal(mut command: Command) -> String {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let screen = openpt(flags).unwrap();
+    unlockpt(&screen).unwrap();
+    let terminal = ioctl_tiocgptpeer(&screen, flags).unwrap();
+    command.stdout(terminal.try_clone().unwrap()).stderr(terminal);
+    let mut child = command.spawn().unwrap();
+    // Nobody but the child has it open then, and it ends with the child; its end is an error.
+    drop(command);
+    let mut shown = Vec::new();
+    let end = fs::File::from(screen).read_to_end(&mut shown).expect_err("a terminal has no end of file");
+    assert_eq!(Errno::from_io_error(&end), Some(Errno::IO));
+    child.wait().unwrap();
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn on_a_terminal_findings_are_coloured() {
+    let folder = Folder::new();
+    let file = folder.file("k.conf", "nonsense\n");
+    for (program, last) in [("config check --offline", ""), ("-t --offline", "-f")] {
+        let with = |options: &str| command(&format!("{program} {options} {last}"), &[&file]);
+        let seen = |mut command: Command, no_color: Option<&str>| {
+            command.envs(no_color.map(|value| ("NO_COLOR", value)));
+            let text = on_terminal(command);
+            assert!(text.contains("Unknown keyword 'nonsense'"), "{program}: {text:?}");
+            text.contains("\u{1b}[")
+        };
+        assert!(seen(with(""), None), "{program}");
+        assert!(!seen(with(""), Some("1")), "{program}: NO_COLOR");
+        assert!(seen(with(""), Some("")), "{program}: an empty NO_COLOR is none (no-color.org)");
+        for plain in ["--color=never", "--format=line", "--format=json"] {
+            assert!(!seen(with(plain), None), "{program} {plain}");
+        }
+        assert!(seen(with("--color=always"), Some("1")), "{program}: what is asked for comes before the environment");
+        let (_, output, errors) = finished(with("").output().unwrap());
+        assert!(!(output + &errors).contains('\u{1b}'), "{program}: a pipe is no terminal");
+    }
+}
+
 #[test]
 fn with_strict_notes_count() {
     let folder = Folder::new();
@@ -132,6 +175,35 @@ fn a_file_can_be_checked_for_another_host() {
     assert_eq!(run("config check --offline", &[&scripts]).0, 0);
     // This host has no interface of that name.
     assert_eq!(run("config check", &[&file]).0, 4);
+}
+
+#[test]
+fn names_of_the_host_are_looked_up() {
+    let folder = Folder::new();
+    let routes = "static_routes {\n192.0.2.0/24 dev lo0 table uplnk\n}\n";
+    let file = folder.file("k.conf", format!("{GOOD}{routes}"));
+    let check = |facts: &str| {
+        let facts = folder.file("facts.json", facts);
+        run(&format!("config check --format line --host-facts {}", facts.display()), &[&file])
+    };
+    let (status, text, _) = check(r#"{"names": {"rt_tables": {"uplink": 100}}}"#);
+    let found =
+        "error: Routing table uplnk not found for route (the route is not used) - did you mean 'uplink'? [K0434]";
+    assert!(status == 5 && text.contains(found), "{text}");
+    assert_eq!(check(r#"{"names": {"rt_tables": {"uplnk": 100}}}"#).0, 0);
+    assert_eq!(run("config check --offline", &[&file]).0, 0);
+}
+
+#[test]
+fn every_include_is_checked_on_demand() {
+    let folder = Folder::new();
+    let file = folder.file("k.conf", format!("{GOOD}include none.conf\n"));
+    let (status, _, errors) = run("-t --offline -f", &[&file]);
+    assert_eq!(status, 0, "{errors}");
+    for option in ["-e", "--all-config"] {
+        let (status, _, errors) = run(&format!("-t --offline {option} -f"), &[&file]);
+        assert!(status == 4 && errors.contains("none.conf"), "{errors}");
+    }
 }
 
 #[test]
@@ -288,5 +360,37 @@ fn help_tells_the_exit_statuses() {
     assert!(run("config --help", &[]).1.contains("config diff OLD NEW"));
     assert_eq!(run("config", &[]).0, 2);
     assert_eq!(run("config nonsense", &[]).0, 2);
-    assert!(run("--help", &[]).2.contains("keepalived-rs config check"));
+    let (_, _, help) = run("--help", &[]);
+    assert!(help.contains("keepalived-rs config check"));
+    assert!(help.contains("4 too for a keyword that is not acted on yet") && help.contains("judges the file alone"));
+    assert!(run("config check --help", &[]).1.contains("It is about the file alone"));
+}
+
+#[test]
+fn a_keyword_that_is_not_acted_on_yet_stops_this_release_and_not_the_file() {
+    let folder = Folder::new();
+    let file = folder.file("k.conf", format!("linkbeat_use_polling\n{GOOD}"));
+    assert_eq!(run("config check --offline", &[&file]).0, 0);
+    let (status, _, said) = run("-t --offline -f", &[&file]);
+    assert!(status == 4 && said.contains("start with --allow-unsupported"), "{status}: {said}");
+    assert_eq!(run("-t --offline --allow-unsupported -f", &[&file]).0, 0);
+}
+
+#[test]
+fn with_reload_check_config_whatever_keepalived_reports_refuses() {
+    let folder = Folder::new();
+    let checked = |text: &str| format!("global_defs {{\n    reload_check_config\n}}\n{text}");
+    let mistaken = GOOD.replace("priority 100", "priority 300");
+    let good = folder.file("good.conf", checked(&format!("# a lone \r return\n{GOOD}")));
+    let bad = folder.file("bad.conf", checked(&mistaken));
+    let unchecked = folder.file("unchecked.conf", mistaken);
+    assert_eq!(run("config check --offline --strict", &[&good]).0, 5, "there is a note, which is ours alone");
+    for (file, status) in [(&good, 0), (&bad, 4), (&unchecked, 5)] {
+        assert_eq!(run("config check --offline", &[file]).0, status, "{}", file.display());
+        let (by_test, _, said) = run("-t --offline -f", &[file]);
+        assert_eq!((by_test, said.contains("reload_check_config")), (status, status == 4), "{said}");
+    }
+    assert!(run("config diff", &[&good, &unchecked]).2.contains("would be refused"));
+    assert!(run("config diff", &[&unchecked, &bad]).2.contains("would be refused"));
+    assert!(run("config diff", &[&unchecked, &good]).2.is_empty());
 }

@@ -175,8 +175,11 @@ struct Watched {
 
 impl Watched {
     fn start() -> Result<Self, Stop> {
-        let node = Node::new(V3)?;
-        let daemon = node.start(&V3.config(150, ""))?;
+        Self::start_on(Node::new(V3)?, &V3.config(150, ""))
+    }
+
+    fn start_on(node: Node, config: &str) -> Result<Self, Stop> {
+        let daemon = node.start(config)?;
         node.wait_for_vip(V3)?;
         let client = node.lab.host("client")?;
         node.lab.connect(&client, "eth0", &node.lan)?;
@@ -198,7 +201,8 @@ impl Watched {
     fn expect_undisturbed(&self) -> CaseResult {
         self.pinger.wait_for_answer(PATIENCE)?;
         expect(self.node.host.holds(V3.vip())?, "the address is gone", &self.daemon)?;
-        expect(self.pinger.longest_gap().is_none(), "pings were lost", &self.daemon)?;
+        let gap = self.pinger.longest_gap();
+        expect(gap.is_none(), &format!("pings were lost: {gap:?}, {:?}", self.pinger.counts()), &self.daemon)?;
         let resigned = self.wire.frames().iter().any(|frame| is_resignation(frame).is_some());
         expect(!resigned, "it resigned", &self.daemon)
     }
@@ -232,6 +236,79 @@ fn a_refused_file_at_reload_changes_nothing() -> CaseResult {
         refuse(said)?;
     }
     watched.expect_undisturbed()
+}
+
+/// `text` with `reload_check_config`, which leaves what it finds in `log`.
+fn with_check(text: &str, log: &Path) -> String {
+    text.replacen("global_defs {", &format!("global_defs {{\n    reload_check_config {}", log.display()), 1)
+}
+
+/// With it a reload tolerates nothing that keepalived would report, whichever of the two files it stands in.
+fn reload_check_config_refuses_what_keepalived_reports() -> CaseResult {
+    let node = Node::new(V3)?;
+    let log = node.path("check.log");
+    let good = V3.config(150, "");
+    let checked = with_check(&good, &log);
+    let watched = Watched::start_on(node, &checked)?;
+    let found = || std::fs::read_to_string(&log).unwrap_or_default();
+    let refuse = |text: &str, said: &str| -> CaseResult {
+        watched.node.write(text)?;
+        let mark = watched.daemon.mark();
+        let line = watched.reload("Reload refused, the running configuration stays")?;
+        expect(line.contains(said), &format!("no '{said}' in: {line}"), &watched.daemon)?;
+        watched.daemon.wait_for_line_after(mark, &format!("validation, see {} for", log.display()), PATIENCE)?;
+        let one = found().lines().count() == 1 && found().contains(said);
+        expect(one, &format!("no single '{said}' in the file: {:?}", found()), &watched.daemon)
+    };
+    let accept = |text: &str| -> CaseResult {
+        watched.node.write(text)?;
+        watched.reload("Reload complete").map(drop)
+    };
+    let out_of_order = |text: &str| text.replace("state MASTER", "state BACKP");
+    let unsafe_script = checked.replace("version 3", "notify /bin/true\n version 3");
+    refuse(&out_of_order(&checked), "unknown state 'BACKP'")?;
+    refuse(&out_of_order(&good), "refused because of reload_check_config")?;
+    refuse(&unsafe_script, "script_security")?;
+    refuse(&checked.replace("    virtual_router_id 51\n", ""), "the virtual router id must be set")?;
+    // Notes are ours alone.
+    accept(&checked.replace("router_id test", "router_id test # a lone \r return"))?;
+    watched.daemon.wait_for_line("a carriage return without a line feed", PATIENCE)?;
+    expect(found().is_empty(), &format!("the file holds {:?}", found()), &watched.daemon)?;
+    accept(&good)?;
+    accept(&out_of_order(&good))?;
+    refuse(&out_of_order(&checked), "unknown state 'BACKP'")?;
+    watched.expect_undisturbed()
+}
+
+/// What is refused, and what is in the file afterwards, is as with keepalived.
+fn reload_check_config_decides_as_keepalived_does() -> CaseResult {
+    for program in [Program::new(env!("CARGO_BIN_EXE_keepalived-rs")), peers::keepalived()?.program()] {
+        let node = Node::new(V3)?;
+        let log = node.path("check.log");
+        let good = V3.config(150, "");
+        let checked = with_check(&good, &log);
+        node.write(&checked)?;
+        let daemon = node.host.spawn(program.args(["-nlDG", "-f"]).arg(node.config()))?;
+        node.wait_for_vip(V3)?;
+        for (text, refused) in [
+            (checked.replace("priority 150", "priority 300"), true),
+            (good.replace("priority 150", "priority 300"), true),
+            (checked.replace("eth0", "eth9"), true),
+            (checked.replace("version 3", "notify /bin/true\n version 3"), true),
+            (checked.replace("version 3", "versio 3"), true),
+            (checked.replace("priority 150", "priority 140"), false),
+            (good.clone(), false),
+        ] {
+            node.write(&text)?;
+            let mark = daemon.mark();
+            daemon.signal(Signal::SIGHUP)?;
+            let end = if refused { "New config failed validation, see" } else { "Reload complete" };
+            daemon.wait_for_line_after(mark, end, PATIENCE)?;
+            let empty = std::fs::read_to_string(&log)?.is_empty();
+            expect(empty != refused, &format!("the file is wrong after\n{text}"), &daemon)?;
+        }
+    }
+    Ok(())
 }
 
 fn a_reload_keeps_what_stays() -> CaseResult {
@@ -283,7 +360,18 @@ fn a_file_that_cannot_run_is_refused_with_its_place() -> CaseResult {
     node.write(&V3.config(150, "").replace("eth0", "eth9"))?;
     refused(&node, 2, &["keepalived.conf:7:", "eth9"])?;
     node.write(&V3.config(150, "").replace("    virtual_router_id 51\n", ""))?;
-    refused(&node, 2, &["(VI_1) the virtual router id must be set"])
+    refused(&node, 2, &["(VI_1) the virtual router id must be set"])?;
+    let mistaken = V3.config(150, "").replace("state MASTER", "state BACKP");
+    node.write(&with_check(&mistaken, &node.path("check.log")))?;
+    refused(&node, 2, &["keepalived.conf:7:", "refused because of reload_check_config"])?;
+    expect_status(&node, 4, "a start that is refused is not status 4")
+}
+
+/// The exit status of a test of the node's file.
+fn expect_status(node: &Node, status: i32, otherwise: &str) -> CaseResult {
+    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-t", "-f"]).arg(node.config());
+    let check = node.host.spawn(program)?;
+    expect(check.wait_for_exit(PATIENCE)?.code() == Some(status), otherwise, &check)
 }
 
 /// What keepalived carries on with: said with its place, and running.
@@ -578,6 +666,8 @@ fn main() -> ExitCode {
         term_to_every_process_still_runs_the_stop_script,
         scripts_hear_every_state,
         a_refused_file_at_reload_changes_nothing,
+        reload_check_config_refuses_what_keepalived_reports,
+        reload_check_config_decides_as_keepalived_does,
         a_reload_keeps_what_stays,
         a_second_daemon_on_the_same_pid_file_is_told_so,
         a_file_that_cannot_run_is_refused_with_its_place,

@@ -137,6 +137,8 @@ impl Log {
     fn gaps(&self, now: Instant, patience: Duration) -> Vec<Gap> {
         let (mut gaps, mut open, mut last) = (Vec::new(), None::<Gap>, None::<Instant>);
         let is_late = |probe: &Probe| now.saturating_duration_since(probe.sent) >= patience;
+        // In time, not by number: what the kernel kept until the address was resolved may overtake and be dropped.
+        let Some(first_answer) = self.probes.iter().filter_map(|probe| probe.answered).min() else { return gaps };
         let newest_answered = self.probes.iter().rposition(|probe| probe.answered.is_some());
         for (number, probe) in self.probes.iter().enumerate() {
             match (probe.answered, last) {
@@ -144,7 +146,9 @@ impl Log {
                     gaps.extend(open.take().map(|gap| Gap { until: Some(at), ..gap }));
                     last = last.max(Some(at));
                 }
-                (None, Some(from)) if Some(number) < newest_answered || is_late(probe) => {
+                (None, Some(from))
+                    if probe.sent >= first_answer && (Some(number) < newest_answered || is_late(probe)) =>
+                {
                     open.get_or_insert(Gap { from, until: None, lost: 0 }).lost += 1;
                 }
                 (None, _) => {}
@@ -313,5 +317,7 @@ mod tests {
         assert_eq!(log.gaps(at(102), patience), [closed, open]);
         let never = Log { started, probes: vec![probe(0, None), probe(2, None), probe(4, Some(5))] };
         assert_eq!(never.gaps(at(99), patience), [], "nothing was there to be lost");
+        let overtaken = Log { started, probes: vec![probe(0, Some(9)), probe(2, None), probe(4, Some(5))] };
+        assert_eq!(overtaken.gaps(at(99), patience), [], "it was asked before the first answer, whoever got that");
     }
 }

@@ -51,7 +51,7 @@ fn host(files: &[(&str, FileFact)]) -> Facts {
         users: Some(users.into()),
         groups: Some(groups.into()),
         files: Some(known),
-        search_path: Vec::new(),
+        ..Facts::default()
     }
 }
 

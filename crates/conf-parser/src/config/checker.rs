@@ -182,7 +182,7 @@ pub struct CheckTiming {
 
 settings! {
 /// A `UDP_CHECK` block.
-pub struct UdpCheck {
+pub struct UdpCheck in "virtual_server/real_server/UDP_CHECK" {
     /// `payload`: the bytes to send; random ones where absent.
     payload: Option<Payload> as "payload",
     /// `require_reply`: the start of an answer that must come; nothing but that one comes where it is empty.
@@ -192,12 +192,6 @@ pub struct UdpCheck {
     /// `max_reply_length`: bytes; default 255.
     max_reply_length: u16 as "max_reply_length",
 }}
-
-impl Default for UdpCheck {
-    fn default() -> Self {
-        Self { payload: None, require_reply: None, min_reply_length: 0, max_reply_length: 255 }
-    }
-}
 
 config_type! {
 /// Bytes to send; never none.
@@ -222,18 +216,12 @@ pub struct ReplyByte {
 
 settings! {
 /// A `DNS_CHECK` block.
-pub struct DnsCheck {
+pub struct DnsCheck in "virtual_server/real_server/DNS_CHECK" {
     /// `type` of the record; default `SOA`.
     record: DnsType as "type",
     /// `name` asked for; default `.`, the root.
     name: String as "name",
 }}
-
-impl Default for DnsCheck {
-    fn default() -> Self {
-        Self { record: DnsType::Soa, name: ".".to_owned() }
-    }
-}
 
 macro_rules! dns_types {
     ($($name:ident $word:literal $meaning:literal;)+) => {
@@ -256,6 +244,10 @@ macro_rules! dns_types {
     };
 }
 
+table_default! {
+    DnsType => |row| row.default_word(Self::WORDS), else Self::A;
+}
+
 dns_types! {
     A "A" "An IPv4 address.";
     Ns "NS" "A name server.";
@@ -270,16 +262,10 @@ dns_types! {
 
 settings! {
 /// An `SMTP_CHECK` block.
-pub struct SmtpCheck {
+pub struct SmtpCheck in "virtual_server/real_server/SMTP_CHECK" {
     /// `helo_name`: the name in the greeting; default `smtpchecker.keepalived.org`.
     helo_name: String as "helo_name",
 }}
-
-impl Default for SmtpCheck {
-    fn default() -> Self {
-        Self { helo_name: "smtpchecker.keepalived.org".to_owned() }
-    }
-}
 
 settings! {
 /// A `MISC_CHECK` block.
@@ -313,7 +299,8 @@ pub struct FileWeight {
 
 impl Default for FileWeight {
     fn default() -> Self {
-        Self { multiplier: 1, reverse: false }
+        let Weight { value, reverse } = default("track_file", "weight");
+        Self { multiplier: value.into(), reverse }
     }
 }
 
@@ -325,9 +312,8 @@ pub struct BfdCheck {
 }}
 
 settings! {
-/// An `HTTP_GET` or `SSL_GET` block.
-#[derive(Default)]
-pub struct HttpGet {
+/// An `HTTP_GET` or `SSL_GET` block, for which the table says the same.
+pub struct HttpGet in "virtual_server/real_server/HTTP_GET" {
     /// `http_protocol`; default 1.0.
     version: HttpVersion as "http_protocol",
     /// `virtualhost` of the checker; that of the real server where absent.
@@ -346,16 +332,32 @@ pub struct HttpGet {
 
 config_type! {
 /// `http_protocol`.
-#[derive(Copy, Default)]
+#[derive(Copy)]
 pub enum HttpVersion {
     /// `1.0`.
-    #[default]
     Http10,
     /// `1.0C`: 1.0 with `Connection: close`.
     Http10Close,
     /// `1.1`.
     Http11,
 }}
+
+impl HttpVersion {
+    /// Every version with its word.
+    pub(crate) const WORDS: &[(&str, Self)] =
+        &[("1.0", Self::Http10), ("1.0C", Self::Http10Close), ("1.0c", Self::Http10Close), ("1.1", Self::Http11)];
+}
+
+/// That of a checker that names none.
+impl Default for HttpVersion {
+    fn default() -> Self {
+        default("virtual_server/real_server/HTTP_GET", "http_protocol")
+    }
+}
+
+table_default! {
+    HttpVersion => |row| row.default_word(Self::WORDS), else Self::Http10;
+}
 
 settings! {
 /// A `url` block.

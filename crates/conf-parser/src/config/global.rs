@@ -22,6 +22,9 @@ pub use reload::*;
 pub use script::*;
 pub use vrrp::*;
 
+/// Path of the block.
+const GLOBAL_DEFS: &str = "global_defs";
+
 settings! {
 /// `global_defs`, and the settings of the top level.
 pub struct GlobalDefs {
@@ -77,24 +80,25 @@ pub struct GlobalDefs {
 
 impl Default for GlobalDefs {
     fn default() -> Self {
-        Self {
+        static DEFAULT: OnceLock<GlobalDefs> = OnceLock::new();
+        once(&DEFAULT, || Self {
             router_id: None,
             notification_email: Vec::new(),
             notification_email_from: None,
             smtp: Smtp::default(),
             processes: Processes::default(),
-            max_auto_priority: None,
-            child_wait_time: Duration::from_secs(5),
+            max_auto_priority: Some(default(GLOBAL_DEFS, "max_auto_priority")).filter(|priority| *priority != 0),
+            child_wait_time: default("", "child_wait_time"),
             script_user: None,
-            enable_script_security: false,
+            enable_script_security: default(GLOBAL_DEFS, "enable_script_security"),
             scripts: ScriptSettings::default(),
-            dynamic_interfaces: false,
+            dynamic_interfaces: default(GLOBAL_DEFS, "dynamic_interfaces"),
             allow_interface_changes: false,
-            vrrp_mcast_group4: Ipv4Addr::new(224, 0, 0, 18),
-            vrrp_mcast_group6: Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12),
-            vrrp_version: VrrpVersion::V2,
-            vrrp_garp_interval: Duration::ZERO,
-            vrrp_gna_interval: Duration::ZERO,
+            vrrp_mcast_group4: default(GLOBAL_DEFS, "vrrp_mcast_group4"),
+            vrrp_mcast_group6: default(GLOBAL_DEFS, "vrrp_mcast_group6"),
+            vrrp_version: default(GLOBAL_DEFS, "vrrp_version"),
+            vrrp_garp_interval: default(GLOBAL_DEFS, "vrrp_garp_interval"),
+            vrrp_gna_interval: default(GLOBAL_DEFS, "vrrp_gna_interval"),
             vrrp: VrrpDefaults::default(),
             firewall: Firewall::default(),
             lvs: LvsDefaults::default(),
@@ -102,7 +106,7 @@ impl Default for GlobalDefs {
             monitoring: Monitoring::default(),
             reload: ReloadSettings::default(),
             places: Places::default(),
-        }
+        })
     }
 }
 

@@ -241,6 +241,12 @@ pub enum ForwardingMethod {
     Tunnel(Tunnel),
 }}
 
+impl ForwardingMethod {
+    /// Every method with its word, `TUN` with the tunnel that it is without options.
+    pub(crate) const WORDS: &[(&str, Self)] =
+        &[("NAT", Self::Masquerade), ("DR", Self::DirectRoute), ("TUN", Self::Tunnel(Tunnel::Ipip))];
+}
+
 config_type! {
 /// What packets travel in.
 #[derive(Copy, Default, Hash)]
@@ -354,6 +360,11 @@ pub struct RealServer {
     /// Where the keywords were written.
     places: Places,
 }}
+
+table_default! {
+    Scheduler => |row| row.default_word(Self::WORDS), else Self::RoundRobin;
+    ForwardingMethod => |row| row.default_word(Self::WORDS), else Self::DirectRoute;
+}
 
 show_word! {
     Scheduler => |scheduler, _row| Scalar::Text(scheduler.as_str().to_owned());

@@ -1,6 +1,7 @@
 //! `static_routes` and `virtual_routes`.
 
 use super::*;
+use crate::host::Fact;
 
 config_type! {
 /// A network, or with all bits one address.
@@ -39,7 +40,8 @@ config_type! {
 ///
 /// Names that the kernel and the files shipped with iproute2 define are numbers already. Any other name is kept:
 /// which number it stands for, the files of the host say (`/etc/iproute2`, `/etc/protocols`), which this crate does not
-/// read. [`Config::host_names`] lists what the caller has to look up.
+/// read. [`Config::host_names`] lists them, [`check`](crate::check) asks a [`Host`] for them, and
+/// [`Config::resolve_names`] puts the numbers in their place.
 pub enum Named<T> {
     /// The number.
     Number(T),
@@ -134,28 +136,106 @@ impl<T: Copy + Into<u32>> Named<T> {
     }
 }
 
+impl<T: Copy> Named<T> {
+    /// The number; none for a name that is not [resolved](Config::resolve_names).
+    pub fn number(&self) -> Option<T> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Name(_) => None,
+        }
+    }
+}
+
+impl<T: TryFrom<u32>> Named<T> {
+    /// Puts the number in the place of a name. False where `host` is known to have none for it.
+    pub(super) fn resolve(&mut self, table: NameTable, host: &dyn Host) -> bool {
+        let Self::Name(name) = self else { return true };
+        match table.look_up(name, host) {
+            Fact::Unknown => true,
+            Fact::Absent => false,
+            Fact::Present(number) => T::try_from(number).map(|number| *self = Self::Number(number)).is_ok(),
+        }
+    }
+}
+
 config_type! {
 /// The file of a host that gives numbers names, or its list of devices.
-#[derive(Copy, Hash)]
+#[derive(Copy, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum NameTable {
     /// Routing tables: `rt_tables`.
+    #[cfg_attr(feature = "serde", serde(rename = "rt_tables"))]
     RoutingTables,
     /// Origins of routes: `rt_protos`.
+    #[cfg_attr(feature = "serde", serde(rename = "rt_protos"))]
     RouteProtocols,
     /// Scopes: `rt_scopes`.
+    #[cfg_attr(feature = "serde", serde(rename = "rt_scopes"))]
     Scopes,
     /// Realms: `rt_realms`.
+    #[cfg_attr(feature = "serde", serde(rename = "rt_realms"))]
     Realms,
     /// Values of the type of service: `rt_dsfield`.
+    #[cfg_attr(feature = "serde", serde(rename = "rt_dsfield"))]
     DsFields,
     /// Groups of interfaces: `group`.
+    #[cfg_attr(feature = "serde", serde(rename = "group"))]
     InterfaceGroups,
     /// IP protocols: `/etc/protocols`.
+    #[cfg_attr(feature = "serde", serde(rename = "protocols"))]
     IpProtocols,
     /// VRF devices: the name of one stands for its routing table.
+    #[cfg_attr(feature = "serde", serde(rename = "vrf"))]
     VrfDevices,
 }}
+
+impl NameTable {
+    /// The file that defines its names; none for the devices.
+    pub fn file(self) -> Option<&'static str> {
+        Some(match self {
+            Self::RoutingTables => "/etc/iproute2/rt_tables",
+            Self::RouteProtocols => "/etc/iproute2/rt_protos",
+            Self::Scopes => "/etc/iproute2/rt_scopes",
+            Self::Realms => "/etc/iproute2/rt_realms",
+            Self::DsFields => "/etc/iproute2/rt_dsfield",
+            Self::InterfaceGroups => "/etc/iproute2/group",
+            Self::IpProtocols => "/etc/protocols",
+            Self::VrfDevices => return None,
+        })
+    }
+
+    /// The largest number that a configuration has room for.
+    fn most(self) -> u32 {
+        match self {
+            Self::RoutingTables | Self::VrfDevices => u32::MAX,
+            Self::InterfaceGroups => i32::MAX.unsigned_abs(),
+            Self::RouteProtocols | Self::Scopes | Self::Realms | Self::DsFields | Self::IpProtocols => u8::MAX.into(),
+        }
+    }
+
+    /// The number that `name` stands for; a name of a larger number than there is room for is not known.
+    pub(crate) fn look_up(self, name: &str, host: &dyn Host) -> Fact<u32> {
+        match host.number(self, name) {
+            Fact::Present(number) if number > self.most() => Fact::Absent,
+            Fact::Unknown if self == Self::VrfDevices && host.interface(name).is_absent() => Fact::Absent,
+            found => found,
+        }
+    }
+
+    /// The names that need no host.
+    pub(crate) fn known(self) -> Names {
+        match self {
+            Self::RoutingTables => TABLES,
+            Self::RouteProtocols => PROTOCOLS,
+            Self::Scopes => SCOPES,
+            Self::Realms => REALMS,
+            Self::DsFields => DSFIELDS,
+            Self::InterfaceGroups => GROUPS,
+            Self::IpProtocols => IP_PROTOCOLS,
+            Self::VrfDevices => &[],
+        }
+    }
+}
 
 /// A name that only the host can resolve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,21 +247,29 @@ pub struct HostName<'a> {
     pub name: &'a str,
     /// Where it is written.
     pub span: Span,
-    /// What keepalived says where it is not known; the route or rule is then not used.
+    /// What keepalived says where it is not known.
     pub message: String,
+    /// What becomes of the line then.
+    pub cost: &'static str,
 }
 
-impl<'a> HostName<'a> {
+/// The names of one line.
+pub(super) struct HostNames<'a, 'o> {
+    pub(super) out: &'o mut Vec<HostName<'a>>,
+    /// What becomes of the line where one is not known.
+    pub(super) cost: &'static str,
+}
+
+impl<'a> HostNames<'a, '_> {
     /// Adds `value` if it is a name.
-    pub(super) fn add<T>(
-        out: &mut Vec<Self>,
-        table: NameTable,
-        value: &'a Named<T>,
-        message: impl FnOnce(&str) -> String,
-    ) {
+    pub(super) fn add<T>(&mut self, table: NameTable, value: &'a Named<T>, message: impl FnOnce(&str) -> String) {
         if let Named::Name(name) = value {
-            out.push(HostName { table, name, span: name.span, message: message(name) });
+            self.push(table, name, message(name));
         }
+    }
+
+    fn push(&mut self, table: NameTable, name: &'a Spanned<String>, message: String) {
+        self.out.push(HostName { table, name, span: name.span, message, cost: self.cost });
     }
 }
 
@@ -525,55 +613,136 @@ impl Route {
     }
 
     pub(super) fn host_names<'a>(&'a self, out: &mut Vec<HostName<'a>>) {
-        let table = |name: &str| format!("Routing table {name} not found for route");
-        let dsfield = |name: &str| format!("TOS value {name} is invalid");
-        HostName::add(out, NameTable::DsFields, &self.tos, dsfield);
+        let mut names = HostNames { out, cost: "the route is not used" };
+        names.add(NameTable::DsFields, &self.tos, |name| format!("TOS value {name} is invalid"));
         match &self.table {
-            RouteTable::Table(number) => HostName::add(out, NameTable::RoutingTables, number, table),
+            RouteTable::Table(number) => {
+                names.add(NameTable::RoutingTables, number, |name| format!("Routing table {name} not found for route"));
+            }
             RouteTable::Vrf(name) => {
-                let message = format!("VRF {} not found for route", name.value);
-                out.push(HostName { table: NameTable::VrfDevices, name, span: name.span, message });
+                names.push(NameTable::VrfDevices, name, format!("VRF {} not found for route", name.value));
             }
         }
         let unknown = |what: &'static str| move |name: &str| format!("{what} {name} not found or invalid for route");
-        HostName::add(out, NameTable::RouteProtocols, &self.protocol, unknown("Protocol"));
-        HostName::add(out, NameTable::Scopes, &self.scope, unknown("Scope"));
-        for realms in self.realms.iter().chain(self.next_hops.iter().filter_map(|hop| hop.realms.as_ref())) {
-            realms.host_names("Invalid", "route", out);
+        names.add(NameTable::RouteProtocols, &self.protocol, unknown("Protocol"));
+        names.add(NameTable::Scopes, &self.scope, unknown("Scope"));
+        if let Some(realms) = &self.realms {
+            realms.host_names("Invalid", "route", &mut names);
         }
-        let hops = self.next_hops.iter().filter_map(|hop| hop.encapsulation.as_ref());
-        for encapsulation in self.encapsulation.iter().chain(hops) {
-            if let Some(field) = encapsulation.dsfield() {
-                HostName::add(out, NameTable::DsFields, field, dsfield);
+        if let Some(encapsulation) = &self.encapsulation {
+            encapsulation.host_names(&mut names);
+        }
+        for hop in &self.next_hops {
+            hop.host_names(names.out);
+        }
+    }
+
+    /// Puts numbers in the place of names. False where `host` is known not to have one that the route needs.
+    pub(super) fn resolve(&mut self, host: &dyn Host) -> bool {
+        let table = match &mut self.table {
+            RouteTable::Table(table) => table.resolve(NameTable::RoutingTables, host),
+            RouteTable::Vrf(name) => {
+                let found = NameTable::VrfDevices.look_up(name, host);
+                if let Fact::Present(number) = found {
+                    self.table = RouteTable::Table(Named::Number(number));
+                }
+                !found.is_absent()
+            }
+        };
+        let known = table
+            && self.tos.resolve(NameTable::DsFields, host)
+            && self.protocol.resolve(NameTable::RouteProtocols, host)
+            && self.scope.resolve(NameTable::Scopes, host)
+            && self.realms.as_mut().is_none_or(|realms| realms.resolve(host))
+            && self.encapsulation.as_mut().is_none_or(|encapsulation| encapsulation.resolve(host));
+        if known {
+            NextHop::resolve_all(&mut self.next_hops, host);
+        }
+        known
+    }
+}
+
+impl NextHop {
+    fn host_names<'a>(&'a self, out: &mut Vec<HostName<'a>>) {
+        let mut names = HostNames { out, cost: "the next hop and all after it are not used" };
+        if let Some(realms) = &self.realms {
+            realms.host_names("Invalid", "route", &mut names);
+        }
+        names.cost = "the next hop is used without it, those after it are not used";
+        if let Some(encapsulation) = &self.encapsulation {
+            encapsulation.host_names(&mut names);
+        }
+    }
+
+    /// Puts numbers in the place of names. A name that `host` is known not to have ends the list.
+    fn resolve_all(hops: &mut Vec<Self>, host: &dyn Host) {
+        let mut used = 0;
+        for hop in &mut *hops {
+            if !hop.realms.as_mut().is_none_or(|realms| realms.resolve(host)) {
+                break;
+            }
+            used += 1;
+            if !hop.encapsulation.as_mut().is_none_or(|encapsulation| encapsulation.resolve(host)) {
+                break;
             }
         }
+        hops.truncate(used);
     }
 }
 
 impl Realms {
-    pub(super) fn host_names<'a>(&'a self, invalid: &str, user: &str, out: &mut Vec<HostName<'a>>) {
+    pub(super) fn host_names<'a>(&'a self, invalid: &str, user: &str, names: &mut HostNames<'a, '_>) {
         for realm in self.source.iter().chain([&self.destination]) {
-            HostName::add(out, NameTable::Realms, realm, |name| format!("{invalid} realms {name} for {user}"));
+            names.add(NameTable::Realms, realm, |_| format!("{invalid} realms {} for {user}", self.text()));
         }
+    }
+
+    /// Puts numbers in the place of names. False where `host` is known not to have one.
+    pub(super) fn resolve(&mut self, host: &dyn Host) -> bool {
+        let mut realms = self.source.iter_mut().chain([&mut self.destination]);
+        realms.all(|realm| realm.resolve(NameTable::Realms, host))
     }
 
     /// `3/4`, or `4`.
     pub(super) fn word(&self) -> Scalar {
+        Scalar::Text(self.text())
+    }
+
+    fn text(&self) -> String {
         let destination = self.destination.text(REALMS);
-        Scalar::Text(match &self.source {
+        match &self.source {
             Some(source) => format!("{}/{destination}", source.text(REALMS)),
             None => destination,
-        })
+        }
     }
 }
 
 impl Encapsulation {
-    fn dsfield(&self) -> Option<&Named<u8>> {
+    fn host_names<'a>(&'a self, names: &mut HostNames<'a, '_>) {
         match self {
-            Self::Ip(tunnel) => tunnel.dsfield.as_ref(),
-            Self::Ip6(tunnel) => tunnel.dsfield.as_ref(),
-            Self::Mpls(_) | Self::Ila(_) => None,
+            Self::Ip(TunnelRoute { dsfield: Some(field), .. }) => {
+                names.add(NameTable::DsFields, field, |name| format!("dsfield {name} not valid for ip encapsulation"));
+            }
+            Self::Ip6(TunnelRoute { dsfield: Some(field), .. }) => {
+                let invalid = |name: &str| format!("tc value {name} is invalid for ip6 encapsulation");
+                names.add(NameTable::DsFields, field, invalid);
+            }
+            _ => {}
         }
+    }
+
+    /// Puts the number in the place of a name; one that `host` is known not to have is left out, and makes it false.
+    fn resolve(&mut self, host: &dyn Host) -> bool {
+        let field = match self {
+            Self::Ip(tunnel) => &mut tunnel.dsfield,
+            Self::Ip6(tunnel) => &mut tunnel.dsfield,
+            Self::Mpls(_) | Self::Ila(_) => return true,
+        };
+        let known = field.as_mut().is_none_or(|field| field.resolve(NameTable::DsFields, host));
+        if !known {
+            *field = None;
+        }
+        known
     }
 }
 

@@ -152,22 +152,39 @@ impl Rule {
     }
 
     pub(super) fn host_names<'a>(&'a self, out: &mut Vec<HostName<'a>>) {
+        let mut names = HostNames { out, cost: "the rule is not used" };
         if let RuleAction::Table(table) = &self.action {
-            let message = |name: &str| format!("Routing table {name} not found for rule");
-            HostName::add(out, NameTable::RoutingTables, table, message);
+            names.add(NameTable::RoutingTables, table, |name| format!("Routing table {name} not found for rule"));
         }
         if let Some(tos) = &self.tos {
-            HostName::add(out, NameTable::DsFields, tos, |name| format!("TOS value {name} is invalid"));
+            names.add(NameTable::DsFields, tos, |name| format!("TOS value {name} is invalid"));
         }
         if let Some(realms) = &self.realms {
-            realms.host_names("invalid", "rule", out);
+            realms.host_names("invalid", "rule", &mut names);
         }
         if let Some(group) = &self.suppress_interface_group {
-            HostName::add(out, NameTable::InterfaceGroups, group, |name| format!("suppress_group {name} is invalid"));
+            names.add(NameTable::InterfaceGroups, group, |name| format!("suppress_group {name} is invalid"));
         }
         if let Some(protocol) = &self.ip_protocol {
-            HostName::add(out, NameTable::IpProtocols, protocol, |name| format!("Invalid ipproto {name}"));
+            names.cost = "the rule is used without it, and so matches more";
+            names.add(NameTable::IpProtocols, protocol, |name| format!("Invalid ipproto {name}"));
         }
+    }
+
+    /// Puts numbers in the place of names. False where `host` is known not to have one that the rule needs.
+    pub(super) fn resolve(&mut self, host: &dyn Host) -> bool {
+        if !self.ip_protocol.as_mut().is_none_or(|protocol| protocol.resolve(NameTable::IpProtocols, host)) {
+            self.ip_protocol = None;
+        }
+        let table = match &mut self.action {
+            RuleAction::Table(table) => table.resolve(NameTable::RoutingTables, host),
+            _ => true,
+        };
+        let group = &mut self.suppress_interface_group;
+        table
+            && self.tos.as_mut().is_none_or(|tos| tos.resolve(NameTable::DsFields, host))
+            && self.realms.as_mut().is_none_or(|realms| realms.resolve(host))
+            && group.as_mut().is_none_or(|group| group.resolve(NameTable::InterfaceGroups, host))
     }
 
     fn words(&self) -> Vec<Scalar> {

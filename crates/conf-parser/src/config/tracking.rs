@@ -159,6 +159,10 @@ impl Weight {
     }
 }
 
+table_default! {
+    Weight => |row| Some(Self { value: row.default_number()?, reverse: false }), else Self::default();
+}
+
 impl Show for Weight {
     fn show(&self, slot: Slot, out: &mut Vec<Setting>) {
         out.push(slot.line(self.words().collect()));

@@ -22,6 +22,11 @@ pub enum VrrpVersion {
     V3,
 }}
 
+impl VrrpVersion {
+    /// Each version with its number.
+    pub(crate) const WORDS: &[(&str, Self)] = &[("2", Self::V2), ("3", Self::V3)];
+}
+
 config_type! {
 /// The state that `state` asks for; it is honoured only for priority 255.
 #[derive(Copy, Hash)]
@@ -214,16 +219,19 @@ pub struct Garp {
     lower_prio_repeat: u32 as "garp_lower_prio_repeat",
 }}
 
+/// What holds where `global_defs` does not say otherwise.
 impl Default for Garp {
     fn default() -> Self {
-        Self {
-            delay: Duration::from_secs(5),
-            repeat: 5,
-            refresh: Duration::ZERO,
-            refresh_repeat: 1,
-            lower_prio_delay: Duration::from_secs(5),
-            lower_prio_repeat: 5,
-        }
+        const BLOCK: &str = "global_defs";
+        static DEFAULT: OnceLock<Garp> = OnceLock::new();
+        once(&DEFAULT, || Self {
+            delay: default(BLOCK, "vrrp_garp_master_delay"),
+            repeat: default(BLOCK, "vrrp_garp_master_repeat"),
+            refresh: default(BLOCK, "vrrp_garp_master_refresh"),
+            refresh_repeat: default(BLOCK, "vrrp_garp_master_refresh_repeat"),
+            lower_prio_delay: default(BLOCK, "vrrp_garp_lower_prio_delay"),
+            lower_prio_repeat: default(BLOCK, "vrrp_garp_lower_prio_repeat"),
+        })
     }
 }
 
@@ -277,6 +285,10 @@ impl VrrpInstance {
         let deleted = self.notify_deleted.iter().flat_map(|deleted| &deleted.script);
         self.notify.scripts().chain(deleted).chain(&self.notify_master_rx_lower_pri)
     }
+}
+
+table_default! {
+    VrrpVersion => |row| row.default_word(Self::WORDS), else Self::V3;
 }
 
 show_word! {

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::config::NameTable;
 use crate::host::{Facts, FileFact, FileKind, Interface};
 use crate::{MemoryLoader, Options, check, parse};
 
@@ -63,7 +64,8 @@ fn every_example_gives_its_code() {
     let files = [("/k.conf", file(0o644, 0)), ("/bin/true", file(0o755, 0)), ("/opt/owned.sh", file(0o755, 1000))];
     let files = files.map(|(path, fact)| (PathBuf::from(path), fact)).into();
     let users = Some([].into());
-    let host = Facts { interfaces: Some(interfaces), files: Some(files), users, ..Facts::default() };
+    let names = [(NameTable::RoutingTables, [].into())].into();
+    let host = Facts { interfaces: Some(interfaces), files: Some(files), users, names, ..Facts::default() };
     for code in Code::ALL {
         let (kind, bytes) = example(page(*code).unwrap());
         let file = if kind == "sh" { "a command, not a file" } else { "/k.conf" };

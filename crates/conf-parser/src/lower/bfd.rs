@@ -77,19 +77,20 @@ impl Instances {
             context.push(finding.related(*first, "first given here"));
             return;
         }
+        let defaults = &context.carried.defaults.bfd_instance;
         let mut draft = Draft {
             name: Spanned::new(name.text.clone(), name.span),
             neighbor: Neighbor::Missing,
             source: None,
-            min_rx: Duration::from_millis(10),
-            min_tx: Duration::from_millis(10),
-            idle_tx: Duration::from_secs(1),
-            multiplier: 5,
+            min_rx: defaults.min_rx,
+            min_tx: defaults.min_tx,
+            idle_tx: defaults.idle_tx,
+            multiplier: defaults.multiplier,
             passive: false,
             ttl: None,
-            max_hops: Spanned::new(0, name.span),
-            multihop: false,
-            weight: Weight::default(),
+            max_hops: Spanned::new(defaults.max_hops, name.span),
+            multihop: defaults.multihop,
+            weight: defaults.weight,
             vrrp: false,
             checker: false,
             places: Places::default(),

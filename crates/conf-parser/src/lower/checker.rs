@@ -15,6 +15,7 @@ mod wire;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::defaults::Defaults;
 use super::global::Globals;
 use super::{Context, Handler};
 use crate::config::{
@@ -26,6 +27,7 @@ use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 
 pub(super) use declared::Declared;
+pub(super) use http::StatusCodes;
 
 /// A checker that is being read: what all have in common, and what belongs to its kind.
 #[derive(Debug)]
@@ -61,13 +63,14 @@ impl Server {
 /// Reads one checker block of `server` and adds its checkers to those that there are: as a rule one.
 pub(super) fn read(context: &mut Context<'_>, statement: &Statement, server: Server, checkers: &mut Vec<Checker>) {
     let Some(kind) = CheckerType::ALL.iter().find(|kind| kind.as_str() == statement.keyword.text) else { return };
+    // Its times are filled in when all is read.
     let checker = Checker {
         kind: CheckerKind::Unusable(*kind),
         target: CheckTarget::default(),
         timing: CheckTiming {
-            delay_loop: Duration::from_secs(60),
+            delay_loop: Duration::ZERO,
             warmup: Duration::ZERO,
-            retry: 1,
+            retry: 0,
             delay_before_retry: Duration::ZERO,
         },
         alpha: false,
@@ -183,10 +186,11 @@ impl Outer<'_> {
 pub(super) fn finish(mut checker: Checker, context: &mut Context<'_>, outer: &Outer<'_>) -> Checker {
     let kind = checker.kind.checker_type();
     let written = Written::of(&checker.places);
-    take_timing(&mut checker, kind, &written, outer);
+    take_timing(&mut checker, kind, &written, outer, &context.carried.defaults);
     let places = &mut checker.places;
     if !written.connect_timeout {
-        let (timeout, default) = (outer.checks.connect_timeout, Duration::from_secs(5));
+        let (timeout, default) =
+            (outer.checks.connect_timeout, context.carried.defaults.virtual_server.connect_timeout);
         checker.target.connect_timeout = outer.take(kind, places, "connect_timeout", timeout, default);
     }
     if !written.alpha {
@@ -206,29 +210,21 @@ pub(super) fn finish(mut checker: Checker, context: &mut Context<'_>, outer: &Ou
     checker
 }
 
-fn take_timing(checker: &mut Checker, kind: CheckerType, written: &Written, outer: &Outer<'_>) {
-    let words = &outer.checks;
+fn take_timing(checker: &mut Checker, kind: CheckerType, written: &Written, outer: &Outer<'_>, defaults: &Defaults) {
+    let (words, retries) = (&outer.checks, defaults.retries(kind));
     let Checker { timing, places, .. } = checker;
     if !written.delay_loop {
-        timing.delay_loop = outer.take(kind, places, "delay_loop", words.delay_loop, Duration::from_secs(60));
+        timing.delay_loop =
+            outer.take(kind, places, "delay_loop", words.delay_loop, defaults.virtual_server.delay_loop);
     }
     if !written.warmup {
         timing.warmup = outer.take(kind, places, "warmup", words.warmup, timing.delay_loop);
     }
     if !written.retry {
-        let default = match kind {
-            CheckerType::Dns => 3,
-            CheckerType::Misc => 0,
-            _ => 1,
-        };
-        timing.retry = outer.take(kind, places, "retry", words.retry, default);
+        timing.retry = outer.take(kind, places, "retry", words.retry, retries.retry);
     }
     if !written.delay_before_retry {
-        let default = match kind {
-            CheckerType::Dns => timing.delay_loop,
-            CheckerType::Http | CheckerType::Ssl => Duration::from_secs(3),
-            _ => Duration::from_secs(1),
-        };
+        let default = retries.delay_before_retry.unwrap_or(timing.delay_loop);
         let between = words.delay_before_retry;
         timing.delay_before_retry = outer.take(kind, places, "delay_before_retry", between, default);
     }

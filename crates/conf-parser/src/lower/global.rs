@@ -118,14 +118,14 @@ impl Globals {
         fifo::check(context, &defs.fifos);
     }
 
-    /// `smtp_alert` of an instance or a group: its own, else that for VRRP, else that for all.
-    pub(super) fn vrrp_alert(&self, own: Option<bool>, block: &str, places: &mut Places) -> bool {
+    /// `smtp_alert` of an instance or a group: its own, else that for VRRP, else that for all, else `default`.
+    pub(super) fn vrrp_alert(&self, own: Option<bool>, block: &str, places: &mut Places, default: bool) -> bool {
         let smtp = &self.defs.smtp;
         let keyword = if smtp.alert_vrrp.is_some() { "smtp_alert_vrrp" } else { "smtp_alert" };
         if own.is_none() {
             places.inherit(block, "smtp_alert", self.defs.places.of("global_defs", keyword));
         }
-        own.or(smtp.alert_vrrp).or(smtp.alert).unwrap_or(false)
+        own.or(smtp.alert_vrrp).or(smtp.alert).unwrap_or(default)
     }
 }
 

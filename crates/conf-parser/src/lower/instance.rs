@@ -113,7 +113,9 @@ pub(super) fn read(
 ) -> Option<Draft> {
     let words = ["vrrp_instance must have a name", "vrrp instance"];
     let name = super::own_name(context, statement, names, words, Code::DuplicateInstance)?;
-    let mut draft = Draft { name, ..Draft::default() };
+    let defaults = &context.carried.defaults.vrrp_instance;
+    let preempt_delay = Spanned::new(defaults.preempt_delay, name.span);
+    let mut draft = Draft { name, preempt_delay, debug: defaults.debug, ..Draft::default() };
     context.visit(&mut draft, &statement.body, &[INSTANCE]);
     draft.drop_duplicate_addresses(context);
     draft.drop_duplicate_peers(context);
@@ -325,7 +327,8 @@ impl Draft {
         let as_v2 = (defs.vrrp.v3_checksum_as_v2, "v3_checksum_as_v2");
         let v3_checksum_as_v2 = self.inherit(self.v3_checksum_as_v2, "v3_checksum_as_v2", as_v2, globals);
         let notify_priority_changes = self.priority_changes(globals, groups);
-        let smtp_alert = globals.vrrp_alert(self.smtp_alert, BLOCK, &mut self.places);
+        let alert = context.carried.defaults.vrrp_instance.smtp_alert;
+        let smtp_alert = globals.vrrp_alert(self.smtp_alert, BLOCK, &mut self.places, alert);
         let Some(vrid) = self.vrid.clone() else {
             let message = format!("{} the virtual router id must be set", self.tag());
             let finding = Diagnostic::error(Code::NoVrid, Class::General, self.name.span, message).refusing();
@@ -524,12 +527,13 @@ impl Draft {
 
     fn down_timer_adverts(&mut self, context: &mut Context<'_>, strict: bool, globals: &Globals) -> u8 {
         const KEYWORD: &str = "down_timer_adverts";
-        const DEFAULT: u8 = 3;
+        // Strict mode leaves no other value.
+        const STRICT: u8 = 3;
         let global = (globals.defs.vrrp.down_timer_adverts, "vrrp_down_timer_adverts");
         let adverts = self.inherit(self.down_timer_adverts, KEYWORD, global, globals);
-        if strict && adverts != DEFAULT {
+        if strict && adverts != STRICT {
             self.reset(context, KEYWORD, "down_timer_adverts is incompatible with strict mode - resetting");
-            return DEFAULT;
+            return STRICT;
         }
         adverts
     }
@@ -586,7 +590,7 @@ impl Draft {
     /// The advertisement interval in the steps that the version can carry.
     fn interval(&self, context: &mut Context<'_>, version: VrrpVersion) -> Duration {
         let Some(written) = &self.interval else {
-            return Duration::from_secs(1);
+            return context.carried.defaults.vrrp_instance.advert_int;
         };
         let (step, most) = match version {
             VrrpVersion::V2 => (1_000_000, 255_000_000),

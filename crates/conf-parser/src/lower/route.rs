@@ -288,7 +288,7 @@ impl Draft {
         let finding = Diagnostic::error(Code::BadRoute, Class::General, word.span, format!("{MIXED} ({})", word.text));
         let net = words.family.map_or_else(|| "default".to_owned(), |family| Net::Any.prefix(family).to_string());
         let help = format!("write '{}' first on the line, or {net}", word.text);
-        words.context.push(finding.label(words.not_used()).help(help).replacement(net));
+        words.context.push(finding.label(words.cost).help(help).replacement(net));
         None
     }
 
@@ -329,7 +329,7 @@ impl Draft {
                 word.span,
                 "Cannot specify nexthops with \"or\" route",
             );
-            words.context.push(finding.label(words.not_used()).related(second.span, "\"or\" stands here"));
+            words.context.push(finding.label(words.cost).related(second.span, "\"or\" stands here"));
             return None;
         }
         next_hop::read(&mut self.route.next_hops, words, self.paths);
@@ -347,7 +347,7 @@ impl Draft {
                 let message = "\"or\" names a second gateway of a route without a first one";
                 words.context.push(
                     Diagnostic::error(Code::BadRoute, Class::General, second.span, message)
-                        .label(words.not_used())
+                        .label(words.cost)
                         .help("write 'via' in its place"),
                 );
                 return None;

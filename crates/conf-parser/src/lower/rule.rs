@@ -162,7 +162,7 @@ fn net(words: &mut Words<'_, '_, '_>, keyword: &Word) -> Option<Net> {
         Net::Prefix(_) => words.refuse(word, MIXED),
         // `default` takes its family from what comes after it only.
         Net::Any => {
-            let finding = Diagnostic::error(Code::BadRule, Class::General, word.span, MIXED).label(words.not_used());
+            let finding = Diagnostic::error(Code::BadRule, Class::General, word.span, MIXED).label(words.cost);
             words.context.push(finding.help(format!("leave '{} {}' out", keyword.text, word.text)));
             None
         }
@@ -237,6 +237,10 @@ fn passed_over(words: &mut Words<'_, '_, '_>, word: &Word, message: String) {
 fn ports(words: &mut Words<'_, '_, '_>, keyword: &Word) -> Option<Option<(u16, u16)>> {
     let word = words.value(keyword)?;
     let ports = range(words, word);
+    if ports.is_none() && range::<u64>(words, word).is_some() {
+        // No kernel takes such a port, so the rule is not there.
+        return words.refuse(word, format!("invalid {} range {}", keyword.text, word.text));
+    }
     if ports.is_none() {
         let message = format!("invalid {} range {}", keyword.text, word.text);
         match value::integer(&word.text, &(0..=u16::MAX)) {
@@ -301,7 +305,7 @@ impl Draft {
             }
             _ => "Cannot specify more than one of table/nop/goto/blackhole/prohibit/unreachable/l3mdev for rule",
         };
-        let finding = Diagnostic::error(Code::BadRule, Class::General, word.span, message).label(words.not_used());
+        let finding = Diagnostic::error(Code::BadRule, Class::General, word.span, message).label(words.cost);
         words.context.push(finding.related(first.span, "the first action"));
         None
     }
@@ -328,7 +332,7 @@ impl Draft {
         let looks_up = matches!(action.value, RuleAction::Table(_) | RuleAction::L3mdev);
         if let Some(span) = self.suppressor.filter(|_| !looks_up) {
             let message = "suppressor/realm specified for non table action - skipping";
-            let finding = Diagnostic::error(Code::BadRule, Class::General, span, message).label(words.not_used());
+            let finding = Diagnostic::error(Code::BadRule, Class::General, span, message).label(words.cost);
             words.context.push(finding.related(action.span, "the action"));
             return None;
         }
@@ -357,7 +361,7 @@ impl Draft {
         };
         words.context.push(
             Diagnostic::error(Code::BadRule, Class::General, action.span, message)
-                .label(words.not_used())
+                .label(words.cost)
                 .help("a rule needs a preference that is below its target"),
         );
         None

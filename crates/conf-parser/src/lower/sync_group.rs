@@ -204,13 +204,14 @@ impl Draft {
             let from = defs.places.of("global_defs", "vrrp_notify_priority_changes");
             self.places.inherit(BLOCK, "notify_priority_changes", from);
         }
+        let alert = context.carried.defaults.sync_group.smtp_alert;
         SyncGroup {
             members,
             tracking: self.tracking,
             sync_group_tracking_weight: self.weights,
             notify: self.notify,
             notify_priority_changes: changes,
-            smtp_alert: globals.vrrp_alert(self.smtp_alert, BLOCK, &mut self.places),
+            smtp_alert: globals.vrrp_alert(self.smtp_alert, BLOCK, &mut self.places, alert),
             name: self.name,
             places: self.places,
         }

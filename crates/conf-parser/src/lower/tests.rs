@@ -1,3 +1,4 @@
+mod defaults;
 mod vrrp;
 
 use std::collections::BTreeSet;
@@ -190,7 +191,7 @@ fn a_tutorial_pair() {
     assert!(!instance.preempt && instance.skip_check_adv_addr && instance.accept && instance.track_primary);
     assert_eq!(instance.garp, Garp::default());
     let second = &instance.virtual_addresses[1];
-    assert_eq!((second.prefix_len, second.scope, second.label.as_deref()), (24, 253, Some("eth1:1")));
+    assert_eq!((second.prefix_len, second.scope.number(), second.label.as_deref()), (24, Some(253), Some("eth1:1")));
     assert_eq!(second.broadcast, Some(Ipv4Addr::new(192, 0, 2, 255)));
     assert_eq!(instance.virtual_addresses[0].prefix_len, 32);
     assert!(!format!("{parsed:?}").contains("AuthPass([") && !format!("{:?}", parsed.config).contains("115"));
@@ -723,4 +724,19 @@ fn a_configuration_survives_the_wire() {
     let bytes = postcard::to_stdvec(&parsed.config).unwrap();
     assert_eq!(postcard::from_bytes::<Config>(&bytes).unwrap(), parsed.config);
     assert_eq!(parsed.config.virtual_servers.len(), 1);
+}
+
+#[test]
+fn an_address_with_a_peer_is_not_acted_on_yet() {
+    let parsed = read(
+        "vrrp_instance V {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n192.0.2.1/24 peer 192.0.2.9\n}\n\
+         virtual_ipaddress_excluded {\n192.0.2.2 peer 192.0.2.10\n}\n}\n",
+    );
+    assert_eq!(parsed.diagnostics[0].message, "Cannot specify address prefix when specifying peer address - ignoring");
+    let instance = &parsed.config.vrrp_instances[0];
+    let held = instance.virtual_addresses.iter().chain(&instance.excluded_addresses);
+    let held: Vec<_> = held.map(|address| (address.prefix_len, address.peer.as_ref().unwrap().to_string())).collect();
+    assert_eq!(held, [(32, "192.0.2.9".to_owned()), (32, "192.0.2.10".to_owned())]);
+    let unsupported: Vec<_> = parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.effect)).collect();
+    assert_eq!(unsupported, [("peer", Effect::Traffic), ("peer", Effect::Traffic)]);
 }

@@ -470,7 +470,8 @@ pub(super) fn script(
 ) -> Option<VrrpScript> {
     const BLOCK: &str = "vrrp_script";
     let word = statement.arguments.first()?;
-    let mut draft = ScriptDraft { name: word.text.clone(), ..ScriptDraft::default() };
+    let weight = context.carried.defaults.vrrp_script.weight;
+    let mut draft = ScriptDraft { name: word.text.clone(), weight, ..ScriptDraft::default() };
     context.visit(&mut draft, &statement.body, &[SCRIPT]);
     if is_duplicate(context, &trackables.scripts, "vrrp script", word) {
         return None;
@@ -482,7 +483,8 @@ pub(super) fn script(
     };
     script.value.user = draft.user;
     let mut places = draft.places;
-    let interval = draft.interval.unwrap_or(Duration::from_secs(1));
+    let defaults = &context.carried.defaults.vrrp_script;
+    let interval = draft.interval.unwrap_or(defaults.interval);
     if draft.timeout.is_none() {
         places.inherit(BLOCK, "timeout", places.of(BLOCK, "interval"));
     }
@@ -494,8 +496,8 @@ pub(super) fn script(
         interval,
         timeout: draft.timeout.unwrap_or(interval),
         weight: draft.weight,
-        rise: draft.rise.unwrap_or(1),
-        fall: draft.fall.unwrap_or(1),
+        rise: draft.rise.unwrap_or(defaults.rise),
+        fall: draft.fall.unwrap_or(defaults.fall),
         init_fail: draft.init_fail,
         places,
     })
@@ -615,7 +617,7 @@ pub(super) fn file(context: &mut Context<'_>, statement: &Statement, trackables:
         places.inherit(BLOCK, keyword, places.of(OLD, keyword));
     }
     let name = Spanned::new(draft.name, word.span);
-    let weight = draft.weight.unwrap_or(Weight { value: 1, reverse: false });
+    let weight = draft.weight.unwrap_or(context.carried.defaults.track_file.weight);
     add(&mut trackables.files, &name, weight, places.of(BLOCK, "weight"));
     Some(TrackFile { name, file, weight, init_file: draft.init_file, places })
 }
@@ -695,7 +697,13 @@ pub(super) fn process(
     trackables: &mut Trackables,
 ) -> Option<TrackProcess> {
     let word = statement.arguments.first()?;
-    let mut draft = ProcessDraft { name: word.text.clone(), ..ProcessDraft::default() };
+    let defaults = &context.carried.defaults.track_process;
+    let mut draft = ProcessDraft {
+        name: word.text.clone(),
+        terminate_delay: defaults.terminate_delay,
+        fork_delay: defaults.fork_delay,
+        ..ProcessDraft::default()
+    };
     context.visit(&mut draft, &statement.body, &[PROCESS]);
     if is_duplicate(context, &trackables.processes, "track process", word) {
         return None;
@@ -706,7 +714,8 @@ pub(super) fn process(
         return None;
     };
     let name = Spanned::new(draft.name, word.span);
-    let weight = draft.weight.unwrap_or_default();
+    let defaults = &context.carried.defaults.track_process;
+    let weight = draft.weight.unwrap_or(defaults.weight);
     add(&mut trackables.processes, &name, weight, draft.places.of(PROCESS_BLOCK, "weight"));
     let parameters = process.len() > 1;
     let param_match = draft.param_match.or(parameters.then_some(ParamMatch::Exact));
@@ -715,7 +724,7 @@ pub(super) fn process(
         process,
         param_match,
         weight,
-        quorum: draft.quorum.unwrap_or(if draft.quorum_max == Some(0) { 0 } else { 1 }),
+        quorum: draft.quorum.unwrap_or(if draft.quorum_max == Some(0) { 0 } else { defaults.quorum }),
         quorum_max: draft.quorum_max,
         terminate_delay: draft.terminate_delay,
         fork_delay: draft.fork_delay,
@@ -818,13 +827,13 @@ pub(super) const PROCESS: &[Handler<ProcessDraft>] = &[
     Handler("full_command", |draft, _, _| draft.full_command = true),
 ];
 
-/// The name and the weight of a `bfd_instance`, for those who track it.
-pub(super) fn bfd(statement: &Statement, trackables: &mut Trackables) {
+/// The name and the weight of a `bfd_instance`, for those who track it; `default` where it has none that can be read.
+pub(super) fn bfd(statement: &Statement, trackables: &mut Trackables, default: Weight) {
     let Some(name) = statement.arguments.first() else { return };
     let line = statement.body.iter().filter(|line| line.keyword.text == "weight").last();
     let line = line.as_deref();
     let value = line.and_then(|line| integer(&line.arguments.first()?.text, &weight_range(line.row)).ok());
     let reverse = line.and_then(|line| line.arguments.get(1)).is_some_and(|word| word.text == "reverse");
-    let weight = Weight { value: value.unwrap_or_default(), reverse: reverse && value.is_some() };
+    let weight = value.map_or(default, |value| Weight { value, reverse });
     trackables.add_bfd(name, weight, line.map(Statement::span));
 }

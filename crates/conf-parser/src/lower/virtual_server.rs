@@ -56,6 +56,7 @@ pub(super) struct Draft {
     hashed: Option<Span>,
     ops: Option<Span>,
     forwarding: Option<ForwardingMethod>,
+    default_forwarding: ForwardingMethod,
     persistence_engine: Option<String>,
     persistence_timeout: Option<Duration>,
     granularity: Option<Granularity>,
@@ -92,6 +93,7 @@ struct SorryDraft {
 pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<Draft> {
     let head = head(context, statement)?;
     let servers = statement.body.iter().filter(|line| line.keyword.text == "real_server").count();
+    let defaults = &context.carried.defaults.virtual_server;
     let mut draft = Draft {
         head,
         span: statement.span(),
@@ -103,15 +105,16 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<D
         hashed: None,
         ops: None,
         forwarding: None,
+        default_forwarding: defaults.lvs_method,
         persistence_engine: None,
         persistence_timeout: None,
         granularity: None,
         ha_suspend: None,
         checks: CheckDefaults::default(),
-        weight: 1,
+        weight: defaults.weight,
         inhibit: false,
-        quorum: Spanned::new(1, statement.span()),
-        hysteresis: Spanned::new(0, statement.span()),
+        quorum: Spanned::new(defaults.quorum, statement.span()),
+        hysteresis: Spanned::new(defaults.hysteresis, statement.span()),
         quorum_up: None,
         quorum_down: None,
         alpha: false,
@@ -331,7 +334,7 @@ impl Draft {
     }
 
     fn forwarding(&self) -> ForwardingMethod {
-        self.forwarding.unwrap_or(ForwardingMethod::Masquerade)
+        self.forwarding.unwrap_or(self.default_forwarding)
     }
 
     /// Applies defaults; nothing comes back for a service that cannot be.
@@ -357,9 +360,11 @@ impl Draft {
         let persistence = self.persistence(context, &service);
         let one_packet = self.one_packet(context, &service);
         let ha_suspend = self.ha_suspend(context, &service);
+        let defaults = &context.carried.defaults.virtual_server;
+        let alert = defaults.smtp_alert;
         let checks = CheckDefaults {
-            delay_loop: self.checks.delay_loop.or(Some(Duration::from_secs(60))),
-            connect_timeout: self.checks.connect_timeout.or(Some(Duration::from_secs(5))),
+            delay_loop: self.checks.delay_loop.or(Some(defaults.delay_loop)),
+            connect_timeout: self.checks.connect_timeout.or(Some(defaults.connect_timeout)),
             ..self.checks
         };
         let real_servers = self.finish_real_servers(context, &service, checks, globals);
@@ -389,7 +394,7 @@ impl Draft {
             sorry_server,
             virtualhost: self.virtualhost,
             snmp_name: self.snmp_name,
-            smtp_alert: self.smtp_alert.or(smtp.alert_checker).or(smtp.alert).unwrap_or(false),
+            smtp_alert: self.smtp_alert.or(smtp.alert_checker).or(smtp.alert).unwrap_or(alert),
             real_servers,
             places: self.places,
         })
@@ -481,17 +486,22 @@ impl Draft {
 
     /// The scheduler; its flags are put in their places.
     fn scheduler(&mut self, context: &mut Context<'_>, service: &Service<'_>) -> Scheduler {
+        let default_scheduler = context.carried.defaults.virtual_server.lvs_sched;
         let mut default = |what: &str, help: &str| {
             let message = format!("Virtual server {service}: {what}");
             context.push(Diagnostic::warning(Code::LvsDefault, Class::General, self.span, message).help(help));
         };
         if self.scheduler.is_none() {
-            default("no scheduler set, setting default 'wlc'", "add 'lb_algo wlc', or another scheduler");
+            let word = default_scheduler.as_str();
+            let what = format!("no scheduler set, setting default '{word}'");
+            default(&what, &format!("add 'lb_algo {word}', or another scheduler"));
         }
         if self.forwarding.is_none() {
-            default("no forwarding method set, setting default NAT", "add 'lb_kind NAT', DR or TUN");
+            let word = ForwardingMethod::WORDS.iter().find(|(_, method)| *method == self.default_forwarding);
+            let what = format!("no forwarding method set, setting default {}", word.map_or("", |(word, _)| word));
+            default(&what, "add 'lb_kind NAT', DR or TUN");
         }
-        let scheduler = self.scheduler.unwrap_or(Scheduler::WeightedLeastConnection);
+        let scheduler = self.scheduler.unwrap_or(default_scheduler);
         for flag in &self.named_flags {
             if flag.scheduler == scheduler {
                 (flag.set)(&mut self.flags);

@@ -9,7 +9,7 @@ use crate::config::{Family, Named, Names, Prefix, Realms};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::schema::{Kind, nearest, schema};
-use crate::source::Spanned;
+use crate::source::{Span, Spanned};
 use crate::tree::Statement;
 
 /// A line that is being read.
@@ -21,6 +21,8 @@ pub(super) struct Words<'a, 'c, 'd> {
     /// What the line is: `route` or `rule`.
     pub(super) what: &'static str,
     pub(super) code: Code,
+    /// What a mistake costs.
+    pub(super) cost: &'static str,
     /// Path of the words that are read now.
     pub(super) block: &'static str,
     /// The family, as far as it is known.
@@ -59,7 +61,8 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
         code: Code,
         block: &'static str,
     ) -> Self {
-        Self { context, line, read: 0, what, code, block, family: None }
+        let cost = if what == "rule" { "the rule is not used" } else { "the route is not used" };
+        Self { context, line, read: 0, what, code, cost, block, family: None }
     }
 
     pub(super) fn first(&self) -> &'a Word {
@@ -107,18 +110,13 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
 
     /// Reports what makes the line unusable.
     pub(super) fn refuse<T>(&mut self, word: &Word, message: impl Into<String>) -> Option<T> {
-        let label = self.not_used();
-        self.context.push(Diagnostic::error(self.code, Class::General, word.span, message).label(label));
+        self.context.push(Diagnostic::error(self.code, Class::General, word.span, message).label(self.cost));
         None
-    }
-
-    pub(super) fn not_used(&self) -> String {
-        format!("the {} is not used", self.what)
     }
 
     /// Reports a number that makes the line unusable.
     pub(super) fn refuse_number<T>(&mut self, word: &Word, wrong: NotNumber, message: impl Into<String>) -> Option<T> {
-        let wrong = wrong.then(&self.not_used());
+        let wrong = wrong.then(self.cost);
         self.context.bad_number(word, wrong, message);
         None
     }
@@ -126,7 +124,7 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
     /// Reports a word that the line does not know.
     pub(super) fn unknown<T>(&mut self, word: &Word, message: String) -> Option<T> {
         let address = word.text.contains(['.', ':', '/']);
-        let label = if address { "this is no address: " } else { "" }.to_owned() + &self.not_used();
+        let label = if address { "this is no address: " } else { "" }.to_owned() + self.cost;
         let finding = Diagnostic::error(self.code, Class::General, word.span, message).label(label);
         if self.context.diagnostics.is_full() {
             self.context.push(finding);
@@ -150,7 +148,10 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
 
     /// The number in `word`, within the bounds of the row of `keyword`.
     pub(super) fn number_in<T: TryFrom<i128>>(&mut self, keyword: &Word, word: &Word, message: String) -> Option<T> {
-        match integer(&word.text, &row_bounds(schema().lookup(self.block, &keyword.text))) {
+        let row = schema().lookup(self.block, &keyword.text);
+        // Another name has no bounds of its own.
+        let row = row.and_then(|row| schema().rows().get(usize::from(schema().number(row))));
+        match integer(&word.text, &row_bounds(row)) {
             Ok(number) => T::try_from(number).ok(),
             Err(wrong) => self.refuse_number(word, wrong, message),
         }
@@ -173,8 +174,7 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
         if let Ok(address) = word.text.parse() {
             return Some(address);
         }
-        let label = self.not_used();
-        let finding = Diagnostic::error(Code::BadAddress, Class::General, word.span, invalid).label(label);
+        let finding = Diagnostic::error(Code::BadAddress, Class::General, word.span, invalid).label(self.cost);
         let bare = word.text.split_once('/').map(|(address, _)| address);
         self.context.push(match bare.filter(|address| address.parse::<IpAddr>().is_ok()) {
             Some(address) => finding.help("an address without the length of a prefix stands here").replacement(address),
@@ -238,8 +238,9 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
     pub(super) fn realms(&mut self, word: &Word, invalid: String) -> Option<Box<Realms>> {
         let (source, destination) =
             word.text.split_once('/').map_or((None, word.text.as_str()), |(source, last)| (Some(source), last));
-        let realm = |text: &str| named_text(text, word, crate::config::REALMS, u8::MAX.into());
-        let read = match (source.map(realm), realm(destination)) {
+        let realm = |text: &str, at| named_text(part(word, at, text), crate::config::REALMS, u8::MAX.into());
+        let behind = word.text.len() - destination.len();
+        let read = match (source.map(|source| realm(source, 0)), realm(destination, behind)) {
             (Some(None), _) | (_, None) => None,
             (source, Some(destination)) => Some(Realms { source: source.flatten(), destination }),
         };
@@ -259,21 +260,31 @@ pub(super) fn name(word: &Word) -> Spanned<String> {
     Spanned::new(word.text.clone(), word.span)
 }
 
-/// A number or a name; none for a number above `most`.
-pub(super) fn named<T: TryFrom<u32>>(word: &Word, names: Names, most: u32) -> Option<Named<T>> {
-    named_text(&word.text, word, names, most)
+/// `text`, which begins `at` bytes behind the start of `word`, with its place where the word is written as it reads.
+fn part(word: &Word, at: usize, text: &str) -> Spanned<String> {
+    let offset = |at: usize| u32::try_from(at).map_or(u32::MAX, |at| word.span.start.saturating_add(at));
+    let span = match offset(word.text.len()) == word.span.end {
+        true => Span { start: offset(at), end: offset(at + text.len()), ..word.span },
+        false => word.span,
+    };
+    Spanned::new(text.to_owned(), span)
 }
 
-fn named_text<T: TryFrom<u32>>(text: &str, word: &Word, names: Names, most: u32) -> Option<Named<T>> {
-    let known = names.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+/// A number or a name; none for a number above `most`.
+pub(super) fn named<T: TryFrom<u32>>(word: &Word, names: Names, most: u32) -> Option<Named<T>> {
+    named_text(name(word), names, most)
+}
+
+fn named_text<T: TryFrom<u32>>(text: Spanned<String>, names: Names, most: u32) -> Option<Named<T>> {
+    let known = names.iter().find(|(name, _)| *name == *text).map(|(_, number)| *number);
     match known {
         Some(number) => T::try_from(number).ok().map(Named::Number),
         None if text.is_empty() => None,
         None if text.starts_with(|first: char| first.is_ascii_digit() || first == '-' || first == '+') => {
-            let number = number_of_any_base(text).filter(|number| *number <= most)?;
+            let number = number_of_any_base(&text).filter(|number| *number <= most)?;
             T::try_from(number).ok().map(Named::Number)
         }
-        None => Some(Named::Name(Box::new(Spanned::new(text.to_owned(), word.span)))),
+        None => Some(Named::Name(Box::new(text))),
     }
 }
 

@@ -132,6 +132,10 @@ impl Definitions {
             };
             let span = line.own_span(range.clone());
             let finding = Diagnostic::warning(Code::BadReference, Class::Notice, span, reason);
+            let finding = match self.values.contains_key(&name) || name.starts_with('_') {
+                true => finding,
+                false => finding.help(format!("define it above this line: ${name}=VALUE")),
+            };
             return Some((range, Reference::Unresolved(Box::new(finding))));
         }
     }

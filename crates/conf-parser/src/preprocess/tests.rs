@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use crate::{Limits, Loader, MemoryLoader, Options, Parsed, parse};
+use crate::{Class, Code, Limits, Loader, MemoryLoader, Options, Parsed, Severity, parse};
 
 /// Parses files of which the first is the main one, and gives the mails of `global_defs`: a list of any words.
 fn run(files: &[(&str, &str)], options: &Options) -> Parsed {
@@ -181,8 +181,48 @@ fn expansions_that_never_end_are_stopped() {
 #[test]
 fn an_undefined_name_stays() {
     assert_eq!(words("$X"), ["$X"]);
-    let found = findings(&[("k", "global_defs {\nrouter_id ${X}\n}")]);
-    assert_eq!(found[0], "the definition 'X' is not known, the text stays as it is");
+    let text = "vrrp_script s {\nscript \"/bin/true ${X}\"\n}";
+    let found = run(&[("k", text)], &Options::default()).diagnostics;
+    assert_eq!((found.len(), found[0].severity, found[0].class), (1, Severity::Warning, Class::Notice));
+}
+
+/// The one finding about what is written in an instance `V` with number 5, in front of an instance `W` with number 6.
+fn undefined(lines: &str) -> Parsed {
+    let instance = |name: &str, lines: &str| {
+        format!("vrrp_instance {name} {{\ninterface eth0\n{lines}\nvirtual_ipaddress {{\n192.0.2.1\n}}\n}}\n")
+    };
+    let before = "virtual_router_id 5\nvirtual_ipaddress {\n192.0.2.1\n}\n";
+    let text = instance("V", &format!("{before}{lines}\nadvert_int 3")) + &instance("W", "virtual_router_id 6");
+    let parsed = run(&[("k", &text)], &Options::default());
+    let found: Vec<_> = parsed.diagnostics.iter().map(|finding| finding.message.as_str()).collect();
+    assert_eq!(found, ["the definition 'X' is not known, the text stays as it is"], "{lines}");
+    assert_eq!(parsed.diagnostics[0].severity, Severity::Error);
+    assert_eq!(parsed.config.vrrp_instances[1].virtual_router_id.0.get(), 6);
+    parsed
+}
+
+#[test]
+fn an_undefined_name_in_braces_is_one_finding() {
+    let parsed = undefined("priority ${X}");
+    let instance = &parsed.config.vrrp_instances[0];
+    assert_eq!((instance.priority.0.get(), instance.advertisement_interval.as_secs()), (100, 1));
+    assert_eq!(parsed.diagnostics[0].help.as_deref(), Some("define it above this line: $X=VALUE"));
+    // The first `}` is the end of the list, the next one that of the instance.
+    let parsed = undefined("virtual_ipaddress_excluded {\n192.0.2.2\n${X}\n192.0.2.3\n}\npriority 7");
+    assert_eq!(parsed.config.vrrp_instances[0].excluded_addresses.len(), 1);
+    assert_eq!(parsed.config.vrrp_instances[0].priority.0.get(), 100);
+    undefined("${X}\npriority 7");
+    undefined("${X} {\npriority 7\n}\npriority 8");
+}
+
+#[test]
+fn what_an_undefined_name_costs_is_still_refused() {
+    let text = "vrrp_instance V {\ninterface eth0\nnative_ipv6 ${X}\nvirtual_router_id 5\n}\nbad\n";
+    let parsed = run(&[("k", text)], &Options::default());
+    let found: Vec<_> = parsed.diagnostics.iter().map(|finding| finding.code).collect();
+    assert!(parsed.refuses_start() && found.contains(&Code::NoVrid), "{found:?}");
+    // Behind the block all is as before.
+    assert_eq!(parsed.diagnostics.last().unwrap().message, "Unknown keyword 'bad'");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use conf_parser::diff::{self, Change, Diff};
 use conf_parser::render::Place;
-use conf_parser::{Parsed, Span};
+use conf_parser::{Diagnostic, Parsed, Span};
 use serde::Serialize;
 use serde_json::json;
 
@@ -18,7 +18,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     let (before, after) = (show::read(arguments, old)?, show::read(arguments, new)?);
     let diff = diff::diff(&before.parsed().config.settings(), &after.parsed().config.settings());
-    let refused = after.parsed().refuses_start();
+    let refused = match before.parsed().config.global.reload.check_config {
+        Some(_) => after.parsed().diagnostics.iter().any(Diagnostic::is_reported),
+        None => after.parsed().refuses_start(),
+    };
     print(&match arguments.format {
         Format::Json => as_json(&diff, before.parsed(), after.parsed(), refused)?,
         Format::Text | Format::Line => as_text(&diff),

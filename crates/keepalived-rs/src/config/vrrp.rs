@@ -207,7 +207,8 @@ impl VirtualAddress {
             prefix_len: address.prefix_len,
             device: address.dev.as_ref().map_or(device, |dev| dev.value.as_str()).to_owned(),
             broadcast: address.broadcast,
-            scope: address.scope,
+            // A name is one of which this host knows nothing.
+            scope: address.scope.number().unwrap_or(0),
             label: address.label.as_deref().map(str::to_owned),
         }
     }

@@ -29,12 +29,12 @@ impl Default for Firewall {
     fn default() -> Self {
         Self {
             nftables: None,
-            nftables_priority: -1,
-            nftables_ifindex: false,
-            nftables_counters: false,
+            nftables_priority: default(GLOBAL_DEFS, "nftables_priority"),
+            nftables_ifindex: default(GLOBAL_DEFS, "nftables_ifindex"),
+            nftables_counters: default(GLOBAL_DEFS, "nftables_counters"),
             nftables_ipvs: None,
-            nftables_ipvs_priority: -1,
-            nftables_ipvs_start_fwmark: 1000,
+            nftables_ipvs_priority: default(GLOBAL_DEFS, "nftables_ipvs_priority"),
+            nftables_ipvs_start_fwmark: default(GLOBAL_DEFS, "nftables_ipvs_start_fwmark"),
             iptables: None,
             ipsets: Some(IpSets::default()),
         }
@@ -82,8 +82,12 @@ pub struct IpSets {
 
 impl Default for IpSets {
     fn default() -> Self {
-        Self::derived("keepalived")
+        default(GLOBAL_DEFS, "vrrp_ipsets")
     }
+}
+
+table_default! {
+    IpSets => |row| row.default_text().split(' ').next().map(Self::derived), else Self::derived("");
 }
 
 impl IpSets {

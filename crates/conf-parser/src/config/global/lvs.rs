@@ -4,8 +4,7 @@ use super::*;
 
 settings! {
 /// Settings of IPVS, and defaults of virtual servers.
-#[derive(Default)]
-pub struct LvsDefaults {
+pub struct LvsDefaults in "global_defs" {
     /// `lvs_timeouts`: time-outs of connections.
     timeouts: LvsTimeouts as "lvs_timeouts",
     /// `lvs_flush`: the tables are emptied at the start.
@@ -31,6 +30,11 @@ pub struct LvsTimeouts {
     /// `udp`: UDP flows.
     pub udp: Option<Duration>,
 }}
+
+table_default! {
+    LvsTimeouts => |_row| Some(Self::default()), else Self::default();
+    FlushOnStop => |_row| Some(Self::default()), else Self::default();
+}
 
 impl Show for LvsTimeouts {
     fn show(&self, slot: Slot, out: &mut Vec<Setting>) {

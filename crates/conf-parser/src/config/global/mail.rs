@@ -4,7 +4,7 @@ use super::*;
 
 settings! {
 /// The `smtp_*` settings of `global_defs`.
-pub struct Smtp {
+pub struct Smtp in "global_defs" {
     /// `smtp_server`: where mail goes; none is sent without it.
     server: Option<SmtpServer> as "smtp_server",
     /// `smtp_helo_name`; the host name where absent.
@@ -22,21 +22,6 @@ pub struct Smtp {
     /// `no_checker_emails`: only when a real server is added or removed, not for each change of a checker.
     no_checker_emails: bool as "no_checker_emails",
 }}
-
-impl Default for Smtp {
-    fn default() -> Self {
-        Self {
-            server: None,
-            helo_name: None,
-            connect_timeout: Duration::from_secs(30),
-            alert: None,
-            alert_vrrp: None,
-            alert_checker: None,
-            no_email_faults: false,
-            no_checker_emails: false,
-        }
-    }
-}
 
 config_type! {
 /// `smtp_server`.

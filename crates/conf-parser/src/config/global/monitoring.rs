@@ -4,7 +4,7 @@ use super::*;
 
 settings! {
 /// SNMP, D-Bus and dump files.
-pub struct Monitoring {
+pub struct Monitoring in "global_defs" {
     /// `snmp_socket`: the AgentX master; `unix:/var/agentx/master` where absent.
     snmp_socket: Option<String> as "snmp_socket",
     /// `enable_traps`.
@@ -38,26 +38,3 @@ pub struct Monitoring {
     /// `data_use_instance`: names of dump files hold those of the running copy and of the namespace.
     data_use_instance: bool as "data_use_instance",
 }}
-
-impl Default for Monitoring {
-    fn default() -> Self {
-        Self {
-            snmp_socket: None,
-            snmp_traps: false,
-            snmp_vrrp: false,
-            snmp_checker: false,
-            snmp_rfcv2: false,
-            snmp_rfcv3: false,
-            snmp_vs_stats_interval: Duration::from_secs(5),
-            snmp_rs_stats_interval: Duration::from_secs(5),
-            dbus: false,
-            dbus_service_name: "org.keepalived.Vrrp1".to_owned(),
-            dbus_no_interface_name: "none".to_owned(),
-            json_version: 1,
-            state_dump_file: None,
-            stats_dump_file: None,
-            json_dump_file: None,
-            data_use_instance: false,
-        }
-    }
-}

@@ -26,12 +26,12 @@ pub struct Processes {
 impl Default for Processes {
     fn default() -> Self {
         Self {
-            default_names: false,
+            default_names: default(GLOBAL_DEFS, "process_names"),
             parent_name: None,
-            vrrp: Process::default(),
-            checker: Process::default(),
-            bfd: Process::default(),
-            min_auto_priority_delay: Duration::from_secs(1),
+            vrrp: Process::default_of("vrrp"),
+            checker: Process::default_of("checker"),
+            bfd: Process::default_of("bfd"),
+            min_auto_priority_delay: default(GLOBAL_DEFS, "min_auto_priority_delay"),
             umask: Umask::default(),
             buffers: ReceiveBuffers::default(),
         }
@@ -72,20 +72,25 @@ pub struct Process {
     pub rlimit_rttime: Duration,
 }}
 
+/// That of the VRRP process: all start alike.
 impl Default for Process {
     fn default() -> Self {
-        Self {
-            name: None,
-            priority: 0,
-            no_swap: false,
-            rt_priority: None,
-            cpu_affinity: Vec::new(),
-            rlimit_rttime: Duration::from_millis(10),
-        }
+        Self::default_of("vrrp")
     }
 }
 
 impl Process {
+    fn default_of(prefix: &str) -> Self {
+        Self {
+            name: None,
+            priority: default(GLOBAL_DEFS, &format!("{prefix}_priority")),
+            no_swap: default(GLOBAL_DEFS, &format!("{prefix}_no_swap")),
+            rt_priority: None,
+            cpu_affinity: Vec::new(),
+            rlimit_rttime: default(GLOBAL_DEFS, &format!("{prefix}_rlimit_rttime")),
+        }
+    }
+
     fn lines(&self, prefix: &str, block: &str, places: &Places, out: &mut Vec<Setting>) {
         let slot = |word: &str| Slot::new(block, &format!("{prefix}_{word}"), places);
         self.name.show(slot("process_name"), out);
@@ -127,8 +132,12 @@ impl Umask {
 
 impl Default for Umask {
     fn default() -> Self {
-        Self(0o177)
+        default(GLOBAL_DEFS, "umask")
     }
+}
+
+table_default! {
+    Umask => |row| u16::from_str_radix(row.default_text(), 8).ok().map(Self), else Self(0o777);
 }
 
 show_word! {
@@ -137,7 +146,6 @@ show_word! {
 
 config_type! {
 /// The receive buffers of netlink and process event sockets.
-#[derive(Default)]
 pub struct ReceiveBuffers {
     /// `vrrp_netlink_cmd_rcv_bufs`.
     pub vrrp_command: ReceiveBuffer,
@@ -160,6 +168,19 @@ pub struct ReceiveBuffer {
     /// `*_force`: it may be larger than the system allows.
     pub force: bool,
 }}
+
+impl Default for ReceiveBuffers {
+    fn default() -> Self {
+        let buffer = |keyword: &str| ReceiveBuffer { size: None, force: default(GLOBAL_DEFS, keyword) };
+        Self {
+            vrrp_command: buffer("vrrp_netlink_cmd_rcv_bufs_force"),
+            vrrp_monitor: buffer("vrrp_netlink_monitor_rcv_bufs_force"),
+            process_monitor: buffer("process_monitor_rcv_bufs_force"),
+            lvs_command: buffer("lvs_netlink_cmd_rcv_bufs_force"),
+            lvs_monitor: buffer("lvs_netlink_monitor_rcv_bufs_force"),
+        }
+    }
+}
 
 impl ReceiveBuffers {
     /// Each buffer with its keyword.

@@ -4,7 +4,7 @@ use super::*;
 
 settings! {
 /// Scripts of the daemon itself, and how scripts are run.
-pub struct ScriptSettings {
+pub struct ScriptSettings in "global_defs" {
     /// `use_symlink_paths`: symbolic links in paths of scripts stay as they are.
     use_symlink_paths: bool as "use_symlink_paths",
     /// `set_supplementary_groups`: every script gets the supplementary groups of its user.
@@ -18,16 +18,3 @@ pub struct ScriptSettings {
     /// `shutdown_script_timeout`: how long it may run, 1 to 1000 s; default 10 s.
     shutdown_timeout: Duration as "shutdown_script_timeout",
 }}
-
-impl Default for ScriptSettings {
-    fn default() -> Self {
-        Self {
-            use_symlink_paths: false,
-            set_supplementary_groups: false,
-            startup: None,
-            startup_timeout: Duration::from_secs(10),
-            shutdown: None,
-            shutdown_timeout: Duration::from_secs(10),
-        }
-    }
-}

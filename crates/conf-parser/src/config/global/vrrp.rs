@@ -4,7 +4,7 @@ use super::*;
 
 settings! {
 /// Defaults of VRRP instances, and settings of the VRRP process.
-pub struct VrrpDefaults {
+pub struct VrrpDefaults in "global_defs" {
     /// `vrrp_strict`: default of `strict_mode`.
     strict: bool as "vrrp_strict",
     /// `vrrp_min_garp`: what the `vrrp_garp_*` values are where they are not written; `garp` holds them.
@@ -53,36 +53,6 @@ pub struct VrrpDefaults {
     iproute_etc_dir: Option<String> as "iproute_etc_dir",
 }}
 
-impl Default for VrrpDefaults {
-    fn default() -> Self {
-        Self {
-            strict: false,
-            min_garp: false,
-            garp: Garp::default(),
-            garp_extra_if: None,
-            down_timer_adverts: 3,
-            skip_check_adv_addr: false,
-            check_unicast_src: false,
-            lower_prio_no_advert: None,
-            higher_prio_send_advert: false,
-            owner_ignore_adverts: false,
-            notify_priority_changes: false,
-            v3_checksum_as_v2: false,
-            startup_delay: Duration::ZERO,
-            delay_after_boot: Duration::ZERO,
-            log_unknown_vrids: false,
-            default_interface: "eth0".to_owned(),
-            disable_local_igmp: false,
-            vmac_prefix: "vrrp".to_owned(),
-            vmac_addr_prefix: "vrrp".to_owned(),
-            rx_bufs_policy: RxBufsPolicy::System,
-            rx_bufs_multiplier: 3,
-            iproute_usr_dir: None,
-            iproute_etc_dir: None,
-        }
-    }
-}
-
 /// The `vrrp_garp_*` lines; they come after `vrrp_min_garp`, which would change values that are the default.
 pub(super) fn show_garp(garp: &Garp, places: &Places, out: &mut Vec<Setting>) {
     let slot = |keyword| Slot::new("global_defs", keyword, places);
@@ -124,6 +94,10 @@ pub enum RxBufsPolicy {
     /// This many bytes.
     Bytes(u32),
 }}
+
+table_default! {
+    RxBufsPolicy => |_row| Some(Self::System), else Self::System;
+}
 
 impl Show for RxBufsPolicy {
     fn show(&self, slot: Slot, out: &mut Vec<Setting>) {

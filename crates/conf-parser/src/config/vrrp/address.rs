@@ -13,8 +13,8 @@ pub struct VirtualAddress {
     pub dev: Option<Box<Spanned<String>>>,
     /// `brd` or `broadcast`; IPv4 only.
     pub broadcast: Option<Ipv4Addr>,
-    /// `scope`: the kernel's RT_SCOPE number; 0 = global.
-    pub scope: u8,
+    /// `scope`: the kernel's RT_SCOPE number, or a name of it; 0 = global.
+    pub scope: Named<u8>,
     /// `label`; IPv4 only, up to 15 bytes.
     pub label: Option<Box<str>>,
     /// `peer`: the far end of a point-to-point link, of the same family.
@@ -65,7 +65,7 @@ impl VirtualAddress {
             prefix_len,
             dev: None,
             broadcast: None,
-            scope: 0,
+            scope: Named::Number(0),
             label: None,
             peer: None,
             home: false,
@@ -87,6 +87,36 @@ impl VirtualAddress {
         Some((dev.value.as_str(), dev.span, message))
     }
 
+    pub(in crate::config) fn host_names<'a>(&'a self, out: &mut Vec<HostName<'a>>) {
+        let mut names = HostNames { out, cost: "the address is used with scope global" };
+        let invalid = |name: &str| format!("Invalid scope '{name}' specified for {} - ignoring", self.network());
+        names.add(NameTable::Scopes, &self.scope, invalid);
+    }
+
+    /// Puts the number in the place of the name of a scope; one that `host` is known not to have means global.
+    pub(in crate::config) fn resolve(&mut self, host: &dyn Host) {
+        if !self.scope.resolve(NameTable::Scopes, host) {
+            self.scope = Named::Number(0);
+        }
+    }
+
+    /// `192.0.2.1/24`, without the length where it is that of the address.
+    fn network(&self) -> String {
+        let address = *self.address;
+        if self.prefix_len == Family::of(address).bits() {
+            return address.to_string();
+        }
+        format!("{address}/{}", self.prefix_len)
+    }
+
+    fn scope_word(&self, row: &Row) -> Option<Scalar> {
+        match &self.scope {
+            Named::Number(0) => None,
+            Named::Number(number) => Some(number.word(row)),
+            Named::Name(name) => Some(name.word(row)),
+        }
+    }
+
     fn words(&self, row: &Row) -> Vec<Scalar> {
         let text = |word: &str| Scalar::Text(word.to_owned());
         let address = match self.peer {
@@ -101,7 +131,7 @@ impl VirtualAddress {
             ("dev", self.dev.as_ref().map(|dev| dev.word(row))),
             ("peer", self.peer.as_ref().map(|peer| peer.word(row))),
             ("broadcast", self.broadcast.map(|broadcast| broadcast.word(row))),
-            ("scope", Some(self.scope).filter(|scope| *scope != 0).map(|scope| scope.word(row))),
+            ("scope", self.scope_word(row)),
             ("label", self.label.as_deref().map(text)),
             ("preferred_lft", lifetime),
             ("track_group", self.track_group.as_ref().map(|group| group.word(row))),

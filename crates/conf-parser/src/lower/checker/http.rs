@@ -7,6 +7,7 @@ use crate::config::{Checker, CheckerKind, CheckerType, HttpGet, HttpVersion, SSL
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lower::value::{NotNumber, integer};
 use crate::lower::{Context, Handler};
+use crate::schema::default::table_default;
 use crate::setting::Places;
 use crate::source::Spanned;
 use crate::tree::Statement;
@@ -31,15 +32,18 @@ pub(super) fn read(
         return draft.checker;
     }
     if kind == CheckerType::Ssl {
-        inherit_tls_compliant(&mut draft);
+        inherit_tls_compliant(&mut draft, context.carried.defaults.ssl_get.tls_compliant);
         return draft.make(|get| CheckerKind::Ssl(Box::new(get)));
     }
     draft.make(|get| CheckerKind::Http(Box::new(get)))
 }
 
-/// A url ends its TLS sessions as the checker does, unless it says otherwise.
-fn inherit_tls_compliant(draft: &mut Draft<HttpGet>) {
+/// A url ends its TLS sessions as the checker does, unless it says otherwise; the checker as `default` unless it does.
+fn inherit_tls_compliant(draft: &mut Draft<HttpGet>, default: bool) {
     let place = draft.checker.places.of(CheckerType::Ssl.block(), "tls_compliant");
+    if place.is_none() {
+        draft.kind.tls_compliant = default;
+    }
     for url in &mut draft.kind.urls {
         if url.places.of(SSL_URL, "tls_compliant").is_none() {
             url.tls_compliant = draft.kind.tls_compliant;
@@ -67,13 +71,6 @@ pub(super) fn check_sni(get: &HttpGet, context: &mut Context<'_>, kind: CheckerT
     }
 }
 
-pub(in crate::lower) const HTTP_VERSIONS: &[(&str, HttpVersion)] = &[
-    ("1.0", HttpVersion::Http10),
-    ("1.0C", HttpVersion::Http10Close),
-    ("1.0c", HttpVersion::Http10Close),
-    ("1.1", HttpVersion::Http11),
-];
-
 pub(in crate::lower) const HTTP: &[Handler<Draft<HttpGet>>] = &[
     Handler("nb_get_retry", |draft, context, statement| {
         let finding = Diagnostic::warning(
@@ -91,7 +88,7 @@ pub(in crate::lower) const HTTP: &[Handler<Draft<HttpGet>>] = &[
             nothing_follows(context, statement, "Missing http_protocol version");
             return;
         };
-        match HTTP_VERSIONS.iter().find(|(name, _)| *name == word.text) {
+        match HttpVersion::WORDS.iter().find(|(name, _)| *name == word.text) {
             Some((name, version)) => {
                 let block = format!("{}/http_protocol", draft.checker.kind.checker_type().block());
                 context.known_option(&block, name, word.span);
@@ -199,7 +196,8 @@ impl UrlWords {
             return None;
         };
         if self.status_codes.is_empty() {
-            self.status_codes.push((200, 299));
+            let StatusCodes(first, last) = context.carried.defaults.url.status_code;
+            self.status_codes.push((first, last));
         }
         self.places.shrink();
         Some(Url {
@@ -212,6 +210,14 @@ impl UrlWords {
             places: self.places,
         })
     }
+}
+
+/// The status codes that a `url` without any accepts, from the first to the last.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::lower) struct StatusCodes(u16, u16);
+
+table_default! {
+    StatusCodes => |row| status_codes(row.default_text()).ok().map(|(first, last)| Self(first, last)), else Self(0, 0);
 }
 
 /// `A` or `A-B`.

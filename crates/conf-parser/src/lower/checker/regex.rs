@@ -19,7 +19,7 @@ pub(in crate::lower) struct RegexWords {
     pattern: Option<Spanned<String>>,
     no_match: bool,
     options: RegexOptions,
-    min_offset: u64,
+    min_offset: Option<u64>,
     max_offset: Option<Spanned<u64>>,
     stack: Option<RegexStack>,
     /// Where the first of them stands.
@@ -54,7 +54,7 @@ impl UrlWords {
         }),
         Handler("regex_min_offset", |url, context, statement| {
             let words = url.regex.word(statement);
-            words.min_offset = offset(context, statement).map_or(words.min_offset, |offset| offset.value);
+            words.min_offset = offset(context, statement).map(|offset| offset.value).or(words.min_offset);
         }),
         Handler("regex_max_offset", |url, context, statement| {
             let words = url.regex.word(statement);
@@ -101,17 +101,18 @@ impl RegexWords {
             logged(context, pattern.span, message, Some("the url is checked without it"));
             return None;
         }
+        let min_offset = self.min_offset.unwrap_or(context.carried.defaults.url.regex_min_offset);
         let max = self.max_offset.take();
-        if let Some(max) = max.as_ref().filter(|max| max.value < self.min_offset) {
-            let message = format!("regex min offset {} > regex_max_offset {} - ignoring", self.min_offset, max.value);
+        if let Some(max) = max.as_ref().filter(|max| max.value < min_offset) {
+            let message = format!("regex min offset {} > regex_max_offset {} - ignoring", min_offset, max.value);
             logged(context, max.span, message, Some("there is no greatest offset then"));
         }
-        let max_offset = max.map(|max| max.value).filter(|max| *max >= self.min_offset);
+        let max_offset = max.map(|max| max.value).filter(|max| *max >= min_offset);
         Some(Box::new(Regex {
             pattern,
             no_match: self.no_match,
             options: self.options,
-            min_offset: self.min_offset,
+            min_offset,
             max_offset,
             stack: self.stack,
         }))

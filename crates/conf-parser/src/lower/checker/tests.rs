@@ -1,12 +1,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::http::{HTTP, HTTP_VERSIONS, UrlWords};
+use super::http::{HTTP, UrlWords};
 use super::misc::MiscWords;
 use super::tracked::{BfdWords, FileWords};
 use super::udp::UDP;
 use super::wire::{DNS, SMTP};
 use super::*;
+use crate::config::HttpVersion;
 use crate::config::*;
 use crate::lower::tests::handled as words;
 use crate::{MemoryLoader, Options, Parsed, parse};
@@ -36,7 +37,7 @@ pub(in crate::lower) fn handled(real: &str) -> Vec<(String, String)> {
 
 /// Every option that this module reads, by the keyword whose line it stands in.
 pub(in crate::lower) fn options() -> Vec<(String, Vec<&'static str>)> {
-    let versions = || HTTP_VERSIONS.iter().map(|(word, _)| *word).collect();
+    let versions = || HttpVersion::WORDS.iter().map(|(word, _)| *word).collect();
     let regex = || RegexOption::WORDS.iter().map(|(word, _)| *word).collect();
     vec![
         ("HTTP_GET/http_protocol".to_owned(), versions()),

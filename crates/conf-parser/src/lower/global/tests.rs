@@ -155,6 +155,13 @@ fn the_sync_daemon() {
 }
 
 #[test]
+fn with_reload_check_config_whatever_is_reported_refuses() {
+    let checked = |line: &str| read(&format!("global_defs {{\n{line}\nreload_check_config\n}}\n")).refuses_start();
+    assert!(checked("nonsense") && !read("global_defs {\nnonsense\n}\n").refuses_start());
+    assert!(!checked("") && !checked("# a note: a lone \r return"));
+}
+
+#[test]
 fn time_outs_of_connections_add_up() {
     let (global, findings) = global("lvs_timeouts tcp 5 udp 3 tcp 9\nlvs_timeouts tcpfin 2678401 udp 4\nlvs_timeouts");
     let seconds = |seconds| Some(Duration::from_secs(seconds));

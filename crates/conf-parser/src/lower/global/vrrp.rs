@@ -292,11 +292,7 @@ fn policy(context: &mut Context<'_>, statement: &Statement, word: &Word) -> Opti
 }
 
 fn version_of(text: &str) -> Option<VrrpVersion> {
-    match text {
-        "2" => Some(VrrpVersion::V2),
-        "3" => Some(VrrpVersion::V3),
-        _ => None,
-    }
+    VrrpVersion::WORDS.iter().find(|(word, _)| *word == text).map(|(_, version)| *version)
 }
 
 /// `2` or `3`.

@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{Family, Lifetime, VirtualAddress};
+use crate::config::{Family, Lifetime, SCOPES, VirtualAddress};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::Context;
 use crate::lower::value::{address_help, integer};
+use crate::lower::words::named;
 use crate::schema::{nearest, schema};
 use crate::source::Spanned;
 use crate::tree::Statement;
@@ -147,19 +148,11 @@ impl Draft<'_> {
 
 fn scope(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
     let line = &draft.word.text;
-    let named = match word.text.as_str() {
-        "global" => Some(0),
-        "site" => Some(200),
-        "link" => Some(253),
-        "host" => Some(254),
-        "nowhere" => Some(255),
-        text => integer(text, &(0..=u8::MAX)).ok(),
-    };
-    match named {
-        _ if draft.address.address.is_ipv6() => {
-            let message = format!("Cannot specify scope for IPv6 addresses ({line}) - ignoring scope");
-            context.warning(Code::BadWord, word.span, message);
-        }
+    if draft.address.address.is_ipv6() {
+        let message = format!("Cannot specify scope for IPv6 addresses ({line}) - ignoring scope");
+        return context.warning(Code::BadWord, word.span, message);
+    }
+    match named(word, SCOPES, u8::MAX.into()) {
         Some(scope) => draft.address.scope = scope,
         None => {
             let message = format!("Invalid scope '{}' specified for {line} - ignoring", word.text);

@@ -78,8 +78,8 @@ fn kind(words: &mut Words<'_, '_, '_>, keyword: &Word) -> Option<Option<Box<Enca
 }
 
 fn passed_over(words: &mut Words<'_, '_, '_>, word: &Word, message: String, near: Option<&str>) {
-    let label = format!("the {} is used without encapsulation", words.what);
-    let finding = Diagnostic::error(Code::BadRoute, Class::General, word.span, message).label(label);
+    let finding = Diagnostic::error(Code::BadRoute, Class::General, word.span, message);
+    let finding = finding.label("there is no encapsulation");
     words.context.push(match near {
         Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
         None => finding.help("one of mpls, ip, ip6, ila"),

@@ -6,6 +6,8 @@ use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::words::Words;
 
+const COST: &str = "the next hop and all after it are not used";
+
 /// Why the reading of a line ends before its end.
 enum Stop {
     /// The path is not used.
@@ -17,7 +19,7 @@ enum Stop {
 /// Reads what follows the first `nexthop`. A mistake costs its path and all after it.
 pub(super) fn read(hops: &mut Vec<NextHop>, words: &mut Words<'_, '_, '_>, paths: Paths) {
     let line = std::mem::replace(&mut words.block, paths.next_hop);
-    let what = std::mem::replace(&mut words.what, "next hop");
+    let cost = std::mem::replace(&mut words.cost, COST);
     let mut hop = NextHop::default();
     let end = loop {
         match words.next() {
@@ -39,7 +41,7 @@ pub(super) fn read(hops: &mut Vec<NextHop>, words: &mut Words<'_, '_, '_>, paths
         hops.push(hop);
     }
     words.block = line;
-    words.what = what;
+    words.cost = cost;
 }
 
 fn option(hop: &mut NextHop, words: &mut Words<'_, '_, '_>, word: &Word, paths: Paths) -> Result<(), Stop> {
@@ -77,7 +79,7 @@ fn value(hop: &mut NextHop, words: &mut Words<'_, '_, '_>, word: &Word, paths: P
         _ => {
             let message = "'as [to]' (nat) not supported";
             let finding = Diagnostic::warning(Code::BadRoute, Class::General, word.span, message);
-            words.context.push(finding.label("the next hop and all after it are not used"));
+            words.context.push(finding.label(COST));
             return None;
         }
     }

@@ -9,11 +9,6 @@ use crate::lower::Context;
 use crate::lower::value::integer;
 use crate::tree::Statement;
 
-const FORWARDING: &[(&str, ForwardingMethod)] = &[
-    ("NAT", ForwardingMethod::Masquerade),
-    ("DR", ForwardingMethod::DirectRoute),
-    ("TUN", ForwardingMethod::Tunnel(Tunnel::Ipip)),
-];
 const TUNNELS: &[(&str, Kind)] = &[("ipip", Kind::Ipip), ("gue", Kind::Gue), ("gre", Kind::Gre)];
 const CHECKSUMS: &[(&str, TunnelChecksum)] =
     &[("nocsum", TunnelChecksum::None), ("csum", TunnelChecksum::Checksum), ("remcsum", TunnelChecksum::Remote)];
@@ -22,7 +17,7 @@ const OPTIONS: &[(&str, ())] = &[("type", ()), ("port", ()), ("nocsum", ()), ("c
 /// Every word of a line.
 #[cfg(test)]
 pub(in crate::lower) fn words() -> impl Iterator<Item = &'static str> {
-    let methods = FORWARDING.iter().map(|(word, _)| *word);
+    let methods = ForwardingMethod::WORDS.iter().map(|(word, _)| *word);
     methods.chain(TUNNELS.iter().map(|(word, _)| *word)).chain(OPTIONS.iter().map(|(word, _)| *word))
 }
 
@@ -63,9 +58,9 @@ impl Server {
 /// `NAT|DR|TUN [type ipip|gre|gue port N] [nocsum|csum|remcsum]`. A tunnel whose options cannot be used is IP in IP.
 pub(super) fn read(context: &mut Context<'_>, statement: &Statement, server: Server) -> Option<ForwardingMethod> {
     let (word, rest) = statement.arguments.split_first()?;
-    let Some(method) = super::find(FORWARDING, &word.text) else {
+    let Some(method) = super::find(ForwardingMethod::WORDS, &word.text) else {
         let message = format!("PARSER : unknown [{}] routing method for {} server.", word.text, server.name());
-        super::bad_word(context, word, message, FORWARDING);
+        super::bad_word(context, word, message, ForwardingMethod::WORDS);
         return None;
     };
     // After a mistake in the options keepalived keeps the method.

@@ -52,6 +52,7 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement, protocol: O
         None => format!("Invalid real server ip address/port {} - skipping", first.text),
     };
     let (address, port) = super::endpoint(context, first, rest.first(), &message)?;
+    let defaults = &context.carried.defaults.real_server;
     let mut draft = Draft {
         address,
         port,
@@ -60,8 +61,8 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement, protocol: O
         alpha: None,
         smtp_alert: None,
         weight: None,
-        upper_threshold: 0,
-        lower_threshold: 0,
+        upper_threshold: defaults.uthreshold,
+        lower_threshold: defaults.lthreshold,
         notify_up: None,
         notify_down: None,
         virtualhost: None,
@@ -113,7 +114,7 @@ impl Draft {
         let alpha = self.alpha.unwrap_or(outer.alpha);
         let virtualhost = self.virtualhost.take().or_else(|| outer.virtualhost.map(Box::from));
         let checkers = self.finish_checkers(context, outer, alpha);
-        let smtp = &outer.globals.defs.smtp;
+        let (smtp, alert) = (&outer.globals.defs.smtp, context.carried.defaults.real_server.smtp_alert);
         if outer.smtp_alert.is_some() {
             self.places.inherit(PATH, "smtp_alert", outer.smtp_alert);
         }
@@ -131,7 +132,7 @@ impl Draft {
             notify_down: self.notify_down,
             virtualhost,
             snmp_name: self.snmp_name,
-            smtp_alert: self.smtp_alert.or(smtp.alert_checker).or(smtp.alert).unwrap_or(true),
+            smtp_alert: self.smtp_alert.or(smtp.alert_checker).or(smtp.alert).unwrap_or(alert),
             checks: self.checks,
             checkers,
             places: self.places,
