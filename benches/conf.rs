@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use conf_parser::{MemoryLoader, Options, Parsed, parse, read_tree, tokens};
+use conf_parser::{Blocks, MemoryLoader, Options, Parsed, parse, read_tree, tokens};
 
 const LINES: usize = 20_000;
 
@@ -25,6 +25,16 @@ fn tree(bencher: divan::Bencher<'_, '_>) {
     bencher
         .counter(divan::counter::BytesCount::of_str(text.as_str()))
         .bench(|| read_tree(&loader, Path::new("keepalived.conf"), &Options::default()));
+}
+
+/// Typed values from blocks and keywords that are read already.
+#[divan::bench]
+fn lower(bencher: divan::Bencher<'_, '_>) {
+    let text = configuration();
+    let loader = MemoryLoader::new([("keepalived.conf", text.as_str())]);
+    let blocks = Blocks::read(&loader, Path::new("keepalived.conf"), &Options::default());
+    assert_eq!(blocks.lower(), read(&loader).config);
+    bencher.counter(divan::counter::BytesCount::of_str(text.as_str())).bench(|| blocks.lower());
 }
 
 /// Everything, down to typed values.

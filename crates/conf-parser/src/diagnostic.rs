@@ -311,6 +311,104 @@ pub fn config_test_exit_code(diagnostics: &[Diagnostic]) -> u8 {
     }
 }
 
+/// The findings of one reading, of which there is an end.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    listed: Vec<Diagnostic>,
+    /// Most that are listed.
+    limit: usize,
+    left_out: LeftOut,
+}
+
+impl Findings {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { listed: Vec::new(), limit, left_out: LeftOut::default() }
+    }
+
+    /// Whether there are so many that of others only the worst is told.
+    pub(crate) fn is_full(&self) -> bool {
+        self.listed.len() >= self.limit
+    }
+
+    pub(crate) fn push(&mut self, finding: Diagnostic) {
+        if !self.is_full() {
+            self.listed.push(finding);
+        } else {
+            self.left_out.add(finding);
+        }
+    }
+
+    pub(crate) fn extend(&mut self, findings: impl IntoIterator<Item = Diagnostic>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    /// How many are listed.
+    pub(crate) fn len(&self) -> usize {
+        self.listed.len()
+    }
+
+    /// Takes back those of `codes` that were listed after the `first` ones.
+    pub(crate) fn take_back(&mut self, first: usize, codes: &[Code]) {
+        let found = self.listed.split_off(first);
+        self.listed.extend(found.into_iter().filter(|finding| !codes.contains(&finding.code)));
+    }
+
+    /// Those listed, the last one first.
+    pub(crate) fn recent(&mut self) -> impl Iterator<Item = &mut Diagnostic> {
+        self.listed.iter_mut().rev()
+    }
+
+    /// All of them, in the order of the files where they have a place.
+    pub(crate) fn sorted(mut self) -> Vec<Diagnostic> {
+        self.listed.extend(self.left_out.finding());
+        self.listed.sort_by_key(|finding| finding.span);
+        without_follow_ups(&mut self.listed);
+        self.listed
+    }
+}
+
+/// Leaves out what is found about the text of a reference that stays as it is, unless it refuses the start. The findings
+/// are in the order of their places.
+fn without_follow_ups(diagnostics: &mut Vec<Diagnostic>) {
+    let broken = |finding: &&Diagnostic| finding.code == Code::BadReference && finding.severity == Severity::Error;
+    let references: Vec<_> = diagnostics.iter().filter(broken).filter_map(|finding| finding.span).collect();
+    if references.is_empty() {
+        return;
+    }
+    diagnostics.retain(|finding| {
+        let Some(span) = finding.span.filter(|_| !finding.refuses_start && finding.code != Code::BadReference) else {
+            return true;
+        };
+        let next = references.partition_point(|reference| (reference.file, reference.end) <= (span.file, span.start));
+        !references.get(next).is_some_and(|reference| span.file == reference.file && span.end > reference.start)
+    });
+}
+
+/// Findings beyond the limit.
+#[derive(Debug, Default)]
+struct LeftOut {
+    count: usize,
+    /// The worst of them.
+    worst: Option<Diagnostic>,
+}
+
+impl LeftOut {
+    fn add(&mut self, finding: Diagnostic) {
+        self.count += 1;
+        let rank = |finding: &Diagnostic| (!finding.refuses_start, finding.class);
+        if self.worst.as_ref().is_none_or(|worst| rank(&finding) < rank(worst)) {
+            self.worst = Some(finding);
+        }
+    }
+
+    /// One finding that stands for all.
+    fn finding(&mut self) -> Option<Diagnostic> {
+        let worst = self.worst.take()?;
+        let message = format!("{} more findings are not listed; the worst: {}", self.count, worst.message);
+        Some(Diagnostic { message, ..worst })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -392,8 +392,19 @@ impl Word {
     /// Makes this the word at `cut`.
     pub(crate) fn read(&mut self, line: &Line<'_>, cut: Cut) {
         let bytes = line.part(cut.range.clone());
-        self.span = line.span(cut.range);
-        self.quoted = cut.quoted;
+        self.write(bytes, cut.quoted, line.span(cut.range));
+    }
+
+    /// The word that was written as `bytes`.
+    pub(crate) fn written(bytes: &[u8], quoted: bool, span: Span) -> Self {
+        let mut word = Self::default();
+        word.write(bytes, quoted, span);
+        word
+    }
+
+    fn write(&mut self, bytes: &[u8], quoted: bool, span: Span) {
+        self.span = span;
+        self.quoted = quoted;
         self.text.clear();
         self.raw = None;
         match std::str::from_utf8(bytes) {

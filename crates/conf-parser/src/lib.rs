@@ -48,6 +48,7 @@ use std::path::Path;
 
 pub use check::check;
 pub use config::Config;
+use diagnostic::Findings;
 pub use diagnostic::{Class, Code, Diagnostic, Related, Severity, config_test_exit_code};
 use host::Host;
 pub use lexer::{Token, TokenKind, tokens};
@@ -87,7 +88,8 @@ pub struct Limits {
     pub line_bytes: usize,
     /// Includes, definitions and repetitions inside each other; default 64.
     pub expansion_depth: usize,
-    /// Findings while the files are read; of those beyond it only the worst and their number are told; default 100,000.
+    /// Findings; of those beyond it only the worst and their number are told. As many uses of keywords that are not acted
+    /// on are listed. Default 100,000.
     pub findings: usize,
 }
 
@@ -135,7 +137,8 @@ pub struct Parsed {
     pub config: Config,
     /// Every finding, in the order of the files where it has a place.
     pub diagnostics: Vec<Diagnostic>,
-    /// Every use of a known keyword that is not acted on.
+    /// Every use of a known keyword that is not acted on. Of those beyond [`Limits::findings`] a finding tells the number;
+    /// one of [`Effect::Traffic`] is always listed if there is any.
     pub unsupported: Vec<Unsupported>,
     /// The files that were read.
     pub sources: Sources,
@@ -160,18 +163,49 @@ impl Parsed {
 
 /// Reads `main` and what it includes.
 pub fn parse(loader: &dyn Loader, main: &Path, options: &Options) -> Parsed {
-    let mut diagnostics = Vec::new();
+    let mut findings = Findings::new(options.limits.findings);
     let mut lowering = lower::Lowering::new(options);
-    let (sources, include_check) = preprocess::read(loader, main, options, &mut diagnostics, &mut lowering);
-    let (config, mut unsupported) = lowering.finish(include_check, &mut diagnostics);
-    diagnostics.sort_by_key(|finding| finding.span);
-    tree::without_follow_ups(&mut diagnostics);
+    let (sources, include_check) = preprocess::read(loader, main, options, &mut findings, &mut lowering);
+    let (config, unsupported) = lowering.finish(include_check, &mut findings);
+    let mut unsupported = unsupported.listed(&mut findings);
     unsupported.sort_by_key(|usage| usage.span);
     // A definition that is used many times is one place.
     unsupported.dedup_by(|one, other| {
         one.span.same_text(other.span) && (&one.block, &one.keyword) == (&other.block, &other.keyword)
     });
-    Parsed { config, diagnostics, unsupported, sources }
+    Parsed { config, diagnostics: findings.sorted(), unsupported, sources }
+}
+
+/// The blocks of a file before they are typed: what it takes to type them can be measured.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Blocks {
+    options: Options,
+    read: Vec<tree::Statement>,
+}
+
+impl tree::Sink for Vec<tree::Statement> {
+    fn statement(&mut self, statement: &tree::Statement, _: &mut Findings) {
+        self.push(statement.clone());
+    }
+}
+
+impl Blocks {
+    /// Reads `main` and what it includes.
+    pub fn read(loader: &dyn Loader, main: &Path, options: &Options) -> Self {
+        let mut read = Vec::new();
+        preprocess::read(loader, main, options, &mut Findings::new(options.limits.findings), &mut read);
+        Self { options: options.clone(), read }
+    }
+
+    /// Types them.
+    pub fn lower(&self) -> Config {
+        use tree::Sink as _;
+        let mut findings = Findings::new(self.options.limits.findings);
+        let mut lowering = lower::Lowering::new(&self.options);
+        self.read.iter().for_each(|block| lowering.statement(block, &mut findings));
+        lowering.finish(None, &mut findings).0
+    }
 }
 
 /// Findings for every interface in `config` that `host` is known not to have. Each refuses the start, except with

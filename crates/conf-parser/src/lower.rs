@@ -6,6 +6,7 @@
 mod bfd;
 mod checker;
 mod defaults;
+mod duplicates;
 mod global;
 mod instance;
 mod interface;
@@ -24,13 +25,13 @@ use std::collections::HashMap;
 use crate::config::{
     Config, IncludeCheck, Route, Rule, TlsClient, TrackFile, TrackProcess, VirtualAddress, VrrpScript,
 };
-use crate::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::diagnostic::{Class, Code, Diagnostic, Findings, Severity};
 use crate::lexer::Word;
 use crate::preprocess::missing_parameter;
-use crate::schema::{Kind, Row, Support, nearest, schema};
+use crate::schema::{Kind, Row, Support, schema};
 use crate::setting::Places;
 use crate::source::{Span, Spanned};
-use crate::tree::{Sink, Statement};
+use crate::tree::{Body, Sink, Statement};
 use crate::{Effect, Options, Unsupported};
 use global::Globals;
 
@@ -38,8 +39,42 @@ use global::Globals;
 #[derive(Debug, Default)]
 pub(crate) struct Lowering {
     draft: Draft,
-    unsupported: Vec<Unsupported>,
+    unsupported: Uses,
     carried: Carried,
+}
+
+/// Uses of known words that nothing acts on.
+#[derive(Debug, Default)]
+pub(crate) struct Uses {
+    listed: Vec<Unsupported>,
+    /// Most that are listed.
+    limit: usize,
+    /// One of those that are listed can change traffic.
+    traffic: bool,
+    /// The first that is not listed, and how many there are.
+    left_out: Option<(Span, usize)>,
+}
+
+impl Uses {
+    /// Beyond the limit only the first that can change traffic is listed, if none is yet.
+    fn add(&mut self, block: &str, keyword: &str, span: Span, effect: Effect) {
+        let first = effect == Effect::Traffic && !self.traffic;
+        if self.listed.len() >= self.limit && !first {
+            self.left_out.get_or_insert((span, 0)).1 += 1;
+            return;
+        }
+        self.traffic |= first;
+        self.listed.push(Unsupported { keyword: keyword.to_owned(), block: block.to_owned(), span, effect });
+    }
+
+    /// Those that are listed; a finding says how many are not.
+    pub(crate) fn listed(self, findings: &mut Findings) -> Vec<Unsupported> {
+        if let Some((span, count)) = self.left_out {
+            let message = format!("{count} more uses of keywords that are not acted on are not listed");
+            findings.push(Diagnostic::note(Code::LimitReached, span, message).label("the first of them"));
+        }
+        self.listed
+    }
 }
 
 /// What blocks hand on to those after them.
@@ -56,20 +91,20 @@ struct Carried {
 }
 
 impl Sink for Lowering {
-    fn statement(&mut self, statement: &Statement, diagnostics: &mut Vec<Diagnostic>) {
+    fn statement(&mut self, statement: &Statement, diagnostics: &mut Findings) {
         let (draft, mut context) = self.split(diagnostics);
         context.carried.declared.add(statement);
-        context.visit(draft, std::slice::from_ref(statement), &[ROOT, interface::TOP]);
+        context.line(draft, statement, &[ROOT, interface::TOP]);
     }
 }
 
 impl Lowering {
     pub(crate) fn new(options: &Options) -> Self {
         let carried = Carried { without_strict_mode: options.without_strict_mode, ..Carried::default() };
-        Self { carried, ..Self::default() }
+        Self { carried, unsupported: Uses { limit: options.limits.findings, ..Uses::default() }, ..Self::default() }
     }
 
-    fn split<'a>(&'a mut self, diagnostics: &'a mut Vec<Diagnostic>) -> (&'a mut Draft, Context<'a>) {
+    fn split<'a>(&'a mut self, diagnostics: &'a mut Findings) -> (&'a mut Draft, Context<'a>) {
         let Self { draft, unsupported, carried } = self;
         (draft, Context { diagnostics, unsupported, errors: 0, carried })
     }
@@ -79,8 +114,8 @@ impl Lowering {
     pub(crate) fn finish(
         mut self,
         include_check: Option<Spanned<IncludeCheck>>,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> (Config, Vec<Unsupported>) {
+        diagnostics: &mut Findings,
+    ) -> (Config, Uses) {
         let draft = std::mem::take(&mut self.draft);
         let (_, mut context) = self.split(diagnostics);
         let config = draft.finish(include_check, &mut context);
@@ -91,11 +126,11 @@ impl Lowering {
 impl Draft {
     fn finish(self, include_check: Option<Spanned<IncludeCheck>>, context: &mut Context<'_>) -> Config {
         let Self { mut globals, instances, mut static_addresses, mut static_routes, mut static_rules, .. } = self;
+        let (top, track_groups) = self.top.finish(context, &self.names, &self.trackables.suggestions);
         globals.resolve(context, include_check, &self.names);
-        let top = self.top.finish(context, &self.names);
         let routes = static_routes.iter_mut().map(|route| &mut route.value.track_group);
         let rules = static_rules.iter_mut().map(|rule| &mut rule.value.track_group);
-        route::check_track_groups(context, &top.track_groups, routes.chain(rules));
+        route::check_track_groups(context, &track_groups, &self.trackables.suggestions, routes.chain(rules));
         let groups = sync_group::finish(context, self.groups, &instances, &globals);
         let vrrp_instances = instance::finish(context, instances, &globals, &groups);
         instance::use_default_interface(&mut static_addresses, &globals);
@@ -224,8 +259,8 @@ struct Handler<T>(&'static str, fn(&mut T, &mut Context<'_>, &Statement));
 
 /// Where findings go.
 struct Context<'a> {
-    diagnostics: &'a mut Vec<Diagnostic>,
-    unsupported: &'a mut Vec<Unsupported>,
+    diagnostics: &'a mut Findings,
+    unsupported: &'a mut Uses,
     /// Findings so far that something is not used as written.
     errors: usize,
     carried: &'a mut Carried,
@@ -246,32 +281,37 @@ impl Context<'_> {
     }
 
     /// Hands every line of a block of keywords to its handler.
-    fn visit<T: Placed>(&mut self, target: &mut T, body: &[Statement], tables: &[&[Handler<T>]]) {
-        for statement in body {
-            let Some(row) = statement.row else { continue };
-            if statement.arguments.len() < row.words {
-                let message = missing_parameter(&statement.keyword.text);
-                let finding =
-                    Diagnostic::error(Code::MissingParameter, Class::MissingParameter, statement.keyword.span, message);
-                let finding = finding.refusing().help(format!("write '{} {}'", row.keyword, row.arguments));
-                let block = row.kind == Kind::Block;
-                self.push(if block { finding.label("the whole block is passed over") } else { finding });
-                continue;
-            }
-            self.extra_words(statement, row);
-            if row.support != Support::Acted && !switched_off(statement, row) {
-                self.unsupported(row, &statement.keyword.text, statement.keyword.span);
-            }
-            if let Some(Handler(_, read)) =
-                tables.iter().flat_map(|table| table.iter()).find(|handler| handler.0 == row.keyword)
-            {
-                let before = self.errors;
-                read(target, self, statement);
-                // After an error what was written is not what holds.
-                if self.errors == before && row.kind == Kind::Keyword {
-                    target.places().add(row, statement.place());
-                    self.ignored_words(statement, row);
-                }
+    fn visit<T: Placed>(&mut self, target: &mut T, body: &Body, tables: &[&[Handler<T>]]) {
+        for statement in body.iter() {
+            self.line(target, &statement, tables);
+        }
+    }
+
+    /// Hands one line to its handler.
+    fn line<T: Placed>(&mut self, target: &mut T, statement: &Statement, tables: &[&[Handler<T>]]) {
+        let Some(row) = statement.row else { return };
+        if statement.arguments.len() < row.words {
+            let message = missing_parameter(&statement.keyword.text);
+            let finding =
+                Diagnostic::error(Code::MissingParameter, Class::MissingParameter, statement.keyword.span, message);
+            let finding = finding.refusing().help(format!("write '{} {}'", row.keyword, row.arguments));
+            let block = row.kind == Kind::Block;
+            self.push(if block { finding.label("the whole block is passed over") } else { finding });
+            return;
+        }
+        self.extra_words(statement, row);
+        if row.support != Support::Acted && !switched_off(statement, row) {
+            self.unsupported(row, &statement.keyword.text, statement.keyword.span);
+        }
+        if let Some(Handler(_, read)) =
+            tables.iter().flat_map(|table| table.iter()).find(|handler| handler.0 == row.keyword)
+        {
+            let before = self.errors;
+            read(target, self, statement);
+            // After an error what was written is not what holds.
+            if self.errors == before && row.kind == Kind::Keyword {
+                target.places().add(row, statement.place());
+                self.ignored_words(statement, row);
             }
         }
     }
@@ -346,7 +386,7 @@ impl Context<'_> {
             return;
         }
         let effect = if row.support == Support::None { Effect::None } else { Effect::Traffic };
-        self.unsupported.push(Unsupported { keyword: keyword.to_owned(), block: row.block.to_owned(), span, effect });
+        self.unsupported.add(row.block, keyword, span, effect);
     }
 
     /// Lists `word` where its row says that it is not acted on; whether the language knows it at all.

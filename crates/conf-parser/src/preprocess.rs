@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::config::IncludeCheck;
-use crate::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::diagnostic::{Class, Code, Diagnostic, Findings, Severity};
 use crate::lexer::{BYTE_ORDER_MARK, Line, Marks, PhysicalLines, is_blank};
 use crate::loader::{LoadError, Loader};
 use crate::source::{DefinitionId, FileId, SourceFile, Sources, Span, Spanned};
@@ -26,7 +26,7 @@ pub(crate) fn read(
     loader: &dyn Loader,
     main: &Path,
     options: &Options,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Findings,
     sink: &mut dyn Sink,
 ) -> (Sources, Option<Spanned<IncludeCheck>>) {
     let mut sources = Sources::default();
@@ -43,15 +43,12 @@ pub(crate) fn read(
         include_check: None,
         stack: Vec::new(),
         spent: Spent::default(),
-        left_out: LeftOut::default(),
         depth: 0,
         stopped: false,
     };
     reader.main_file(main);
     reader.builder.finish(&reader.sources, reader.diagnostics);
     reader.hand_over();
-    reader.cut_findings();
-    reader.diagnostics.extend(reader.left_out.finding());
     (reader.sources, reader.include_check)
 }
 
@@ -70,7 +67,7 @@ const LONG_LINE: usize = 1024;
 struct Reader<'a> {
     loader: &'a dyn Loader,
     options: &'a Options,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    diagnostics: &'a mut Findings,
     sink: &'a mut dyn Sink,
     sources: Sources,
     builder: Builder,
@@ -81,7 +78,6 @@ struct Reader<'a> {
     /// The files that are being read, outermost first.
     stack: Vec<PathBuf>,
     spent: Spent,
-    left_out: LeftOut,
     /// Includes, definitions and repetitions inside each other.
     depth: usize,
     /// A limit was reached: nothing more is read.
@@ -94,31 +90,6 @@ struct Spent {
     bytes: usize,
     lines: usize,
     expanded: usize,
-}
-
-/// Findings beyond the limit.
-#[derive(Debug, Default)]
-struct LeftOut {
-    count: usize,
-    /// The worst of them.
-    worst: Option<Diagnostic>,
-}
-
-impl LeftOut {
-    fn add(&mut self, finding: Diagnostic) {
-        self.count += 1;
-        let rank = |finding: &Diagnostic| (!finding.refuses_start, finding.class);
-        if self.worst.as_ref().is_none_or(|worst| rank(&finding) < rank(worst)) {
-            self.worst = Some(finding);
-        }
-    }
-
-    /// One finding that stands for all.
-    fn finding(&mut self) -> Option<Diagnostic> {
-        let worst = self.worst.take()?;
-        let message = format!("{} more findings are not listed; the worst: {}", self.count, worst.message);
-        Some(Diagnostic { message, ..worst })
-    }
 }
 
 /// A definition of several lines whose end is not reached.
@@ -290,15 +261,6 @@ impl Reader<'_> {
         self.depth += 1;
         step(self);
         self.depth -= 1;
-        self.cut_findings();
-    }
-
-    /// Leaves out what is found beyond the limit.
-    fn cut_findings(&mut self) {
-        let limit = self.limits().findings;
-        if self.diagnostics.len() > limit {
-            self.diagnostics.drain(limit..).for_each(|finding| self.left_out.add(finding));
-        }
     }
 
     /// One line that a definition or a repetition made.

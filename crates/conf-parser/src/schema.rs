@@ -103,6 +103,16 @@ pub struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct BlockId(u16);
 
+impl BlockId {
+    pub(crate) fn number(self) -> u16 {
+        self.0
+    }
+
+    pub(crate) fn numbered(number: u16) -> Self {
+        Self(number)
+    }
+}
+
 /// The unit of a number in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unit {
@@ -124,6 +134,11 @@ impl Row {
     /// Path of the block that this word opens.
     pub fn path(&self) -> String {
         if self.block.is_empty() { self.keyword.to_owned() } else { format!("{}/{}", self.block, self.keyword) }
+    }
+
+    /// The block that it stands in.
+    pub(crate) fn inside(&self) -> BlockId {
+        self.inside
     }
 
     /// The block that it opens.

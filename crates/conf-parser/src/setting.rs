@@ -17,9 +17,18 @@ use crate::source::{Span, Spanned};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Places(Vec<(u16, Span)>);
 
+/// Lines of a block that are noted one by one; of those beyond them, of each keyword the last.
+const MANY_PLACES: usize = 64;
+
 impl Places {
     pub(crate) fn add(&mut self, row: &'static Row, span: Span) {
-        self.0.push((schema().number(row), span));
+        let number = schema().number(row);
+        // What is written again and again takes no more room.
+        let last = (self.0.len() >= MANY_PLACES).then(|| self.0.iter_mut().rev().find(|(other, _)| *other == number));
+        match last.flatten() {
+            Some((_, place)) => *place = span,
+            None => self.0.push((number, span)),
+        }
     }
 
     /// Takes over where the value of `keyword` came from, under the name that it has in `block`.

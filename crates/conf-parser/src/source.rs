@@ -34,6 +34,14 @@ impl Via {
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    pub(crate) fn numbered(number: u32) -> Self {
+        Self(number)
+    }
 }
 
 impl Span {

@@ -1,16 +1,20 @@
 //! Blocks and keywords, not yet typed. Blocks of unknown keywords are skipped as a unit.
 
+mod body;
+
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::diagnostic::{Class, Code, Diagnostic, Findings, Severity};
 use crate::lexer::{Cut, Line, Marks, Part, Word, parts, script_words, words};
 
 use crate::loader::Loader;
 use crate::schema::{BlockId, Kind, Row, schema};
 use crate::source::{Sources, Span, Spanned, Via};
 use crate::{Options, preprocess};
+pub(crate) use body::Body;
 
 /// One line: a keyword with its values, or a line of a list.
 #[derive(Debug, Clone, Default)]
@@ -22,10 +26,23 @@ pub(crate) struct Statement {
     /// The keyword's row; none in a list.
     pub(crate) row: Option<&'static Row>,
     /// The braced body, where the keyword opens one.
-    pub(crate) body: Vec<Self>,
+    pub(crate) body: Body,
 }
 
 impl Statement {
+    /// Every word of the line.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &Word> {
+        std::iter::once(&self.keyword).chain(&self.arguments)
+    }
+
+    /// Every word in its braces: a list of names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Spanned<String>> {
+        let names = |line: Cow<'_, Self>| -> Vec<_> {
+            line.words().map(|word| Spanned::new(word.text.clone(), word.span)).collect()
+        };
+        self.body.iter().flat_map(names)
+    }
+
     /// Where the line stands, with the definition that its first value came through.
     pub(crate) fn place(&self) -> Span {
         let span = self.span();
@@ -73,7 +90,7 @@ impl Spare {
 
     /// Takes back a statement with what is inside it; blocks are never deeper than those of the schema.
     fn give(&mut self, mut statement: Statement) {
-        statement.body.drain(..).for_each(|inner| self.give(inner));
+        statement.body.drain().for_each(|inner| self.give(inner));
         let room = MAX_SPARE.saturating_sub(self.words.len());
         self.words.extend(statement.arguments.drain(..).filter(|word| word.capacity() <= MAX_SPARE_TEXT).take(room));
         let small = statement.keyword.capacity() <= MAX_SPARE_TEXT
@@ -110,53 +127,33 @@ pub struct Tree {
 /// Reads `main` and what it includes as [`parse`](crate::parse) does, up to blocks and words that are not typed:
 /// for tools that rather look at what is written than at what it means.
 pub fn read_tree(loader: &dyn Loader, main: &Path, options: &Options) -> Tree {
-    let mut diagnostics = Vec::new();
+    let mut findings = Findings::new(options.limits.findings);
     let mut nodes = Nodes::default();
-    let (sources, _) = preprocess::read(loader, main, options, &mut diagnostics, &mut nodes);
-    diagnostics.sort_by_key(|finding| finding.span);
-    without_follow_ups(&mut diagnostics);
-    Tree { nodes: nodes.0, diagnostics, sources }
-}
-
-/// Leaves out what is found about the text of a reference that stays as it is, unless it refuses the start. The findings
-/// are in the order of their places.
-pub(crate) fn without_follow_ups(diagnostics: &mut Vec<Diagnostic>) {
-    let broken = |finding: &&Diagnostic| finding.code == Code::BadReference && finding.severity == Severity::Error;
-    let references: Vec<_> = diagnostics.iter().filter(broken).filter_map(|finding| finding.span).collect();
-    if references.is_empty() {
-        return;
-    }
-    diagnostics.retain(|finding| {
-        let Some(span) = finding.span.filter(|_| !finding.refuses_start && finding.code != Code::BadReference) else {
-            return true;
-        };
-        let next = references.partition_point(|reference| (reference.file, reference.end) <= (span.file, span.start));
-        !references.get(next).is_some_and(|reference| span.file == reference.file && span.end > reference.start)
-    });
+    let (sources, _) = preprocess::read(loader, main, options, &mut findings, &mut nodes);
+    Tree { nodes: nodes.0, diagnostics: findings.sorted(), sources }
 }
 
 #[derive(Debug, Default)]
 struct Nodes(Vec<Node>);
 
 impl Sink for Nodes {
-    fn statement(&mut self, statement: &Statement, _: &mut Vec<Diagnostic>) {
+    fn statement(&mut self, statement: &Statement, _: &mut Findings) {
         self.0.push(node(statement));
     }
 }
 
 fn node(statement: &Statement) -> Node {
-    let words = std::iter::once(&statement.keyword).chain(&statement.arguments);
     Node {
         row: statement.row,
-        words: words.map(|word| Spanned::new(word.text.clone(), word.span)).collect(),
-        body: statement.body.iter().map(node).collect(),
+        words: statement.words().map(|word| Spanned::new(word.text.clone(), word.span)).collect(),
+        body: statement.body.iter().map(|line| node(&line)).collect(),
     }
 }
 
 /// Takes what is complete at the top level.
 pub(crate) trait Sink {
     /// Takes one block or keyword.
-    fn statement(&mut self, statement: &Statement, diagnostics: &mut Vec<Diagnostic>);
+    fn statement(&mut self, statement: &Statement, diagnostics: &mut Findings);
 }
 
 /// A block that is being read.
@@ -184,6 +181,8 @@ pub(crate) struct Builder {
     escaped: Option<Span>,
     /// Keyword and `}` of each block that was closed inside of the present one of the top level.
     closed: Vec<(Span, Span)>,
+    /// Lines inside of the present block of the top level.
+    lines: usize,
     /// The braces of a reference that stays as it is count as braces.
     astray: Option<Astray>,
     /// Unknown keywords so far; only the first ones get a suggestion, which takes time to find.
@@ -197,6 +196,12 @@ const MAX_REFERENCES: usize = 64;
 
 /// Most closed blocks that are remembered until the one around them is.
 const MAX_CLOSED: usize = 4096;
+
+/// Lines of a block of the top level above which the others are packed.
+const MAX_LOOSE: usize = 4096;
+
+/// Most words of a line that are read.
+const MAX_WORDS: usize = 4096;
 
 /// Most blocks that are named as the place of a word.
 const MAX_HOMES: usize = 3;
@@ -220,7 +225,7 @@ const FOLLOW_UPS: [Code; 4] =
 
 impl Builder {
     /// Takes the next line.
-    pub(crate) fn line(&mut self, line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    pub(crate) fn line(&mut self, line: &Line<'_>, diagnostics: &mut Findings) {
         if line.has_open_quote() {
             let text: String = String::from_utf8_lossy(line.text()).trim().chars().take(1024).collect();
             let finding = Diagnostic::error(
@@ -240,15 +245,14 @@ impl Builder {
             self.note_reference(line, &part, diagnostics);
             self.part(line, part, diagnostics);
             if self.astray.is_some() {
-                let found = diagnostics.split_off(first);
-                diagnostics.extend(found.into_iter().filter(|finding| !FOLLOW_UPS.contains(&finding.code)));
+                diagnostics.take_back(first, &FOLLOW_UPS);
             }
         }
         let depth = self.depth();
         self.astray.take_if(|astray| astray.shown == depth);
     }
 
-    fn part(&mut self, line: &Line<'_>, part: Part, diagnostics: &mut Vec<Diagnostic>) {
+    fn part(&mut self, line: &Line<'_>, part: Part, diagnostics: &mut Findings) {
         match (part, &mut self.skipping) {
             (Part::Open(_), Some(skip)) => skip.depth += 1,
             (Part::Close(_), Some(skip)) => {
@@ -271,14 +275,14 @@ impl Builder {
     }
 
     /// Tells braces of references that could not be resolved from the others.
-    fn note_reference(&mut self, line: &Line<'_>, part: &Part, diagnostics: &mut [Diagnostic]) {
+    fn note_reference(&mut self, line: &Line<'_>, part: &Part, diagnostics: &mut Findings) {
         let (Part::Open(at) | Part::Close(at)) = *part else { return };
         let brace = line.own_span(at..at + 1);
         let made = |finding: &&mut Diagnostic| {
             finding.code == Code::BadReference && finding.span.is_some_and(|span| span.encloses(brace))
         };
         let reference = match line.may_hold(Marks::REFERENCE) {
-            true => diagnostics.iter_mut().rev().take(MAX_REFERENCES).find(made),
+            true => diagnostics.recent().take(MAX_REFERENCES).find(made),
             false => None,
         };
         match (reference, part, &mut self.astray) {
@@ -309,7 +313,7 @@ impl Builder {
     }
 
     /// Ends the reading; what is still open is reported, and complete.
-    pub(crate) fn finish(&mut self, sources: &Sources, diagnostics: &mut Vec<Diagnostic>) {
+    pub(crate) fn finish(&mut self, sources: &Sources, diagnostics: &mut Findings) {
         self.settle_missing_brace(diagnostics);
         let unclosed = self.open.len() + self.skipping.as_ref().map_or(0, |skip| skip.depth);
         let innermost = self
@@ -351,11 +355,10 @@ impl Builder {
         self.open.last().map(|open| open.block).unwrap_or_default()
     }
 
-    fn text(&mut self, line: &Line<'_>, range: Range<usize>, diagnostics: &mut Vec<Diagnostic>) {
+    fn text(&mut self, line: &Line<'_>, range: Range<usize>, diagnostics: &mut Findings) {
         self.settle_missing_brace(diagnostics);
         self.after_unknown = None;
-        let mut found = words(line, range.clone());
-        let Some(first) = found.next() else { return };
+        let Some(first) = words(line, range.clone()).next() else { return };
         // A quotation mark alone on its line was reported already.
         if first.range.is_empty() && line.has_open_quote() {
             return;
@@ -368,7 +371,8 @@ impl Builder {
             if self.escaped.is_none() && keyword.is_some_and(|keyword| known(around, keyword).is_some()) {
                 self.escaped = Some(line.span(first.range.clone()));
             }
-            let statement = self.spare.statement(line, None, std::iter::once(first).chain(found));
+            let range = without_excess(line, range, diagnostics);
+            let statement = self.spare.statement(line, None, words(line, range));
             self.push(statement);
             return;
         }
@@ -384,10 +388,11 @@ impl Builder {
             self.after_unknown = Some(keyword.span);
             return;
         };
+        let range = without_excess(line, range, diagnostics);
         let statement = if row.is_script() {
             self.spare.statement(line, Some(row), script_words(line, range).into_iter())
         } else {
-            self.spare.statement(line, Some(row), std::iter::once(first).chain(found))
+            self.spare.statement(line, Some(row), words(line, range))
         };
         if row.kind == Kind::Block {
             self.open.push(Open { block: row.opens(), statement, braced: false });
@@ -396,7 +401,7 @@ impl Builder {
         }
     }
 
-    fn open_brace(&mut self, span: Span, diagnostics: &mut Vec<Diagnostic>) {
+    fn open_brace(&mut self, span: Span, diagnostics: &mut Findings) {
         if let Some(keyword) = self.after_unknown.take() {
             self.skipping = Some(Skip { depth: 1, keyword });
             return;
@@ -421,7 +426,7 @@ impl Builder {
         }
     }
 
-    fn close_brace(&mut self, span: Span, diagnostics: &mut Vec<Diagnostic>) {
+    fn close_brace(&mut self, span: Span, diagnostics: &mut Findings) {
         self.settle_missing_brace(diagnostics);
         self.after_unknown = None;
         if self.open.is_empty() {
@@ -435,7 +440,7 @@ impl Builder {
     }
 
     /// A block whose `{` did not come is read as if it had.
-    fn settle_missing_brace(&mut self, diagnostics: &mut Vec<Diagnostic>) {
+    fn settle_missing_brace(&mut self, diagnostics: &mut Findings) {
         let Some(open) = self.open.last_mut().filter(|open| !open.braced) else {
             return;
         };
@@ -460,10 +465,34 @@ impl Builder {
 
     fn push(&mut self, statement: Statement) {
         match self.open.last_mut() {
-            Some(open) => open.statement.body.push(statement),
-            None => self.root.push_back(statement),
+            Some(open) if self.lines < MAX_LOOSE => {
+                self.lines += 1;
+                open.statement.body.push(statement);
+            }
+            Some(open) => {
+                if let Some(packed) = open.statement.body.pack(statement) {
+                    self.spare.give(packed);
+                }
+            }
+            None => {
+                self.lines = 0;
+                self.root.push_back(statement);
+            }
         }
     }
+}
+
+/// `range` up to the last word that is read of a line.
+fn without_excess(line: &Line<'_>, range: Range<usize>, diagnostics: &mut Findings) -> Range<usize> {
+    if range.len() <= MAX_WORDS {
+        return range;
+    }
+    let Some(excess) = words(line, range.clone()).nth(MAX_WORDS) else { return range };
+    let rest = excess.range.start - usize::from(excess.quoted)..range.end;
+    let message = format!("the line has more than {MAX_WORDS} words: the rest of it is not read");
+    let finding = Diagnostic::error(Code::LimitReached, Class::General, line.span(rest.clone()), message);
+    diagnostics.push(finding.help("write several lines"));
+    range.start..rest.start
 }
 
 /// How far the word at `span` is from the margin, if it is the first on its line; tabs go to the next multiple of eight.
@@ -513,7 +542,7 @@ mod tests {
     use crate::source::FileId;
 
     fn build(text: &str) -> (String, Vec<String>) {
-        let mut diagnostics = Vec::new();
+        let mut diagnostics = Findings::new(usize::MAX);
         let mut builder = Builder::default();
         let mut at = 0;
         for line in text.split_inclusive('\n') {
@@ -525,14 +554,13 @@ mod tests {
         builder.finish(&Sources::default(), &mut diagnostics);
         (
             std::iter::from_fn(|| builder.take()).map(|statement| show(&statement)).collect::<Vec<_>>().join(" "),
-            diagnostics.into_iter().map(|finding| finding.message).collect(),
+            diagnostics.sorted().into_iter().map(|finding| finding.message).collect(),
         )
     }
 
     fn show(statement: &Statement) -> String {
-        let words: Vec<_> =
-            std::iter::once(&statement.keyword).chain(&statement.arguments).map(|word| word.text.as_str()).collect();
-        let body: Vec<_> = statement.body.iter().map(show).collect();
+        let words: Vec<_> = statement.words().map(|word| word.text.as_str()).collect();
+        let body: Vec<_> = statement.body.iter().map(|line| show(&line)).collect();
         if body.is_empty() {
             format!("({})", words.join(" "))
         } else {

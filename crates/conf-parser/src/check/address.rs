@@ -38,7 +38,7 @@ fn groups(config: &Config) -> HashMap<&str, usize> {
 }
 
 fn device<'a>(instance: &'a VrrpInstance, address: &'a VirtualAddress) -> Option<&'a str> {
-    address.dev.as_ref().or(instance.interface.as_ref()).map(|dev| dev.value.as_str())
+    address.dev.as_deref().or(instance.interface.as_ref()).map(|dev| dev.value.as_str())
 }
 
 fn duplicate(

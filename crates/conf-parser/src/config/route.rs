@@ -46,7 +46,7 @@ pub enum Named<T> {
     /// The number.
     Number(T),
     /// A name that only the host can resolve.
-    Name(Spanned<String>),
+    Name(Box<Spanned<String>>),
 }}
 
 /// Names and what they stand for.
@@ -364,7 +364,7 @@ pub enum RouteTable {
     /// `table`.
     Table(Named<u32>),
     /// `vrf`: the table of this device. [`Config::host_names`] lists it.
-    Vrf(Spanned<String>),
+    Vrf(Box<Spanned<String>>),
 }}
 
 config_type! {
@@ -502,7 +502,7 @@ pub struct NextHop {
     /// `via`; of the family of the route.
     pub gateway: Option<IpAddr>,
     /// `dev`.
-    pub dev: Option<Spanned<String>>,
+    pub dev: Option<Box<Spanned<String>>>,
     /// `weight`: share of the traffic, 1 to 256; default 1.
     pub weight: u16,
     /// `onlink`: the gateway is taken as directly reachable.
@@ -510,7 +510,7 @@ pub struct NextHop {
     /// `encap`.
     pub encapsulation: Option<Box<Encapsulation>>,
     /// `realms`.
-    pub realms: Option<Realms>,
+    pub realms: Option<Box<Realms>>,
 }}
 
 impl Default for NextHop {
@@ -531,7 +531,7 @@ pub struct Route {
     /// `via`, of the family of the route.
     pub gateway: Option<IpAddr>,
     /// `dev`.
-    pub dev: Option<Spanned<String>>,
+    pub dev: Option<Box<Spanned<String>>>,
     /// `onlink`: the gateway is taken as directly reachable.
     pub onlink: bool,
     /// `encap`.
@@ -555,17 +555,17 @@ pub struct Route {
     /// `expires`: lifetime in whole seconds; IPv6 only.
     pub expires: Option<Duration>,
     /// `realms`; IPv4 only.
-    pub realms: Option<Realms>,
+    pub realms: Option<Box<Realms>>,
     /// `pref`; IPv6 only; medium where absent.
     pub preference: Option<RouterPreference>,
     /// `ttl-propagate`: between the IP and the MPLS header.
     pub ttl_propagate: Option<bool>,
     /// What the route says about the path.
-    pub metrics: Metrics,
+    pub metrics: Option<Box<Metrics>>,
     /// Whether its deletion by others is acted on; `no_track` clears it, and so does the lack of a `dev`.
     pub track: bool,
     /// `track_group`: its instances fault when the route is lost for good. Static routes with a `dev` only.
-    pub track_group: Option<Spanned<String>>,
+    pub track_group: Option<Box<Spanned<String>>>,
 }}
 
 /// The number of keepalived among the origins of routes and rules.
@@ -594,7 +594,7 @@ impl Default for Route {
             realms: None,
             preference: None,
             ttl_propagate: None,
-            metrics: Metrics::default(),
+            metrics: None,
             track: true,
             track_group: None,
         }
@@ -620,7 +620,7 @@ impl Route {
                 names.add(NameTable::RoutingTables, number, |name| format!("Routing table {name} not found for route"));
             }
             RouteTable::Vrf(name) => {
-                names.push(NameTable::VrfDevices, name, format!("VRF {} not found for route", **name));
+                names.push(NameTable::VrfDevices, name, format!("VRF {} not found for route", name.value));
             }
         }
         let unknown = |what: &'static str| move |name: &str| format!("{what} {name} not found or invalid for route");
@@ -834,10 +834,10 @@ impl Line {
     fn next_hop(&mut self, hop: &NextHop) {
         self.word("nexthop");
         self.text("via", hop.gateway);
-        self.text("dev", hop.dev.as_deref());
+        self.text("dev", hop.dev.as_ref().map(|dev| &dev.value));
         self.number("weight", Some(hop.weight));
         self.flag("onlink", hop.onlink);
-        self.value("realms", hop.realms.as_ref().map(Realms::word));
+        self.value("realms", hop.realms.as_deref().map(Realms::word));
         self.encapsulation(hop.encapsulation.as_deref());
     }
 }
@@ -870,19 +870,21 @@ impl Route {
         line.value("scope", Some(self.scope.word(SCOPES)));
         line.number("metric", self.metric);
         line.text("expires", self.expires.map(|expires| expires.as_secs()));
-        line.metrics(&self.metrics);
-        line.value("realms", self.realms.as_ref().map(Realms::word));
+        if let Some(metrics) = &self.metrics {
+            line.metrics(metrics);
+        }
+        line.value("realms", self.realms.as_deref().map(Realms::word));
         line.value("pref", self.preference.map(RouterPreference::word));
         line.text("ttl-propagate", self.ttl_propagate.map(|on| if on { "enabled" } else { "disabled" }));
         line.flag("no_track", !self.track);
-        line.text("track_group", self.track_group.as_deref());
+        line.text("track_group", self.track_group.as_ref().map(|group| &group.value));
         line.word(match self.mode {
             RouteMode::Prepend => "prepend",
             RouteMode::Add => "add",
             RouteMode::Append => "append",
         });
         line.text("via", self.gateway);
-        line.text("dev", self.dev.as_deref());
+        line.text("dev", self.dev.as_ref().map(|dev| &dev.value));
         line.flag("onlink", self.onlink);
         line.encapsulation(self.encapsulation.as_deref());
         self.next_hops.iter().for_each(|hop| line.next_hop(hop));

@@ -87,9 +87,9 @@ pub struct Rule {
     /// `fwmark`.
     pub fwmark: Option<Fwmark>,
     /// `iif`: incoming interface.
-    pub iif: Option<Spanned<String>>,
+    pub iif: Option<Box<Spanned<String>>>,
     /// `oif`: outgoing interface.
-    pub oif: Option<Spanned<String>>,
+    pub oif: Option<Box<Spanned<String>>>,
     /// `tunnel-id`; 0, which is written for any, is `None`.
     pub tunnel_id: Option<NonZeroU64>,
     /// `uidrange`: first and last user id, both included.
@@ -101,7 +101,7 @@ pub struct Rule {
     /// `dport`: first and last destination port, both included.
     pub destination_ports: Option<(u16, u16)>,
     /// `realms`; IPv4 only.
-    pub realms: Option<Realms>,
+    pub realms: Option<Box<Realms>>,
     /// `suppress_prefixlength`: a route with a prefix of this length or shorter is not used; 0 to 2147483647.
     pub suppress_prefix_length: Option<u32>,
     /// `suppress_ifgroup`: a route through an interface of this group is not used; 0 to 2147483647.
@@ -113,7 +113,7 @@ pub struct Rule {
     /// Whether its deletion by others is acted on; `no_track` clears it.
     pub track: bool,
     /// `track_group`: its instances fault when the rule is lost for good. Static rules with an `iif` only.
-    pub track_group: Option<Spanned<String>>,
+    pub track_group: Option<Box<Spanned<String>>>,
 }}
 
 /// Matches every packet of IPv4 and does nothing.
@@ -196,21 +196,21 @@ impl Rule {
         line.text("to", self.to);
         line.value("tos", self.tos.as_ref().map(|tos| tos.word(DSFIELDS)));
         line.text("fwmark", self.fwmark.map(|Fwmark { mark, mask }| format!("{mark:#x}/{mask:#x}")));
-        line.text("iif", self.iif.as_deref());
-        line.text("oif", self.oif.as_deref());
+        line.text("iif", self.iif.as_ref().map(|iif| &iif.value));
+        line.text("oif", self.oif.as_ref().map(|oif| &oif.value));
         line.text("tunnel-id", self.tunnel_id);
         line.text("uidrange", self.uid_range.map(range));
         line.value("ipproto", self.ip_protocol.as_ref().map(|protocol| protocol.word(IP_PROTOCOLS)));
         line.text("sport", self.source_ports.map(ports));
         line.text("dport", self.destination_ports.map(ports));
-        line.value("realms", self.realms.as_ref().map(Realms::word));
+        line.value("realms", self.realms.as_deref().map(Realms::word));
         line.number("suppress_prefixlength", self.suppress_prefix_length);
         line.value("suppress_ifgroup", self.suppress_interface_group.as_ref().map(|group| group.word(GROUPS)));
         line.number("protocol", Some(self.protocol));
         line.number("preference", Some(self.preference));
         line.action(&self.action);
         line.flag("no_track", !self.track);
-        line.text("track_group", self.track_group.as_deref());
+        line.text("track_group", self.track_group.as_ref().map(|group| &group.value));
         let told = self.from.or(self.to).is_some();
         line.flag("inet6", self.family == Family::Ipv6 && !told);
         line.0

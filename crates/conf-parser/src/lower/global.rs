@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::interface::unknown_instance;
+use super::track::Suggestions;
 use super::value::{boolean, bounds, integer};
 use super::{Context, Handler};
 use crate::config::{Garp, GlobalDefs, IncludeCheck, LvsSyncDaemon};
@@ -132,7 +133,7 @@ impl Globals {
 fn check_sync_instance(context: &mut Context<'_>, daemon: &LvsSyncDaemon, instances: &HashMap<String, Span>) {
     if let Some(name) = daemon.instance.as_ref().filter(|name| !instances.contains_key(&name.value)) {
         let message = format!("lvs_sync_daemon follows vrrp_instance {}, which does not exist", **name);
-        context.push(unknown_instance(name, message, instances));
+        context.push(unknown_instance(name, message, instances, &Suggestions::default()));
     }
 }
 

@@ -5,12 +5,13 @@ mod hmac;
 mod link;
 mod unicast;
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
+use super::duplicates::{Watch, take_duplicates};
 use super::global::{GarpWords, Globals, garp_extra_if, old_name, repeats, version};
 use super::sync_group::{self, Groups};
 use super::track::{self, Fixed, Suggestions, Trackables};
@@ -18,7 +19,7 @@ use super::value::{bounds, integer};
 use super::{Context, Handler};
 use crate::config::{
     AuthPass, Authentication, Family, Garp, GarpExtraIf, InitialState, Notify, NotifyDeleted, OldChecksum, Priority,
-    Route, Rule, TrackGroup, Tracking, VirtualAddress, Vrid, VrrpInstance, VrrpVersion,
+    Route, Rule, Tracking, VirtualAddress, Vrid, VrrpInstance, VrrpVersion,
 };
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::schema::nearest;
@@ -68,8 +69,8 @@ pub(super) struct Draft {
     ignore_primary: bool,
     linkbeat: bool,
     tracking: Tracking,
-    /// What is in the lists above.
-    listed: HashSet<Listed>,
+    /// When the lists of addresses and of peers are looked through for duplicates.
+    watch: [Watch; 2],
     notify: Notify,
     notify_deleted: Option<NotifyDeleted>,
     notify_lower: Option<Spanned<crate::config::Script>>,
@@ -84,13 +85,6 @@ pub(super) struct Draft {
 super::placed!(Draft);
 
 const BLOCK: &str = "vrrp_instance";
-
-/// An entry of one of the lists of an instance.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Listed {
-    Address(IpAddr, u8, Option<String>),
-    Peer(IpAddr),
-}
 
 #[derive(Debug, Default)]
 pub(super) struct AuthenticationWords {
@@ -123,6 +117,8 @@ pub(super) fn read(
     let preempt_delay = Spanned::new(defaults.preempt_delay, name.span);
     let mut draft = Draft { name, preempt_delay, debug: defaults.debug, ..Draft::default() };
     context.visit(&mut draft, &statement.body, &[INSTANCE]);
+    draft.drop_duplicate_addresses(context);
+    draft.drop_duplicate_peers(context);
     draft.tracking = track::read(context, statement, &draft.tag(), trackables);
     Some(draft)
 }
@@ -144,8 +140,14 @@ pub(super) fn finish(
 /// Two instances with the same VRID on the same link hear each other's adverts when they use the same multicast group,
 /// or when they share a unicast peer.
 fn report_shared_vrids(context: &mut Context<'_>, instances: &[VrrpInstance]) {
+    let key = |instance: &VrrpInstance| {
+        let link = instance.interface.as_ref().map(|interface| interface.value.clone());
+        (*instance.virtual_router_id, instance.family, link)
+    };
+    let mut sharing: HashMap<_, usize> = HashMap::new();
+    instances.iter().for_each(|instance| *sharing.entry(key(instance)).or_default() += 1);
     let mut users = HashMap::new();
-    for instance in instances {
+    for instance in instances.iter().filter(|instance| sharing.get(&key(instance)).is_some_and(|count| *count > 1)) {
         let link = instance.interface.as_ref().map(|interface| interface.value.as_str());
         let key = (*instance.virtual_router_id, instance.family, link);
         let peers = instance.unicast_peers.iter().map(|peer| *peer.address);
@@ -240,21 +242,19 @@ pub(super) fn static_addresses(
     context: &mut Context<'_>,
     statement: &Statement,
     addresses: &mut Vec<VirtualAddress>,
-    groups: &[TrackGroup],
+    groups: &HashMap<String, Span>,
     suggestions: &Suggestions,
 ) {
-    for line in &statement.body {
-        let Some(mut address) = address::read(context, "static_ipaddress", line) else { continue };
-        if let Some(group) =
-            address.track_group.take_if(|group| groups.iter().all(|known| known.name.value != group.value))
-        {
+    for line in statement.body.iter() {
+        let Some(mut address) = address::read(context, "static_ipaddress", &line) else { continue };
+        if let Some(group) = address.track_group.take_if(|group| !groups.contains_key(&group.value)) {
             let finding = Diagnostic::error(
                 Code::UnknownTracked,
                 Class::General,
                 group.span,
-                format!("track_group {} not found", *group),
+                format!("track_group {} not found", group.value),
             );
-            let near = suggestions.nearest(&group, groups.iter().map(|known| known.name.as_str()));
+            let near = suggestions.nearest(&group, groups.keys().map(String::as_str));
             context.push(match near {
                 Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
                 None => finding.help("it must be defined above"),
@@ -269,7 +269,7 @@ pub(super) fn use_default_interface(addresses: &mut [VirtualAddress], globals: &
     let written = globals.defs.places.of("global_defs", "default_interface");
     for address in addresses.iter_mut().filter(|address| address.dev.is_none()) {
         let span = written.unwrap_or(address.address.span);
-        address.dev = Some(Spanned::new(globals.defs.vrrp.default_interface.clone(), span));
+        address.dev = Some(Box::new(Spanned::new(globals.defs.vrrp.default_interface.clone(), span)));
     }
 }
 
@@ -651,6 +651,24 @@ impl Draft {
         None
     }
 
+    /// keepalived 2.2 passes over them without a word.
+    fn drop_duplicate_addresses(&mut self, context: &mut Context<'_>) {
+        let same = |one: &VirtualAddress, other: &VirtualAddress| {
+            let dev = |one: &VirtualAddress, other: &VirtualAddress| {
+                let [one, other] = [one, other].map(|it| it.dev.as_ref().map(|dev| &dev.value));
+                one.cmp(&other)
+            };
+            let key = |it: &VirtualAddress| (*it.address, it.prefix_len);
+            key(one).cmp(&key(other)).then_with(|| dev(one, other))
+        };
+        let duplicates = take_duplicates(&mut self.addresses, same);
+        self.watch[0].looked_through(self.addresses.len());
+        for VirtualAddress { address, prefix_len, .. } in duplicates {
+            let message = format!("{} Duplicate VIP {}/{prefix_len} - ignoring", self.tag(), *address);
+            context.push(Diagnostic::warning(Code::DuplicateAddress, Class::Notice, address.span, message));
+        }
+    }
+
     /// Addresses that do not fit into an advert become excluded ones.
     fn move_excess(&mut self, context: &mut Context<'_>, family: Family) {
         // 255 is what one byte counts; an IPv6 advert of an Ethernet frame has room for 90: (1500 - 40 - 8) / 16.
@@ -659,10 +677,13 @@ impl Draft {
         if count <= most {
             return;
         }
-        let excess = self.addresses.split_off(most);
+        // Neither list is copied: they may be long.
+        let mut excess = std::mem::take(&mut self.addresses);
+        self.addresses = excess.drain(..most).collect();
         let span = excess.first().map_or(self.name.span, |address| address.address.span);
         let first = self.addresses.first().map_or(span, |address| address.address.span);
-        self.excluded.splice(0..0, excess);
+        excess.append(&mut self.excluded);
+        self.excluded = excess;
         let message = format!(
             "{} Number of VIPs ({count}) exceeds maximum/space available in packet (max {most} addresses) - excess moved to eVIPs",
             self.tag()
@@ -780,11 +801,6 @@ impl Draft {
     fn fits_family(&mut self, family: Family) -> bool {
         *self.family.get_or_insert(family) == family
     }
-}
-
-fn listed(address: &VirtualAddress) -> Listed {
-    let dev = address.dev.as_ref().map(|dev| dev.value.clone());
-    Listed::Address(*address.address, address.prefix_len, dev)
 }
 
 fn state(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
@@ -917,9 +933,8 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
     }),
     Handler("authentication", authentication),
     Handler("virtual_ipaddress", |draft, context, statement| {
-        for line in &statement.body {
-            let Some(address) = address::read(context, "vrrp_instance/virtual_ipaddress", line) else { continue };
-            let written = format!("{}/{}", *address.address, address.prefix_len);
+        for line in statement.body.iter() {
+            let Some(address) = address::read(context, "vrrp_instance/virtual_ipaddress", &line) else { continue };
             if !draft.fits_family(Family::of(*address.address)) {
                 let message = format!(
                     "{}: address family must match VRRP instance [{}] - ignoring",
@@ -931,19 +946,17 @@ pub(super) const INSTANCE: &[Handler<Draft>] = &[
                         "move it to virtual_ipaddress_excluded, which takes either family, or to another instance",
                     ),
                 );
-            } else if !draft.listed.insert(listed(&address)) {
-                // keepalived 2.2 passes over it without a word.
-                let message = format!("{} Duplicate VIP {written} - ignoring", draft.tag());
-                let span = line.keyword.span;
-                context.push(Diagnostic::warning(Code::DuplicateAddress, Class::Notice, span, message));
             } else {
                 draft.addresses.push(address);
+                if draft.watch[0].is_due(draft.addresses.len()) {
+                    draft.drop_duplicate_addresses(context);
+                }
             }
         }
     }),
     Handler("virtual_ipaddress_excluded", |draft, context, statement| {
-        for line in &statement.body {
-            draft.excluded.extend(address::read(context, "vrrp_instance/virtual_ipaddress_excluded", line));
+        for line in statement.body.iter() {
+            draft.excluded.extend(address::read(context, "vrrp_instance/virtual_ipaddress_excluded", &line));
         }
     }),
     Handler("virtual_routes", |draft, context, statement| {

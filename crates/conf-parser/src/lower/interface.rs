@@ -1,7 +1,9 @@
 //! The top level: namespaces, interfaces, groups of interfaces and of instances.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use super::duplicates::take_duplicates;
+use super::track::Suggestions;
 use super::value::seconds;
 use super::{Context, Draft, Handler};
 use crate::config::{
@@ -9,7 +11,6 @@ use crate::config::{
 };
 use crate::diagnostic::{Class, Code, Diagnostic, Severity};
 use crate::lexer::Word;
-use crate::schema::nearest;
 use crate::setting::Places;
 use crate::source::{Span, Spanned};
 use crate::tree::Statement;
@@ -20,6 +21,8 @@ pub(super) struct Top {
     top: TopLevel,
     /// The interfaces of the `garp_group` blocks, with where they are given.
     paced: HashMap<String, Span>,
+    /// The names of the `track_group` blocks, with where they are given.
+    groups: HashMap<String, Span>,
     /// How many `garp_group` blocks there are, with those that were dropped.
     garp_groups: usize,
 }
@@ -40,17 +43,17 @@ pub(super) const TOP: &[Handler<Draft>] = &[
     Handler("use_pid_dir", |draft, _, _| draft.top.top.use_pid_dir = true),
     Handler("linkbeat_use_polling", |draft, _, _| draft.top.top.linkbeat_use_polling = true),
     Handler("linkbeat_interfaces", |draft, context, statement| {
-        for line in &statement.body {
-            linkbeat(&mut draft.top.top.linkbeat_interfaces, context, line);
+        for line in statement.body.iter() {
+            linkbeat(&mut draft.top.top.linkbeat_interfaces, context, &line);
         }
     }),
     Handler("interface_up_down_delays", |draft, context, statement| {
-        for line in &statement.body {
-            delays(&mut draft.top.top.interface_delays, context, line);
+        for line in statement.body.iter() {
+            delays(&mut draft.top.top.interface_delays, context, &line);
         }
     }),
     Handler("garp_group", |draft, context, statement| garp_group(&mut draft.top, context, statement)),
-    Handler("track_group", |draft, context, statement| track_group(&mut draft.top.top, context, statement)),
+    Handler("track_group", |draft, context, statement| track_group(&mut draft.top, context, statement)),
 ];
 
 /// Whether a keyword that counts once was given before; then that is reported.
@@ -94,7 +97,6 @@ fn linkbeat(interfaces: &mut Vec<LinkbeatInterface>, context: &mut Context<'_>, 
         let finding = Diagnostic::warning(Code::ExtraParameter, Class::General, extra.span, message);
         context.push(finding.help("INTERFACE, or INTERFACE and one of MII, ETHTOOL, IOCTL"));
     }
-    interfaces.retain(|one| one.interface != interface);
     interfaces.push(LinkbeatInterface { interface, method });
 }
 
@@ -155,8 +157,8 @@ pub(super) const GARP_GROUP: &[Handler<GarpDraft>] = &[
             let message = "Warning - empty garp_group interfaces block";
             context.warning(Code::InterfaceGroup, statement.keyword.span, message);
         }
-        for line in &statement.body {
-            for word in std::iter::once(&line.keyword).chain(&line.arguments) {
+        for line in statement.body.iter() {
+            for word in line.words() {
                 let name = context.interface(word);
                 draft.shared.extend(name.map(|name| (name, line.arguments.is_empty())));
             }
@@ -238,34 +240,38 @@ pub(super) const TRACK_GROUP: &[Handler<TrackDraft>] = &[Handler("group", |draft
         let message = format!("Warning - track group {} has empty group block", *draft.name);
         context.warning(Code::BadGlobal, span, message);
     }
-    let words = statement.body.iter().flat_map(|line| std::iter::once(&line.keyword).chain(&line.arguments));
-    let members = words.map(|word| Spanned::new(word.text.clone(), word.span)).collect();
-    draft.members = Some(Spanned::new(members, span));
+    draft.members = Some(Spanned::new(statement.names().collect(), span));
 })];
 
-fn track_group(top: &mut TopLevel, context: &mut Context<'_>, statement: &Statement) {
+fn track_group(top: &mut Top, context: &mut Context<'_>, statement: &Statement) {
     let Some(name) = context.block_name(statement, "track_group must have a name - skipping") else { return };
-    if let Some(first) = top.track_groups.iter().find(|group| group.name.value == name.text) {
+    if let Some(first) = top.groups.get(&name.text) {
         let message = format!("track_group {} already defined", name.text);
         let finding = Diagnostic::error(Code::AlreadySpecified, Class::General, name.span, message);
-        context.push(finding.label("this block is ignored").related(first.name.span, "the one that is used"));
+        context.push(finding.label("this block is ignored").related(*first, "the one that is used"));
         return;
     }
+    top.groups.insert(name.text.clone(), name.span);
     let name = Spanned::new(name.text.clone(), name.span);
     let mut draft = TrackDraft { name, members: None, places: Places::default() };
     context.visit(&mut draft, &statement.body, &[TRACK_GROUP]);
     let members = draft.members.map(|members| members.value).unwrap_or_default();
-    top.track_groups.push(TrackGroup { name: draft.name, members });
+    top.top.track_groups.push(TrackGroup { name: draft.name, members });
 }
 
 impl Top {
-    /// The `track_group` blocks so far.
-    pub(super) fn track_groups(&self) -> &[TrackGroup] {
-        &self.top.track_groups
+    /// The names of the `track_group` blocks so far, with where they are given.
+    pub(super) fn track_groups(&self) -> &HashMap<String, Span> {
+        &self.groups
     }
 
-    /// Checks the groups against the instances.
-    pub(super) fn finish(mut self, context: &mut Context<'_>, instances: &HashMap<String, Span>) -> TopLevel {
+    /// Checks the groups against the instances; comes back with the names of the groups.
+    pub(super) fn finish(
+        mut self,
+        context: &mut Context<'_>,
+        instances: &HashMap<String, Span>,
+        suggestions: &Suggestions,
+    ) -> (TopLevel, HashMap<String, Span>) {
         for group in &mut self.top.track_groups {
             let name = &group.name.value;
             group.members.retain(|member| {
@@ -273,22 +279,22 @@ impl Top {
                 if !known {
                     let message =
                         format!("vrrp instance {} specified in track group {name} doesn't exist - ignoring", **member);
-                    context.push(unknown_instance(member, message, instances));
+                    context.push(unknown_instance(member, message, instances, suggestions));
                 }
                 known
             });
         }
-        last_of_each(&mut self.top.interface_delays);
-        self.top
+        last_of_each(&mut self.top.interface_delays, |one| &one.interface);
+        last_of_each(&mut self.top.linkbeat_interfaces, |one| &one.interface);
+        (self.top, self.groups)
     }
 }
 
 /// Of several lines for an interface the last counts.
-fn last_of_each(delays: &mut Vec<InterfaceDelays>) {
-    let mut seen = HashSet::new();
-    delays.reverse();
-    delays.retain(|one| seen.insert(one.interface.value.clone()));
-    delays.reverse();
+fn last_of_each<T>(lines: &mut Vec<T>, interface: impl Fn(&T) -> &Spanned<String>) {
+    lines.reverse();
+    take_duplicates(lines, |one, other| interface(one).value.cmp(&interface(other).value));
+    lines.reverse();
 }
 
 /// keepalived says so only when it runs.
@@ -296,9 +302,10 @@ pub(super) fn unknown_instance(
     name: &Spanned<String>,
     message: String,
     instances: &HashMap<String, Span>,
+    suggestions: &Suggestions,
 ) -> Diagnostic {
     let finding = Diagnostic::new(Severity::Warning, Code::UnknownInstance, Class::Notice, Some(name.span), message);
-    match nearest(&name.value, instances.keys().map(String::as_str)) {
+    match suggestions.nearest(&name.value, instances.keys().map(String::as_str)) {
         Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
         None => finding,
     }

@@ -6,14 +6,16 @@ mod encapsulation;
 mod metric;
 mod next_hop;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::Context;
+use super::track::Suggestions;
 use super::words::{Net, Words, named, number_of_any_base};
-use super::{Context, nearest};
 use crate::config::{
-    Family, KEEPALIVED, Named, NextHop, PROTOCOLS, Route, RouteMode, RouteTable, RouteType, RouterPreference, SCOPES,
-    TABLES, TrackGroup,
+    Family, KEEPALIVED, Metrics, Named, NextHop, PROTOCOLS, Route, RouteMode, RouteTable, RouteType, RouterPreference,
+    SCOPES, TABLES,
 };
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
@@ -39,12 +41,12 @@ const VIRTUAL: Paths = Paths {
 
 /// Reads the lines of a `static_routes` block.
 pub(super) fn read_static(routes: &mut Vec<Spanned<Route>>, context: &mut Context<'_>, statement: &Statement) {
-    routes.extend(statement.body.iter().filter_map(|line| read(context, line, STATIC)));
+    routes.extend(statement.body.iter().filter_map(|line| read(context, &line, STATIC)));
 }
 
 /// Reads the lines of a `virtual_routes` block.
 pub(super) fn read_virtual(routes: &mut Vec<Spanned<Route>>, context: &mut Context<'_>, statement: &Statement) {
-    routes.extend(statement.body.iter().filter_map(|line| read(context, line, VIRTUAL)));
+    routes.extend(statement.body.iter().filter_map(|line| read(context, &line, VIRTUAL)));
 }
 
 /// A route as far as it is read.
@@ -52,6 +54,7 @@ pub(super) fn read_virtual(routes: &mut Vec<Spanned<Route>>, context: &mut Conte
 struct Draft {
     paths: Paths,
     route: Route,
+    metrics: Metrics,
     destination: Option<Net>,
     /// How the destination is written.
     written: String,
@@ -66,6 +69,7 @@ fn read(context: &mut Context<'_>, line: &Statement, paths: Paths) -> Option<Spa
     let mut draft = Draft {
         paths,
         route: Route::default(),
+        metrics: Metrics::default(),
         destination: None,
         written: String::new(),
         second: None,
@@ -150,12 +154,12 @@ fn option(draft: &mut Draft, words: &mut Words<'_, '_, '_>, word: &Word) -> Opti
         "track_group" if known => {
             let group = words.track_group(word)?;
             if route.track_group.is_some() {
-                return words.refuse(word, format!("track_group {} is a duplicate", *group));
+                return words.refuse(word, format!("track_group {} is a duplicate", group.value));
             }
             route.track_group = Some(group);
         }
         "nexthop" => draft.next_hops(words, word)?,
-        _ if metric::read(&mut route.metrics, words, word)? => {}
+        _ if metric::read(&mut draft.metrics, words, word)? => {}
         _ => match kind(word) {
             Some(kind) => draft.typed(words, word, kind)?,
             None => draft.destination(words, word)?,
@@ -352,6 +356,8 @@ impl Draft {
             self.route.next_hops = vec![hop(first), hop(second.value)];
         }
         self.check_tracking(words);
+        let metrics = std::mem::take(&mut self.metrics);
+        self.route.metrics = (metrics != Metrics::default()).then(|| Box::new(metrics));
         Some(self.route)
     }
 
@@ -384,22 +390,21 @@ impl Draft {
 /// Drops every `track_group` of a static route or rule that no `track_group` block before it defines.
 pub(super) fn check_track_groups<'a>(
     context: &mut Context<'_>,
-    groups: &[TrackGroup],
-    uses: impl Iterator<Item = &'a mut Option<Spanned<String>>>,
+    groups: &HashMap<String, Span>,
+    suggestions: &Suggestions,
+    uses: impl Iterator<Item = &'a mut Option<Box<Spanned<String>>>>,
 ) {
     for slot in uses {
         let Some(used) = slot.as_ref() else { continue };
-        let same = groups.iter().find(|group| group.name.value == used.value);
-        if same.is_some_and(|group| group.name.span < used.span) {
+        let same = groups.get(&used.value);
+        if same.is_some_and(|defined| *defined < used.span) {
             continue;
         }
         let message = format!("track_group {} not found", used.value);
         let finding =
             Diagnostic::error(Code::NotTracked, Class::General, used.span, message).label("no instance tracks it");
-        context.push(match (same, nearest(used, groups.iter().map(|group| group.name.as_str()))) {
-            (Some(later), _) => {
-                finding.related(later.name.span, "it is defined only here").help("define it before its use")
-            }
+        context.push(match (same, suggestions.nearest(used, groups.keys().map(String::as_str))) {
+            (Some(later), _) => finding.related(*later, "it is defined only here").help("define it before its use"),
             (None, Some(near)) => finding.help(format!("did you mean '{near}'?")).replacement(near),
             (None, None) => finding.help(format!("define it before this line: track_group {} {{ ... }}", used.value)),
         });

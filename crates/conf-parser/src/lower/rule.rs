@@ -37,12 +37,12 @@ impl Preferences {
 
 /// Reads the lines of a `static_rules` block.
 pub(super) fn read_static(rules: &mut Vec<Spanned<Rule>>, context: &mut Context<'_>, statement: &Statement) {
-    rules.extend(statement.body.iter().filter_map(|line| read(context, line, "static_rules")));
+    rules.extend(statement.body.iter().filter_map(|line| read(context, &line, "static_rules")));
 }
 
 /// Reads the lines of a `virtual_rules` block.
 pub(super) fn read_virtual(rules: &mut Vec<Spanned<Rule>>, context: &mut Context<'_>, statement: &Statement) {
-    rules.extend(statement.body.iter().filter_map(|line| read(context, line, "vrrp_instance/virtual_rules")));
+    rules.extend(statement.body.iter().filter_map(|line| read(context, &line, "vrrp_instance/virtual_rules")));
 }
 
 /// A rule as far as it is read.
@@ -135,7 +135,7 @@ fn option(draft: &mut Draft, words: &mut Words<'_, '_, '_>, word: &Word) -> Opti
         "track_group" if known => {
             let group = words.track_group(word)?;
             if rule.track_group.is_some() {
-                let message = format!("track_group {} is a duplicate", *group);
+                let message = format!("track_group {} is a duplicate", group.value);
                 let finding = Diagnostic::error(Code::BadRule, Class::General, group.span, message);
                 words.context.push(finding.label("the first one is used"));
                 return Some(());

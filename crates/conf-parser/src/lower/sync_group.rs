@@ -48,8 +48,7 @@ fn members(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) 
         let message = format!("Group list already specified for sync group {}", *draft.name);
         return context.error(Code::SyncGroup, statement.keyword.span, message);
     }
-    let words = statement.body.iter().flat_map(|line| std::iter::once(&line.keyword).chain(&line.arguments));
-    draft.members = Some(words.map(|word| Spanned::new(word.text.clone(), word.span)).collect());
+    draft.members = Some(statement.names().collect());
 }
 
 fn script_owner(draft: &Draft) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::*;
 use crate::host::{Facts, Interface};
-use crate::{MemoryLoader, Options, Parsed, parse};
+use crate::{FileId, MemoryLoader, Options, Parsed, parse};
 
 fn read(text: &str) -> Parsed {
     parse(&MemoryLoader::new([("k.conf", text)]), Path::new("k.conf"), &Options::default())
@@ -145,6 +145,21 @@ fn words_without_effect_yet_are_listed() {
     assert_eq!(read("global_defs { vrrp_strict }").unsupported.len(), 1);
     let place = parsed.sources.location(parsed.unsupported[0].span).unwrap().to_string();
     assert_eq!(place, "k.conf:7:1");
+}
+
+#[test]
+fn of_too_many_words_without_effect_the_first_that_matters_is_listed() {
+    let mut uses = Uses { limit: 2, ..Uses::default() };
+    for (at, effect) in [Effect::None, Effect::None, Effect::None, Effect::Traffic, Effect::Traffic].iter().enumerate()
+    {
+        uses.add("block", "word", Span::new(FileId(0), at, at + 1), *effect);
+    }
+    let mut findings = Findings::new(10);
+    let listed: Vec<_> = uses.listed(&mut findings).iter().map(|usage| usage.effect).collect();
+    assert_eq!(listed, [Effect::None, Effect::None, Effect::Traffic]);
+    let findings: Vec<_> = findings.sorted().into_iter().map(|finding| (finding.message, finding.span)).collect();
+    let message = "2 more uses of keywords that are not acted on are not listed".to_owned();
+    assert_eq!(findings, [(message, Some(Span::new(FileId(0), 2, 3)))]);
 }
 
 #[test]
@@ -720,7 +735,7 @@ fn an_address_with_a_peer_is_not_acted_on_yet() {
     assert_eq!(parsed.diagnostics[0].message, "Cannot specify address prefix when specifying peer address - ignoring");
     let instance = &parsed.config.vrrp_instances[0];
     let held = instance.virtual_addresses.iter().chain(&instance.excluded_addresses);
-    let held: Vec<_> = held.map(|address| (address.prefix_len, address.peer.unwrap().to_string())).collect();
+    let held: Vec<_> = held.map(|address| (address.prefix_len, address.peer.as_ref().unwrap().to_string())).collect();
     assert_eq!(held, [(32, "192.0.2.9".to_owned()), (32, "192.0.2.10".to_owned())]);
     let unsupported: Vec<_> = parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.effect)).collect();
     assert_eq!(unsupported, [("peer", Effect::Traffic), ("peer", Effect::Traffic)]);

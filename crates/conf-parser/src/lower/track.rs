@@ -149,22 +149,47 @@ struct List<'a> {
     suggestions: &'a Suggestions,
 }
 
+/// What a list has already, in few bytes.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Seen<'a> {
+    Interface([u8; MAX_INTERFACE]),
+    Known(Kind, &'a str),
+}
+
+/// Longest name of an interface.
+const MAX_INTERFACE: usize = 15;
+
+/// The name of an interface; none for a name that no interface can have.
+fn interface_key(name: &str) -> Option<[u8; MAX_INTERFACE]> {
+    let mut key = [0; MAX_INTERFACE];
+    key.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    Some(key)
+}
+
 /// Reads every `track_*` block of `owner`, a block of the keyword `block`.
 pub(super) fn read(context: &mut Context<'_>, owner: &Statement, tag: &str, trackables: &Trackables) -> Tracking {
     let mut tracking = Tracking::default();
     let mut seen = HashSet::new();
-    for statement in &owner.body {
+    for statement in owner.body.iter() {
         let Some(kind) = Kind::of(&statement.keyword.text) else { continue };
         let path = statement.row.map(Row::path).unwrap_or_default();
         let list = List { kind, tag, path, known: trackables.of(kind), suggestions: &trackables.suggestions };
-        for line in &statement.body {
-            if !list.known.is_none_or(|known| known.contains_key(&line.keyword.text)) {
-                list.not_found(context, &line.keyword);
-            } else if !seen.insert((kind, line.keyword.text.as_str())) {
-                let message = format!("{tag} duplicate {} {} - ignoring", statement.keyword.text, line.keyword.text);
-                context.warning(Code::AdjustedValue, line.keyword.span, message);
+        for line in statement.body.iter() {
+            let name = &line.keyword;
+            let known = list.known.map(|known| known.get_key_value(&name.text).map(|(name, _)| name.as_str()));
+            let key = match known {
+                Some(None) => {
+                    list.not_found(context, name);
+                    continue;
+                }
+                Some(Some(known)) => Some(Seen::Known(kind, known)),
+                None => interface_key(&name.text).map(Seen::Interface),
+            };
+            if key.is_some_and(|key| !seen.insert(key)) {
+                let message = format!("{tag} duplicate {} {} - ignoring", statement.keyword.text, name.text);
+                context.warning(Code::AdjustedValue, name.span, message);
             } else {
-                kind.list(&mut tracking).extend(list.line(context, line));
+                kind.list(&mut tracking).extend(list.line(context, &line));
             }
         }
     }
@@ -805,7 +830,8 @@ pub(super) const PROCESS: &[Handler<ProcessDraft>] = &[
 /// The name and the weight of a `bfd_instance`, for those who track it; `default` where it has none that can be read.
 pub(super) fn bfd(statement: &Statement, trackables: &mut Trackables, default: Weight) {
     let Some(name) = statement.arguments.first() else { return };
-    let line = statement.body.iter().rev().find(|line| line.keyword.text == "weight");
+    let line = statement.body.iter().filter(|line| line.keyword.text == "weight").last();
+    let line = line.as_deref();
     let value = line.and_then(|line| integer(&line.arguments.first()?.text, &weight_range(line.row)).ok());
     let reverse = line.and_then(|line| line.arguments.get(1)).is_some_and(|word| word.text == "reverse");
     let weight = value.map_or(default, |value| Weight { value, reverse });

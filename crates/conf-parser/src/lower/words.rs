@@ -126,6 +126,10 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
         let address = word.text.contains(['.', ':', '/']);
         let label = if address { "this is no address: " } else { "" }.to_owned() + self.cost;
         let finding = Diagnostic::error(self.code, Class::General, word.span, message).label(label);
+        if self.context.diagnostics.is_full() {
+            self.context.push(finding);
+            return None;
+        }
         let block = self.block;
         let rows = schema().rows().iter().filter(|row| row.block == block && row.kind == Kind::Option);
         let near = nearest(&word.text, rows.map(|row| row.keyword).filter(|keyword| !keyword.starts_with('<')));
@@ -217,8 +221,8 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
     }
 
     /// The interface after `keyword`.
-    pub(super) fn interface(&mut self, keyword: &Word) -> Option<Spanned<String>> {
-        self.value(keyword).map(name)
+    pub(super) fn interface(&mut self, keyword: &Word) -> Option<Box<Spanned<String>>> {
+        self.value(keyword).map(|word| Box::new(name(word)))
     }
 
     /// A type of service.
@@ -231,7 +235,7 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
     }
 
     /// `SOURCE/DESTINATION`, or `DESTINATION`.
-    pub(super) fn realms(&mut self, word: &Word, invalid: String) -> Option<Realms> {
+    pub(super) fn realms(&mut self, word: &Word, invalid: String) -> Option<Box<Realms>> {
         let (source, destination) =
             word.text.split_once('/').map_or((None, word.text.as_str()), |(source, last)| (Some(source), last));
         let realm = |text: &str, at| named_text(part(word, at, text), crate::config::REALMS, u8::MAX.into());
@@ -241,14 +245,14 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
             (source, Some(destination)) => Some(Realms { source: source.flatten(), destination }),
         };
         match read.filter(|_| !destination.contains('/')) {
-            Some(realms) => Some(realms),
+            Some(realms) => Some(Box::new(realms)),
             None => self.refuse(word, invalid),
         }
     }
 
     /// `track_group`.
-    pub(super) fn track_group(&mut self, keyword: &Word) -> Option<Spanned<String>> {
-        self.value(keyword).map(name)
+    pub(super) fn track_group(&mut self, keyword: &Word) -> Option<Box<Spanned<String>>> {
+        self.value(keyword).map(|word| Box::new(name(word)))
     }
 }
 
@@ -280,7 +284,7 @@ fn named_text<T: TryFrom<u32>>(text: Spanned<String>, names: Names, most: u32) -
             let number = number_of_any_base(&text).filter(|number| *number <= most)?;
             T::try_from(number).ok().map(Named::Number)
         }
-        None => Some(Named::Name(text)),
+        None => Some(Named::Name(Box::new(text))),
     }
 }
 

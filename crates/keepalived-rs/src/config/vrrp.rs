@@ -213,7 +213,7 @@ impl VirtualAddress {
             broadcast: address.broadcast,
             // A name is one of which this host knows nothing.
             scope: address.scope.number().unwrap_or(0),
-            label: address.label.clone(),
+            label: address.label.as_deref().map(str::to_owned),
         }
     }
 }

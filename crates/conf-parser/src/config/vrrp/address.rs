@@ -10,15 +10,15 @@ pub struct VirtualAddress {
     /// Length of the network prefix: 0 to 32, or 0 to 128; all bits where absent, or with a `peer`.
     pub prefix_len: u8,
     /// `dev`; where absent the instance's interface, or the macvlan on it.
-    pub dev: Option<Spanned<String>>,
+    pub dev: Option<Box<Spanned<String>>>,
     /// `brd` or `broadcast`; IPv4 only.
     pub broadcast: Option<Ipv4Addr>,
     /// `scope`: the kernel's RT_SCOPE number, or a name of it; 0 = global.
     pub scope: Named<u8>,
     /// `label`; IPv4 only, up to 15 bytes.
-    pub label: Option<String>,
+    pub label: Option<Box<str>>,
     /// `peer`: the far end of a point-to-point link, of the same family.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<Box<IpAddr>>,
     /// `home`: a home address of mobile IPv6.
     pub home: bool,
     /// `-nodad`: duplicate address detection is made.
@@ -36,7 +36,7 @@ pub struct VirtualAddress {
     /// `preferred_lft`; by default forever, but for an IPv6 address without network no time.
     pub preferred_lifetime: Lifetime,
     /// `track_group`: instances that fault when the address is lost; for static addresses only.
-    pub track_group: Option<Spanned<String>>,
+    pub track_group: Option<Box<Spanned<String>>>,
 }}
 
 config_type! {
@@ -83,7 +83,7 @@ impl VirtualAddress {
     pub(in crate::config) fn interface(&self) -> Option<(&str, Span, String)> {
         let dev = self.dev.as_ref()?;
         let (address, length) = (*self.address, self.prefix_len);
-        let message = format!("WARNING - interface {} for ip address {address}/{length} doesn't exist", **dev);
+        let message = format!("WARNING - interface {} for ip address {address}/{length} doesn't exist", dev.value);
         Some((dev.value.as_str(), dev.span, message))
     }
 
@@ -129,10 +129,10 @@ impl VirtualAddress {
         });
         let with_value = [
             ("dev", self.dev.as_ref().map(|dev| dev.word(row))),
-            ("peer", self.peer.map(|peer| peer.word(row))),
+            ("peer", self.peer.as_ref().map(|peer| peer.word(row))),
             ("broadcast", self.broadcast.map(|broadcast| broadcast.word(row))),
             ("scope", self.scope_word(row)),
-            ("label", self.label.as_ref().map(|label| label.word(row))),
+            ("label", self.label.as_deref().map(text)),
             ("preferred_lft", lifetime),
             ("track_group", self.track_group.as_ref().map(|group| group.word(row))),
         ];

@@ -69,5 +69,5 @@ fn track_file(statement: &Statement) -> TrackFile {
         let reverse = line.arguments.get(1).is_some_and(|word: &Word| word.text == "reverse");
         Some(TrackFile { weight: FileWeight { multiplier, reverse }, place: Some(line.span()) })
     };
-    weights.filter_map(read).next().unwrap_or_default()
+    weights.filter_map(|line| read(&line)).next().unwrap_or_default()
 }

@@ -6,7 +6,6 @@ use super::{Globals, flag, integer, must_be_in, switch, text};
 use crate::config::SmtpServer;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lower::{Context, Handler};
-use crate::source::Spanned;
 use crate::tree::Statement;
 
 pub(in crate::lower) const MAIL: &[Handler<Globals>] = &[
@@ -17,8 +16,7 @@ pub(in crate::lower) const MAIL: &[Handler<Globals>] = &[
         if statement.body.is_empty() {
             context.warning(Code::BadGlobal, statement.keyword.span, "Warning - empty notification_email block");
         }
-        let words = statement.body.iter().flat_map(|line| std::iter::once(&line.keyword).chain(&line.arguments));
-        globals.defs.notification_email.extend(words.map(|word| Spanned::new(word.text.clone(), word.span)));
+        globals.defs.notification_email.extend(statement.names());
     }),
     Handler("notification_email_from", |globals, context, statement| {
         text(&mut globals.defs.notification_email_from, context, statement, "emailfrom missing - ignoring");

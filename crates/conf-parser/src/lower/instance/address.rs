@@ -29,7 +29,7 @@ type Setter = fn(&mut Draft<'_>, &mut Context<'_>, &Word);
 
 /// The options that take a value.
 pub(crate) const OPTIONS: &[(&str, Setter)] = &[
-    ("dev", |draft, context, word| draft.address.dev = context.interface(word)),
+    ("dev", |draft, context, word| draft.address.dev = context.interface(word).map(Box::new)),
     ("scope", scope),
     ("brd", broadcast),
     ("broadcast", broadcast),
@@ -37,7 +37,7 @@ pub(crate) const OPTIONS: &[(&str, Setter)] = &[
     ("peer", peer),
     ("preferred_lft", preferred_lifetime),
     ("track_group", |draft, _, word| {
-        draft.address.track_group = Some(Spanned::new(word.text.clone(), word.span));
+        draft.address.track_group = Some(Box::new(Spanned::new(word.text.clone(), word.span)));
     }),
 ];
 
@@ -93,6 +93,9 @@ pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
 fn unknown(context: &mut Context<'_>, block: &str, option: &Word) {
     let message = format!("Unknown configuration entry '{}' for ip address - ignoring", option.text);
     let finding = Diagnostic::error(Code::BadWord, Class::General, option.span, message);
+    if context.diagnostics.is_full() {
+        return context.push(finding);
+    }
     let known = OPTIONS.iter().map(|(word, _)| *word).chain(FLAGS.iter().map(|(word, _)| *word));
     let known = known.filter(|word| schema().lookup(block, word).is_some());
     context.push(match nearest(&option.text, known) {
@@ -168,7 +171,7 @@ fn label(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
             format!("Address label {} is longer than maximum length {MAX_LABEL} - removing address", word.text);
         draft.drop(context, Code::BadWord, word, message);
     } else {
-        draft.address.label = context.interface(word).map(|label| label.value);
+        draft.address.label = context.interface(word).map(|label| label.value.into());
     }
 }
 
@@ -201,7 +204,7 @@ fn peer(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
             format!("Peer {} - another peer has already been specified", word.text)
         }
         Ok(peer) if Family::of(peer) == family => {
-            draft.address.peer = Some(peer);
+            draft.address.peer = Some(Box::new(peer));
             return;
         }
         Ok(_) => format!("Peer address {} does not match address family", word.text),

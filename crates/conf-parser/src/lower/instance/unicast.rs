@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::{Draft, Listed};
+use super::Draft;
 use crate::config::{Family, Ipvlan, UnicastPeer};
-use crate::diagnostic::{Class, Code, Diagnostic, Severity};
+use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::Context;
+use crate::lower::duplicates::take_duplicates;
 use crate::lower::global::Globals;
 use crate::lower::value::{address_help, bounds, integer, row_bounds};
 use crate::schema::schema;
@@ -113,39 +114,32 @@ pub(super) fn ttl(draft: &mut Draft, context: &mut Context<'_>, statement: &Stat
 }
 
 const MALFORMED_PEER: &str = "malformed unicast peer address";
-const DUPLICATE_PEER: &str = "duplicate unicast peer address";
 const PEER: &str = "vrrp_instance/unicast_peer";
 
 /// `unicast_peer`.
 pub(super) fn peers(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     draft.cast.word = Some(statement.keyword.span);
-    for line in &statement.body {
+    for line in statement.body.iter() {
         let word = &line.keyword;
-        let (min_ttl, max_ttl) = limits(draft, context, line);
+        let (min_ttl, max_ttl) = limits(draft, context, &line);
         let problem = match router_address(context, word) {
             None => MALFORMED_PEER,
             Some(peer) if !draft.fits_family(Family::of(peer)) => "address family does not match unicast peer address",
-            Some(peer) if !draft.listed.insert(Listed::Peer(peer)) => DUPLICATE_PEER,
             Some(peer) => {
                 draft.cast.peers.push(UnicastPeer { address: Spanned::new(peer, word.span), min_ttl, max_ttl });
+                if draft.watch[1].is_due(draft.cast.peers.len()) {
+                    draft.drop_duplicate_peers(context);
+                }
                 continue;
             }
         };
         let message =
             format!("Configuration error: VRRP instance[{}] {problem}[{}]. Skipping...", *draft.name, word.text);
         let finding = Diagnostic::error(Code::UnicastPeer, Class::General, word.span, message);
-        let finding = finding.help(match problem {
-            DUPLICATE_PEER => "remove this line",
+        context.push(finding.help(match problem {
             MALFORMED_PEER => address_help(&word.text),
             _ => "every peer is of the family of the instance's addresses",
-        });
-        // keepalived 2.2 takes a peer twice without a word.
-        let harmless = problem == DUPLICATE_PEER;
-        context.push(if harmless {
-            Diagnostic { severity: Severity::Warning, class: Class::Notice, ..finding }
-        } else {
-            finding
-        });
+        }));
     }
 }
 
@@ -187,6 +181,21 @@ fn limits(draft: &mut Draft, context: &mut Context<'_>, line: &Statement) -> (u8
 }
 
 impl Draft {
+    /// keepalived 2.2 takes a peer twice without a word.
+    pub(super) fn drop_duplicate_peers(&mut self, context: &mut Context<'_>) {
+        let duplicates =
+            take_duplicates(&mut self.cast.peers, |one, other| one.address.value.cmp(&other.address.value));
+        self.watch[1].looked_through(self.cast.peers.len());
+        for UnicastPeer { address, .. } in duplicates {
+            let message = format!(
+                "Configuration error: VRRP instance[{}] duplicate unicast peer address[{}]. Skipping...",
+                *self.name, *address
+            );
+            let finding = Diagnostic::warning(Code::UnicastPeer, Class::Notice, address.span, message);
+            context.push(finding.help("remove this line"));
+        }
+    }
+
     /// Applies defaults to what concerns the way of adverts.
     pub(super) fn cast(
         &mut self,

@@ -49,11 +49,12 @@ fn a_route_with_every_part() {
     assert_eq!(route.table, RouteTable::Table(Named::Number(16)));
     assert_eq!((route.tos, route.protocol, route.scope), (Named::Number(0x28), Named::Number(12), Named::Number(253)));
     assert_eq!((route.metric, route.mode, route.track), (Some(12), RouteMode::Append, false));
-    assert_eq!(route.metrics.mtu, Some(Metric { value: 1000, lock: false }));
-    assert_eq!(route.metrics.ssthresh, Some(Metric { value: 107, lock: true }));
-    assert_eq!(route.metrics.rtt.unwrap().value, Duration::from_millis(500));
-    assert_eq!(route.metrics.rto_min.unwrap().value, Duration::from_millis(500));
-    assert!(route.metrics.ecn);
+    let metrics = route.metrics.unwrap();
+    assert_eq!(metrics.mtu, Some(Metric { value: 1000, lock: false }));
+    assert_eq!(metrics.ssthresh, Some(Metric { value: 107, lock: true }));
+    assert_eq!(metrics.rtt.unwrap().value, Duration::from_millis(500));
+    assert_eq!(metrics.rto_min.unwrap().value, Duration::from_millis(500));
+    assert!(metrics.ecn);
     let realms = route.realms.unwrap();
     assert!(matches!(realms.source, Some(Named::Name(name)) if name.value == "PQA"));
     assert_eq!(realms.destination, Named::Number(0x14));
@@ -122,8 +123,8 @@ fn times_that_cannot_be_told_are_moved_into_the_range() {
     let parsed = line("192.0.2.0/24 dev eth0 rtt 100 rttvar 200s");
     assert_eq!(messages(&parsed), ["rtt 12.5ms counts as 200ms", "rttvar 200s counts as 120s"]);
     let metrics = &parsed.config.static_routes[0].metrics;
-    assert_eq!(metrics.rtt.unwrap().value, Duration::from_millis(200));
-    assert_eq!(metrics.rttvar.unwrap().value, Duration::from_secs(120));
+    assert_eq!(metrics.as_ref().unwrap().rtt.unwrap().value, Duration::from_millis(200));
+    assert_eq!(metrics.as_ref().unwrap().rttvar.unwrap().value, Duration::from_secs(120));
 }
 
 #[test]
@@ -304,8 +305,8 @@ fn names_become_the_numbers_of_the_host() {
     let route = &config.static_routes[0];
     assert_eq!(route.table, RouteTable::Table(Named::Number(100)));
     let realms = Realms { source: Some(Named::Number(3)), destination: Named::Number(0) };
-    assert_eq!(route.realms, Some(realms));
-    assert_eq!(route.next_hops[0].realms, Some(Realms { source: None, destination: Named::Number(3) }));
+    assert_eq!(route.realms, Some(Box::new(realms)));
+    assert_eq!(route.next_hops[0].realms, Some(Box::new(Realms { source: None, destination: Named::Number(3) })));
 }
 
 #[test]

@@ -389,7 +389,7 @@ fn lines_of_addresses() {
     let (address, said) = of("192.0.2.1/24 dev eth1 peer 10.0.0.1 brd +");
     let address = address.unwrap();
     assert_eq!((address.prefix_len, address.broadcast), (32, None));
-    assert_eq!(address.peer, Some("10.0.0.1".parse().unwrap()));
+    assert_eq!(address.peer.as_deref(), Some(&"10.0.0.1".parse().unwrap()));
     assert_eq!(
         said,
         "Cannot specify address prefix when specifying peer address - ignoring\n\

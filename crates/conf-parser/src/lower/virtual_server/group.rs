@@ -28,8 +28,8 @@ impl Groups {
     pub(in crate::lower) fn read(&mut self, context: &mut Context<'_>, statement: &Statement) {
         let Some(name) = statement.arguments.first() else { return };
         let mut entries = Vec::new();
-        for line in &statement.body {
-            let entry = entry(context, &name.text, line);
+        for line in statement.body.iter() {
+            let entry = entry(context, &name.text, &line);
             entries.extend(entry.map(|entry| Spanned::new(entry, line.span())));
         }
         if entries.is_empty() {
