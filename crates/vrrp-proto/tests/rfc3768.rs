@@ -8,7 +8,8 @@ use std::time::Duration;
 use vrrp_proto::{
     Action, AddressMismatch, Advertisement, AdvertisementInterval, Authentication, Discard, Event, Family, GROUP_IPV4,
     Instant, Ownership, PROTOCOL, Packet, Password, Priority, PseudoHeader, Receiver, Role, RouterConfig, RouterId,
-    Seconds, State, Ticket, Transmitter, Verified, Version, VirtualMac, VirtualRouter, Vrid, WireConfig, checksum,
+    Seconds, State, Ticket, Transmitter, UnixTime, Verified, Version, VirtualMac, VirtualRouter, Vrid, WireConfig,
+    checksum,
 };
 
 const T0: Instant = Instant::from_nanos(1_000_000_000);
@@ -51,12 +52,13 @@ fn with_password(word: &str) -> WireConfig {
 fn datagram(config: &WireConfig, priority: u8) -> Vec<u8> {
     let mut out = Vec::new();
     let mut transmitter = Transmitter::new(config.clone()).unwrap();
-    transmitter.emit(Priority(priority), HIGHER, IpAddr::V4(GROUP_IPV4), &mut out).unwrap();
+    let advert = transmitter.begin(Priority(priority), UnixTime::EPOCH);
+    transmitter.emit(&advert, HIGHER, IpAddr::V4(GROUP_IPV4), &mut out).unwrap();
     out
 }
 
 fn verify(receiver: &mut Receiver, datagram: &[u8]) -> Result<Verified, Discard> {
-    receiver.receive(&Packet::from_ipv4(datagram).unwrap())
+    receiver.receive(&Packet::from_ipv4(datagram).unwrap(), UnixTime::EPOCH)
 }
 
 fn receive(config: &WireConfig, datagram: &[u8]) -> Result<Advertisement, Discard> {

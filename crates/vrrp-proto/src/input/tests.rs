@@ -1,5 +1,5 @@
 use super::*;
-use crate::auth::{Authentication, Password};
+use crate::auth::{Authentication, Password, UnixTime};
 use crate::config::{EngineConfig, GroupConfig, RouterConfig, TrackedLink};
 use crate::receiver::{Packet, Receiver};
 use crate::track::{TrackerConfig, TrackerUse};
@@ -139,10 +139,11 @@ fn everything_said() -> Vec<String> {
     config.link = Some(LinkId(0));
     let mut octets = Vec::new();
     let mut transmitter = Transmitter::new(wire.clone()).unwrap();
-    transmitter.emit(Priority(50), PEER, GROUP_IPV4.into(), &mut octets).unwrap();
+    let advert = transmitter.begin(Priority(50), UnixTime::EPOCH);
+    transmitter.emit(&advert, PEER, GROUP_IPV4.into(), &mut octets).unwrap();
     assert!(octets.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()), "the wire has it");
     let mut receiver = Receiver::new(wire.clone());
-    let verified = receiver.receive(&Packet::from_ipv4(&octets).unwrap()).unwrap();
+    let verified = receiver.receive(&Packet::from_ipv4(&octets).unwrap(), UnixTime::EPOCH).unwrap();
 
     let mut steps = opening();
     steps.push((0, Input::Reconfigure(Box::new(EngineConfig::from_iter([(RouterId(0), config)])))));

@@ -238,7 +238,7 @@ fn all_members_announce_their_addresses_when_one_hears_a_lower_priority() {
     let announced: Vec<_> = settle(&mut engine, at(20))
         .into_iter()
         .filter_map(
-            |action| if let Action::Announce { router, repeat } = action { Some((router, repeat)) } else { None },
+            |action| if let Action::Announce { router, repeat, .. } = action { Some((router, repeat)) } else { None },
         )
         .collect();
     assert_eq!(announced, [(RouterId(1), 5), (RouterId(2), 5)]);

@@ -1,5 +1,6 @@
 //! Every state and every input, as a table that a person can read.
 
+use crate::control::Control;
 use core::fmt::Write;
 
 use super::*;
@@ -76,6 +77,7 @@ fn snapshot_of(role: Role, now: Instant) -> RouterSnapshot {
         active_adver_interval: centis(300),
         last_transition: Some(T0),
         notified: true,
+        control: Control::default(),
     }
 }
 
