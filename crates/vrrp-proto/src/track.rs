@@ -249,7 +249,7 @@ enum Remains {
 fn remains(tracked: Tracked, weight: i16, fixed: Fixed) -> Remains {
     match (tracked, fixed) {
         (Tracked::Link(_), Fixed::Group(_)) => Remains::Unweighted,
-        (Tracked::File(_), _) if weight.abs() == 1 => Remains::Unweighted,
+        (Tracked::File(_), _) if matches!(weight, 1 | -1) => Remains::Unweighted,
         _ => Remains::Nothing,
     }
 }

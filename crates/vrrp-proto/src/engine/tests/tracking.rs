@@ -208,6 +208,18 @@ fn an_owner_has_no_weighted_trackers() {
 }
 
 #[test]
+fn weights_outside_their_range_do_no_harm() {
+    let mut owner = config(1);
+    owner.priority = Priority::OWNER;
+    owner.trackers = vec![uses(FILE, i16::MIN, true), uses(SCRIPT, i16::MIN, true)];
+    assert_eq!(role(&with_trackers([(RouterId(1), owner.clone())]), 1), Role::Active);
+    owner.priority = Priority(100);
+    let mut engine = with_trackers([(RouterId(1), owner)]);
+    engine.handle_tracker(T0, SCRIPT, Verdict::Down);
+    assert_eq!(priority(&engine), 254);
+}
+
+#[test]
 fn an_owner_keeps_unweighted_trackers_and_files_with_weight_1() {
     let mut owner = config(1);
     owner.priority = Priority::OWNER;
