@@ -265,6 +265,7 @@ impl<'a> Pdu<'a> {
         };
         let version_type = self.version().number() << 4 | ADVERTISEMENT;
         let count = self.addresses.count();
+        out.reserve(self.wire_length());
         out.extend_from_slice(&[version_type, self.vrid.get(), self.priority.0, count, p0, p1, 0, 0]);
         out.extend_from_slice(self.addresses.octets());
         if let (VersionFields::V2 { auth_data, .. }, Family::Ipv4) = (&self.fields, self.addresses.family()) {

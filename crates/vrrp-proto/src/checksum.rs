@@ -57,24 +57,34 @@ pub fn checksum(pseudo: PseudoHeader, bytes: &[u8]) -> u16 {
     !fold(pseudo.sum(bytes.len()) + sum(bytes))
 }
 
+/// In words of 32 bits, which come to the same when folded: 2^16 is 1 in one's complement arithmetic. The sum of 65,536
+/// octets stays below 2^47.
 fn sum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<2>();
-    let last = rest.first().map_or(0, |&octet| u16::from_be_bytes([octet, 0]));
-    words.iter().map(|&word| u64::from(u16::from_be_bytes(word))).sum::<u64>() + u64::from(last)
+    let (words, rest) = bytes.as_chunks::<4>();
+    let last = match *rest {
+        [] => 0,
+        [a] => u32::from_be_bytes([a, 0, 0, 0]),
+        [a, b] => u32::from_be_bytes([a, b, 0, 0]),
+        [a, b, c, ..] => u32::from_be_bytes([a, b, c, 0]),
+    };
+    words.iter().map(|&word| u64::from(u32::from_be_bytes(word))).sum::<u64>() + u64::from(last)
 }
 
-fn fold(mut sum: u64) -> u16 {
-    loop {
-        match u16::try_from(sum) {
-            Ok(folded) => return folded,
-            Err(_) => sum = (sum & 0xffff) + (sum >> 16),
-        }
+/// Adds what is above 16 bits to what is below, until nothing is.
+fn fold(sum: u64) -> u16 {
+    let mut sum = (sum & 0xffff_ffff) + (sum >> 32);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
     }
+    u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
 
     #[test]
     fn the_example_of_rfc_1071() {
@@ -85,6 +95,29 @@ mod tests {
     #[test]
     fn an_odd_octet_is_padded_on_the_right() {
         assert_eq!(checksum(PseudoHeader::None, &[0x12]), !0x1200);
+    }
+
+    /// The sum of 16-bit words, as RFC 1071 writes it down.
+    fn by_the_book(bytes: &[u8]) -> u16 {
+        let mut sum = 0u32;
+        for word in bytes.chunks(2) {
+            sum += u32::from(word[0]) << 8 | word.get(1).map_or(0, |&octet| u32::from(octet));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !u16::try_from(sum).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_sum_up_as_words_do(bytes: Vec<u8>) {
+            prop_assert_eq!(checksum(PseudoHeader::None, &bytes), by_the_book(&bytes));
+        }
+    }
+
+    #[test]
+    fn the_largest_packet_folds_too() {
+        let bytes = vec![0xff; 65_535];
+        assert_eq!(checksum(PseudoHeader::None, &bytes), by_the_book(&bytes));
     }
 
     #[test]

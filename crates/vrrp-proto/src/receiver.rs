@@ -221,7 +221,7 @@ impl Receiver {
         self.memory.merge(memory, |address| cast.peer(address).is_some());
     }
 
-    /// The checks of keepalived, in its order; the numbers are those of `row` in the tests.
+    /// The checks of keepalived, in its order; `tests/order.rs` holds it.
     fn check<'a>(&self, packet: &Packet<'a>, now: UnixTime) -> Result<Checked<'a>, Discard> {
         let got = packet.payload.len();
         let too_short = |_| Discard::Length { got, expected: HEADER_LENGTH };
@@ -241,9 +241,7 @@ impl Receiver {
         if header.packet_type != ADVERTISEMENT {
             return Err(Discard::PacketType { got: header.packet_type });
         }
-        if !same_length(packet.declared_length, got, packet.headers()) {
-            return Err(Discard::TotalLength { declared: packet.declared_length, got });
-        }
+        Self::check_total_length(packet, pdu, trailer)?;
         let old_checksum = self.check_checksum(packet, pdu)?;
         self.check_destination(packet)?;
         if self.config.owner_ignore_adverts {
@@ -290,6 +288,16 @@ impl Receiver {
             _ if same_length(expected, got, packet.headers()) => Ok((pdu, None)),
             _ => Err(wrong),
         }
+    }
+
+    /// The IP header declares exactly what is used; Ethernet padding lies behind that.
+    fn check_total_length(
+        packet: &Packet<'_>,
+        pdu: &[u8],
+        trailer: Option<&[u8; TRAILER_LENGTH]>,
+    ) -> Result<(), Discard> {
+        let (declared, got) = (packet.declared_length, pdu.len() + trailer.map_or(0, |trailer| trailer.len()));
+        if declared == got { Ok(()) } else { Err(Discard::TotalLength { declared, got }) }
     }
 
     fn check_hop_limit(&self, packet: &Packet<'_>) -> Result<(), Discard> {

@@ -308,11 +308,11 @@ impl Transmitter {
         let [i0, i1] = self.identification.get().to_be_bytes();
         let protocol = if ah { PROTOCOL_AH } else { PROTOCOL };
         let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (source.octets(), destination.octets());
-        let header = |[c0, c1]: [u8; 2]| {
-            let hop_limit = self.config.hop_limit;
-            [0x45, TYPE_OF_SERVICE, l0, l1, i0, i1, 0, 0, hop_limit, protocol, c0, c1, s0, s1, s2, s3, d0, d1, d2, d3]
-        };
-        header(checksum(PseudoHeader::None, &header([0, 0])).to_be_bytes())
+        let ttl = self.config.hop_limit;
+        let mut header =
+            [0x45, TYPE_OF_SERVICE, l0, l1, i0, i1, 0, 0, ttl, protocol, 0, 0, s0, s1, s2, s3, d0, d1, d2, d3];
+        [header[10], header[11]] = checksum(PseudoHeader::None, &header).to_be_bytes();
+        header
     }
 }
 

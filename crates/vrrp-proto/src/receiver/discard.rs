@@ -123,11 +123,11 @@ pub enum Discard {
         got: u8,
     },
     /// The IP header has another length than came.
-    #[error("the IP header declares {declared} octets, {got} came")]
+    #[error("the IP header declares {declared} octets, the packet has {got}")]
     TotalLength {
         /// As the IP header has it.
         declared: usize,
-        /// As received.
+        /// As its address count calls for, trailer included.
         got: usize,
     },
     /// The checksum is wrong (RFC 9568 §5.2.8).

@@ -79,7 +79,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The VRID that it is for, to find its [`Receiver`]; `None` if it is too short to be a VRRP packet.
+    /// The VRID that it is for, to find its [`Receiver`](crate::Receiver); `None` if it is too short to be a VRRP packet.
     #[must_use]
     pub fn vrid(&self) -> Option<u8> {
         Header::split(self.payload).ok().map(|(header, _)| header.vrid)

@@ -191,6 +191,13 @@ fn the_ip_header_must_declare_what_came() {
     let mut bytes = datagram(&config);
     bytes[3] += 4;
     assert_eq!(receive(&config, &bytes), Err(Discard::TotalLength { declared: 24, got: 20 }));
+    bytes.resize(46, 0);
+    assert_eq!(receive(&config, &bytes), Err(Discard::TotalLength { declared: 24, got: 20 }), "padding or not");
+    let signed = hmac(Version::V3);
+    let mut bytes = datagram(&signed);
+    bytes[3] = 22;
+    let outcome = Receiver::new(signed).receive(&Packet::from_ipv4(&bytes).unwrap(), NOW);
+    assert_eq!(outcome, Err(Discard::TotalLength { declared: 2, got: 40 }), "no padding behind a long datagram");
 }
 
 #[test]
