@@ -245,7 +245,7 @@ fn a_router_that_starts_anew_counts_on_from_what_it_hears() {
     }
     let (mut receiver, mut transmitter) = (Receiver::new(ah()), Transmitter::new(ah()).unwrap());
     let unheard = send(&mut Transmitter::new(ah()).unwrap(), NOW);
-    assert_eq!(take(&mut peers, &unheard, NOW), Err(Discard::AhSequence { got: 1, last: 1000 }));
+    assert_eq!(take(&mut peers, &unheard, NOW), Err(Discard::AhSequence { got: 1, last: 999 }));
     let verified = take(&mut receiver, &send(&mut active, NOW), NOW).unwrap();
     transmitter.follow(&verified);
     let preempts = send(&mut transmitter, NOW);
