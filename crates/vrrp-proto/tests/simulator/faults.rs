@@ -216,6 +216,9 @@ impl World {
         };
         if happened {
             self.census.count(name);
+        } else {
+            // Nobody is there to whom it could happen; junk is always possible.
+            self.begin(KINDS.len() - 1);
         }
     }
 

@@ -242,11 +242,9 @@ impl Supervised {
             }
             Action::Commit(_, generation) => self.after(node, COMMITTING, Happening::Committed(generation)),
             Action::Stop(Role::Vrrp) => self.stop_worker(node),
-            Action::Kill(role) => {
-                if role == Role::Vrrp {
-                    self.world.kill_process(node);
-                    self.worker_died(node);
-                }
+            Action::Kill(Role::Vrrp) => {
+                self.world.kill_process(node);
+                self.worker_died(node);
             }
             Action::CleanUp => {
                 self.world.nodes[node].snapshot = Snapshot::default();
