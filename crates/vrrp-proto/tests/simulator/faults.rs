@@ -1,14 +1,16 @@
 //! What goes wrong, when, and how long.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use vrrp_proto::{AdvertisementInterval, Priority, Ticket, Version};
+use vrrp_proto::{AdvertisementInterval, Ownership, Priority, RouterConfig, Ticket, Version};
 
 use super::junk::Junk;
 use super::kernel::{Health, KERNEL};
 use super::network::{DELAY, Weather};
 use super::scenario::{MILLI, RouterSpec, virtual_addresses};
-use super::world::World;
+use super::world::{Event, World};
 
 /// A kind of fault; the name is the one of the census.
 pub(crate) const KINDS: [&str; 22] = [
@@ -214,6 +216,9 @@ impl World {
         };
         if happened {
             self.census.count(name);
+        } else {
+            // Nobody is there to whom it could happen; junk is always possible.
+            self.begin(KINDS.len() - 1);
         }
     }
 
@@ -401,7 +406,7 @@ impl World {
         let life = it.life;
         it.kernel_sick_until = if health == Health::Sound { recovered } else { u64::MAX };
         for (at, router, ticket) in again {
-            self.push(at, super::world::Event::Kernel { node, life, router, ticket });
+            self.push(at, Event::Kernel { node, life, router, ticket });
         }
         self.disturb_node(node, 0);
     }
@@ -414,7 +419,7 @@ impl World {
         }
         self.disturb_router(router, 0);
         for _ in 0..*self.random.pick(&[1, 2, 5]) {
-            self.nodes[node].kernel.put(router, vrrp_proto::Ownership::Released);
+            self.nodes[node].kernel.put(router, Ownership::Released);
             self.with(node, |engine, now| engine.handle_address_lost(now, RouterSpec::id(router)));
         }
         true
@@ -459,16 +464,16 @@ impl World {
         self.widen_intervals(&wanted);
         self.disturb_node(node, 0);
         self.reload(node, wanted.clone());
-        if !wanted.contains_key(&router) {
+        if let Entry::Vacant(gone) = wanted.entry(router) {
             // It comes back with the next reload.
-            wanted.insert(router, original);
+            gone.insert(original);
             self.reload(node, wanted);
         }
         true
     }
 
     /// Members of a group keep the same priority and preemption.
-    fn same_in_group(&self, wanted: &mut std::collections::BTreeMap<usize, vrrp_proto::RouterConfig>, router: usize) {
+    fn same_in_group(&self, wanted: &mut BTreeMap<usize, RouterConfig>, router: usize) {
         let Some(model) = wanted.get(&router).cloned() else { return };
         for other in self.scenario.companions(router) {
             if let Some(config) = wanted.get_mut(other) {

@@ -78,12 +78,7 @@ struct Supervised {
 impl Supervised {
     fn new(seed: u64, deaths: Deaths, traced: bool) -> Self {
         let mut random = Random::new(seed);
-        let scenario = loop {
-            let scenario = Scenario::new(&mut random);
-            if scenario.nodes <= 3 {
-                break scenario;
-            }
-        };
+        let scenario = std::iter::repeat_with(|| Scenario::new(&mut random)).find(is_small).unwrap();
         let host = |_| Host { machine: None, happenings: BTreeMap::new(), orphaned_since: None, excused_until: 0 };
         let hosts = (0..scenario.nodes).map(host).collect();
         let mut world = World::new(scenario, random, Trace::new(traced));
@@ -242,11 +237,9 @@ impl Supervised {
             }
             Action::Commit(_, generation) => self.after(node, COMMITTING, Happening::Committed(generation)),
             Action::Stop(Role::Vrrp) => self.stop_worker(node),
-            Action::Kill(role) => {
-                if role == Role::Vrrp {
-                    self.world.kill_process(node);
-                    self.worker_died(node);
-                }
+            Action::Kill(Role::Vrrp) => {
+                self.world.kill_process(node);
+                self.worker_died(node);
             }
             Action::CleanUp => {
                 self.world.nodes[node].snapshot = Snapshot::default();
@@ -293,7 +286,11 @@ impl Supervised {
         }
     }
 
+    /// The service manager stops the daemon once it runs.
     fn stop(&mut self) {
+        if self.hosts[self.victim].machine.is_none() {
+            self.run_until(self.world.now + SERVICE_RESTART + KERNEL);
+        }
         self.stopped = true;
         self.world.disturb_node(self.victim, KERNEL);
         let now = self.now();
@@ -309,6 +306,13 @@ impl Supervised {
         let outcome = ReadOutcome::Usable { generation, needed, child_wait: CHILD_WAIT };
         self.decide(node, |machine| machine.handle_reading(now, outcome));
     }
+}
+
+/// Few hosts and short intervals: there are hundreds of runs, one for each moment at which something can die.
+fn is_small(scenario: &Scenario) -> bool {
+    let configs = || scenario.routers.iter().flat_map(|router| router.members.values());
+    let longest = configs().map(|config| config.advertisement_interval.duration()).max();
+    scenario.nodes <= 3 && scenario.routers.len() <= 3 && longest < Some(Duration::from_millis(600))
 }
 
 /// The node with the highest priority, which is Active unless something goes wrong.
@@ -359,13 +363,15 @@ fn survive(seed: u64, deaths: &Deaths) -> (u64, u64) {
     (played.world.actions[played.victim], played.supervisor_actions)
 }
 
-const SEEDS: [u64; 2] = [1, 2];
+/// Three in which the victim is Active and has much to do.
+fn seeds() -> impl Iterator<Item = u64> {
+    (1..).filter(|seed| survive(*seed, &Deaths::default()).0 > 100).take(3)
+}
 
 #[test]
 fn a_worker_may_die_after_any_action() {
-    for seed in SEEDS {
+    for seed in seeds() {
         let (actions, _) = survive(seed, &Deaths::default());
-        assert!(actions > 50, "seed {seed}: {actions} actions");
         for action in 1..=actions {
             survive(seed, &Deaths { workers: vec![action], supervisor: None });
         }
@@ -375,7 +381,7 @@ fn a_worker_may_die_after_any_action() {
 /// The second death makes the restart wait, and the addresses are cleaned up; the third one longer.
 #[test]
 fn its_successors_may_die_after_any_action() {
-    for seed in SEEDS {
+    for seed in seeds() {
         for action in 1..=40 {
             survive(seed, &Deaths { workers: vec![60, action], supervisor: None });
             survive(seed, &Deaths { workers: vec![60, 1, action], supervisor: None });
@@ -385,7 +391,7 @@ fn its_successors_may_die_after_any_action() {
 
 #[test]
 fn a_supervisor_may_die_after_any_action_of_its_own() {
-    for seed in SEEDS {
+    for seed in seeds() {
         let deaths = Deaths { workers: vec![60, 10], supervisor: None };
         let (_, actions) = survive(seed, &deaths);
         for action in 1..actions {

@@ -1,5 +1,6 @@
 //! Every state and every input, as a table that a person can read.
 
+use crate::control::Control;
 use core::fmt::Write;
 
 use super::*;
