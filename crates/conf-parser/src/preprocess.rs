@@ -37,7 +37,7 @@ pub(crate) fn read(
         diagnostics,
         sink,
         sources,
-        builder: Builder::default(),
+        builder: Builder::new(&options.limits),
         definitions,
         checks: if options.check_includes { IncludeCheck::ALL } else { IncludeCheck::default() },
         include_check: None,
