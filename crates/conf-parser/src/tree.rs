@@ -203,13 +203,21 @@ struct Room {
 /// Words behind the first of a line that count as one more entry.
 const ENTRY_WORDS: usize = 4;
 
+/// Bytes of a script with its parameters that count as one more entry.
+const ENTRY_BYTES: usize = 16;
+
 impl Room {
     /// Counts `line`. Where it is too much comes what there is too much of.
     fn take(&mut self, line: &Statement, at_top: bool) -> Result<(), String> {
         let is_block = line.row.is_some_and(|row| row.kind == Kind::Block);
-        let is_entry = line.row.is_none() || is_block && !at_top;
+        let is_script = line.row.is_some_and(Row::is_script);
+        let is_entry = line.row.is_none() || is_script || is_block && !at_top;
+        let more = match is_script {
+            true => line.arguments.iter().map(|word| word.text.len()).sum::<usize>() / ENTRY_BYTES,
+            false => line.arguments.len() / ENTRY_WORDS,
+        };
         let blocks = usize::from(is_block && at_top);
-        let entries = usize::from(is_entry) + line.arguments.len() / ENTRY_WORDS;
+        let entries = usize::from(is_entry) + more;
         if blocks + entries == 0 {
             return Ok(());
         }
@@ -219,7 +227,10 @@ impl Room {
             return Err(format!("the configuration has more than {} blocks", self.most.blocks));
         }
         if self.entries > self.most.entries {
-            return Err(format!("the lists and blocks of the configuration have more than {} lines", self.most.entries));
+            return Err(format!(
+                "the lists and blocks of the configuration have more than {} lines",
+                self.most.entries
+            ));
         }
         Ok(())
     }

@@ -736,7 +736,8 @@ fn an_address_with_a_peer_is_not_acted_on_yet() {
     assert_eq!(parsed.diagnostics[0].message, "Cannot specify address prefix when specifying peer address - ignoring");
     let instance = &parsed.config.vrrp_instances[0];
     let held = instance.virtual_addresses.iter().chain(&instance.excluded_addresses);
-    let held: Vec<_> = held.map(|address| (address.prefix_len, address.options().peer.as_ref().unwrap().to_string())).collect();
+    let held: Vec<_> =
+        held.map(|address| (address.prefix_len, address.options().peer.as_ref().unwrap().to_string())).collect();
     assert_eq!(held, [(32, "192.0.2.9".to_owned()), (32, "192.0.2.10".to_owned())]);
     let unsupported: Vec<_> = parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.effect)).collect();
     assert_eq!(unsupported, [("peer", Effect::Traffic), ("peer", Effect::Traffic)]);

@@ -174,3 +174,26 @@ impl AddressOptions {
 pub(in crate::config) fn show_addresses(addresses: &[VirtualAddress], slot: Slot, out: &mut Vec<Setting>) {
     show_list(addresses, slot, out, |address| Setting::entry(address.words(slot.row), address.address.span));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_stays_small() {
+        let size = size_of::<VirtualAddress>();
+        assert!(size <= 56, "{size}");
+    }
+
+    #[test]
+    fn options_that_say_nothing_are_none() {
+        let mut address = VirtualAddress::new(Spanned::new("192.0.2.1".parse().unwrap(), Span::default()), 24);
+        let plain = address.clone();
+        address.set_options(AddressOptions { no_track: true, ..AddressOptions::default() });
+        assert_ne!(address, plain);
+        let options = address.take_options();
+        assert!(options.no_track);
+        address.set_options(AddressOptions { no_track: false, ..options });
+        assert_eq!(address, plain);
+    }
+}

@@ -76,7 +76,8 @@ pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
     };
     let prefix_len = context.prefix_len(word, ip, length);
     let address = VirtualAddress::new(Spanned::new(ip, word.span), prefix_len);
-    let mut draft = Draft { address, options: AddressOptions::default(), word, has_length: length.is_some(), usable: true };
+    let mut draft =
+        Draft { address, options: AddressOptions::default(), word, has_length: length.is_some(), usable: true };
     let mut words = line.arguments.iter();
     while let Some(option) = words.next() {
         // What stands in another kind of list, such as track_group, is unknown here.
