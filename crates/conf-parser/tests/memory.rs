@@ -58,6 +58,12 @@ fn files() -> Vec<(&'static str, String, Line, &'static str)> {
         ("empty real_server", server.clone(), |n| format!("real_server {} 80 {{\n}}", ip(n)), "}\n"),
         ("scripts of real servers", server.clone(), scripts, "}\n"),
         ("checkers", format!("{server}real_server 192.0.2.2 80 {{\n"), |_| "TCP_CHECK {\n}".to_owned(), "}}\n"),
+        (
+            "HTTP_GET",
+            format!("{server}real_server 192.0.2.2 80 {{\n"),
+            |_| "HTTP_GET {\nurl {\npath /\n}\n}".to_owned(),
+            "}}\n",
+        ),
         ("virtual_server", String::new(), virtual_server, ""),
         ("virtual_server with one real_server", String::new(), short_virtual_server, ""),
         ("vrrp_instance", String::new(), instance, ""),
