@@ -88,6 +88,13 @@ pub struct Limits {
     pub line_bytes: usize,
     /// Includes, definitions and repetitions inside each other; default 64.
     pub expansion_depth: usize,
+    /// Definitions, and lines of those of several lines; default 1,000,000.
+    pub definitions: usize,
+    /// Blocks of the top level; default 150,000. What follows the last of them is not kept.
+    pub blocks: usize,
+    /// Blocks inside of others, lines of lists, and scripts; default 1,500,000. Every four words behind the first of a line
+    /// count as one more, and so do every 16 bytes of a script. What follows the last of them is not kept.
+    pub entries: usize,
     /// Findings; of those beyond it only the worst and their number are told. As many uses of keywords that are not acted
     /// on are listed. Default 100,000.
     pub findings: usize,
@@ -103,6 +110,9 @@ impl Default for Limits {
             expanded_bytes: 256 << 20,
             line_bytes: 64 << 10,
             expansion_depth: 64,
+            definitions: 1_000_000,
+            blocks: 150_000,
+            entries: 1_500_000,
             findings: 100_000,
         }
     }

@@ -37,7 +37,7 @@ pub(crate) fn read(
         diagnostics,
         sink,
         sources,
-        builder: Builder::default(),
+        builder: Builder::new(&options.limits),
         definitions,
         checks: if options.check_includes { IncludeCheck::ALL } else { IncludeCheck::default() },
         include_check: None,
@@ -90,6 +90,7 @@ struct Spent {
     bytes: usize,
     lines: usize,
     expanded: usize,
+    definitions: usize,
 }
 
 /// A definition of several lines whose end is not reached.
@@ -211,6 +212,7 @@ impl Reader<'_> {
             if !line.text().is_empty() {
                 open.place = open.place.to(line.whole());
                 open.lines.push(line.into_owned());
+                self.count_definition(open.place);
             }
         } else {
             let Some(line) = self.condition(line) else { return };
@@ -230,12 +232,21 @@ impl Reader<'_> {
         }
     }
 
+    fn count_definition(&mut self, place: Span) {
+        self.spent.definitions += 1;
+        if self.spent.definitions > self.limits().definitions {
+            self.stop(Some(place), "too many definitions");
+        }
+    }
+
     fn define(&mut self, name: String, place: Span, value: Line<'_>) {
+        self.count_definition(place);
         let id = self.sources.define(&name, Some(place));
         self.definitions.set(name, id, Value::text(value));
     }
 
     fn define_lines(&mut self, pending: Pending) {
+        self.count_definition(pending.place);
         let id = self.sources.define(&pending.name, Some(pending.place));
         self.definitions.set(pending.name, id, Value::Lines(pending.lines.into()));
     }

@@ -13,7 +13,7 @@ use crate::lexer::{Cut, Line, Marks, Part, Word, parts, script_words, words};
 use crate::loader::Loader;
 use crate::schema::{BlockId, Kind, Row, schema};
 use crate::source::{Sources, Span, Spanned, Via};
-use crate::{Options, preprocess};
+use crate::{Limits, Options, preprocess};
 pub(crate) use body::Body;
 
 /// One line: a keyword with its values, or a line of a list.
@@ -167,8 +167,9 @@ struct Open {
 }
 
 /// Builds the tree from lines. What is complete at the top level waits in [`take`](Self::take).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Builder {
+    room: Room,
     /// Complete, not yet taken.
     root: VecDeque<Statement>,
     spare: Spare,
@@ -187,6 +188,52 @@ pub(crate) struct Builder {
     astray: Option<Astray>,
     /// Unknown keywords so far; only the first ones get a suggestion, which takes time to find.
     unknown: usize,
+}
+
+/// What is kept so far, and the most that may be.
+#[derive(Debug)]
+struct Room {
+    blocks: usize,
+    entries: usize,
+    most: Limits,
+    /// A limit was reached, which is reported once: nothing that counts is kept any more.
+    is_full: bool,
+}
+
+/// Words behind the first of a line that count as one more entry.
+const ENTRY_WORDS: usize = 4;
+
+/// Bytes of a script with its parameters that count as one more entry.
+const ENTRY_BYTES: usize = 16;
+
+impl Room {
+    /// Counts `line`. Where it is too much comes what there is too much of.
+    fn take(&mut self, line: &Statement, at_top: bool) -> Result<(), String> {
+        let is_block = line.row.is_some_and(|row| row.kind == Kind::Block);
+        let is_script = line.row.is_some_and(Row::is_script);
+        let is_entry = line.row.is_none() || is_script || is_block && !at_top;
+        let more = match is_script {
+            true => line.arguments.iter().map(|word| word.text.len()).sum::<usize>() / ENTRY_BYTES,
+            false => line.arguments.len() / ENTRY_WORDS,
+        };
+        let blocks = usize::from(is_block && at_top);
+        let entries = usize::from(is_entry) + more;
+        if blocks + entries == 0 {
+            return Ok(());
+        }
+        self.blocks += blocks;
+        self.entries += entries;
+        if self.blocks > self.most.blocks {
+            return Err(format!("the configuration has more than {} blocks", self.most.blocks));
+        }
+        if self.entries > self.most.entries {
+            return Err(format!(
+                "the lists and blocks of the configuration have more than {} lines",
+                self.most.entries
+            ));
+        }
+        Ok(())
+    }
 }
 
 const MAX_SUGGESTIONS: usize = 200;
@@ -224,6 +271,22 @@ const FOLLOW_UPS: [Code; 4] =
     [Code::UnknownKeyword, Code::UnexpectedOpeningBrace, Code::ExtraClosingBrace, Code::MissingOpeningBrace];
 
 impl Builder {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            room: Room { blocks: 0, entries: 0, most: limits.clone(), is_full: false },
+            root: VecDeque::new(),
+            spare: Spare::default(),
+            open: Vec::new(),
+            skipping: None,
+            after_unknown: None,
+            escaped: None,
+            closed: Vec::new(),
+            lines: 0,
+            astray: None,
+            unknown: 0,
+        }
+    }
+
     /// Takes the next line.
     pub(crate) fn line(&mut self, line: &Line<'_>, diagnostics: &mut Findings) {
         if line.has_open_quote() {
@@ -373,7 +436,11 @@ impl Builder {
             }
             let range = without_excess(line, range, diagnostics);
             let statement = self.spare.statement(line, None, words(line, range));
-            self.push(statement);
+            if self.has_room(&statement, diagnostics) {
+                self.push(statement);
+            } else {
+                self.spare.give(statement);
+            }
             return;
         }
         let Some(row) = keyword.and_then(|keyword| known(block, keyword)) else {
@@ -394,11 +461,32 @@ impl Builder {
         } else {
             self.spare.statement(line, Some(row), words(line, range))
         };
-        if row.kind == Kind::Block {
+        if !self.has_room(&statement, diagnostics) {
+            // Its braces are skipped with it.
+            self.after_unknown = (row.kind == Kind::Block).then_some(statement.keyword.span);
+            self.spare.give(statement);
+        } else if row.kind == Kind::Block {
             self.open.push(Open { block: row.opens(), statement, braced: false });
         } else {
             self.push(statement);
         }
+    }
+
+    /// Whether there is room for a line; the first for which there is none is reported.
+    fn has_room(&mut self, line: &Statement, diagnostics: &mut Findings) -> bool {
+        let Err(what) = self.room.take(line, self.open.is_empty()) else { return true };
+        if !std::mem::replace(&mut self.room.is_full, true) {
+            // Whatever comes is too much now.
+            (self.room.most.blocks, self.room.most.entries) = (0, 0);
+            let message = format!("{what}: what follows is not kept");
+            let finding = Diagnostic::error(Code::LimitReached, Class::Fatal, line.keyword.span, message).refusing();
+            diagnostics.push(
+                finding
+                    .label("the first that is too much")
+                    .help("use fewer of them; findings about things that are missing may come from this one"),
+            );
+        }
+        false
     }
 
     fn open_brace(&mut self, span: Span, diagnostics: &mut Findings) {
@@ -543,7 +631,7 @@ mod tests {
 
     fn build(text: &str) -> (String, Vec<String>) {
         let mut diagnostics = Findings::new(usize::MAX);
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(&Limits::default());
         let mut at = 0;
         for line in text.split_inclusive('\n') {
             let trimmed = line.trim_end();

@@ -1,4 +1,4 @@
-//! A giant file, laid out as people do, takes at most ten times its size in memory, be it one giant block.
+//! A giant file takes at most ten times its size in memory, be it one giant block or all the smallest ones.
 //!
 //! Each file is read by a process of its own, which then tells the most memory that it ever held.
 #![allow(clippy::unwrap_used, clippy::disallowed_types, clippy::disallowed_methods, reason = "a test of the process")]
@@ -7,13 +7,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 
-use conf_parser::{LoadError, Loader, Options, parse};
+use conf_parser::{Limits, LoadError, Loader, Options, parse};
 
-const SIZE: usize = 6_000_000;
+const SIZE: usize = 3_000_000;
 const MOST: usize = 10;
 
-/// Findings are told up to a number: here as many for the size of the file as by default for one of 100 MB.
-const FINDINGS: usize = 6000;
+/// Limits of numbers: here as many for the size of the file as by default for one of 100 MB.
+fn limits() -> Limits {
+    let all = Limits::default();
+    let part = |number: usize| number / 100_000_000_usize.div_ceil(SIZE);
+    Limits {
+        findings: part(all.findings),
+        definitions: part(all.definitions),
+        blocks: part(all.blocks),
+        entries: part(all.entries),
+        ..all
+    }
+}
 
 const INSTANCE: &str =
     "vrrp_instance V {\n interface eth0\n virtual_router_id 5\n virtual_ipaddress {\n 192.0.2.1\n }\n";
@@ -40,7 +50,26 @@ fn files() -> Vec<(&'static str, String, Line, &'static str)> {
         ("track_interface", list("track_interface"), |n| format!("        eth{n} weight 5"), "}}"),
         ("static_ipaddress", "static_ipaddress {\n".to_owned(), |n| format!("        {}/24 dev eth0", ip(n)), "}\n"),
         ("virtual_server_group", "virtual_server_group G {\n".to_owned(), |n| format!("{} 80", ip(n)), "}\n"),
-        ("real_server", server, real_server, "}\n"),
+        ("real_server", server.clone(), real_server, "}\n"),
+        ("virtual_routes", list("virtual_routes"), |n| format!("        {}/32 dev eth0", ip(n)), "}}"),
+        ("next hops", list("virtual_routes"), |n| format!("{}/32 {}", ip(n), "nexthop via 10.0.0.1 ".repeat(9)), "}}"),
+        ("addresses without indentation", ADDRESSES.to_owned(), |n| format!("{}/24 dev eth0", ip(n)), "}}"),
+        ("bare addresses", ADDRESSES.to_owned(), ip, "}}"),
+        ("empty real_server", server.clone(), |n| format!("real_server {} 80 {{\n}}", ip(n)), "}\n"),
+        ("scripts of real servers", server.clone(), scripts, "}\n"),
+        ("checkers", format!("{server}real_server 192.0.2.2 80 {{\n"), |_| "TCP_CHECK {\n}".to_owned(), "}}\n"),
+        (
+            "HTTP_GET",
+            format!("{server}real_server 192.0.2.2 80 {{\n"),
+            |_| "HTTP_GET {\nurl {\npath /\n}\n}".to_owned(),
+            "}}\n",
+        ),
+        ("virtual_server", String::new(), virtual_server, ""),
+        ("virtual_server with one real_server", String::new(), short_virtual_server, ""),
+        ("vrrp_instance", String::new(), instance, ""),
+        ("vrrp_script", String::new(), |n| format!("vrrp_script s{n} {{ script /bin/true }}"), ""),
+        ("parameters", String::new(), |n| format!("vrrp_script s{n} {{\nscript \"/a{}\"\n}}", " b".repeat(4000)), ""),
+        ("definitions", String::new(), |n| format!("$A{n}="), ""),
         ("one keyword", INSTANCE.to_owned(), |_| "accept".to_owned(), "}\n"),
         ("unknown words", INSTANCE.to_owned(), |n| format!("foo{n} bar"), "}\n"),
         ("one line", "global_defs {\n router_id".to_owned(), |_| " a".to_owned(), "\n}\n"),
@@ -51,6 +80,25 @@ fn files() -> Vec<(&'static str, String, Line, &'static str)> {
 fn real_server(number: usize) -> String {
     let check = "        TCP_CHECK {\n            connect_timeout 3\n        }";
     format!("    real_server {} 80 {{\n        weight 5\n{check}\n    }}", ip(number))
+}
+
+fn scripts(number: usize) -> String {
+    format!("real_server {} 80 {{\nnotify_up /a\nnotify_down /a\n}}", ip(number))
+}
+
+fn virtual_server(number: usize) -> String {
+    let servers: Vec<_> = (0..10).map(|server| real_server(number * 10 + server)).collect();
+    let settings = "    lb_algo rr\n    lb_kind NAT\n    protocol TCP";
+    format!("virtual_server {} 80 {{\n{settings}\n{}\n}}", ip(number), servers.join("\n"))
+}
+
+fn short_virtual_server(number: usize) -> String {
+    format!("virtual_server {} 80 {{\nreal_server 192.0.2.1 80 {{\n}}\n}}", ip(number))
+}
+
+fn instance(number: usize) -> String {
+    let settings = format!("interface eth0\nvirtual_router_id {}", number % 255 + 1);
+    format!("vrrp_instance V{number} {{\n{settings}\nvirtual_ipaddress {{\n{}\n}}\n}}", ip(number))
 }
 
 fn ip(number: usize) -> String {
@@ -111,11 +159,10 @@ fn read(name: &str) {
     }
     text.extend_from_slice(after.as_bytes());
     let size = text.len();
-    let mut options = Options::default();
-    options.limits.findings = FINDINGS;
+    let options = Options { limits: limits(), ..Options::default() };
     let at_first = peak();
     let parsed = parse(&Once(Mutex::new(Some(text))), Path::new("k.conf"), &options);
-    assert!(parsed.main_file_read() && parsed.diagnostics.len() <= FINDINGS + 1);
+    assert!(parsed.main_file_read() && parsed.diagnostics.len() <= options.limits.findings + 1);
     // What the program itself takes does not grow with the file.
     println!("{size} {}", peak() - at_first + size);
 }

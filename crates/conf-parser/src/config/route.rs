@@ -49,6 +49,13 @@ pub enum Named<T> {
     Name(Box<Spanned<String>>),
 }}
 
+/// The number 0: global, or what stands for none.
+impl<T: Default> Default for Named<T> {
+    fn default() -> Self {
+        Self::Number(T::default())
+    }
+}
+
 /// Names and what they stand for.
 pub(crate) type Names = &'static [(&'static str, u32)];
 

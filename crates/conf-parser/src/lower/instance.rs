@@ -247,7 +247,10 @@ pub(super) fn static_addresses(
 ) {
     for line in statement.body.iter() {
         let Some(mut address) = address::read(context, "static_ipaddress", &line) else { continue };
-        if let Some(group) = address.track_group.take_if(|group| !groups.contains_key(&group.value)) {
+        let mut options = address.take_options();
+        let unknown = options.track_group.take_if(|group| !groups.contains_key(&group.value));
+        address.set_options(options);
+        if let Some(group) = unknown {
             let finding = Diagnostic::error(
                 Code::UnknownTracked,
                 Class::General,

@@ -58,7 +58,10 @@ impl Context<'_> {
         }
         let text = script_text(word);
         match command(&text) {
-            Ok(words) if words.first().is_some_and(|first| !first.is_empty()) => return Some(words),
+            Ok(mut words) if words.first().is_some_and(|first| !first.is_empty()) => {
+                words.shrink_to_fit();
+                return Some(words);
+            }
             Ok(_) => self.push(empty()),
             Err(Unfinished::Quote(quote)) => {
                 let message = format!("String '{text}': missing terminating {quote}");

@@ -191,8 +191,9 @@ fn a_tutorial_pair() {
     assert!(!instance.preempt && instance.skip_check_adv_addr && instance.accept && instance.track_primary);
     assert_eq!(instance.garp, Garp::default());
     let second = &instance.virtual_addresses[1];
-    assert_eq!((second.prefix_len, second.scope.number(), second.label.as_deref()), (24, Some(253), Some("eth1:1")));
-    assert_eq!(second.broadcast, Some(Ipv4Addr::new(192, 0, 2, 255)));
+    let options = second.options();
+    assert_eq!((second.prefix_len, options.scope.number(), options.label.as_deref()), (24, Some(253), Some("eth1:1")));
+    assert_eq!(options.broadcast, Some(Ipv4Addr::new(192, 0, 2, 255)));
     assert_eq!(instance.virtual_addresses[0].prefix_len, 32);
     assert!(!format!("{parsed:?}").contains("AuthPass([") && !format!("{:?}", parsed.config).contains("115"));
 }
@@ -735,7 +736,8 @@ fn an_address_with_a_peer_is_not_acted_on_yet() {
     assert_eq!(parsed.diagnostics[0].message, "Cannot specify address prefix when specifying peer address - ignoring");
     let instance = &parsed.config.vrrp_instances[0];
     let held = instance.virtual_addresses.iter().chain(&instance.excluded_addresses);
-    let held: Vec<_> = held.map(|address| (address.prefix_len, address.peer.as_ref().unwrap().to_string())).collect();
+    let held: Vec<_> =
+        held.map(|address| (address.prefix_len, address.options().peer.as_ref().unwrap().to_string())).collect();
     assert_eq!(held, [(32, "192.0.2.9".to_owned()), (32, "192.0.2.10".to_owned())]);
     let unsupported: Vec<_> = parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.effect)).collect();
     assert_eq!(unsupported, [("peer", Effect::Traffic), ("peer", Effect::Traffic)]);

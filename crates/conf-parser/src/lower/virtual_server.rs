@@ -292,10 +292,10 @@ pub(super) fn finish(
     groups: &Groups,
     globals: &Globals,
 ) -> Vec<VirtualServer> {
-    let mut servers: Vec<VirtualServer> = Vec::with_capacity(drafts.len());
     let mut numbers: HashMap<String, u16> = HashMap::new();
     let mut seen: HashMap<ServiceKey, Span> = HashMap::new();
-    for draft in drafts {
+    // The list of the drafts is the memory of the list of the servers.
+    let finished = drafts.into_iter().filter_map(|draft| {
         let number = match &draft.head {
             Head::Group(name) => {
                 let next = numbers.entry(name.value.clone()).or_default();
@@ -305,7 +305,7 @@ pub(super) fn finish(
             }
             Head::Address(..) | Head::Fwmark(_) => 0,
         };
-        let Some(server) = draft.finish(context, number, groups, globals) else { continue };
+        let server = draft.finish(context, number, groups, globals)?;
         let mut key = server.service.value.clone();
         if let ServiceKey::Group { number, .. } = &mut key {
             *number = 0;
@@ -315,9 +315,9 @@ pub(super) fn finish(
             let finding = Diagnostic::note(Code::DuplicateService, server.service.span, message);
             context.push(finding.related(first, "first given here").help("the kernel has one of each: join the two"));
         }
-        servers.push(server);
-    }
-    servers
+        Some(server)
+    });
+    finished.collect()
 }
 
 impl Draft {
@@ -598,9 +598,8 @@ impl Draft {
             globals,
             smtp_alert: smtp_alert_place(globals),
         };
-        let mut servers = Vec::with_capacity(drafts.len());
-        servers.extend(drafts.into_iter().map(|server| server.finish(context, &outer)));
-        servers
+        // The list of the drafts is the memory of the list of the servers.
+        drafts.into_iter().map(|server| server.finish(context, &outer)).collect()
     }
 }
 

@@ -355,6 +355,78 @@ fn limits_on_files_hold() {
     );
 }
 
+/// What is found in `text` with such limits, with the line of each finding, and what is kept.
+fn limited(text: &str, limits: Limits) -> (Vec<(String, usize)>, Parsed) {
+    let parsed = run(&[("k", text)], &Options { limits, ..Options::default() });
+    let line = |span| parsed.sources.location(span).unwrap().line;
+    let found = parsed.diagnostics.iter().map(|finding| (finding.message.clone(), line(finding.span.unwrap())));
+    (found.collect(), parsed)
+}
+
+#[test]
+fn limits_on_blocks_hold() {
+    let block = |name: &str| format!("vrrp_script {name} {{\n script /bin/true\n}}\n");
+    let text = format!("{}vrrp_script c\n{{\n script {{\n}}\nfoo\n}}\n{}", block("a") + &block("b"), block("d"));
+    let limits = |blocks| Limits { blocks, ..Limits::default() };
+    let (found, parsed) = limited(&text, limits(2));
+    assert_eq!(found, [("the configuration has more than 2 blocks: what follows is not kept".to_owned(), 7)]);
+    assert!(parsed.refuses_start());
+    assert_eq!(crate::config_test_exit_code(&parsed.diagnostics), 4);
+    assert_eq!(parsed.config.vrrp_scripts.iter().map(|script| script.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let (found, parsed) = limited(&(block("a") + &block("b")), limits(2));
+    assert_eq!((found.len(), parsed.config.vrrp_scripts.len()), (0, 2));
+}
+
+#[test]
+fn limits_on_entries_hold() {
+    let server = "real_server 192.0.2.1 80 {\n TCP_CHECK {\n }\n}\n";
+    let text = |servers: usize| {
+        let servers: String = (0..servers).map(|number| server.replace(".1 ", &format!(".{number} "))).collect();
+        format!("virtual_server 192.0.2.1 80 {{\nprotocol TCP\nlb_algo rr\nlb_kind NAT\n{servers}weight 3\n}}\n")
+    };
+    let limits = |entries| Limits { entries, ..Limits::default() };
+    let count = |parsed: &Parsed| parsed.config.virtual_servers.iter().map(|server| server.real_servers.len()).sum();
+    let too_many = |entries| {
+        format!("the lists and blocks of the configuration have more than {entries} lines: what follows is not kept")
+    };
+    let (found, parsed) = limited(&text(10), limits(20));
+    assert_eq!((found, count(&parsed)), (vec![], 10usize));
+    // What does not count is read still: the weight.
+    let (found, parsed) = limited(&(text(10) + "static_ipaddress {\n192.0.2.1\n}\n"), limits(18));
+    assert_eq!(found, [(too_many(18), 41)]);
+    assert_eq!(
+        (count(&parsed), parsed.config.virtual_servers[0].weight, parsed.config.static_addresses.len()),
+        (9, 3, 0)
+    );
+    // A list, long lines and scripts.
+    for (text, line) in [
+        ("static_ipaddress {\n192.0.2.1/24 dev eth0\n192.0.2.2/24 dev eth0\n192.0.2.3/24 dev eth0\n}\n", 4),
+        ("static_ipaddress {\n192.0.2.1/24 dev eth0 scope link\n192.0.2.3/24 dev eth0\n}\n", 3),
+        ("vrrp_script a {\n script \"/bin/true 345678 0123456 890123456\"\n}\n", 2),
+    ] {
+        let (found, _) = limited(text, limits(2));
+        assert!(found.contains(&(too_many(2), line)), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn a_product_of_many_servers_is_within_the_limits() {
+    // Virtual servers of ten real servers, each with a checker, as many as a file of 100 MB holds.
+    const SERVERS: usize = 70_000;
+    let limits = Limits::default();
+    assert!(SERVERS <= limits.blocks && SERVERS * 10 * 2 <= limits.entries, "{limits:?}");
+}
+
+#[test]
+fn limits_on_definitions_hold() {
+    let limits = |definitions| Limits { definitions, ..Limits::default() };
+    let text = "$A=1\n$B=2\n$C=a\\\nb\\\nc\n";
+    assert_eq!(limited(text, limits(5)).0, []);
+    let (found, parsed) = limited(text, limits(2));
+    assert_eq!(found, [("too many definitions: the reading stops here".to_owned(), 3)]);
+    assert!(parsed.refuses_start());
+}
+
 #[test]
 fn odd_characters() {
     let parsed = parse(

@@ -206,14 +206,15 @@ impl Instance {
 
 impl VirtualAddress {
     fn from_config(address: &file::VirtualAddress, device: &str) -> Self {
+        let options = address.options();
         Self {
             ip: address.address.value,
             prefix_len: address.prefix_len,
             device: address.dev.as_ref().map_or(device, |dev| dev.value.as_str()).to_owned(),
-            broadcast: address.broadcast,
+            broadcast: options.broadcast,
             // A name is one of which this host knows nothing.
-            scope: address.scope.number().unwrap_or(0),
-            label: address.label.as_deref().map(str::to_owned),
+            scope: options.scope.number().unwrap_or(0),
+            label: options.label.as_deref().map(str::to_owned),
         }
     }
 }

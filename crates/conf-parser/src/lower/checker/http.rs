@@ -23,6 +23,7 @@ pub(super) fn read(
     let tables = [Draft::CONNECTION, Draft::TIMING, HTTP];
     let mut draft = Draft::<HttpGet>::read(context, statement, checker, server, &tables);
     draft.check_link_local(context);
+    draft.kind.urls.shrink_to_fit();
     if draft.kind.urls.is_empty() {
         // A url that was written is reported itself.
         if !statement.body.iter().any(|line| line.keyword.text == "url") {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::config::{Family, Lifetime, SCOPES, VirtualAddress};
+use crate::config::{AddressOptions, Family, Lifetime, SCOPES, VirtualAddress};
 use crate::diagnostic::{Class, Code, Diagnostic};
 use crate::lexer::Word;
 use crate::lower::Context;
@@ -16,6 +16,7 @@ use crate::tree::Statement;
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
     address: VirtualAddress,
+    options: AddressOptions,
     /// The first word of the line.
     word: &'a Word,
     /// A length of the prefix is given.
@@ -37,22 +38,22 @@ pub(crate) const OPTIONS: &[(&str, Setter)] = &[
     ("peer", peer),
     ("preferred_lft", preferred_lifetime),
     ("track_group", |draft, _, word| {
-        draft.address.track_group = Some(Box::new(Spanned::new(word.text.clone(), word.span)));
+        draft.options.track_group = Some(Spanned::new(word.text.clone(), word.span));
     }),
 ];
 
 /// What an option without a value sets.
-type Flag = fn(&mut VirtualAddress) -> &mut bool;
+type Flag = fn(&mut AddressOptions) -> &mut bool;
 
 /// The options that take no value.
 pub(crate) const FLAGS: &[(&str, Flag)] = &[
-    ("home", |address| &mut address.home),
-    ("-nodad", |address| &mut address.detect_duplicates),
-    ("mngtmpaddr", |address| &mut address.mngtmpaddr),
-    ("noprefixroute", |address| &mut address.noprefixroute),
-    ("autojoin", |address| &mut address.autojoin),
-    ("no_track", |address| &mut address.no_track),
-    ("use_vmac", |address| &mut address.use_vmac),
+    ("home", |options| &mut options.home),
+    ("-nodad", |options| &mut options.detect_duplicates),
+    ("mngtmpaddr", |options| &mut options.mngtmpaddr),
+    ("noprefixroute", |options| &mut options.noprefixroute),
+    ("autojoin", |options| &mut options.autojoin),
+    ("no_track", |options| &mut options.no_track),
+    ("use_vmac", |options| &mut options.use_vmac),
 ];
 
 const NOT_USED: &str = "the address is not used";
@@ -75,7 +76,8 @@ pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
     };
     let prefix_len = context.prefix_len(word, ip, length);
     let address = VirtualAddress::new(Spanned::new(ip, word.span), prefix_len);
-    let mut draft = Draft { address, word, has_length: length.is_some(), usable: true };
+    let mut draft =
+        Draft { address, options: AddressOptions::default(), word, has_length: length.is_some(), usable: true };
     let mut words = line.arguments.iter();
     while let Some(option) = words.next() {
         // What stands in another kind of list, such as track_group, is unknown here.
@@ -84,7 +86,7 @@ pub(crate) fn read(context: &mut Context<'_>, block: &str, line: &Statement) -> 
         } else if let Some((_, set)) = OPTIONS.iter().find(|(name, _)| *name == option.text) {
             draft.option(context, option, words.next(), *set);
         } else if let Some((_, flag)) = FLAGS.iter().find(|(name, _)| *name == option.text) {
-            *flag(&mut draft.address) = true;
+            *flag(&mut draft.options) = true;
         }
     }
     draft.finish(context)
@@ -126,22 +128,23 @@ impl Draft<'_> {
     }
 
     fn finish(mut self, context: &mut Context<'_>) -> Option<VirtualAddress> {
-        let address = &mut self.address;
-        if address.peer.is_some() {
+        let (address, options) = (&mut self.address, &mut self.options);
+        if options.peer.is_some() {
             if self.has_length {
                 let message = "Cannot specify address prefix when specifying peer address - ignoring";
                 context.error(Code::BadAddress, self.word.span, message);
             }
-            if address.broadcast.take().is_some() {
+            if options.broadcast.take().is_some() {
                 let message = "Cannot specify broadcast and peer addresses - ignoring broadcast address";
                 context.error(Code::BadAddress, self.word.span, message);
             }
-            let bits = Family::of(*address.address).bits();
-            if address.preferred_lifetime == Lifetime::default_of(*address.address, address.prefix_len) {
-                address.preferred_lifetime = Lifetime::default_of(*address.address, bits);
-            }
-            address.prefix_len = bits;
         }
+        // What is said as it is by default goes without saying.
+        options.preferred_lifetime.take_if(|own| *own == Lifetime::default_of(*address.address, address.prefix_len));
+        if options.peer.is_some() {
+            address.prefix_len = Family::of(*address.address).bits();
+        }
+        address.set_options(self.options);
         self.usable.then_some(self.address)
     }
 }
@@ -153,7 +156,7 @@ fn scope(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
         return context.warning(Code::BadWord, word.span, message);
     }
     match named(word, SCOPES, u8::MAX.into()) {
-        Some(scope) => draft.address.scope = scope,
+        Some(scope) => draft.options.scope = scope,
         None => {
             let message = format!("Invalid scope '{}' specified for {line} - ignoring", word.text);
             let finding = Diagnostic::error(Code::BadWord, Class::General, word.span, message);
@@ -171,7 +174,7 @@ fn label(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
             format!("Address label {} is longer than maximum length {MAX_LABEL} - removing address", word.text);
         draft.drop(context, Code::BadWord, word, message);
     } else {
-        draft.address.label = context.interface(word).map(|label| label.value.into());
+        draft.options.label = context.interface(word).map(|label| label.value.into());
     }
 }
 
@@ -194,17 +197,17 @@ fn broadcast(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
     if computed.is_none() {
         context.error(Code::BadAddress, word.span, format!("Invalid broadcast address {} - ignoring", word.text));
     }
-    draft.address.broadcast = computed.or(draft.address.broadcast);
+    draft.options.broadcast = computed.or(draft.options.broadcast);
 }
 
 fn peer(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &Word) {
     let family = Family::of(*draft.address.address);
     let problem = match word.text.parse::<IpAddr>() {
-        Ok(_) if draft.address.peer.is_some() => {
+        Ok(_) if draft.options.peer.is_some() => {
             format!("Peer {} - another peer has already been specified", word.text)
         }
         Ok(peer) if Family::of(peer) == family => {
-            draft.address.peer = Some(Box::new(peer));
+            draft.options.peer = Some(peer);
             return;
         }
         Ok(_) => format!("Peer address {} does not match address family", word.text),
@@ -227,7 +230,7 @@ fn preferred_lifetime(draft: &mut Draft<'_>, context: &mut Context<'_>, word: &W
         },
     };
     if draft.address.address.is_ipv6() {
-        draft.address.preferred_lifetime = lifetime;
+        draft.options.preferred_lifetime = Some(lifetime);
     } else {
         let message = format!("preferred_lft is for IPv6 addresses only and not used for {}", draft.word.text);
         context.push(Diagnostic::note(Code::BadWord, word.span, message));

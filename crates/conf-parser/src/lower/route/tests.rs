@@ -354,6 +354,6 @@ fn rules_and_addresses_go_on_without_some_names() {
         ]
     );
     assert_eq!(config.static_rules[0].ip_protocol, None);
-    let scopes: Vec<_> = config.static_addresses.iter().map(|address| address.scope.number()).collect();
+    let scopes: Vec<_> = config.static_addresses.iter().map(|address| address.options().scope.number()).collect();
     assert_eq!(scopes, [Some(0), Some(16)]);
 }

@@ -388,8 +388,8 @@ fn lines_of_addresses() {
     };
     let (address, said) = of("192.0.2.1/24 dev eth1 peer 10.0.0.1 brd +");
     let address = address.unwrap();
-    assert_eq!((address.prefix_len, address.broadcast), (32, None));
-    assert_eq!(address.peer.as_deref(), Some(&"10.0.0.1".parse().unwrap()));
+    assert_eq!((address.prefix_len, address.options().broadcast), (32, None));
+    assert_eq!(address.options().peer, Some("10.0.0.1".parse().unwrap()));
     assert_eq!(
         said,
         "Cannot specify address prefix when specifying peer address - ignoring\n\
@@ -399,8 +399,8 @@ fn lines_of_addresses() {
     assert_eq!(of("192.0.2.1 label").0, None);
     assert_eq!(of("2001:db8::1/64 brd 192.0.2.1").0, None);
     assert_eq!(of("2001:db8::1/64 preferred_lft x").1, "preferred_lft x is invalid");
-    assert_eq!(of("2001:db8::1").0.unwrap().preferred_lifetime, Lifetime::Seconds(0));
-    assert_eq!(of("2001:db8::1/64").0.unwrap().preferred_lifetime, Lifetime::Forever);
+    assert_eq!(of("2001:db8::1").0.unwrap().preferred_lifetime(), Lifetime::Seconds(0));
+    assert_eq!(of("2001:db8::1/64").0.unwrap().preferred_lifetime(), Lifetime::Forever);
     assert_eq!(of("192.0.2.1 use_vmac").1, "Unknown configuration entry 'use_vmac' for ip address - ignoring");
     assert_eq!(of("192.0.2.1 track_group g").1, "track_group g not found");
     assert_eq!(of("192.0.2.1").0.unwrap().dev.map(|dev| dev.value), Some("eth0".to_owned()));

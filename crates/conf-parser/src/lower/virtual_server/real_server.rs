@@ -154,9 +154,7 @@ impl Draft {
             virtualhost: outer.virtualhost.is_some(),
             globals: outer.globals,
         };
-        let mut checkers = Vec::with_capacity(drafts.len());
-        checkers.extend(drafts.into_iter().map(|checker| checker::finish(checker, context, &outer)));
-        checkers
+        drafts.into_iter().map(|checker| checker::finish(checker, context, &outer)).collect()
     }
 
     /// Only where addresses are rewritten the port may be another one than that of the service.
