@@ -122,6 +122,10 @@ impl VirtualRouter {
             let backup = Backup::new(now + self.active_down_interval(interval), interval);
             self.enter_backup(now, Entry::Later, Resign::Yes, backup);
         }
+        if let State::Backup(backup) = &mut self.state {
+            // Its group would take it along.
+            backup.ready &= control.may_be_active(now);
+        }
         self.push_fact();
     }
 
