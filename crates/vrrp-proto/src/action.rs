@@ -207,7 +207,8 @@ pub enum FaultReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RouterSnapshot {
-    /// The part it plays; it holds its addresses only as [`Role::Active`].
+    /// The part it plays; it holds its addresses only as [`Role::Active`]. In a fault that no one was told of (see
+    /// [`FaultReason::TrackerPending`]) it is [`Role::Stopped`].
     pub role: Role,
     /// When it last sent an advertisement as Active.
     pub last_advertisement: Option<Instant>,
