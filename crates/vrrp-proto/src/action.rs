@@ -217,7 +217,8 @@ pub struct RouterSnapshot {
     pub role: Role,
     /// When it last sent an advertisement as Active.
     pub last_advertisement: Option<Instant>,
-    /// How long every peer with the same advertisement interval waits in silence, whatever its priority.
+    /// How long every peer with the same advertisement interval waits in silence, whatever its priority: three intervals,
+    /// or fewer if this router waits for fewer, and the owner's Skew_Time.
     pub active_down_interval: Duration,
     /// The interval of the Active Router that it follows.
     pub active_adver_interval: AdvertisementInterval,

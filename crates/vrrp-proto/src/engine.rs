@@ -112,7 +112,8 @@ impl Engine {
     /// An engine that follows another process of the same boot. The following [`reconfigure`](Self::reconfigure) goes on
     /// with every router whose last advertisement is young enough (see [`RouterSnapshot::resumable`]): no transition, no
     /// notification, an advertisement at once, and its addresses applied again. A sync group goes on as a whole or not
-    /// at all. Tell the links before it.
+    /// at all. Tell the links before it. What a router that is no longer wanted then left in the kernel is for the driver
+    /// to release: nothing is known here of its configuration.
     #[must_use]
     pub fn resume(snapshot: Snapshot) -> Self {
         Self { inherited: snapshot, ..Self::default() }

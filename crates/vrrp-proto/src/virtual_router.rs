@@ -372,7 +372,7 @@ impl VirtualRouter {
         RouterSnapshot {
             role: if self.is_silent() { Role::Stopped } else { self.role() },
             last_advertisement: self.last_advertisement,
-            active_down_interval: self.shortest_active_down_interval(),
+            active_down_interval: self.config.shortest_active_down_interval(),
             active_adver_interval: self.active_adver_interval(),
             last_transition: self.last_transition,
             notified: matches!(self.state, State::Active(Active { notified: true, .. })),
@@ -552,11 +552,6 @@ impl VirtualRouter {
 
     fn own_active_down_interval(&self) -> Duration {
         self.active_down_interval(self.config.advertisement_interval)
-    }
-
-    /// No peer's Active_Down_Interval is shorter, whatever its priority: the owner's.
-    fn shortest_active_down_interval(&self) -> Duration {
-        self.config.active_down_interval(self.config.advertisement_interval, Priority::OWNER)
     }
 
     fn push_resign(&mut self) {

@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::mem::discriminant;
 
 use super::{Engine, Group, Plan, Slot};
 use crate::action::{Action, FaultReason, Role, RouterSnapshot};
@@ -62,12 +63,12 @@ impl Engine {
         Some(router.control())
     }
 
-    /// Trackers that stay what they were go on saying what they said.
+    /// Trackers that stay of the same kind go on saying what they said.
     fn take_trackers(&mut self, wanted: &EngineConfig) {
         let before = core::mem::take(&mut self.trackers);
         for (&id, &config) in &wanted.trackers {
             let said = match before.get(&id) {
-                Some(tracker) => tracker.verdict.filter(|_| tracker.config == config),
+                Some(tracker) => tracker.verdict.filter(|_| discriminant(&tracker.config) == discriminant(&config)),
                 None => self.inherited.trackers.get(&id).copied().filter(|verdict| config.can_say(*verdict)),
             };
             self.trackers.insert(id, Tracker { config, verdict: said });

@@ -525,6 +525,18 @@ fn the_supervisor_hears_that_it_is_no_longer_active_before_the_first_address_goe
 }
 
 #[test]
+fn peers_need_not_be_as_patient_as_this_router() {
+    let patient = RouterConfig { down_timer_adverts: 10, ..config() };
+    let hasty = RouterConfig { down_timer_adverts: 1, ..config() };
+    for (config, shortest) in [(patient, 3_003_906), (hasty, 1_003_906)] {
+        let snapshot = active(config).snapshot();
+        let last = snapshot.last_advertisement.unwrap();
+        assert!(snapshot.resumable(last + micros(shortest - 1)));
+        assert!(!snapshot.resumable(last + micros(shortest)));
+    }
+}
+
+#[test]
 fn a_router_of_its_own_stays_under_the_commands_of_the_process_before() {
     let mut before = active(config());
     before.handle_command(T0 + millis(4000), Command::HoldInMaintenance);
