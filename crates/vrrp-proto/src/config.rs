@@ -1,6 +1,6 @@
 //! What a virtual router is told to be.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -65,7 +65,7 @@ impl EngineConfig {
         findings: &mut Vec<ConfigFinding>,
     ) {
         let mut members = 0u32;
-        for &router in &config.members {
+        for &router in config.members.iter().collect::<BTreeSet<_>>() {
             let first = *of_router.entry(router).or_insert(group);
             if !self.routers.contains_key(&router) {
                 findings.push(ConfigFinding::MemberUnknown { group, router });

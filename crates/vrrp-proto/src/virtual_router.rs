@@ -238,6 +238,9 @@ impl VirtualRouter {
         self.priority_moved(priority);
         match self.state {
             State::Initialize | State::Fault(_) => {}
+            State::Backup(backup) if backup.only_waits() && !self.config.is_owner() => {
+                self.listen(now, Entry::First { known: None }, self.config.advertisement_interval);
+            }
             State::Backup(backup) => self.reconfigure_backup(backup, &old),
             State::Active(active) => self.reconfigure_active(now, active, &old),
         }

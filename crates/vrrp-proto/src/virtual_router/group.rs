@@ -97,6 +97,8 @@ impl VirtualRouter {
         self.control = control;
         if control.maintenance {
             self.faults.insert(FaultReason::Maintenance);
+        } else {
+            self.faults.remove(&FaultReason::Maintenance);
         }
     }
 

@@ -561,6 +561,27 @@ fn with_interval(interval: u16) -> RouterConfig {
 }
 
 #[test]
+fn an_owner_that_is_none_any_more_listens_when_its_start_up_delay_is_over() {
+    let delayed = |priority| RouterConfig { priority, start_not_before: T0 + millis(10_000), ..config() };
+    let mut router = backup(delayed(Priority::OWNER));
+    assert_eq!(due(&router), T0 + millis(10_000));
+    router.reconfigure(T0 + millis(500), delayed(Priority(100)));
+    assert_eq!(due(&router), T0 + millis(10_000) + micros(3_609_375));
+    assert!(drain(&mut router).contains(&String::from("Notify(Backup { initial: true })")), "and says so");
+}
+
+#[test]
+fn a_second_life_does_not_inherit_the_maintenance_of_the_first() {
+    let mut router = active(config());
+    let free = router.snapshot();
+    router.handle_command(T0 + millis(4000), Command::HoldInMaintenance);
+    router.shutdown(T0 + millis(4000));
+    drain(&mut router);
+    router.resume(T0 + millis(4500), &free);
+    assert_eq!((router.role(), router.faults().len()), (Role::Active, 0));
+}
+
+#[test]
 fn another_preempt_delay_counts_from_the_same_beginning() {
     let delayed = |delay| RouterConfig { preempt_delay: millis(delay), ..config() };
     for (delay, ends) in [(2000, 2000), (60_000, 60_000)] {

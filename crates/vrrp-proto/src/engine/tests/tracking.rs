@@ -412,6 +412,13 @@ fn a_tracker_keeps_its_verdict_over_a_reload_unless_it_becomes_another_kind() {
 }
 
 #[test]
+fn a_member_that_is_named_twice_is_one_member() {
+    let mut wanted = EngineConfig::from_iter([(RouterId(1), config(1))]);
+    wanted.groups.insert(GroupId(1), GroupConfig::new(vec![RouterId(1), RouterId(1)]));
+    assert_eq!(wanted.findings(), [ConfigFinding::FewMembers { group: GroupId(1), members: 1 }]);
+}
+
+#[test]
 fn another_init_fail_does_not_make_a_script_that_succeeded_fail() {
     let mut engine = tracking(&[uses(SCRIPT, 0, false)]);
     engine.handle_tracker(T0, SCRIPT, Verdict::Up);
