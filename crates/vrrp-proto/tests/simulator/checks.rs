@@ -464,11 +464,10 @@ impl World {
                 let last = snapshot.last_advertisement.map(|last| last.as_nanos().saturating_add_signed(-clock));
                 witness.claimed = last.filter(|_| snapshot.role == Role::Active);
             }
-            Action::Advertise { priority: Priority::RESIGN, .. } => {
-                if told == Some(Role::Active) {
-                    self.fail(|| format!("router {router}: node {node} resigns before its supervisor knows"));
-                }
+            Action::Advertise { priority: Priority::RESIGN, .. } if told == Some(Role::Active) => {
+                self.fail(|| format!("router {router}: node {node} resigns before its supervisor knows"));
             }
+            Action::Advertise { priority: Priority::RESIGN, .. } => {}
             Action::Advertise { .. } => {
                 let before = witness.sent;
                 witness.sent = Some((self.now, ours));
@@ -485,10 +484,8 @@ impl World {
                     });
                 }
             }
-            Action::Announce { .. } => {
-                if !self.nodes[node].kernel.holdings[router].present {
-                    self.fail(|| format!("router {router}: node {node} announces addresses that it does not have"));
-                }
+            Action::Announce { .. } if !self.nodes[node].kernel.holdings[router].present => {
+                self.fail(|| format!("router {router}: node {node} announces addresses that it does not have"));
             }
             Action::Record { event: Event::ConflictStarted { .. }, .. } => self.note_conflict(node, router, true),
             Action::Record { event: Event::ConflictEnded { .. }, .. } => self.note_conflict(node, router, false),

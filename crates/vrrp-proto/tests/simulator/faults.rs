@@ -1,5 +1,6 @@
 //! What goes wrong, when, and how long.
 
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use vrrp_proto::{AdvertisementInterval, Priority, Ticket, Version};
@@ -459,9 +460,9 @@ impl World {
         self.widen_intervals(&wanted);
         self.disturb_node(node, 0);
         self.reload(node, wanted.clone());
-        if !wanted.contains_key(&router) {
+        if let Entry::Vacant(gone) = wanted.entry(router) {
             // It comes back with the next reload.
-            wanted.insert(router, original);
+            gone.insert(original);
             self.reload(node, wanted);
         }
         true
