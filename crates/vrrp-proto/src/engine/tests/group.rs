@@ -318,6 +318,21 @@ fn a_group_does_not_resume_in_part() {
 }
 
 #[test]
+fn a_router_can_be_taken_out_of_what_runs_without_touching_the_rest() {
+    let wanted = shaped(0b100 | 3 << 5);
+    let mut engine = start(&wanted);
+    engine.handle_tracker(T0, TrackerId(1), Verdict::Up);
+    run_until(&mut engine, at(10));
+    assert_eq!(engine.config(), wanted);
+    let mut staying = engine.config();
+    staying.routers.remove(&RouterId(3));
+    let plan = engine.reconfigure(at(10), &staying);
+    assert_eq!((plan.stopped, plan.unchanged), (vec![RouterId(3)], vec![RouterId(1), RouterId(2)]));
+    assert!(settle(&mut engine, at(10)).iter().all(|action| action.router() == Some(RouterId(3))));
+    assert_eq!(roles(&engine), [Role::Active; 2]);
+}
+
+#[test]
 fn a_group_that_stays_is_left_alone_by_a_reload() {
     let mut engine = active(2);
     let before = format!("{:?}", engine.groups);
