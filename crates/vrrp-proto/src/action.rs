@@ -12,7 +12,11 @@ use crate::types::{AdvertisementInterval, GroupId, Instant, LinkId, Priority, Ro
 ///
 /// Becoming Active: `Record`(timeout), `Fact`, `Advertise`, `Record`(entering), `Apply`; after `handle_applied` then
 /// `Announce`, `Notify`, `Fact`. Leaving it: `Record`s, `Fact`, `Advertise`(0) unless a better router took over, `Record`,
-/// `Apply`, `Notify`.
+/// `Apply`, `Notify`. "No longer Active" is so told before the resignation leaves and before the first address goes.
+///
+/// In a sync group the member that moves first comes first, with all of its own actions; then
+/// `Record`([`Event::GroupSyncs`]) in its name, the actions of the other members one after the other, and `NotifyGroup`
+/// once scripts were told of every member. On shutdown the groups come after all routers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -32,7 +36,8 @@ pub enum Action {
         priority: Priority,
     },
     /// Make the kernel's addresses, routes and rules those of `ownership`; answer with `handle_applied` or
-    /// `handle_refused`. A newer one for the same router replaces it.
+    /// `handle_refused`. A newer one for the same router replaces it. The last one of a router that was removed is for
+    /// the driver to try until it succeeds: nobody is left here to ask again.
     Apply {
         /// Of which router.
         router: RouterId,
@@ -207,11 +212,13 @@ pub enum FaultReason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RouterSnapshot {
-    /// The part it plays; it holds its addresses only as [`Role::Active`].
+    /// The part it plays; it holds its addresses only as [`Role::Active`]. In a fault that no one was told of (see
+    /// [`FaultReason::TrackerPending`]) it is [`Role::Stopped`].
     pub role: Role,
     /// When it last sent an advertisement as Active.
     pub last_advertisement: Option<Instant>,
-    /// How long every peer with the same advertisement interval waits in silence, whatever its priority.
+    /// How long every peer with the same advertisement interval waits in silence, whatever its priority: three intervals,
+    /// or fewer if this router waits for fewer, and the owner's Skew_Time.
     pub active_down_interval: Duration,
     /// The interval of the Active Router that it follows.
     pub active_adver_interval: AdvertisementInterval,

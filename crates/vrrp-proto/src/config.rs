@@ -1,6 +1,6 @@
 //! What a virtual router is told to be.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
@@ -65,7 +65,7 @@ impl EngineConfig {
         findings: &mut Vec<ConfigFinding>,
     ) {
         let mut members = 0u32;
-        for &router in &config.members {
+        for &router in config.members.iter().collect::<BTreeSet<_>>() {
             let first = *of_router.entry(router).or_insert(group);
             if !self.routers.contains_key(&router) {
                 findings.push(ConfigFinding::MemberUnknown { group, router });
@@ -192,7 +192,8 @@ pub enum Partners {
 pub struct RouterConfig {
     /// Its number on the link.
     pub vrid: Vrid,
-    /// The protocol version it speaks.
+    /// The protocol version it speaks; `advertisement_interval` must be one of the same version (see
+    /// [`AdvertisementInterval::nearest`]).
     pub version: Version,
     /// The family of its packets and addresses.
     pub family: Family,
@@ -347,6 +348,14 @@ impl RouterConfig {
     pub fn active_down_interval(&self, interval: AdvertisementInterval, priority: Priority) -> Duration {
         let adverts = self.rules().down_timer_adverts;
         interval.duration().saturating_mul(u32::from(adverts)) + interval.skew_time(priority)
+    }
+
+    /// Active_Down_Interval of the peer that waits least for this router: the owner, with the RFC's three intervals, or
+    /// fewer if this router has fewer. More of them here say nothing of the peers.
+    pub(crate) fn shortest_active_down_interval(&self) -> Duration {
+        let down_timer_adverts = self.rules().down_timer_adverts.min(DOWN_TIMER_ADVERTS);
+        let interval = self.advertisement_interval;
+        interval.duration().saturating_mul(down_timer_adverts.into()) + interval.skew_time(Priority::OWNER)
     }
 
     /// Whether an Active Router has to apply again what `Apply` puts in place.

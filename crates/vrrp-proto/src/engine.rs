@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::action::{Action, FaultReason, Role, RouterSnapshot};
 use crate::advertisement::Advertisement;
-use crate::config::{Partners, RouterConfig};
+use crate::config::{EngineConfig, Partners, RouterConfig};
 use crate::control::Command;
 use crate::track::{Dependency, Effect, Known, PriorityExplanation, Tracker, Verdict};
 use crate::types::{Family, GroupId, Instant, LinkId, RouterId, Ticket, TrackerId};
@@ -112,7 +112,8 @@ impl Engine {
     /// An engine that follows another process of the same boot. The following [`reconfigure`](Self::reconfigure) goes on
     /// with every router whose last advertisement is young enough (see [`RouterSnapshot::resumable`]): no transition, no
     /// notification, an advertisement at once, and its addresses applied again. A sync group goes on as a whole or not
-    /// at all. Tell the links before it.
+    /// at all. Tell the links before it. What a router that is no longer wanted then left in the kernel is for the driver
+    /// to release: nothing is known here of its configuration.
     #[must_use]
     pub fn resume(snapshot: Snapshot) -> Self {
         Self { inherited: snapshot, ..Self::default() }
@@ -218,6 +219,16 @@ impl Engine {
             self.touch(id, |it| it.shutdown(now));
         }
         self.tell_groups_of_stop();
+    }
+
+    /// What it runs: what the last [`reconfigure`](Self::reconfigure) was given. To be changed and given to the next one.
+    #[must_use]
+    pub fn config(&self) -> EngineConfig {
+        EngineConfig {
+            routers: self.routers.iter().map(|(&id, slot)| (id, slot.router.config().clone())).collect(),
+            groups: self.groups.iter().map(|(&id, group)| (id, group.config.clone())).collect(),
+            trackers: self.trackers.iter().map(|(&id, tracker)| (id, tracker.config)).collect(),
+        }
     }
 
     /// One router, for its state, priority and counters.

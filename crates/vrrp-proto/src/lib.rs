@@ -5,9 +5,16 @@
 //! | level | in | out |
 //! |---|---|---|
 //! | [`Pdu`], [`checksum()`] | octets | fields, and back |
-//! | [`Receiver`], [`Transmitter`] | packets of a raw socket; a priority | a [`Verified`] advertisement or a [`Discard`]; packets |
-//! | [`VirtualRouter`] | advertisements, timeouts, faults | [`Action`]s |
-//! | [`Engine`] | the same for many routers, and links, reloads, kernel results | [`Action`]s |
+//! | [`Receiver`], [`Transmitter`], [`Demultiplexer`] | packets of a raw socket; a priority | a [`Verified`] advertisement or a [`Discard`]; packets; whose packet it is |
+//! | [`VirtualRouter`] | advertisements, timeouts, faults, [`Command`]s | [`Action`]s |
+//! | [`Engine`] | the same for many routers, and links, trackers, reloads, kernel results | [`Action`]s, a [`Plan`] per reload |
+//!
+//! [`WireConfig`] says how the packets of a router look and holds its secrets; [`RouterConfig`] says how it behaves. An
+//! [`EngineConfig`] is many of the latter with the sync groups ([`GroupConfig`]: routers that move together) and trackers
+//! ([`TrackerConfig`], [`TrackerUse`]: what moves priorities or makes a fault); [`EngineConfig::findings`] names what of
+//! it does not count. [`Engine::snapshot`] and [`Engine::resume`] carry everything into the next process;
+//! [`Engine::explain_priority`] says how a priority comes about; an [`Input`] is any call as a value, and a [`Recording`]
+//! of them replays bit for bit. Counters are [`RouterStats`] and [`ReceiverStats`].
 //!
 //! Left to the caller: sockets, the clock, netlink, ARP and Neighbor Advertisement frames, notification scripts, the log.
 //! Time is an argument ([`Instant`], CLOCK_BOOTTIME); secrets are in [`WireConfig`] only, never in a state machine.

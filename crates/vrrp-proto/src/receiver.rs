@@ -221,7 +221,7 @@ impl Receiver {
         self.memory.merge(memory, |address| cast.peer(address).is_some());
     }
 
-    /// The checks of keepalived, in its order; `tests/order.rs` holds it.
+    /// The checks of keepalived, in its order; `receiver/tests/order.rs` holds it.
     fn check<'a>(&self, packet: &Packet<'a>, now: UnixTime) -> Result<Checked<'a>, Discard> {
         let got = packet.payload.len();
         let too_short = |_| Discard::Length { got, expected: HEADER_LENGTH };

@@ -10,7 +10,7 @@ pub struct RouterStats {
     pub advertisements_sent: u64,
     /// Advertisements of priority 0 among them.
     pub priority_zero_sent: u64,
-    /// How often it became Active.
+    /// How often it became Active; going on as such from another process does not count.
     pub became_active: u64,
     /// How often it stopped being Active.
     pub released_active: u64,

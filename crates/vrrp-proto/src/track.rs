@@ -309,7 +309,8 @@ pub struct PriorityExplanation {
     pub by_command: bool,
     /// What moves it now, and by how much; never 0.
     pub moves: Vec<(Tracked, i32)>,
-    /// The priority that is sent: `base` and all `moves`, within 1..=254; always 255 for the owner.
+    /// The priority that is sent: `base` and all `moves`, within 1..=254. For the owner 255 whatever moves, or 254 while
+    /// another owner does not yield.
     pub effective: Priority,
 }
 

@@ -114,7 +114,11 @@ impl VirtualRouter {
 
     /// Startup in a process that follows another: goes on as Active if no peer can have taken over yet (see
     /// [`RouterSnapshot::resumable`]), without transition or second notification; else as [`startup`](Self::startup).
+    /// The commands of a person that held there hold here.
     pub fn resume(&mut self, now: Instant, snapshot: &RouterSnapshot) {
+        if self.state == State::Initialize {
+            self.inherit_control(snapshot.control);
+        }
         self.start(now, Some(snapshot), Continuation::Allowed);
     }
 
@@ -234,6 +238,9 @@ impl VirtualRouter {
         self.priority_moved(priority);
         match self.state {
             State::Initialize | State::Fault(_) => {}
+            State::Backup(backup) if backup.only_waits() && !self.config.is_owner() => {
+                self.listen(now, Entry::First { known: None }, self.config.advertisement_interval);
+            }
             State::Backup(backup) => self.reconfigure_backup(backup, &old),
             State::Active(active) => self.reconfigure_active(now, active, &old),
         }
@@ -366,9 +373,9 @@ impl VirtualRouter {
     #[must_use]
     pub fn snapshot(&self) -> RouterSnapshot {
         RouterSnapshot {
-            role: self.role(),
+            role: if self.is_silent() { Role::Stopped } else { self.role() },
             last_advertisement: self.last_advertisement,
-            active_down_interval: self.shortest_active_down_interval(),
+            active_down_interval: self.config.shortest_active_down_interval(),
             active_adver_interval: self.active_adver_interval(),
             last_transition: self.last_transition,
             notified: matches!(self.state, State::Active(Active { notified: true, .. })),
@@ -389,9 +396,11 @@ impl VirtualRouter {
         if let Some(snapshot) = snapshot.filter(|_| continues) {
             return self.resume_active(now, snapshot.notified);
         }
+        if snapshot.is_some_and(|snapshot| snapshot.ownership() == Ownership::Held) {
+            self.push_fact();
+        }
         if resumable {
             // Peers still count on the process before this one.
-            self.push_fact();
             self.push_resign();
         }
         if self.starts_active(now) && self.faults.is_empty() {
@@ -546,11 +555,6 @@ impl VirtualRouter {
 
     fn own_active_down_interval(&self) -> Duration {
         self.active_down_interval(self.config.advertisement_interval)
-    }
-
-    /// No peer's Active_Down_Interval is shorter, whatever its priority: the owner's.
-    fn shortest_active_down_interval(&self) -> Duration {
-        self.config.active_down_interval(self.config.advertisement_interval, Priority::OWNER)
     }
 
     fn push_resign(&mut self) {

@@ -435,6 +435,12 @@ fn s6_4_3_priority_zero_is_answered() {
     router.handle_advertisement(now, HIGHER, &advert(0));
     assert_eq!(sent(&drain(&mut router)), [100]);
     assert_eq!(adver_timer(&router), now + INTERVAL);
+    for _ in 0..20 {
+        router.handle_advertisement(now, HIGHER, &advert(0));
+    }
+    assert_eq!(sent(&drain(&mut router)), []);
+    let shortest_skew_time = centis(100).skew_time(Priority(254));
+    assert_eq!(adver_timer(&router), now + shortest_skew_time);
 }
 
 #[test]
@@ -456,6 +462,10 @@ fn s6_4_3_a_worse_router_is_answered_at_once() {
     for (source, priority) in [(HIGHER, 99), (LOWER, 100)] {
         let (mut router, since) = active();
         router.handle_advertisement(since, source, &advert(priority));
+        assert_eq!(sent(&drain(&mut router)), [100]);
+        router.handle_advertisement(since + INTERVAL / 2, source, &advert(priority));
+        assert_eq!(sent(&drain(&mut router)), [], "a storm is not amplified");
+        router.handle_advertisement(since + INTERVAL, source, &advert(priority));
         assert_eq!(sent(&drain(&mut router)), [100]);
         assert_eq!(router.role(), Role::Active);
     }
@@ -542,6 +552,8 @@ fn s7_1_a_different_interval_is_reported() {
     let mut receiver = Receiver::new(wire());
     let verified = receiver.receive(&Packet::from_ipv4(&bytes).unwrap(), UnixTime::EPOCH).unwrap();
     assert_eq!(verified.interval.unwrap().theirs, Centis::new(200).unwrap());
+    let again = receiver.receive(&Packet::from_ipv4(&bytes).unwrap(), UnixTime::EPOCH).unwrap();
+    assert_eq!((again.interval, receiver.stats().interval_differs), (None, 2), "said once, counted always");
 }
 
 #[test]
@@ -552,6 +564,8 @@ fn s7_1_a_different_address_list_is_reported() {
     let mut receiver = Receiver::new(wire());
     let verified = receiver.receive(&Packet::from_ipv4(&bytes).unwrap(), UnixTime::EPOCH).unwrap();
     assert_eq!(verified.addresses, Some(AddressMismatch::Missing(VIP)));
+    let again = receiver.receive(&Packet::from_ipv4(&bytes).unwrap(), UnixTime::EPOCH).unwrap();
+    assert_eq!((again.addresses, receiver.stats().address_list), (None, 2), "said once, counted always");
 }
 
 #[test]
@@ -589,7 +603,14 @@ fn s8_3_2_two_owners_are_reported() {
     let mut owner = config();
     owner.priority = Priority::OWNER;
     let (mut router, _) = started(owner);
-    router.handle_advertisement(T0, HIGHER, &advert(255));
+    let mut reports = Vec::new();
+    for packet in 0..20 {
+        router.handle_advertisement(T0 + INTERVAL / 100 * packet, LOWER, &advert(255));
+        reports.extend(drain(&mut router));
+    }
+    let told = Event::TwoOwners { source: LOWER, yields: false };
+    assert_eq!(events(&reports).into_iter().filter(|event| **event == told).count(), 1);
+    router.handle_advertisement(T0 + INTERVAL, HIGHER, &advert(255));
     let reported = Action::Record { router: RouterId(1), event: Event::TwoOwners { source: HIGHER, yields: true } };
     assert!(drain(&mut router).contains(&reported));
     assert_eq!(router.role(), Role::Backup);

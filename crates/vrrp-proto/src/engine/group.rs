@@ -197,6 +197,16 @@ impl Engine {
         }
     }
 
+    /// After members joined: those that are Active give way to the router that another one follows. Nobody has taken over
+    /// from them, so they resign.
+    pub(super) fn stand_down_if_one_follows(&mut self, now: Instant, group: GroupId) {
+        let follows = |id: &&RouterId| self.router(**id).is_some_and(VirtualRouter::follows);
+        let follower = self.groups.get(&group).and_then(|state| state.members.iter().find(follows).copied());
+        if let Some(follower) = follower {
+            self.others_stand_down(now, group, follower, true);
+        }
+    }
+
     /// After members left: those that wait may wait for no one any more.
     pub(super) fn go_if_one_was_missing(&mut self, now: Instant, group: GroupId) {
         let ready = |id: &&RouterId| self.router(**id).is_some_and(VirtualRouter::ready);

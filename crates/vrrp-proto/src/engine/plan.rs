@@ -23,7 +23,7 @@ pub struct Plan {
     pub unchanged: Vec<RouterId>,
     /// The sync groups.
     pub groups: Changes<GroupId>,
-    /// The trackers. One that changes has to speak again.
+    /// The trackers. One that becomes another kind has to speak again.
     pub trackers: Changes<TrackerId>,
 }
 

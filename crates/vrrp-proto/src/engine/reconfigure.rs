@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::mem::discriminant;
 
 use super::{Engine, Group, Plan, Slot};
 use crate::action::{Action, FaultReason, Role, RouterSnapshot};
@@ -24,7 +25,7 @@ impl Engine {
             }
         }
         self.take_trackers(wanted);
-        self.take_groups(now, wanted);
+        let left = self.take_groups(wanted);
         for id in plan.started.iter().chain(&plan.restarted) {
             if let Some(config) = wanted.routers.get(id) {
                 self.insert(*id, config, controls.get(id).copied());
@@ -36,11 +37,15 @@ impl Engine {
             }
         }
         self.assign(now);
+        for (id, group) in left {
+            self.touch(id, |it| it.handle_fault_cleared(now, FaultReason::SyncGroup(group)));
+        }
         for id in plan.started.iter().chain(&plan.restarted).copied().collect::<BTreeSet<_>>() {
             self.start(now, id);
         }
         self.inherited = super::Snapshot::default();
         for group in self.groups.keys().copied().collect::<Vec<_>>() {
+            self.stand_down_if_one_follows(now, group);
             self.go_if_one_was_missing(now, group);
             self.tell_group(group);
         }
@@ -58,12 +63,12 @@ impl Engine {
         Some(router.control())
     }
 
-    /// Trackers that stay what they were go on saying what they said.
+    /// Trackers that stay of the same kind go on saying what they said.
     fn take_trackers(&mut self, wanted: &EngineConfig) {
         let before = core::mem::take(&mut self.trackers);
         for (&id, &config) in &wanted.trackers {
             let said = match before.get(&id) {
-                Some(tracker) => tracker.verdict.filter(|_| tracker.config == config),
+                Some(tracker) => tracker.verdict.filter(|_| discriminant(&tracker.config) == discriminant(&config)),
                 None => self.inherited.trackers.get(&id).copied().filter(|verdict| config.can_say(*verdict)),
             };
             self.trackers.insert(id, Tracker { config, verdict: said });
@@ -76,9 +81,9 @@ impl Engine {
         self.actions.extend(facts);
     }
 
-    /// Forms the groups anew; each keeps what scripts were told of it. A router that leaves its group is not held by
-    /// the faults of its former companions any more.
-    fn take_groups(&mut self, now: Instant, wanted: &EngineConfig) {
+    /// Forms the groups anew; each keeps what scripts were told of it. Gives back which routers left which group: the
+    /// faults of their former companions are not to hold them any more.
+    fn take_groups(&mut self, wanted: &EngineConfig) -> Vec<(RouterId, GroupId)> {
         let mut before = core::mem::take(&mut self.groups);
         let of_router = memberships(wanted);
         for (&id, config) in &wanted.groups {
@@ -89,21 +94,16 @@ impl Engine {
             let told = before.remove(&id).and_then(|group| group.told()).or_else(|| self.inherited_role(&members));
             self.groups.insert(id, Group::new(config.clone(), members, told));
         }
-        let leaving = |(id, slot): (&RouterId, &Slot)| {
+        let left = |(id, slot): (&RouterId, &Slot)| {
             let group = slot.group.filter(|group| of_router.get(id) != Some(group))?;
             Some((*id, group))
         };
-        let leaving: Vec<_> = self.routers.iter().filter_map(leaving).collect();
+        let left = self.routers.iter().filter_map(left).collect();
         for slot in self.routers.values_mut() {
             // Until all are assigned, no group follows its members.
             slot.group = None;
         }
-        for (id, group) in leaving {
-            if let Some(slot) = self.routers.get_mut(&id) {
-                slot.router.set_grouped(Grouped::Alone);
-            }
-            self.touch(id, |it| it.handle_fault_cleared(now, FaultReason::SyncGroup(group)));
-        }
+        left
     }
 
     /// The part that all `members` played in the process before this one.
@@ -149,12 +149,14 @@ impl Engine {
             }
         }
         for id in self.routers.keys().copied().collect::<Vec<_>>() {
+            let grouped = of_router.get(&id).map_or(Grouped::Alone, |group| self.grouping(*group));
+            if let Some(slot) = self.routers.get_mut(&id) {
+                slot.router.set_grouped(grouped);
+            }
             self.follow_facts(now, id);
         }
         for (id, group) in of_router {
-            let grouped = self.grouping(group);
             if let Some(slot) = self.routers.get_mut(&id) {
-                slot.router.set_grouped(grouped);
                 slot.group = Some(group);
             }
         }

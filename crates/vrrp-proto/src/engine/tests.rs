@@ -1,6 +1,6 @@
 use super::*;
 use crate::action::{Event, Notification, Ownership};
-use crate::config::{EngineConfig, TrackedLink};
+use crate::config::TrackedLink;
 use crate::types::{AdvertisementInterval, Priority, Version, Vrid};
 use core::time::Duration;
 use proptest::prelude::*;

@@ -45,13 +45,14 @@ impl VirtualRouter {
         if theirs == Priority::RESIGN {
             return self.answer_resignation(now, source, active);
         }
-        let active = self.note_conflict(now, source, advertisement, active);
         let own_address = self.source();
+        if theirs == ours && own_address == Some(source) {
+            return self.warn_of_own_address(now, source, active);
+        }
+        let active = self.note_conflict(now, source, advertisement, active);
         let upside_down = planted(Bug::LowerAddressWins) && theirs == ours;
         let better = ((theirs, Some(source)) > (ours, own_address)) != upside_down;
-        if theirs == ours && own_address == Some(source) {
-            self.warn_of_own_address(now, source, active);
-        } else if better {
+        if better {
             self.yield_to(now, source, advertisement);
         } else if theirs == Priority::OWNER {
             self.contest_ownership(now, source, advertisement);
@@ -97,7 +98,8 @@ impl VirtualRouter {
         self.enter_backup(now, Entry::Later, Resign::No, backup);
     }
 
-    /// Another router has our address and our priority: said at most once per advertisement interval.
+    /// Another router has our address and our priority, or our own packet came back: said at most once per advertisement
+    /// interval. Not a conflict: nothing shows that there is a rival.
     fn warn_of_own_address(&mut self, now: Instant, source: IpAddr, mut active: Active) {
         if now >= active.warned_until {
             active.warned_until = now + self.config.advertisement_interval.duration();

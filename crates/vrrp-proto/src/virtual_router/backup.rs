@@ -86,13 +86,19 @@ impl VirtualRouter {
     }
 
     pub(super) fn reconfigure_backup(&mut self, mut backup: Backup, old: &RouterConfig) {
+        let waited = old.active_down_interval(backup.active_adver_interval, self.skew_priority());
         let unlearned = self.config.version == Version::V2 || backup.active_router.is_none();
         if unlearned && backup.active_adver_interval == old.advertisement_interval {
             backup.active_adver_interval = self.config.advertisement_interval;
         }
-        if self.config.rules().preempt_delay.is_zero() {
-            backup.preempt_at = None;
+        if !self.config.is_owner() {
+            // The Active Router may take its longer time from now on.
+            let longer = self.active_down_interval(backup.active_adver_interval).saturating_sub(waited);
+            backup.active_down_timer = backup.active_down_timer + longer;
         }
+        let (delay, before) = (self.config.rules().preempt_delay, old.rules().preempt_delay);
+        let began = backup.preempt_at.filter(|_| !delay.is_zero()).map(|ends| ends.saturating_sub(before));
+        backup.preempt_at = began.map(|began| began + delay);
         self.state = State::Backup(backup);
     }
 }

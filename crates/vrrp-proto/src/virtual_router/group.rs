@@ -97,6 +97,8 @@ impl VirtualRouter {
         self.control = control;
         if control.maintenance {
             self.faults.insert(FaultReason::Maintenance);
+        } else {
+            self.faults.remove(&FaultReason::Maintenance);
         }
     }
 
@@ -121,6 +123,10 @@ impl VirtualRouter {
             let interval = self.config.advertisement_interval;
             let backup = Backup::new(now + self.active_down_interval(interval), interval);
             self.enter_backup(now, Entry::Later, Resign::Yes, backup);
+        }
+        if let State::Backup(backup) = &mut self.state {
+            // Its group would take it along.
+            backup.ready &= control.may_be_active(now);
         }
         self.push_fact();
     }

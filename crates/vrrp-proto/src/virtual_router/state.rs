@@ -61,6 +61,11 @@ impl Backup {
             reported_until: Instant::ZERO,
         }
     }
+
+    /// Whether it is an owner that becomes Active as soon as the start-up delay is over, without listening first.
+    pub(super) fn only_waits(&self) -> bool {
+        self.ignores_until == Some(self.active_down_timer)
+    }
 }
 
 /// The router that a Backup follows.

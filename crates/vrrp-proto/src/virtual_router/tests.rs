@@ -1,4 +1,5 @@
 use super::*;
+use crate::control::Command;
 use crate::types::{Centis, Family, LinkId, Seconds, Vrid};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -496,8 +497,99 @@ fn an_old_snapshot_releases_and_starts_as_backup() {
         after.resume(now, &snapshot);
         assert_eq!(
             drain(&mut after),
-            ["Apply(Released)", "EnteringBackup { initial: true }", "Fact(Backup)", "Notify(Backup { initial: true })"]
+            [
+                "Fact(Stopped)",
+                "Apply(Released)",
+                "EnteringBackup { initial: true }",
+                "Fact(Backup)",
+                "Notify(Backup { initial: true })",
+            ]
         );
+    }
+}
+
+#[test]
+fn the_supervisor_hears_that_it_is_no_longer_active_before_the_first_address_goes() {
+    let snapshot = active(config()).snapshot();
+    let last = snapshot.last_advertisement.unwrap();
+    for late in [3003, 60_000] {
+        let mut after = VirtualRouter::new(RouterId(1), config());
+        after.handle_fault(last, DOWN);
+        after.resume(last + millis(late), &snapshot);
+        let actions = drain(&mut after);
+        let position = |action: &str| actions.iter().position(|it| it == action).unwrap();
+        assert!(position("Fact(Stopped)") < position("Apply(Released)"), "{actions:?}");
+        let resigned = actions.iter().position(|it| it == "Advertise(0)");
+        assert_eq!(resigned, (late == 3003).then_some(position("Fact(Stopped)") + 1), "{actions:?}");
+    }
+}
+
+#[test]
+fn peers_need_not_be_as_patient_as_this_router() {
+    let patient = RouterConfig { down_timer_adverts: 10, ..config() };
+    let hasty = RouterConfig { down_timer_adverts: 1, ..config() };
+    for (config, shortest) in [(patient, 3_003_906), (hasty, 1_003_906)] {
+        let snapshot = active(config).snapshot();
+        let last = snapshot.last_advertisement.unwrap();
+        assert!(snapshot.resumable(last + micros(shortest - 1)));
+        assert!(!snapshot.resumable(last + micros(shortest)));
+    }
+}
+
+#[test]
+fn a_router_of_its_own_stays_under_the_commands_of_the_process_before() {
+    let mut before = active(config());
+    before.handle_command(T0 + millis(4000), Command::HoldInMaintenance);
+    let snapshot = before.snapshot();
+    let mut after = VirtualRouter::new(RouterId(1), config());
+    after.resume(T0 + millis(4001), &snapshot);
+    assert_eq!((after.role(), after.control().maintenance), (Role::Fault, true));
+}
+
+#[test]
+fn a_backup_whose_interval_grows_waits_longer() {
+    let mut router = backup(config());
+    let slow = with_interval(1000);
+    router.reconfigure(T0 + millis(100), slow);
+    assert_eq!(due(&router), T0 + micros(36_093_750));
+    router.reconfigure(T0 + millis(200), config());
+    assert_eq!(due(&router), T0 + micros(36_093_750), "never sooner than somebody may rely on");
+}
+
+fn with_interval(interval: u16) -> RouterConfig {
+    RouterConfig { advertisement_interval: centis(interval), ..config() }
+}
+
+#[test]
+fn an_owner_that_is_none_any_more_listens_when_its_start_up_delay_is_over() {
+    let delayed = |priority| RouterConfig { priority, start_not_before: T0 + millis(10_000), ..config() };
+    let mut router = backup(delayed(Priority::OWNER));
+    assert_eq!(due(&router), T0 + millis(10_000));
+    router.reconfigure(T0 + millis(500), delayed(Priority(100)));
+    assert_eq!(due(&router), T0 + millis(10_000) + micros(3_609_375));
+    assert!(drain(&mut router).contains(&String::from("Notify(Backup { initial: true })")), "and says so");
+}
+
+#[test]
+fn a_second_life_does_not_inherit_the_maintenance_of_the_first() {
+    let mut router = active(config());
+    let free = router.snapshot();
+    router.handle_command(T0 + millis(4000), Command::HoldInMaintenance);
+    router.shutdown(T0 + millis(4000));
+    drain(&mut router);
+    router.resume(T0 + millis(4500), &free);
+    assert_eq!((router.role(), router.faults().len()), (Role::Active, 0));
+}
+
+#[test]
+fn another_preempt_delay_counts_from_the_same_beginning() {
+    let delayed = |delay| RouterConfig { preempt_delay: millis(delay), ..config() };
+    for (delay, ends) in [(2000, 2000), (60_000, 60_000)] {
+        let mut router = backup(delayed(4000));
+        router.handle_advertisement(T0, HIGH, &advert(50));
+        router.reconfigure(T0 + millis(100), delayed(delay));
+        let State::Backup(state) = router.state() else { unreachable!("Backup") };
+        assert_eq!(state.preempt_at, Some(T0 + millis(ends)));
     }
 }
 

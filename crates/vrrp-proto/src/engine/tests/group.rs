@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::GroupConfig;
+use crate::track::{TrackerConfig, TrackerUse};
 
 const GROUP: GroupId = GroupId(1);
 
@@ -317,6 +318,21 @@ fn a_group_does_not_resume_in_part() {
 }
 
 #[test]
+fn a_router_can_be_taken_out_of_what_runs_without_touching_the_rest() {
+    let wanted = shaped(0b100 | 3 << 5);
+    let mut engine = start(&wanted);
+    engine.handle_tracker(T0, TrackerId(1), Verdict::Up);
+    run_until(&mut engine, at(10));
+    assert_eq!(engine.config(), wanted);
+    let mut staying = engine.config();
+    staying.routers.remove(&RouterId(3));
+    let plan = engine.reconfigure(at(10), &staying);
+    assert_eq!((plan.stopped, plan.unchanged), (vec![RouterId(3)], vec![RouterId(1), RouterId(2)]));
+    assert!(settle(&mut engine, at(10)).iter().all(|action| action.router() == Some(RouterId(3))));
+    assert_eq!(roles(&engine), [Role::Active; 2]);
+}
+
+#[test]
 fn a_group_that_stays_is_left_alone_by_a_reload() {
     let mut engine = active(2);
     let before = format!("{:?}", engine.groups);
@@ -373,6 +389,93 @@ fn a_new_member_that_finds_an_active_router_brings_the_others_back() {
     assert_eq!(roles(&engine), [Role::Backup, Role::Backup, Role::Active, Role::Backup]);
 }
 
+#[test]
+fn a_member_that_waits_and_is_then_told_to_stay_away_is_not_taken_along() {
+    let slow = |number, config: &mut RouterConfig| config.priority = Priority(if number == 1 { 50 } else { 200 });
+    let mut engine = start(&grouped(2, slow));
+    let ready = T0 + Duration::from_micros(3_218_750);
+    run_until(&mut engine, ready);
+    engine.handle_command(ready, RouterId(2), Command::StepDown { until: None });
+    run_until(&mut engine, at(20));
+    assert_eq!(roles(&engine), [Role::Backup, Role::Backup, Role::Active]);
+    assert!(engine.router(RouterId(1)).unwrap().ready());
+    engine.handle_command(at(20), RouterId(2), Command::EndStepDown);
+    run_until(&mut engine, at(24));
+    assert_eq!(roles(&engine), [Role::Active; 3]);
+}
+
+#[test]
+fn a_group_formed_around_a_member_that_follows_another_router_is_backup() {
+    let mut engine = start(&grouped(0, |_, _| {}));
+    for second in 0..=10 {
+        engine.handle_advertisement(at(second), RouterId(1), PEER, &advert(200));
+        run_until(&mut engine, at(second));
+    }
+    assert_eq!(roles(&engine), [Role::Backup, Role::Active, Role::Active]);
+    engine.reconfigure(at(10), &grouped(2, |_, _| {}));
+    let actions = settle(&mut engine, at(10));
+    assert_eq!(roles(&engine), [Role::Backup, Role::Backup, Role::Active]);
+    assert_eq!(resigned(&actions), [RouterId(2)], "nobody has taken over from it");
+    assert_eq!(group_notifications(&actions), [Notification::Backup { initial: true }]);
+}
+
+/// The routers 1 and 2 in one group and 3 in another, or 1 in one and 2 and 3 in the other.
+fn two_groups(first: u32, change: impl Fn(u32, &mut RouterConfig)) -> EngineConfig {
+    let mut wanted = grouped(first, change);
+    wanted.groups.insert(GroupId(2), GroupConfig::new((first + 1..=3).map(RouterId).collect()));
+    wanted
+}
+
+#[test]
+fn an_owner_that_moves_to_another_group_waits_for_that_one() {
+    let owner = |number, config: &mut RouterConfig| {
+        if number == 2 {
+            config.priority = Priority::OWNER;
+        }
+    };
+    let mut engine = start(&two_groups(2, owner));
+    engine.handle_link(at(1), LinkId(1), DOWN);
+    settle(&mut engine, at(1));
+    assert_eq!(roles(&engine), [Role::Fault, Role::Fault, Role::Backup]);
+    engine.handle_advertisement(at(1), RouterId(3), PEER, &advert(200));
+    engine.reconfigure(at(2), &two_groups(1, owner));
+    assert_eq!(roles(&engine), [Role::Fault, Role::Backup, Role::Backup]);
+    assert_eq!(entered(&settle(&mut engine, at(2))), []);
+}
+
+#[test]
+fn a_member_that_moves_from_one_faulty_group_to_another_stays_in_fault() {
+    let mut engine = start(&two_groups(2, |_, _| {}));
+    for link in [1, 3] {
+        engine.handle_link(at(1), LinkId(link), DOWN);
+    }
+    settle(&mut engine, at(1));
+    engine.reconfigure(at(2), &two_groups(1, |_, _| {}));
+    let said = |action: &Action| matches!(action, Action::Notify { router: RouterId(2), .. });
+    assert!(!settle(&mut engine, at(2)).iter().any(said));
+    let faults = engine.router(RouterId(2)).unwrap().faults();
+    assert_eq!(faults.iter().collect::<Vec<_>>(), [&FaultReason::SyncGroup(GroupId(2))]);
+}
+
+#[test]
+fn a_restarted_process_tells_of_a_fault_that_nobody_was_told_of() {
+    let mut wanted = grouped(2, |number, config| {
+        if number == 1 {
+            config.trackers = vec![TrackerUse { tracker: TrackerId(1), weight: 0, reverse: false }];
+        }
+    });
+    wanted.trackers.insert(TrackerId(1), TrackerConfig::Script { init_fail: false });
+    let mut before = start(&wanted);
+    settle(&mut before, T0);
+    let mut after = Engine::resume(before.snapshot());
+    after.handle_link(at(1), LinkId(1), DOWN);
+    after.handle_link(at(1), LinkId(2), UP);
+    after.reconfigure(at(1), &wanted);
+    let first = Notification::Fault { initial: true };
+    let told = |action: &Action| matches!(action, Action::Notify { router: RouterId(1), notification, .. } if *notification == first);
+    assert!(settle(&mut after, at(1)).iter().any(told));
+}
+
 proptest! {
     #[test]
     fn members_never_part(
@@ -402,6 +505,115 @@ proptest! {
             }
             let roles = roles(&engine);
             prop_assert!(roles.iter().all(|role| *role == roles[0]), "{:?}", roles);
+            prop_assert!(engine.poll_timeout().is_none_or(|due| due > now));
+        }
+    }
+}
+
+/// One of many configurations of the three routers: `shape` decides their groups, priorities and trackers.
+fn shaped(shape: u8) -> EngineConfig {
+    let owner = |number, config: &mut RouterConfig| {
+        if shape & 0b1 != 0 && number != 3 || shape & 0b10 != 0 && number == 3 {
+            config.priority = Priority::OWNER;
+        }
+        if shape & 0b100 != 0 && number == 1 {
+            config.trackers = vec![TrackerUse { tracker: TrackerId(1), weight: 0, reverse: false }];
+        }
+        if shape & 0b1000 != 0 && number == 2 {
+            config.start_not_before = at(20);
+        }
+        if shape & 0b1_0000 != 0 && number == 3 {
+            config.vrid = Vrid::new(77).unwrap();
+        }
+    };
+    let mut wanted = match shape >> 5 {
+        0 => grouped(0, owner),
+        1 => grouped(3, owner),
+        2 => grouped(2, owner),
+        3 => two_groups(2, owner),
+        _ => two_groups(1, owner),
+    };
+    if shape >> 5 == 7 {
+        wanted.routers.remove(&RouterId(2));
+    }
+    wanted.trackers.insert(TrackerId(1), TrackerConfig::Script { init_fail: false });
+    wanted
+}
+
+/// What must hold of groups and their members after every input.
+fn check_groups(engine: &Engine, now: Instant) -> Result<(), TestCaseError> {
+    let mut again = engine.clone();
+    drain(&mut again);
+    for group in engine.groups.keys() {
+        again.settle_group(now, *group);
+    }
+    prop_assert!(drain(&mut again).is_empty());
+    prop_assert_eq!(format!("{:?}", engine.groups), format!("{:?}", again.groups));
+    for router in engine.routers() {
+        let group = engine.routers[&router.id()].group;
+        let foreign = |reason: &&FaultReason| matches!(reason, FaultReason::SyncGroup(id) if Some(*id) != group);
+        prop_assert_eq!(router.faults().iter().find(foreign), None);
+        prop_assert!(matches!(router.role(), Role::Fault) != router.faults().is_empty());
+    }
+    for group in engine.groups.values() {
+        let members = || group.members.iter().filter_map(|id| engine.router(*id));
+        let active = members().any(|it| it.role() == Role::Active);
+        prop_assert!(!active || !members().any(|it| it.follows() || it.has_own_fault()));
+        prop_assert!(
+            !active
+                || !members().all(|it| it.role() == Role::Active || it.ready())
+                || !members().any(VirtualRouter::ready)
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn groups_hold_together_over_reloads_restarts_and_commands(
+        steps in prop::collection::vec((0u64..3_000_000_000, 0u8..12, 1u32..4, any::<u8>()), 1..80),
+    ) {
+        let mut wanted = shaped(32);
+        let mut engine = start(&wanted);
+        settle(&mut engine, T0);
+        let mut links = [UP; 3];
+        let mut now = T0;
+        for (wait, kind, target, value) in steps {
+            now = now + Duration::from_nanos(wait);
+            let router = RouterId(target);
+            let until = value.is_multiple_of(2).then(|| now + Duration::from_secs(5));
+            match kind {
+                0 | 1 => engine.handle_advertisement(now, router, PEER, &advert(value)),
+                2 => {
+                    links[target as usize - 1] = if value.is_multiple_of(2) { DOWN } else { UP };
+                    engine.handle_link(now, LinkId(target), links[target as usize - 1]);
+                }
+                3 => engine.handle_address_lost(now, router),
+                4 if value.is_multiple_of(3) => engine.handle_command(now, router, Command::HoldInMaintenance),
+                4 => engine.handle_command(now, router, Command::EndMaintenance),
+                5 => engine.handle_command(now, router, Command::StepDown { until }),
+                6 => engine.handle_command(now, router, Command::EndStepDown),
+                7 => {
+                    let verdict = if value.is_multiple_of(2) { Verdict::Up } else { Verdict::Down };
+                    engine.handle_tracker(now, TrackerId(1), verdict);
+                }
+                8 => {
+                    wanted = shaped(value);
+                    engine.reconfigure(now, &wanted);
+                }
+                9 => {
+                    engine = Engine::resume(engine.snapshot());
+                    for (link, facts) in (1..).zip(links) {
+                        engine.handle_link(now, LinkId(link), facts);
+                    }
+                    engine.reconfigure(now, &wanted);
+                }
+                _ => {}
+            }
+            check_groups(&engine, now)?;
+            engine.handle_timeout(now);
+            settle(&mut engine, now);
+            check_groups(&engine, now)?;
             prop_assert!(engine.poll_timeout().is_none_or(|due| due > now));
         }
     }

@@ -395,7 +395,7 @@ fn what_is_configured_wrongly_is_named() {
 }
 
 #[test]
-fn a_tracker_keeps_its_verdict_over_a_reload_unless_it_changes() {
+fn a_tracker_keeps_its_verdict_over_a_reload_unless_it_becomes_another_kind() {
     let mut engine = tracking(&[uses(SCRIPT, -20, false)]);
     engine.handle_tracker(T0, SCRIPT, Verdict::Down);
     let mut one = config(1);
@@ -409,6 +409,31 @@ fn a_tracker_keeps_its_verdict_over_a_reload_unless_it_changes() {
     assert_eq!(priority(&engine), 100);
     let forgotten = Action::TrackerFact { tracker: SCRIPT, verdict: None };
     assert!(drain(&mut engine).contains(&forgotten));
+}
+
+#[test]
+fn a_member_that_is_named_twice_is_one_member() {
+    let mut wanted = EngineConfig::from_iter([(RouterId(1), config(1))]);
+    wanted.groups.insert(GroupId(1), GroupConfig::new(vec![RouterId(1), RouterId(1)]));
+    assert_eq!(wanted.findings(), [ConfigFinding::FewMembers { group: GroupId(1), members: 1 }]);
+}
+
+#[test]
+fn another_init_fail_does_not_make_a_script_that_succeeded_fail() {
+    let mut engine = tracking(&[uses(SCRIPT, 0, false)]);
+    engine.handle_tracker(T0, SCRIPT, Verdict::Up);
+    run_until(&mut engine, T0 + Duration::from_secs(10));
+    assert_eq!(role(&engine, 1), Role::Active);
+    let mut wanted = EngineConfig {
+        routers: engine.routers().map(|it| (it.id(), it.config().clone())).collect(),
+        trackers: trackers(),
+        ..EngineConfig::default()
+    };
+    wanted.trackers.insert(SCRIPT, TrackerConfig::Script { init_fail: true });
+    let plan = engine.reconfigure(T0 + Duration::from_secs(10), &wanted);
+    assert_eq!((plan.trackers.changed, engine.tracker(SCRIPT)), (vec![SCRIPT], Some(Verdict::Up)));
+    assert_eq!(role(&engine, 1), Role::Active);
+    assert!(drain(&mut engine).is_empty());
 }
 
 #[test]

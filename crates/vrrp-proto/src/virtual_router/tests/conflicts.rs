@@ -199,6 +199,8 @@ fn our_own_address_is_reported_and_does_not_keep_rivals_unanswered() {
         hear(&mut router, start + millis(*later), OWN, 100).iter().any(|it| it.starts_with("OwnAddressAdvert"))
     });
     assert_eq!(warned.count(), 1);
+    let State::Active(state) = router.state() else { unreachable!("Active") };
+    assert_eq!(state.conflict, None, "it may be our own packet that came back");
     assert!(hear(&mut router, start + millis(501), HIGH, 50).contains(&String::from("Advertise(100)")));
 }
 
