@@ -9,8 +9,8 @@ use core::time::Duration;
 
 use crate::advertisement::{ADVERTISEMENT, Addresses, Advertisement, HEADER_LENGTH, Header, Pdu, VersionFields};
 use crate::auth::{
-    AH_LENGTH, AhHeader, AhKey, AuthData, Hmac, HmacMode, Reach, ReplayMemory, Sender, Sequence, Signed,
-    TRAILER_LENGTH, Trailer, UnixTime,
+    AH_LENGTH, AhHeader, AhKey, AuthData, Authentication, Hmac, HmacMode, Reach, ReplayMemory, Sender, Sequence,
+    Signed, TRAILER_LENGTH, Trailer, UnixTime,
 };
 use crate::checksum::{PseudoHeader, checksum};
 use crate::planted::{Bug, planted};
@@ -23,7 +23,7 @@ pub use discard::Discard;
 pub use packet::Packet;
 pub use reports::Report;
 
-use reports::Reports;
+use reports::{Difference, Reports};
 
 /// The smallest payload of an Ethernet frame: shorter datagrams arrive padded to it.
 const ETHERNET_PAYLOAD: usize = 46;
@@ -107,9 +107,6 @@ pub struct Receiver {
     /// An advertisement with the old unicast checksum was accepted.
     old_checksum: bool,
     reports: Reports,
-    reported_interval: bool,
-    reported_addresses: bool,
-    reported_skew: bool,
 }
 
 /// A packet that passed every check.
@@ -144,9 +141,6 @@ impl Receiver {
             last_source: None,
             old_checksum: false,
             reports: Reports::default(),
-            reported_interval: false,
-            reported_addresses: false,
-            reported_skew: false,
         }
     }
 
@@ -189,7 +183,6 @@ impl Receiver {
     /// Lets everything be said once more; to be called when the router changes its state.
     pub fn forget_reports(&mut self) {
         self.reports.forget();
-        self.forget_sender();
     }
 
     /// The counters.
@@ -262,9 +255,13 @@ impl Receiver {
     }
 
     fn check_authentication_header(&self, packet: &Packet<'_>) -> Result<(), Discard> {
-        match (packet.authentication_header, self.config.ah_key()) {
-            (Some(_), None) => Err(Discard::UnexpectedAuthenticationHeader),
-            (None, Some(_)) => Err(Discard::MissingAuthenticationHeader),
+        match (packet.authentication_header, &self.config.authentication) {
+            (Some(_), _) if self.config.ah_key().is_none() => Err(Discard::UnexpectedAuthenticationHeader),
+            (None, Authentication::Ah(_)) => Err(Discard::MissingAuthenticationHeader),
+            // There is no room for it in other packets, and to let them in without would be a surprise.
+            (_, Authentication::Pass(_)) if !self.config.has_auth_data() => {
+                Err(Discard::AuthenticationType { got: 0, expected: 1 })
+            }
             _ => Ok(()),
         }
     }
@@ -445,9 +442,6 @@ impl Receiver {
     fn accept(&mut self, packet: &Packet<'_>, checked: &Checked<'_>) -> Verified {
         let pdu = &checked.pdu;
         let same_source = self.last_source.replace(packet.source) == Some(packet.source);
-        if !same_source {
-            self.forget_sender();
-        }
         count_if(&mut self.stats.advertisements, true);
         count_if(&mut self.stats.priority_zero, pdu.priority == Priority::RESIGN);
         let ours = self.config.advertisement_interval;
@@ -469,9 +463,9 @@ impl Receiver {
         self.old_checksum |= checked.old_checksum;
         Verified {
             advertisement: Advertisement { vrid: pdu.vrid, priority: pdu.priority, interval },
-            interval: once(&mut self.reported_interval, mismatch),
-            addresses: once(&mut self.reported_addresses, addresses),
-            clock_skew: once(&mut self.reported_skew, skew),
+            interval: self.reports.difference(packet.source, Difference::Interval, mismatch),
+            addresses: self.reports.difference(packet.source, Difference::Addresses, addresses),
+            clock_skew: self.reports.difference(packet.source, Difference::ClockSkew, skew),
             old_checksum: checked.old_checksum,
             checksum_switched: checked.old_checksum && !uses_old,
             ah_sequence,
@@ -497,12 +491,6 @@ impl Receiver {
                 (None, skew)
             }
         }
-    }
-
-    fn forget_sender(&mut self) {
-        self.reported_interval = false;
-        self.reported_addresses = false;
-        self.reported_skew = false;
     }
 }
 
@@ -535,11 +523,6 @@ fn address_mismatch(config: &WireConfig, addresses: Addresses<'_>) -> Option<Add
 
 fn count_if(counter: &mut u64, happened: bool) {
     *counter = counter.wrapping_add(u64::from(happened));
-}
-
-/// `report` if nothing of its kind was said yet.
-fn once<T>(said: &mut bool, report: Option<T>) -> Option<T> {
-    report.filter(|_| !core::mem::replace(said, true))
 }
 
 #[cfg(test)]
