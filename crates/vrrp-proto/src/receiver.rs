@@ -96,6 +96,9 @@ pub enum AddressMismatch {
 ///
 /// HMAC: a sequence must exceed the last accepted one of the same sender.
 ///
+/// What comes from the address that we send from must exceed what we sent: nobody plays our own advertisements back to
+/// us, after which a Backup Router would wait for itself.
+///
 /// A packet enters this memory only when it passes every check, so that a copy that was changed on the way cannot make
 /// the true one a replay. [`memory`](Self::memory) and [`resume`](Self::resume) carry it over a restart.
 #[derive(Debug, Clone)]
@@ -104,6 +107,8 @@ pub struct Receiver {
     stats: ReceiverStats,
     memory: ReplayMemory,
     last_source: Option<IpAddr>,
+    /// Where we send from, and the last sequence that we sent from there (AH).
+    sent: Option<(IpAddr, u32)>,
     /// An advertisement with the old unicast checksum was accepted.
     old_checksum: bool,
     reports: Reports,
@@ -139,6 +144,7 @@ impl Receiver {
             stats: ReceiverStats::default(),
             memory: ReplayMemory::default(),
             last_source: None,
+            sent: None,
             old_checksum: false,
             reports: Reports::default(),
         }
@@ -166,11 +172,17 @@ impl Receiver {
         }
     }
 
-    /// We are about to send `advert`: what is older is refused from now on (AH only). What is as old is not: two Active
-    /// Routers that count in step would refuse each other for ever.
-    pub fn follow(&mut self, advert: &OutgoingAdvert) {
+    /// We are about to send `advert` from `source`. What says to come from there too and is not newer is refused from
+    /// now on (AH, HMAC), and what is older, wherever it comes from (AH). What is as old is not: two Active Routers that
+    /// count in step would refuse each other for ever, as two of keepalived do.
+    pub fn follow(&mut self, source: IpAddr, advert: &OutgoingAdvert) {
         if let Some(sequence) = advert.ah_sequence() {
             self.memory.remember_ah(sequence.saturating_sub(1));
+            self.sent = Some((source, sequence));
+        }
+        if let Some(sequence) = advert.hmac_sequence() {
+            let cast = &self.config.cast;
+            self.memory.remember(Sender { address: source, sequence }, |address| cast.peer(address).is_some());
         }
     }
 
@@ -377,7 +389,8 @@ impl Receiver {
         if !key.verifies(packet.ip_header, &header, pdu, reach) {
             return Err(Discard::AhIntegrity);
         }
-        match self.memory.ah() {
+        let ours = self.sent.filter(|(source, _)| *source == packet.source).map(|(_, sequence)| sequence);
+        match self.memory.ah().max(ours) {
             Some(last) if header.sequence <= last => Err(Discard::AhSequence { got: header.sequence, last }),
             _ => Ok(header.sequence),
         }

@@ -29,7 +29,7 @@ const HMAC_RANGE: Duration = Duration::from_secs(60);
 /// ```text
 /// if let Some(reserved) = transmitter.reserve(now) { /* keep it where the next process calls resume(reserved) */ }
 /// let advert = transmitter.begin(priority, now);
-/// receiver.follow(&advert);                       // AH
+/// receiver.follow(source, &advert);               // AH, HMAC
 /// for peer in peers { transmitter.emit(&advert, source, peer, &mut packet)?; /* send */ }
 ///
 /// let verified = receiver.receive(&packet, now)?;
@@ -67,6 +67,10 @@ impl OutgoingAdvert {
     #[must_use]
     pub const fn ah_sequence(&self) -> Option<u32> {
         self.ah_sequence
+    }
+
+    pub(crate) const fn hmac_sequence(&self) -> Option<Sequence> {
+        self.hmac_sequence
     }
 }
 
