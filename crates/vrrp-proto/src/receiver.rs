@@ -94,6 +94,16 @@ pub enum AddressMismatch {
 /// there; if it speaks first, its packets are dropped ([`Discard::AhSequence`]) until it has heard one of ours. It is
 /// the price of refusing what an attacker recorded.
 ///
+/// keepalived 2.2.7, watched from outside, does the same. It has one counter per instance, for all senders and itself:
+/// a sequence that does not exceed it is dropped (`sequence number 1 already processed. Packet dropped. Local(1002)`),
+/// any other moves it, also in a Backup that discards the packet for its lower priority, and the next own
+/// advertisement comes after it, after a lower priority two after it (`Syncing seq_num - Increment seq`). At 2^32 - 1
+/// it stays, drops everything and sends that sequence for ever; so do we. It keeps nothing over a restart: it counts
+/// from 1, as Backup even with `state MASTER`, from where it hears the Active Router. If it hears nobody, because the
+/// others are silent too, they drop what it says until one of them times out and speaks; it goes on from there, and
+/// there is one Active Router again. Unlike it we accept a sequence that is as high as our own last one:
+/// [`follow`](Self::follow) says why.
+///
 /// HMAC: a sequence must exceed the last accepted one of the same sender.
 ///
 /// What comes from the address that we send from must exceed what we sent: nobody plays our own advertisements back to
@@ -174,7 +184,7 @@ impl Receiver {
 
     /// We are about to send `advert` from `source`. What says to come from there too and is not newer is refused from
     /// now on (AH, HMAC), and what is older, wherever it comes from (AH). What is as old is not: two Active Routers that
-    /// count in step would refuse each other for ever, as two of keepalived do.
+    /// count in step would refuse each other.
     pub fn follow(&mut self, source: IpAddr, advert: &OutgoingAdvert) {
         if let Some(sequence) = advert.ah_sequence() {
             self.memory.remember_ah(sequence.saturating_sub(1));

@@ -53,10 +53,14 @@ impl ReplayMemory {
 
     pub(crate) fn remember(&mut self, sender: Sender, is_peer: impl Fn(IpAddr) -> bool) {
         self.senders.retain(|known| known.address != sender.address);
-        let others = self.senders.iter().filter(|known| !is_peer(known.address)).count();
-        if others >= MOST_RECENT && !is_peer(sender.address) {
-            let oldest = self.senders.iter().position(|known| !is_peer(known.address));
-            oldest.map(|oldest| self.senders.remove(oldest));
+        // Looked at for strangers only: to find out who is a peer takes time, and peers may be many.
+        if !is_peer(sender.address) {
+            let mut others = self.senders.iter().enumerate().filter(|(_, known)| !is_peer(known.address));
+            if let Some((oldest, _)) = others.next()
+                && others.count() + 1 >= MOST_RECENT
+            {
+                self.senders.remove(oldest);
+            }
         }
         self.senders.push(sender);
     }
