@@ -112,6 +112,13 @@ mod tests {
     }
 
     #[test]
+    fn states_that_hold_a_key_are_wiped_when_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+        is_wiped::<sha2::block_api::Sha256VarCore>();
+        is_wiped::<md5::block_api::Md5Core>();
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         let shown = format!("{:?}", Authentication::Pass(Password::new(b"hunter22")));
         assert_eq!(shown, "Pass(Password(..))");

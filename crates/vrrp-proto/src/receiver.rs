@@ -9,8 +9,8 @@ use core::time::Duration;
 
 use crate::advertisement::{ADVERTISEMENT, Addresses, Advertisement, HEADER_LENGTH, Header, Pdu, VersionFields};
 use crate::auth::{
-    AH_LENGTH, AhHeader, AhKey, AuthData, Hmac, HmacMode, Reach, ReplayMemory, Sender, Sequence, Signed,
-    TRAILER_LENGTH, Trailer, UnixTime,
+    AH_LENGTH, AhHeader, AhKey, AuthData, Authentication, Hmac, HmacMode, Reach, ReplayMemory, Sender, Sequence,
+    Signed, TRAILER_LENGTH, Trailer, UnixTime,
 };
 use crate::checksum::{PseudoHeader, checksum};
 use crate::planted::{Bug, planted};
@@ -23,7 +23,7 @@ pub use discard::Discard;
 pub use packet::Packet;
 pub use reports::Report;
 
-use reports::Reports;
+use reports::{Difference, Reports};
 
 /// The smallest payload of an Ethernet frame: shorter datagrams arrive padded to it.
 const ETHERNET_PAYLOAD: usize = 46;
@@ -94,7 +94,20 @@ pub enum AddressMismatch {
 /// there; if it speaks first, its packets are dropped ([`Discard::AhSequence`]) until it has heard one of ours. It is
 /// the price of refusing what an attacker recorded.
 ///
+/// keepalived 2.2.7, watched from outside, does the same. It has one counter per instance, for all senders and itself:
+/// a sequence that does not exceed it is dropped (`sequence number 1 already processed. Packet dropped. Local(1002)`),
+/// any other moves it, also in a Backup that discards the packet for its lower priority, and the next own
+/// advertisement comes after it, after a lower priority two after it (`Syncing seq_num - Increment seq`). At 2^32 - 1
+/// it stays, drops everything and sends that sequence for ever; so do we. It keeps nothing over a restart: it counts
+/// from 1, as Backup even with `state MASTER`, from where it hears the Active Router. If it hears nobody, because the
+/// others are silent too, they drop what it says until one of them times out and speaks; it goes on from there, and
+/// there is one Active Router again. Unlike it we accept a sequence that is as high as our own last one:
+/// [`follow`](Self::follow) says why.
+///
 /// HMAC: a sequence must exceed the last accepted one of the same sender.
+///
+/// What comes from the address that we send from must exceed what we sent: nobody plays our own advertisements back to
+/// us, after which a Backup Router would wait for itself.
 ///
 /// A packet enters this memory only when it passes every check, so that a copy that was changed on the way cannot make
 /// the true one a replay. [`memory`](Self::memory) and [`resume`](Self::resume) carry it over a restart.
@@ -104,12 +117,11 @@ pub struct Receiver {
     stats: ReceiverStats,
     memory: ReplayMemory,
     last_source: Option<IpAddr>,
+    /// Where we send from, and the last sequence that we sent from there (AH).
+    sent: Option<(IpAddr, u32)>,
     /// An advertisement with the old unicast checksum was accepted.
     old_checksum: bool,
     reports: Reports,
-    reported_interval: bool,
-    reported_addresses: bool,
-    reported_skew: bool,
 }
 
 /// A packet that passed every check.
@@ -142,11 +154,9 @@ impl Receiver {
             stats: ReceiverStats::default(),
             memory: ReplayMemory::default(),
             last_source: None,
+            sent: None,
             old_checksum: false,
             reports: Reports::default(),
-            reported_interval: false,
-            reported_addresses: false,
-            reported_skew: false,
         }
     }
 
@@ -172,11 +182,17 @@ impl Receiver {
         }
     }
 
-    /// We are about to send `advert`: what is older is refused from now on (AH only). What is as old is not: two Active
-    /// Routers that count in step would refuse each other for ever.
-    pub fn follow(&mut self, advert: &OutgoingAdvert) {
+    /// We are about to send `advert` from `source`. What says to come from there too and is not newer is refused from
+    /// now on (AH, HMAC), and what is older, wherever it comes from (AH). What is as old is not: two Active Routers that
+    /// count in step would refuse each other.
+    pub fn follow(&mut self, source: IpAddr, advert: &OutgoingAdvert) {
         if let Some(sequence) = advert.ah_sequence() {
             self.memory.remember_ah(sequence.saturating_sub(1));
+            self.sent = Some((source, sequence));
+        }
+        if let Some(sequence) = advert.hmac_sequence() {
+            let cast = &self.config.cast;
+            self.memory.remember(Sender { address: source, sequence }, |address| cast.peer(address).is_some());
         }
     }
 
@@ -189,7 +205,6 @@ impl Receiver {
     /// Lets everything be said once more; to be called when the router changes its state.
     pub fn forget_reports(&mut self) {
         self.reports.forget();
-        self.forget_sender();
     }
 
     /// The counters.
@@ -262,9 +277,13 @@ impl Receiver {
     }
 
     fn check_authentication_header(&self, packet: &Packet<'_>) -> Result<(), Discard> {
-        match (packet.authentication_header, self.config.ah_key()) {
-            (Some(_), None) => Err(Discard::UnexpectedAuthenticationHeader),
-            (None, Some(_)) => Err(Discard::MissingAuthenticationHeader),
+        match (packet.authentication_header, &self.config.authentication) {
+            (Some(_), _) if self.config.ah_key().is_none() => Err(Discard::UnexpectedAuthenticationHeader),
+            (None, Authentication::Ah(_)) => Err(Discard::MissingAuthenticationHeader),
+            // There is no room for it in other packets, and to let them in without would be a surprise.
+            (_, Authentication::Pass(_)) if !self.config.has_auth_data() => {
+                Err(Discard::AuthenticationType { got: 0, expected: 1 })
+            }
             _ => Ok(()),
         }
     }
@@ -380,7 +399,8 @@ impl Receiver {
         if !key.verifies(packet.ip_header, &header, pdu, reach) {
             return Err(Discard::AhIntegrity);
         }
-        match self.memory.ah() {
+        let ours = self.sent.filter(|(source, _)| *source == packet.source).map(|(_, sequence)| sequence);
+        match self.memory.ah().max(ours) {
             Some(last) if header.sequence <= last => Err(Discard::AhSequence { got: header.sequence, last }),
             _ => Ok(header.sequence),
         }
@@ -445,9 +465,6 @@ impl Receiver {
     fn accept(&mut self, packet: &Packet<'_>, checked: &Checked<'_>) -> Verified {
         let pdu = &checked.pdu;
         let same_source = self.last_source.replace(packet.source) == Some(packet.source);
-        if !same_source {
-            self.forget_sender();
-        }
         count_if(&mut self.stats.advertisements, true);
         count_if(&mut self.stats.priority_zero, pdu.priority == Priority::RESIGN);
         let ours = self.config.advertisement_interval;
@@ -469,9 +486,9 @@ impl Receiver {
         self.old_checksum |= checked.old_checksum;
         Verified {
             advertisement: Advertisement { vrid: pdu.vrid, priority: pdu.priority, interval },
-            interval: once(&mut self.reported_interval, mismatch),
-            addresses: once(&mut self.reported_addresses, addresses),
-            clock_skew: once(&mut self.reported_skew, skew),
+            interval: self.reports.difference(packet.source, Difference::Interval, mismatch),
+            addresses: self.reports.difference(packet.source, Difference::Addresses, addresses),
+            clock_skew: self.reports.difference(packet.source, Difference::ClockSkew, skew),
             old_checksum: checked.old_checksum,
             checksum_switched: checked.old_checksum && !uses_old,
             ah_sequence,
@@ -497,12 +514,6 @@ impl Receiver {
                 (None, skew)
             }
         }
-    }
-
-    fn forget_sender(&mut self) {
-        self.reported_interval = false;
-        self.reported_addresses = false;
-        self.reported_skew = false;
     }
 }
 
@@ -535,11 +546,6 @@ fn address_mismatch(config: &WireConfig, addresses: Addresses<'_>) -> Option<Add
 
 fn count_if(counter: &mut u64, happened: bool) {
     *counter = counter.wrapping_add(u64::from(happened));
-}
-
-/// `report` if nothing of its kind was said yet.
-fn once<T>(said: &mut bool, report: Option<T>) -> Option<T> {
-    report.filter(|_| !core::mem::replace(said, true))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use core::num::NonZeroU16;
 use core::time::Duration;
 
 use crate::advertisement::{Addresses, Pdu, VersionFields, seal};
-use crate::auth::{AH_LENGTH, AhHeader, Authentication, PROTOCOL_AH, Reach, Sequence, Signed, UnixTime};
+use crate::auth::{AH_LENGTH, AhHeader, AuthData, Authentication, PROTOCOL_AH, Reach, Sequence, Signed, UnixTime};
 use crate::checksum::{PROTOCOL, PseudoHeader, checksum};
 use crate::receiver::Verified;
 use crate::types::{Family, Priority, Version};
@@ -29,7 +29,7 @@ const HMAC_RANGE: Duration = Duration::from_secs(60);
 /// ```text
 /// if let Some(reserved) = transmitter.reserve(now) { /* keep it where the next process calls resume(reserved) */ }
 /// let advert = transmitter.begin(priority, now);
-/// receiver.follow(&advert);                       // AH
+/// receiver.follow(source, &advert);               // AH, HMAC
 /// for peer in peers { transmitter.emit(&advert, source, peer, &mut packet)?; /* send */ }
 ///
 /// let verified = receiver.receive(&packet, now)?;
@@ -67,6 +67,10 @@ impl OutgoingAdvert {
     #[must_use]
     pub const fn ah_sequence(&self) -> Option<u32> {
         self.ah_sequence
+    }
+
+    pub(crate) const fn hmac_sequence(&self) -> Option<Sequence> {
+        self.hmac_sequence
     }
 }
 
@@ -253,7 +257,11 @@ impl Transmitter {
             Octets::Ipv6(list) => Addresses::ipv6(list),
         };
         let addresses = addresses.expect("`new` refuses more than 255 addresses");
-        Pdu { vrid: self.config.vrid, priority, fields: self.fields, addresses }
+        let mut fields = self.fields;
+        if let (VersionFields::V2 { auth_data, .. }, Some(password)) = (&mut fields, self.config.password()) {
+            *auth_data = password;
+        }
+        Pdu { vrid: self.config.vrid, priority, fields, addresses }
     }
 
     /// The VRRP packet with its trailer.
@@ -316,13 +324,14 @@ impl Transmitter {
     }
 }
 
+/// Without the password, which stays in the configuration: these octets are not wiped when they are dropped.
 fn fields(config: &WireConfig) -> Result<VersionFields, TransmitError> {
     let interval = config.advertisement_interval;
     match config.version {
         Version::V2 => interval.seconds().map(|advertisement_interval| VersionFields::V2 {
             auth_type: config.auth_type(),
             advertisement_interval,
-            auth_data: config.password().unwrap_or_default(),
+            auth_data: AuthData::default(),
         }),
         Version::V3 => interval.centis().map(|max_advertise_interval| VersionFields::V3 { max_advertise_interval }),
     }

@@ -73,9 +73,9 @@ impl WireConfig {
         }
     }
 
-    /// What the checksum between two addresses covers; `None` if they are of different families.
+    /// What the checksum between two addresses covers; `None` if they are not of the router's family.
     pub(crate) fn pseudo_header(&self, source: IpAddr, destination: IpAddr) -> Option<PseudoHeader> {
-        let pseudo = PseudoHeader::between(source, destination)?;
+        let pseudo = PseudoHeader::between(source, destination).filter(|_| Family::of(&source) == self.family)?;
         let bare = self.family == Family::Ipv4 && (self.version == Version::V2 || self.v3_checksum_as_v2);
         Some(if bare { PseudoHeader::None } else { pseudo })
     }

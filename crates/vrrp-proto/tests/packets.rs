@@ -1,17 +1,22 @@
 //! Packets of every kind between us and others: tshark reads ours, we read those of Debian's keepalived.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+// The routers of the last case live in real time.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::io::{self, Read as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Frame, Lab, peers};
+use netlab::{Frame, Host, Lab, peers};
+use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_proto::{
-    Authentication, Cast, Family, Hmac, HmacKey, KeyId, OldUnicastChecksum, Packet, Password, Peer, Priority, Receiver,
-    Transmitter, UnixTime, Version, Vrid, WireConfig, default_group,
+    Action, Authentication, Cast, Family, GROUP_IPV4, Hmac, HmacKey, KeyId, OldUnicastChecksum, Packet, Password, Peer,
+    Priority, Receiver, Role, RouterConfig, RouterId, Transmitter, UnixTime, Version, VirtualRouter, Vrid, WireConfig,
+    default_group,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -305,9 +310,154 @@ fn every_kind_of_packet_of_keepalived_is_accepted() -> CaseResult {
     Ok(())
 }
 
+const OURS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+/// What keepalived says of a sequence that it does not believe.
+const REFUSED: &str = "already processed";
+const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 101));
+
+/// A router of ours that begins with nothing, with AH, one interval of a second, on a raw socket of its own.
+struct Ours {
+    router: VirtualRouter,
+    receiver: Receiver,
+    transmitter: Transmitter,
+    socket: Socket,
+    epoch: Instant,
+}
+
+impl Ours {
+    fn start(host: &Host, priority: u8) -> Result<Self, Stop> {
+        let vrid = Vrid::new(51).unwrap();
+        let mut wire = WireConfig::new(vrid, Version::V2, Family::Ipv4);
+        wire.addresses = vec![VIP];
+        wire.authentication = Authentication::Ah(Password::new(b"secret"));
+        let mut config = RouterConfig::new(vrid, Family::Ipv4);
+        (config.version, config.advertisement_interval) = (Version::V2, wire.advertisement_interval);
+        (config.priority, config.addresses, config.source) = (Priority(priority), vec![VIP], Some(OURS.into()));
+        let mut router = VirtualRouter::new(RouterId(1), config);
+        router.startup(vrrp_proto::Instant::ZERO);
+        let transmitter = Transmitter::new(wire.clone()).unwrap();
+        let (receiver, socket) = (Receiver::new(wire), host.run(raw_socket)?);
+        Ok(Self { router, receiver, transmitter, socket, epoch: Instant::now() })
+    }
+
+    fn now(&self) -> vrrp_proto::Instant {
+        vrrp_proto::Instant::ZERO + self.epoch.elapsed()
+    }
+
+    /// Runs until it is in this role and has heard or sent `packets` in it.
+    fn run_until(&mut self, role: Role, packets: u32) -> CaseResult {
+        let (deadline, mut buffer, mut passed) = (Instant::now() + PATIENCE, [0; 256], 0);
+        loop {
+            let sent = self.act()?;
+            passed = if self.router.role() == role { passed + sent } else { 0 };
+            if passed >= packets {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Stop::failed(format!("not {role:?} in time: {:?}", self.receiver.stats())));
+            }
+            let now = self.now();
+            let wait = self.router.poll_timeout().map_or(PATIENCE, |due| due.saturating_duration_since(now));
+            self.socket.set_read_timeout(Some(wait.clamp(Duration::from_millis(1), Duration::from_secs(1))))?;
+            match (&self.socket).read(&mut buffer) {
+                Ok(length) => passed += self.hear(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.router.handle_timeout(self.now());
+        }
+    }
+
+    fn act(&mut self) -> Result<u32, Stop> {
+        let mut sent = 0;
+        while let Some(action) = self.router.poll_action() {
+            match action {
+                Action::Apply { ticket, .. } => self.router.handle_applied(self.now(), ticket),
+                Action::Advertise { priority, .. } => {
+                    let (advert, mut out) = (self.transmitter.begin(priority, UnixTime::EPOCH), Vec::new());
+                    self.receiver.follow(OURS.into(), &advert);
+                    self.transmitter.emit(&advert, OURS.into(), GROUP_IPV4.into(), &mut out).unwrap();
+                    self.socket.send_to(&out, &SocketAddrV4::new(GROUP_IPV4, 0).into())?;
+                    sent += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(sent)
+    }
+
+    fn hear(&mut self, datagram: &[u8]) -> u32 {
+        let packet = Packet::from_ipv4(datagram).unwrap();
+        let Ok(verified) = self.receiver.receive(&packet, UnixTime::EPOCH) else { return 0 };
+        self.transmitter.follow(&verified);
+        self.router.handle_advertisement(self.now(), packet.source, &verified.advertisement);
+        1
+    }
+}
+
+fn raw_socket() -> io::Result<Socket> {
+    const AH: i32 = 51;
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(AH)))?;
+    socket.set_header_included_v4(true)?;
+    socket.bind_device(Some(b"eth0"))?;
+    socket.join_multicast_v4(&GROUP_IPV4, &OURS)?;
+    socket.set_multicast_if_v4(&OURS)?;
+    socket.set_multicast_loop_v4(false)?;
+    Ok(socket)
+}
+
+/// Each side dies without a word, keeps nothing and counts from 1 again, and is believed because it hears the other one
+/// first. If it does not, it is refused until it has heard it: then each is Active for a moment.
+fn authentication_headers_count_on_across_restarts_of_either_side() -> CaseResult {
+    let keepalived = peers::keepalived()?;
+    let lab = Lab::new()?;
+    let lan = lab.bridge("br0")?;
+    let (host, other) = (lab.host("r1")?, lab.host("r2")?);
+    for (host, address) in [(&host, "198.18.0.1/24"), (&other, "198.18.0.2/24")] {
+        lab.connect(host, "eth0", &lan)?;
+        host.address("eth0", address)?;
+    }
+    let text = format!(
+        "vrrp_instance VI {{\n interface eth0\n virtual_router_id 51\n priority 150\n advert_int 1\n version 2\n {AH}\n \
+         virtual_ipaddress {{\n {VIP}\n }}\n}}"
+    );
+    let start = || {
+        let program = keepalived.program().args(["-nlDP"]).file("/etc/keepalived/keepalived.conf", text.clone());
+        other.spawn(program)
+    };
+    let mut ours = Ours::start(&host, 100)?;
+    ours.run_until(Role::Active, 3)?;
+    let daemon = start()?;
+    ours.run_until(Role::Backup, 2)?;
+    daemon.kill_all()?;
+    ours.run_until(Role::Active, 2)?;
+    let daemon = start()?;
+    ours.run_until(Role::Backup, 2)?;
+    assert_eq!(ours.receiver.stats().ah_sequence, 0, "nothing of keepalived was taken for a replay");
+
+    daemon.wait_for_line("Entering MASTER STATE", PATIENCE)?;
+    let mark = daemon.mark();
+    ours = Ours::start(&host, 254)?;
+    ours.run_until(Role::Active, 2)?;
+    daemon.wait_for_line_after(mark, "Entering BACKUP STATE", PATIENCE)?;
+    let refused = daemon.lines().into_iter().find(|line| line.text.contains(REFUSED));
+    assert!(refused.is_none(), "nothing of ours was taken for a replay: {refused:?}");
+
+    let mark = daemon.mark();
+    ours = Ours::start(&host, 254)?;
+    ours.run_until(Role::Active, 4)?;
+    daemon.wait_for_line_after(mark, "Entering MASTER STATE", PATIENCE)?;
+    lab.wait_for_holders(VIP, &[], PATIENCE)?;
+    Ok(())
+}
+
 fn main() -> ExitCode {
     harness::main(&[
         case("tshark_reads_every_kind_of_packet", tshark_reads_every_kind_of_packet),
         case("every_kind_of_packet_of_keepalived_is_accepted", every_kind_of_packet_of_keepalived_is_accepted),
+        case(
+            "authentication_headers_count_on_across_restarts_of_either_side",
+            authentication_headers_count_on_across_restarts_of_either_side,
+        ),
     ])
 }

@@ -96,7 +96,9 @@ pub enum HmacMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AntiReplay {
-    /// Its time must lie in the window around ours, and after the last one of its sender. Needs clocks that agree.
+    /// Its time must lie in the window around ours, and after the last one of its sender. Needs clocks that agree, and
+    /// is as good as they are: if ours is set back by more than the window, what was recorded at that time is believed
+    /// once more.
     Time {
         /// How far both clocks may be apart, 1..=300 s in keepalived's files.
         window: Duration,

@@ -6,11 +6,12 @@ use core::time::Duration;
 
 use super::sequence::Sequence;
 
-/// How many senders beside the configured peers are remembered: of a multicast router the most recent ones.
-const MOST_RECENT: usize = 4;
+/// How many senders beside the configured peers are remembered: of a multicast router the most recent ones. keepalived
+/// remembers 4, so that recordings of five routers, played in turn, push each other out and are believed for ever.
+const MOST_RECENT: usize = 32;
 
 /// What a [`Receiver`](crate::Receiver) remembers to refuse packets that were recorded earlier. Bounded: one entry per
-/// unicast peer, and the 4 most recent other senders. Only packets with the right key are remembered.
+/// unicast peer, and the 32 most recent other senders, ourselves included. Only packets with the right key are remembered.
 ///
 /// Handed from a process to the next, it closes the gap that a restart would open. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,10 +53,14 @@ impl ReplayMemory {
 
     pub(crate) fn remember(&mut self, sender: Sender, is_peer: impl Fn(IpAddr) -> bool) {
         self.senders.retain(|known| known.address != sender.address);
-        let others = self.senders.iter().filter(|known| !is_peer(known.address)).count();
-        if others >= MOST_RECENT && !is_peer(sender.address) {
-            let oldest = self.senders.iter().position(|known| !is_peer(known.address));
-            oldest.map(|oldest| self.senders.remove(oldest));
+        // Looked at for strangers only: to find out who is a peer takes time, and peers may be many.
+        if !is_peer(sender.address) {
+            let mut others = self.senders.iter().enumerate().filter(|(_, known)| !is_peer(known.address));
+            if let Some((oldest, _)) = others.next()
+                && others.count() + 1 >= MOST_RECENT
+            {
+                self.senders.remove(oldest);
+            }
         }
         self.senders.push(sender);
     }
@@ -110,14 +115,14 @@ mod tests {
     }
 
     #[test]
-    fn the_most_recent_four_are_remembered_and_every_peer() {
+    fn the_most_recent_are_remembered_and_every_peer() {
         let mut memory = ReplayMemory::default();
         let peer = |address| address == IpAddr::from([10, 9, 0, 1]);
-        for host in 1..=6 {
+        for host in 1..=34 {
             memory.remember(sender(host, 100), peer);
         }
-        let known = |host| memory.is_replay(sender(host, 100), at(100), WINDOW);
-        assert_eq!([1, 2, 3, 4, 5, 6].map(known), [true, false, true, true, true, true]);
+        let known = |host: &u8| memory.is_replay(sender(*host, 100), at(100), WINDOW);
+        assert_eq!((1..=34).filter(known).collect::<Vec<_>>(), [&[1], &(3..=34).collect::<Vec<_>>()[..]].concat());
     }
 
     #[test]

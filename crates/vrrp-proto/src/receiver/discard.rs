@@ -162,7 +162,7 @@ pub enum Discard {
 }
 
 impl Discard {
-    /// One bit per reason.
+    /// One bit per reason, below those of [`Difference`](super::reports::Difference).
     pub(super) const fn bit(&self) -> u32 {
         1 << match self {
             Self::UnexpectedAuthenticationHeader => 0,

@@ -1,12 +1,15 @@
 //! A packet of a raw socket, taken apart.
 
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::advertisement::{Header, ParseError};
 use crate::auth::{AH_LENGTH, PROTOCOL_AH};
 
 /// A packet as it came from a raw socket, taken apart but not checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// `Debug` tells the length of its payload only, in which a password may travel in clear.
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Packet<'a> {
     /// Its sender.
@@ -88,5 +91,19 @@ impl<'a> Packet<'a> {
     /// The octets of the headers before `payload` that came with it; 0 for IPv6.
     pub(super) fn headers(&self) -> usize {
         self.ip_header.len() + self.authentication_header.map_or(0, |header| header.len())
+    }
+}
+
+impl fmt::Debug for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packet")
+            .field("source", &self.source)
+            .field("destination", &self.destination)
+            .field("hop_limit", &self.hop_limit)
+            .field("authentication_header", &self.authentication_header.is_some())
+            .field("payload", &format_args!("{} octets", self.payload.len()))
+            .field("declared_length", &self.declared_length)
+            .field("checksum_verified", &self.checksum_verified)
+            .finish_non_exhaustive()
     }
 }

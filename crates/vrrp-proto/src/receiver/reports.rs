@@ -28,6 +28,24 @@ impl fmt::Display for Report {
     }
 }
 
+/// What is told of accepted advertisements: bits above those of [`Discard::bit`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Difference {
+    Interval,
+    Addresses,
+    ClockSkew,
+}
+
+impl Difference {
+    const fn bit(self) -> u32 {
+        1 << match self {
+            Self::Interval => 29,
+            Self::Addresses => 30,
+            Self::ClockSkew => 31,
+        }
+    }
+}
+
 /// A bit per reason of each sender, and of all senders for whom there was no place.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reports {
@@ -38,6 +56,16 @@ pub(super) struct Reports {
 impl Reports {
     /// The report, unless it was made before.
     pub(super) fn once(&mut self, source: IpAddr, discard: Discard) -> Option<Report> {
+        self.first(source, discard.bit()).map(|last| Report { source, discard, last })
+    }
+
+    /// `difference` if it was not told of this sender before.
+    pub(super) fn difference<T>(&mut self, source: IpAddr, kind: Difference, difference: Option<T>) -> Option<T> {
+        difference.filter(|_| self.first(source, kind.bit()).is_some())
+    }
+
+    /// Whether there was no place for this sender; `None` if the `bit` is set already.
+    fn first(&mut self, source: IpAddr, bit: u32) -> Option<bool> {
         let known = self.senders.iter().position(|&(address, _)| address == source);
         let last = known.is_none() && self.senders.len() >= SENDERS;
         if known.is_none() && !last {
@@ -49,8 +77,8 @@ impl Reports {
             None => self.senders.last_mut().map(|(_, said)| said)?,
         };
         let before = *said;
-        *said |= discard.bit();
-        (before != *said).then_some(Report { source, discard, last })
+        *said |= bit;
+        (before != *said).then_some(last)
     }
 
     pub(super) fn forget(&mut self) {

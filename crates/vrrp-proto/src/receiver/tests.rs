@@ -119,6 +119,30 @@ fn ethernet_padding_is_no_fault() {
     assert_eq!(receive(&config, &padded), Err(Discard::Length { got: 27, expected: 20 }));
 }
 
+/// A receiver that cannot check what it was told to check believes nobody.
+#[test]
+fn passwords_where_there_is_no_room_for_them_let_nobody_in() {
+    let plain = datagram(&config(Version::V3));
+    let with = |authentication| WireConfig { authentication, ..config(Version::V3) };
+    let password = || Password::new(b"secret");
+    assert_eq!(
+        receive(&with(Authentication::Pass(password())), &plain),
+        Err(Discard::AuthenticationType { got: 0, expected: 1 })
+    );
+    assert_eq!(receive(&with(Authentication::Ah(password())), &plain), Err(Discard::MissingAuthenticationHeader));
+}
+
+/// The octets of VRRPv2 over IPv4, to be had without a spoofed address, in an IPv6 packet.
+#[test]
+fn packets_of_the_other_family_are_refused() {
+    let config = config(Version::V2);
+    let bytes = datagram(&config);
+    let mut packet = Packet::from_ipv6(Ipv6Addr::LOCALHOST, None, 255, &bytes[20..]);
+    assert!(Receiver::new(config.clone()).receive(&packet, NOW).is_err());
+    packet.destination = Some(IpAddr::V6(crate::GROUP_IPV6));
+    assert!(Receiver::new(config).receive(&packet, NOW).is_err());
+}
+
 #[test]
 fn multicast_needs_a_ttl_of_255() {
     let config = config(Version::V2);
@@ -375,6 +399,27 @@ fn other_address_lists_are_accepted_counted_and_said_once() {
     assert_eq!(two.addresses, Some(AddressMismatch::Count { got: 2, expected: 1 }));
 }
 
+/// Whoever spoofs senders in turn must not be able to fill a log.
+#[test]
+fn senders_that_take_turns_are_each_told_once() {
+    let mut ours = config(Version::V3);
+    ours.v3_checksum_as_v2 = true;
+    let mut theirs = WireConfig { addresses: vec![OURS], ..ours.clone() };
+    theirs.advertisement_interval = AdvertisementInterval::from_centis(Centis::new(250).unwrap()).unwrap();
+    let bytes = datagram(&theirs);
+    let packet = Packet::from_ipv4(&bytes).unwrap();
+    let told = |senders: u32| {
+        let mut receiver = Receiver::new(ours.clone());
+        let turns = (0..10_000).map(|turn| Ipv4Addr::from_bits(turn % senders).into());
+        let verified: Vec<_> =
+            turns.map(|source| receiver.receive(&Packet { source, ..packet }, NOW).unwrap()).collect();
+        let count = |said: fn(&Verified) -> bool| verified.iter().filter(|it| said(it)).count();
+        (count(|it| it.interval.is_some()), count(|it| it.addresses.is_some()))
+    };
+    assert_eq!(told(2), (2, 2));
+    assert_eq!(told(10_000), (17, 17), "bounded as reports are");
+}
+
 #[test]
 fn addresses_in_another_order_are_the_same_addresses() {
     let mut ours = config(Version::V2);
@@ -461,8 +506,10 @@ fn no_secret_is_shown() {
         let reserved = transmitter.reserve(NOW);
         let mut receiver = Receiver::new(config.clone());
         let bytes = datagram(&config);
-        receiver.receive(&Packet::from_ipv4(&bytes).unwrap(), NOW).unwrap();
-        let shown = std::format!("{receiver:?} {receiver:#x?} {transmitter:?} {transmitter:#x?} {reserved:?}");
+        let packet = Packet::from_ipv4(&bytes).unwrap();
+        let verified = receiver.receive(&packet, NOW).unwrap();
+        let mut shown = std::format!("{receiver:?} {receiver:#x?} {transmitter:?} {transmitter:#x?} {reserved:?}");
+        shown += &std::format!("{packet:?} {packet:#x?} {verified:?}");
         for trace in ["hunter", "104, 117, 110", "0x68,\n", "68756e"] {
             assert!(!shown.contains(trace), "{trace} in {shown}");
         }

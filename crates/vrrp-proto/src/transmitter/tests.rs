@@ -107,6 +107,16 @@ fn debug_shows_no_password() {
     assert!(!shown.contains("hunter22") && !shown.contains("104, 117, 110"));
 }
 
+/// Fields are plain octets, which nothing wipes.
+#[test]
+fn the_password_is_kept_in_one_place_only() {
+    let mut config = config(Version::V2, Family::Ipv4);
+    config.authentication = Authentication::Pass(Password::new(b"hunter22"));
+    let transmitter = Transmitter::new(config).unwrap();
+    let VersionFields::V2 { auth_type, auth_data, .. } = transmitter.fields else { panic!("version 2") };
+    assert_eq!((auth_type, auth_data), (1, crate::auth::AuthData::default()));
+}
+
 fn signed(change: impl FnOnce(&mut Hmac)) -> WireConfig {
     let id = KeyId::new(7).unwrap();
     let mut hmac = Hmac::new([HmacKey::new(id, &[7; 32]).unwrap()], id).unwrap();

@@ -293,7 +293,7 @@ impl World {
         let Some(wire) = it.process.as_mut().and_then(|process| process.wires.get_mut(&router)) else { return };
         let reserved = wire.transmitter.reserve(time);
         let advert = wire.transmitter.begin(priority, time);
-        wire.receiver.follow(&advert);
+        wire.receiver.follow(self.scenario.routers[router].address(node), &advert);
         if let Some(reserved) = reserved {
             it.sequences.insert(router, (reserved, wire.receiver.memory().clone()));
         }

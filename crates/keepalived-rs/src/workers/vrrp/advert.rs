@@ -624,7 +624,7 @@ impl Advert {
         let (Some(source), Some(pair)) = (router.source, self.paths.socket_of(id)) else { return };
         let before = router.send_error.take();
         let advert = router.transmitter.begin(priority, clock::wall());
-        router.receiver.follow(&advert);
+        router.receiver.follow(source, &advert);
         for destination in &router.destinations {
             self.outgoing.clear();
             let sent = packet::emit(&mut router.transmitter, &advert, source, *destination, &mut self.outgoing)

@@ -189,6 +189,23 @@ fn every_unicast_peer_has_its_memory() {
     }
 }
 
+/// Of more routers than four each was heard before: none of them may be played back in turn.
+#[test]
+fn recordings_of_many_routers_are_refused_in_turn() {
+    let config = with(|hmac| hmac.anti_replay = AntiReplay::Monotonic);
+    let recorded: Vec<_> = (10u8..42)
+        .map(|host| {
+            let (mut out, mut transmitter) = (Vec::new(), Transmitter::new(config.clone()).unwrap());
+            let advert = transmitter.begin(Priority(100), NOW);
+            transmitter.emit(&advert, IpAddr::from([10, 9, 0, host]), GROUP, &mut out).unwrap();
+            out
+        })
+        .collect();
+    let mut receiver = Receiver::new(config.clone());
+    assert!(recorded.iter().all(|bytes| take(&mut receiver, bytes, NOW).is_ok()));
+    assert!(recorded.iter().all(|bytes| take(&mut receiver, bytes, NOW) == Err(Discard::HmacReplay)));
+}
+
 #[test]
 fn a_trailer_over_ipv6_is_under_the_checksum() {
     let mut config = hmac(Version::V3);
@@ -223,7 +240,7 @@ fn what_is_older_than_our_own_advertisements_is_refused() {
     let recorded = send(&mut Transmitter::new(ah()).unwrap(), NOW);
     let (mut receiver, mut transmitter) = (Receiver::new(ah()), Transmitter::new(ah()).unwrap());
     transmitter.begin(Priority(150), NOW);
-    receiver.follow(&transmitter.begin(Priority(150), NOW));
+    receiver.follow(OURS, &transmitter.begin(Priority(150), NOW));
     assert_eq!(take(&mut receiver, &recorded, NOW), Err(Discard::AhSequence { got: 1, last: 1 }));
 }
 
@@ -231,9 +248,31 @@ fn what_is_older_than_our_own_advertisements_is_refused() {
 #[test]
 fn two_active_routers_that_count_in_step_hear_each_other() {
     let (mut receiver, mut transmitter) = (Receiver::new(ah()), Transmitter::new(ah()).unwrap());
-    receiver.follow(&transmitter.begin(Priority(100), NOW));
+    receiver.follow(OURS, &transmitter.begin(Priority(100), NOW));
     let rival = send(&mut Transmitter::new(ah()).unwrap(), NOW);
     assert_eq!(take(&mut receiver, &rival, NOW).unwrap().ah_sequence, Some(1));
+}
+
+/// A Backup Router would wait for itself as long as the recording lasts.
+#[test]
+fn our_own_advertisements_are_not_played_back_to_us() {
+    for config in [ah(), hmac(Version::V3), with(|hmac| hmac.anti_replay = AntiReplay::Monotonic)] {
+        let (mut receiver, mut transmitter) =
+            (Receiver::new(config.clone()), Transmitter::new(config.clone()).unwrap());
+        let mut recorded = Vec::new();
+        for millis in [0, 100, 200] {
+            let advert = transmitter.begin(Priority(100), later(millis));
+            receiver.follow(PEER, &advert);
+            let mut out = Vec::new();
+            transmitter.emit(&advert, PEER, GROUP, &mut out).unwrap();
+            recorded.push(out);
+        }
+        for bytes in recorded {
+            assert!(take(&mut receiver, &bytes, later(300)).is_err());
+        }
+        let newer = send(&mut transmitter, later(400));
+        assert!(take(&mut receiver, &newer, later(400)).is_ok(), "another router with our address is told of");
+    }
 }
 
 /// A rebooted router hears the Active Router first, and is then believed at once.
@@ -241,7 +280,7 @@ fn two_active_routers_that_count_in_step_hear_each_other() {
 fn a_router_that_starts_anew_counts_on_from_what_it_hears() {
     let (mut active, mut peers) = (Transmitter::new(ah()).unwrap(), Receiver::new(ah()));
     for _ in 0..1000 {
-        peers.follow(&active.begin(Priority(100), NOW));
+        peers.follow(OURS, &active.begin(Priority(100), NOW));
     }
     let (mut receiver, mut transmitter) = (Receiver::new(ah()), Transmitter::new(ah()).unwrap());
     let unheard = send(&mut Transmitter::new(ah()).unwrap(), NOW);
