@@ -258,7 +258,7 @@ impl World {
         let resumed = wire.is_some_and(|wire| wire.resumed > 0);
         let inherited = self.checks.witnesses[node].get(&router).and_then(|witness| witness.inherited);
         let Some(config) = self.nodes[node].wanted.get(&router).filter(|_| resumed) else { return };
-        let (interval, adverts) = (own_interval(config), u64::from(config.down_timer_adverts));
+        let (interval, adverts) = (own_interval(config), u64::from(config.down_timer_adverts).min(3));
         let patience = adverts * interval + skew_time(config.version, interval, Priority::OWNER);
         if inherited.is_none_or(|sent| self.now > sent + patience) {
             self.fail(|| format!("router {router}: node {node} goes on as Active though a peer may have taken over"));

@@ -294,12 +294,12 @@ impl World {
         true
     }
 
-    /// How long the processes of a node may be away without a peer taking over: what down_timer_adverts leaves after
-    /// the interval in which the last advertisement may have been sent.
+    /// How long the processes of a node may be away and go on as Active: what down_timer_adverts leaves after the interval
+    /// in which the last advertisement may have been sent. No router counts on peers that wait longer than the RFC has it.
     fn patience(&self, node: usize) -> u64 {
         let own = self.nodes[node].wanted.iter().map(|(router, config)| {
             let members = self.scenario.routers[*router].members.values();
-            let least = members.map(|member| u64::from(member.down_timer_adverts)).min().unwrap_or(1);
+            let least = members.map(|member| u64::from(member.down_timer_adverts)).min().unwrap_or(1).min(3);
             config.advertisement_interval.duration().as_nanos() as u64 * (least - 1)
         });
         own.min().unwrap_or(0)
