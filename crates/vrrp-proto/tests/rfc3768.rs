@@ -2,17 +2,20 @@
 //! after its section. `docs/conformance/rfc3768.md` lists them all.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod support;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use support::{
+    T0, active_down_timer as master_down_timer, adver_timer, announces, applies, apply, drain, sent, started, vrid,
+};
 use vrrp_proto::{
     Action, AddressMismatch, Advertisement, AdvertisementInterval, Authentication, Discard, Event, Family, GROUP_IPV4,
     Instant, Ownership, PROTOCOL, Packet, Password, Priority, PseudoHeader, Receiver, Role, RouterConfig, RouterId,
-    Seconds, State, Ticket, Transmitter, UnixTime, Verified, Version, VirtualMac, VirtualRouter, Vrid, WireConfig,
-    checksum,
+    Seconds, Ticket, Transmitter, UnixTime, Verified, Version, VirtualMac, VirtualRouter, WireConfig, checksum,
 };
 
-const T0: Instant = Instant::from_nanos(1_000_000_000);
 const INTERVAL: Duration = Duration::from_secs(2);
 /// (256 − 100) / 256 s, whatever the interval.
 const SKEW_TIME: Duration = Duration::from_micros(609_375);
@@ -23,10 +26,6 @@ const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 const HIGHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
 /// Where the VRRP message begins in a datagram.
 const MESSAGE: usize = 20;
-
-fn vrid() -> Vrid {
-    Vrid::new(7).unwrap()
-}
 
 fn seconds(value: u8) -> AdvertisementInterval {
     AdvertisementInterval::from_seconds(Seconds(value)).unwrap()
@@ -93,13 +92,6 @@ fn advert(priority: u8) -> Advertisement {
     Advertisement { vrid: vrid(), priority: Priority(priority), interval: seconds(2) }
 }
 
-fn started(config: RouterConfig) -> (VirtualRouter, Vec<Action>) {
-    let mut router = VirtualRouter::new(RouterId(1), config);
-    router.startup(T0);
-    let actions = drain(&mut router);
-    (router, actions)
-}
-
 fn backup() -> VirtualRouter {
     started(config()).0
 }
@@ -111,54 +103,6 @@ fn master() -> (VirtualRouter, Instant) {
     router.handle_timeout(since);
     apply(&mut router, since);
     (router, since)
-}
-
-/// Carries out what the router asked for, and gives back all actions.
-fn apply(router: &mut VirtualRouter, now: Instant) -> Vec<Action> {
-    let mut actions = drain(router);
-    let newest = actions.iter().rev().find_map(|action| match action {
-        Action::Apply { ticket, .. } => Some(*ticket),
-        _ => None,
-    });
-    if let Some(ticket) = newest {
-        router.handle_applied(now, ticket);
-        actions.extend(drain(router));
-    }
-    actions
-}
-
-fn drain(router: &mut VirtualRouter) -> Vec<Action> {
-    std::iter::from_fn(|| router.poll_action()).collect()
-}
-
-fn sent(actions: &[Action]) -> Vec<u8> {
-    let priority = |action: &Action| match action {
-        Action::Advertise { priority, .. } => Some(priority.0),
-        _ => None,
-    };
-    actions.iter().filter_map(priority).collect()
-}
-
-fn announces(actions: &[Action]) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Announce { .. }))
-}
-
-fn applies(actions: &[Action], wanted: Ownership) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Apply { ownership, .. } if *ownership == wanted))
-}
-
-fn master_down_timer(router: &VirtualRouter) -> Instant {
-    match router.state() {
-        State::Backup(backup) => backup.active_down_timer,
-        other => panic!("not Backup: {other:?}"),
-    }
-}
-
-fn adver_timer(router: &VirtualRouter) -> Instant {
-    match router.state() {
-        State::Active(active) => active.adver_timer,
-        other => panic!("not Master: {other:?}"),
-    }
 }
 
 #[test]

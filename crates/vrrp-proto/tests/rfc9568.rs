@@ -2,17 +2,18 @@
 //! section. `docs/conformance/rfc9568.md` lists them all.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod support;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use support::{T0, active_down_timer, adver_timer, announces, applies, apply, drain, sent, started, ticket, vrid};
 use vrrp_proto::{
     Action, AddressMismatch, Advertisement, AdvertisementInterval, Centis, Discard, Event, Family, GROUP_IPV4,
     GROUP_IPV6, Instant, Ownership, PROTOCOL, Packet, Priority, PseudoHeader, Receiver, Role, RouterConfig, RouterId,
-    State, Ticket, TransmitError, Transmitter, UnixTime, Version, VirtualMac, VirtualRouter, Vrid, WireConfig,
-    checksum,
+    Ticket, TransmitError, Transmitter, UnixTime, Version, VirtualMac, VirtualRouter, WireConfig, checksum,
 };
 
-const T0: Instant = Instant::from_nanos(1_000_000_000);
 const SKEW_TIME: Duration = Duration::from_micros(609_375);
 const ACTIVE_DOWN_INTERVAL: Duration = Duration::from_micros(3_609_375);
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,10 +23,6 @@ const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 const HIGHER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
 const GROUP: IpAddr = IpAddr::V4(GROUP_IPV4);
 const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 3);
-
-fn vrid() -> Vrid {
-    Vrid::new(7).unwrap()
-}
 
 fn centis(value: u16) -> AdvertisementInterval {
     AdvertisementInterval::from_centis(Centis::new(value).unwrap()).unwrap()
@@ -85,13 +82,6 @@ fn advert(priority: u8) -> Advertisement {
     Advertisement { vrid: vrid(), priority: Priority(priority), interval: centis(100) }
 }
 
-fn started(config: RouterConfig) -> (VirtualRouter, Vec<Action>) {
-    let mut router = VirtualRouter::new(RouterId(1), config);
-    router.startup(T0);
-    let actions = drain(&mut router);
-    (router, actions)
-}
-
 fn backup() -> VirtualRouter {
     started(config()).0
 }
@@ -103,57 +93,6 @@ fn active() -> (VirtualRouter, Instant) {
     router.handle_timeout(since);
     apply(&mut router, since);
     (router, since)
-}
-
-/// Carries out what the router asked for, and gives back all actions.
-fn apply(router: &mut VirtualRouter, now: Instant) -> Vec<Action> {
-    let mut actions = drain(router);
-    if let Some(ticket) = ticket(&actions) {
-        router.handle_applied(now, ticket);
-        actions.extend(drain(router));
-    }
-    actions
-}
-
-fn ticket(actions: &[Action]) -> Option<Ticket> {
-    actions.iter().rev().find_map(|action| match action {
-        Action::Apply { ticket, .. } => Some(*ticket),
-        _ => None,
-    })
-}
-
-fn drain(router: &mut VirtualRouter) -> Vec<Action> {
-    std::iter::from_fn(|| router.poll_action()).collect()
-}
-
-fn sent(actions: &[Action]) -> Vec<u8> {
-    let priority = |action: &Action| match action {
-        Action::Advertise { priority, .. } => Some(priority.0),
-        _ => None,
-    };
-    actions.iter().filter_map(priority).collect()
-}
-
-fn announces(actions: &[Action]) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Announce { .. }))
-}
-
-fn applies(actions: &[Action], wanted: Ownership) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Apply { ownership, .. } if *ownership == wanted))
-}
-
-fn active_down_timer(router: &VirtualRouter) -> Instant {
-    match router.state() {
-        State::Backup(backup) => backup.active_down_timer,
-        other => panic!("not Backup: {other:?}"),
-    }
-}
-
-fn adver_timer(router: &VirtualRouter) -> Instant {
-    match router.state() {
-        State::Active(active) => active.adver_timer,
-        other => panic!("not Active: {other:?}"),
-    }
 }
 
 fn events(actions: &[Action]) -> Vec<&Event> {
