@@ -175,6 +175,13 @@ pub(crate) enum NotifyEvent {
         /// The effective priority.
         priority: u8,
     },
+    /// All members of a VRRP sync group entered a state.
+    Group {
+        /// Its name in the file.
+        name: String,
+        /// Which state.
+        state: NotifyState,
+    },
     /// A virtual server gained or lost its quorum.
     Quorum {
         /// The virtual server as in the log: `[10.0.0.1]:tcp:80`.

@@ -70,7 +70,9 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("vrrp_instance/state", vec!["MASTER", "BACKUP"]);
     options("vrrp_instance/authentication/auth_type", vec!["PASS"]);
     options("vrrp_instance/unicast_peer", vec!["<ip>"]);
-    options("vrrp_instance/track_interface", vec!["<iface>"]);
+    options("vrrp_instance/track_interface", vec!["<iface>", "weight", "reverse"]);
+    options("vrrp_sync_group/track_interface", vec!["<iface>", "weight", "reverse"]);
+    options("vrrp_sync_group/group", vec!["<vrrp_instance>"]);
     options("global_defs", vec!["include_check"]);
     options("global_defs/include_check", vec!["read", "match", "wildcard_match", "brace_match"]);
     options("virtual_server", vec!["fwmark"]);
@@ -445,8 +447,7 @@ fn tracked_interfaces() {
     );
     assert!(!instance.track_primary);
     assert_eq!(messages(&parsed), ["(V) Ignoring track_interface eth0 since own interface"]);
-    assert_eq!(parsed.unsupported.len(), 1);
-    assert_eq!((parsed.unsupported[0].keyword.as_str(), parsed.unsupported[0].effect), ("weight", Effect::Traffic));
+    assert_eq!(parsed.unsupported, []);
     let missing = crate::check_interfaces(&parsed.config, &interfaces(&["eth0"]));
     assert_eq!(missing.len(), 2);
     assert!(missing.iter().all(|finding| finding.refuses_start));

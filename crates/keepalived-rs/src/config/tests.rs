@@ -80,12 +80,12 @@ bfd_instance b {
 
 /// What `global_defs` may change.
 const AFTER: &str = "
-vrrp_instance IPv4 {
+vrrp_instance X {
     interface eth0
     virtual_router_id 91
     virtual_ipaddress { 192.0.2.91 }
 }
-vrrp_instance IPv6 {
+vrrp_instance W {
     interface eth0
     virtual_router_id 92
     virtual_ipaddress { fe80::92 }
@@ -104,6 +104,7 @@ const CHECKERS: &str = "TCP_CHECK {\n}\nHTTP_GET {\nurl {\npath /\n}\n}\n";
 fn frame(keyword: &str) -> (&'static str, &'static str, String) {
     let (head, needed) = match keyword {
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1/24 }\n"),
+        "vrrp_sync_group" => ("G", "group { X W }\n"),
         "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),

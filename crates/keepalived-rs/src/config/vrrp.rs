@@ -8,8 +8,8 @@ use std::time::Duration;
 use conf_parser::config::{self as file, Config};
 use serde::{Deserialize, Serialize};
 use vrrp_proto::{
-    AdvertisementInterval, AnnounceConfig, Authentication, Cast, Family, LinkId, Partners, Password, Peer, Priority,
-    RouterConfig, TrackedLink, Version, Vrid, WireConfig,
+    AdvertisementInterval, AnnounceConfig, Authentication, Cast, Family, GroupConfig, LinkId, Partners, Password, Peer,
+    Priority, RouterConfig, RouterId, TrackedLink, Version, Vrid, WireConfig,
 };
 
 use crate::config::runner::RunnerPart;
@@ -25,6 +25,32 @@ pub(crate) struct VrrpPart {
     pub(crate) has_runner: bool,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub(crate) instances: Vec<Instance>,
+    /// The `vrrp_sync_group` blocks, in the order of the file.
+    pub(crate) groups: Vec<Group>,
+}
+
+/// One `vrrp_sync_group`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Group {
+    /// Its name in the file, which makes it the same group over a reload.
+    pub(crate) name: String,
+    /// The names of its instances.
+    pub(crate) members: Vec<String>,
+    /// `track_interface`: counts for every member.
+    pub(crate) tracked: Vec<TrackedInterface>,
+    /// `sync_group_tracking_weight`.
+    tracking_weight: bool,
+}
+
+/// One line of `track_interface`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TrackedInterface {
+    /// The interface.
+    pub(crate) name: String,
+    /// Priority points, -253 to 253; 0 makes the failure of the interface a fault.
+    weight: i16,
+    /// The other way round.
+    reverse: bool,
 }
 
 /// One `vrrp_instance`.
@@ -37,8 +63,8 @@ pub(crate) struct Instance {
     pub(crate) key: String,
     /// The interface that it runs on; `None` for a unicast instance that is bound to none.
     pub(crate) interface: Option<String>,
-    /// Interfaces whose failure is its own (`track_interface` without weight).
-    pub(crate) tracked: Vec<String>,
+    /// `track_interface`.
+    pub(crate) tracked: Vec<TrackedInterface>,
     /// Where its adverts go.
     pub(crate) transport: Transport,
     /// How it behaves; its links are left open, see [`router_config`](Self::router_config).
@@ -108,6 +134,7 @@ impl VrrpPart {
                 .iter()
                 .map(|instance| Instance::from_config(instance, &config.global))
                 .collect(),
+            groups: config.sync_groups.iter().map(Group::from_config).collect(),
         }
     }
 
@@ -116,6 +143,38 @@ impl VrrpPart {
         let addresses = self.instances.iter().flat_map(|instance| &instance.addresses);
         addresses.map(|address| address.ip).collect()
     }
+}
+
+impl Group {
+    fn from_config(group: &file::SyncGroup) -> Self {
+        Self {
+            name: group.name.value.clone(),
+            members: group.members.iter().map(|member| member.value.clone()).collect(),
+            tracked: tracked_interfaces(&group.tracking),
+            tracking_weight: group.sync_group_tracking_weight,
+        }
+    }
+
+    /// What holds for its `members`, with `link` numbering the interfaces.
+    pub(crate) fn group_config(&self, members: Vec<RouterId>, link: impl FnMut(&str) -> LinkId) -> GroupConfig {
+        let mut group = GroupConfig::new(members);
+        group.tracked_links = tracked_links(&self.tracked, link);
+        group.tracking_weight = self.tracking_weight;
+        group
+    }
+}
+
+fn tracked_interfaces(tracking: &file::Tracking) -> Vec<TrackedInterface> {
+    let interface = |tracked: &file::Tracked| {
+        let file::Weight { value, reverse } = tracked.weight.value;
+        TrackedInterface { name: tracked.name.value.clone(), weight: value, reverse }
+    };
+    tracking.interfaces.iter().map(interface).collect()
+}
+
+fn tracked_links(tracked: &[TrackedInterface], mut link: impl FnMut(&str) -> LinkId) -> Vec<TrackedLink> {
+    let one = |it: &TrackedInterface| TrackedLink { link: link(&it.name), weight: it.weight, reverse: it.reverse };
+    tracked.iter().map(one).collect()
 }
 
 impl Instance {
@@ -136,7 +195,7 @@ impl Instance {
         Self {
             name: instance.name.value.clone(),
             key: key(instance, &transport),
-            tracked: instance.tracking.interfaces.iter().map(|tracked| tracked.name.value.clone()).collect(),
+            tracked: tracked_interfaces(&instance.tracking),
             router: router(instance, family, &addresses),
             password: instance.authentication.and_then(password),
             skip_check_adv_addr: instance.skip_check_adv_addr,
@@ -154,8 +213,7 @@ impl Instance {
             Transport::Multicast { .. } => Partners::Multicast,
             Transport::Unicast { .. } => Partners::Unicast,
         };
-        router.tracked_links =
-            self.tracked.iter().map(|name| TrackedLink { link: link(name), weight: 0, reverse: false }).collect();
+        router.tracked_links = tracked_links(&self.tracked, link);
         router
     }
 
@@ -200,7 +258,7 @@ impl Instance {
     /// Every interface that it names; some more than once.
     pub(crate) fn interfaces(&self) -> impl Iterator<Item = &str> {
         let devices = self.addresses.iter().map(|address| address.device.as_str());
-        self.interface.as_deref().into_iter().chain(self.tracked.iter().map(String::as_str)).chain(devices)
+        self.interface.as_deref().into_iter().chain(self.tracked.iter().map(|it| it.name.as_str())).chain(devices)
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::event::epoll;
 use vrrp_proto::{
-    Action, AnnounceScope, Engine, EngineConfig, Event, Instant, Notification, Ownership, Packet, Receiver, Role,
-    RouterId, RouterSnapshot, Ticket, Transmitter,
+    Action, AnnounceScope, Engine, EngineConfig, Event, GroupId, Instant, Notification, Ownership, Packet, Receiver,
+    Role, RouterId, RouterSnapshot, Ticket, Transmitter,
 };
 
 use super::clock::{self, Timer};
@@ -69,6 +69,9 @@ pub(crate) struct Advert {
     /// Removed by a reload, but their addresses may still be there.
     leaving: BTreeMap<RouterId, Router>,
     link_names: Vec<String>,
+    group_names: BTreeMap<GroupId, String>,
+    /// What the engine runs.
+    running: EngineConfig,
     prepared: Option<(u64, Box<Setup>)>,
     /// The newest generation that is not wanted any more.
     abandoned: u64,
@@ -150,6 +153,8 @@ impl Advert {
             routers: BTreeMap::new(),
             leaving: BTreeMap::new(),
             link_names: Vec::new(),
+            group_names: BTreeMap::new(),
+            running: EngineConfig::default(),
             prepared: None,
             abandoned: 0,
             paths: Paths { next: FIRST_SOCKET, ..Paths::default() },
@@ -333,7 +338,8 @@ impl Advert {
 
     fn commit(&mut self, generation: u64) {
         let Some((_, setup)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) else { return };
-        let wanted: EngineConfig = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
+        let mut wanted: EngineConfig = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
+        wanted.groups = setup.groups.iter().map(|group| (group.id, group.config.clone())).collect();
         self.link_names = setup.link_names;
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
@@ -346,7 +352,9 @@ impl Advert {
             self.set_up(router);
         }
         self.paths.index(&self.routers);
+        self.group_names = setup.groups.into_iter().map(|group| (group.id, group.name)).collect();
         self.engine.reconfigure(clock::now(), &wanted);
+        self.running = wanted;
         self.inherits = false;
         self.perform();
         for id in self.told_addresses.keys().copied().collect::<Vec<_>>() {
@@ -411,8 +419,9 @@ impl Advert {
         if gone.is_empty() {
             return;
         }
-        let staying = self.engine.routers().filter(|router| !gone.contains(&router.id()));
-        let staying: EngineConfig = staying.map(|router| (router.id(), router.config().clone())).collect();
+        // The members that stay are still together: the new configuration alone parts them.
+        let mut staying = self.running.clone();
+        staying.routers.retain(|id, _| !gone.contains(id));
         self.engine.reconfigure(clock::now(), &staying);
         self.perform();
         for id in gone {
@@ -655,6 +664,7 @@ impl Advert {
                 Action::Notify { router, notification, priority } => {
                     self.notify(router, notification, priority.0);
                 }
+                Action::NotifyGroup { group, notification } => self.notify_group(group, notification),
                 Action::Record { router, event } => self.record(router, &event),
                 _ => {}
             }
@@ -696,19 +706,21 @@ impl Advert {
     }
 
     fn notify(&mut self, id: RouterId, notification: Notification, priority: u8) {
-        let state = match notification {
-            Notification::Active => NotifyState::Active,
-            Notification::Backup { .. } => NotifyState::Backup,
-            // Without `notify_deleted` an instance that is removed reports FAULT.
-            Notification::Fault { .. } | Notification::Deleted => NotifyState::Fault,
-            Notification::Stop => NotifyState::Stop,
-            Notification::ReceivedLowerPriority => NotifyState::ActiveReceivedLowerPriority,
-            _ => return,
-        };
+        if let Some(state) = notify_state(notification) {
+            self.push_notification(NotifyEvent::Instance { name: self.name(id).to_owned(), state, priority });
+        }
+    }
+
+    fn notify_group(&mut self, id: GroupId, notification: Notification) {
+        if let (Some(state), Some(name)) = (notify_state(notification), self.group_names.get(&id)) {
+            self.push_notification(NotifyEvent::Group { name: name.clone(), state });
+        }
+    }
+
+    fn push_notification(&mut self, event: NotifyEvent) {
         if !self.has_runner {
             return;
         }
-        let event = NotifyEvent::Instance { name: self.name(id).to_owned(), state, priority };
         for fact in self.notifier.push(event) {
             self.outbox.push(Report::Fact(fact));
         }
@@ -719,9 +731,10 @@ impl Advert {
             let name = usize::try_from(link.0).ok().and_then(|number| self.link_names.get(number));
             name.cloned().unwrap_or_default()
         };
+        let groups = |group: GroupId| self.group_names.get(&group).cloned().unwrap_or_default();
         let Some(router) = self.routers.get(&id) else { return };
         let family = router.receiver.config().family;
-        compat::Instance { name: &router.name, family, links: &links }.line(event).write();
+        compat::Instance { name: &router.name, family, links: &links, groups: &groups }.line(event).write();
         if matches!(event, Event::EnteringActive | Event::EnteringBackup { .. } | Event::EnteringFault { .. })
             && let Some(router) = self.routers.get_mut(&id)
         {
@@ -773,6 +786,19 @@ impl Paths {
     fn socket_of(&self, router: RouterId) -> Option<&SocketPair> {
         self.sockets.get(self.tokens.get(self.routes.get(&router)?)?)
     }
+}
+
+/// What scripts hear of it.
+fn notify_state(notification: Notification) -> Option<NotifyState> {
+    Some(match notification {
+        Notification::Active => NotifyState::Active,
+        Notification::Backup { .. } => NotifyState::Backup,
+        // Without `notify_deleted` an instance that is removed reports FAULT.
+        Notification::Fault { .. } | Notification::Deleted => NotifyState::Fault,
+        Notification::Stop => NotifyState::Stop,
+        Notification::ReceivedLowerPriority => NotifyState::ActiveReceivedLowerPriority,
+        _ => return None,
+    })
 }
 
 fn watch(epoll: &OwnedFd, source: &impl AsFd, token: u64) -> anyhow::Result<()> {
