@@ -66,6 +66,8 @@ impl Role {
 pub(crate) struct Common {
     /// The supervisor's build; another one is refused.
     pub(crate) build: String,
+    /// When the daemon started, since boot (CLOCK_BOOTTIME).
+    pub(crate) started: Duration,
     /// How to log.
     pub(crate) log: crate::log::Options,
     /// `-V`: leave addresses in place at stop and send no priority 0.

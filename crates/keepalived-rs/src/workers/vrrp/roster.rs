@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use vrrp_proto::{GroupConfig, GroupId, LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, Transmitter, WireConfig};
 
-use super::sockets::Place;
+use super::sockets::{Carrier, Place};
 use super::view::View;
 use crate::config::vrrp::{Group, Instance, Transport, VirtualAddress, VrrpPart};
 
@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) link_names: Vec<String>,
     /// How long the worker may be silent.
     pub(crate) beat_limit: Duration,
+    /// `vrrp_startup_delay` and `vrrp_delay_after_boot`.
+    pub(crate) delays: [Duration; 2],
     /// Whether there is a runner to notify.
     pub(crate) has_runner: bool,
     /// What the process before this one left; empty but for the first configuration.
@@ -97,6 +99,7 @@ impl Roster {
             groups,
             link_names: self.link_names.clone(),
             beat_limit: beat_limit(&part),
+            delays: [part.startup_delay, part.delay_after_boot],
             has_runner: part.has_runner,
             inherited: Snapshot::default(),
         };
@@ -107,7 +110,7 @@ impl Roster {
     fn number(&mut self, instance: &Instance) -> anyhow::Result<RouterSetup> {
         let next = self.router_ids.values().map(|id| id.0 + 1).max().unwrap_or(1);
         let id = *self.router_ids.entry(instance.key.clone()).or_insert(RouterId(next));
-        let wire = instance.wire_config();
+        let wire = instance.wire_config().with_context(|| format!("({}) auth_hmac", instance.name))?;
         Transmitter::new(wire.clone()).with_context(|| format!("({})", instance.name))?;
         Ok(RouterSetup {
             id,
@@ -118,7 +121,7 @@ impl Roster {
             addresses: instance.addresses.clone(),
             destinations: match &instance.transport {
                 Transport::Multicast { group } => vec![*group],
-                Transport::Unicast { peers } => peers.clone(),
+                Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
             },
         })
     }
@@ -219,7 +222,8 @@ pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<Ip
             (None, None) => return None,
         },
     };
-    Some(Place { link: link.map_or(0, |link| link.get()), address })
+    let carrier = if instance.has_authentication_header() { Carrier::Ah } else { Carrier::Vrrp };
+    Some(Place { link: link.map_or(0, |link| link.get()), address, carrier })
 }
 
 /// The links that routers run on or track, and whether multicast is needed there.
