@@ -41,14 +41,12 @@ impl Router {
     /// Two instances; `instance` lines go into each of them, `after` follows.
     fn write(&self, instance: &str, after: &str) -> CaseResult {
         let mut text = "global_defs {\n router_id test\n}\n".to_owned();
-        for (number, name) in ["A", "B"].into_iter().enumerate() {
+        for (vrid, ((name, link), vip)) in (51..).zip(["A", "B"].into_iter().zip(LINKS).zip(VIPS)) {
             text += &format!(
-                "vrrp_instance {name} {{\n state BACKUP\n interface {}\n virtual_router_id {}\n priority {}\n version 3\n \
-                 advert_int 0.1\n {instance}\n virtual_ipaddress {{\n {}/24\n }}\n}}\n",
-                LINKS[number],
-                51 + number,
+                "vrrp_instance {name} {{\n state BACKUP\n interface {link}\n virtual_router_id {vrid}\n priority {}\n \
+                 version 3\n advert_int 0.1\n {instance}\n virtual_ipaddress {{\n {}/24\n }}\n}}\n",
                 self.priority,
-                IpAddr::from(VIPS[number]),
+                IpAddr::from(vip),
             );
         }
         Ok(std::fs::write(self.path("keepalived.conf"), text + after)?)
