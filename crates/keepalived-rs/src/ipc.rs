@@ -66,6 +66,8 @@ impl Role {
 pub(crate) struct Common {
     /// The supervisor's build; another one is refused.
     pub(crate) build: String,
+    /// When the daemon started, since boot (CLOCK_BOOTTIME).
+    pub(crate) started: Duration,
     /// How to log.
     pub(crate) log: crate::log::Options,
     /// `-V`: leave addresses in place at stop and send no priority 0.
@@ -174,6 +176,13 @@ pub(crate) enum NotifyEvent {
         state: NotifyState,
         /// The effective priority.
         priority: u8,
+    },
+    /// All members of a VRRP sync group entered a state.
+    Group {
+        /// Its name in the file.
+        name: String,
+        /// Which state.
+        state: NotifyState,
     },
     /// A virtual server gained or lost its quorum.
     Quorum {

@@ -27,6 +27,8 @@ pub(crate) struct RunnerPart {
 pub(crate) enum Object {
     /// A VRRP instance.
     Instance(String),
+    /// A VRRP sync group.
+    Group(String),
     /// A virtual server as in the log.
     VirtualServer(String),
     /// A real server as in the log, behind its virtual server.
@@ -38,6 +40,7 @@ impl Object {
     pub(crate) fn of(event: &NotifyEvent) -> Self {
         match event {
             NotifyEvent::Instance { name, .. } => Self::Instance(name.clone()),
+            NotifyEvent::Group { name, .. } => Self::Group(name.clone()),
             NotifyEvent::Quorum { virtual_server, .. } => Self::VirtualServer(virtual_server.clone()),
             NotifyEvent::RealServer { virtual_server, real_server, .. } => {
                 Self::RealServer(real_server.clone(), virtual_server.clone())
@@ -60,6 +63,18 @@ pub(crate) enum Occasion {
     Change {
         /// The instance.
         instance: String,
+    },
+    /// All members of a sync group entered this state: its `notify_master` and siblings.
+    GroupEnter {
+        /// The group.
+        group: String,
+        /// The state.
+        state: NotifyState,
+    },
+    /// All members of a sync group entered any state: its `notify`.
+    GroupChange {
+        /// The group.
+        group: String,
     },
     /// `quorum_up`, `quorum_down`.
     Quorum {
@@ -89,7 +104,15 @@ impl RunnerPart {
         };
         for instance in &config.vrrp_instances {
             part.objects.insert(Object::Instance(instance.name.value.clone()));
-            part.scripts.extend(of_instance(&instance.name, &instance.notify));
+            let name = || instance.name.value.clone();
+            let enter = |state| Occasion::Enter { instance: name(), state };
+            part.scripts.extend(of_states(enter, Occasion::Change { instance: name() }, &instance.notify));
+        }
+        for group in &config.sync_groups {
+            let name = || group.name.value.clone();
+            part.objects.insert(Object::Group(name()));
+            let enter = |state| Occasion::GroupEnter { group: name(), state };
+            part.scripts.extend(of_states(enter, Occasion::GroupChange { group: name() }, &group.notify));
         }
         for server in checker::virtual_servers(config) {
             part.add_virtual_server(server);
@@ -115,14 +138,17 @@ impl RunnerPart {
     }
 }
 
-fn of_instance(instance: &str, notify: &Notify) -> impl Iterator<Item = (Occasion, Script)> {
-    let enter = |state| Occasion::Enter { instance: instance.to_owned(), state };
+fn of_states(
+    enter: impl Fn(NotifyState) -> Occasion,
+    change: Occasion,
+    notify: &Notify,
+) -> impl Iterator<Item = (Occasion, Script)> {
     [
         taken(enter(NotifyState::Active), notify.master.as_ref()),
         taken(enter(NotifyState::Backup), notify.backup.as_ref()),
         taken(enter(NotifyState::Fault), notify.fault.as_ref()),
         taken(enter(NotifyState::Stop), notify.stop.as_ref()),
-        taken(Occasion::Change { instance: instance.to_owned() }, notify.any.as_ref()),
+        taken(change, notify.any.as_ref()),
     ]
     .into_iter()
     .flatten()
@@ -145,6 +171,14 @@ pub(crate) fn occasions(event: &NotifyEvent) -> Vec<(Occasion, Vec<String>)> {
             }
             let arguments = ["INSTANCE", name, state.word(), &priority.to_string()].map(str::to_owned).to_vec();
             vec![specific, (Occasion::Change { instance: name.clone() }, arguments)]
+        }
+        NotifyEvent::Group { name, state } => {
+            // A group has no priority.
+            let arguments = ["GROUP", name, state.word(), "0"].map(str::to_owned).to_vec();
+            vec![
+                (Occasion::GroupEnter { group: name.clone(), state: *state }, Vec::new()),
+                (Occasion::GroupChange { group: name.clone() }, arguments),
+            ]
         }
         NotifyEvent::Quorum { virtual_server, up } => {
             vec![(Occasion::Quorum { virtual_server: virtual_server.clone(), up: *up }, Vec::new())]
@@ -178,6 +212,16 @@ mod tests {
                 notify /n
                 virtual_ipaddress { 192.0.2.9/24 }
             }
+            vrrp_instance VI_2 {
+                interface eth0
+                virtual_router_id 52
+                virtual_ipaddress { 192.0.2.10/24 }
+            }
+            vrrp_sync_group G {
+                group { VI_1 VI_2 }
+                notify_fault /g
+                notify /h root
+            }
             virtual_server 192.0.2.1 80 {
                 protocol TCP
                 lb_algo rr
@@ -199,12 +243,20 @@ mod tests {
         let expected = [
             (Occasion::Enter { instance: "VI_1".into(), state: NotifyState::Active }, words(&["/m", "one"])),
             (Occasion::Change { instance: "VI_1".into() }, words(&["/n"])),
+            (Occasion::GroupEnter { group: "G".into(), state: NotifyState::Fault }, words(&["/g"])),
+            (Occasion::GroupChange { group: "G".into() }, words(&["/h"])),
             (Occasion::Quorum { virtual_server: vs.clone(), up: false }, words(&["/q"])),
             (Occasion::RealServer { virtual_server: vs.clone(), real_server: rs.clone(), up: true }, words(&["/u"])),
         ];
         let expected: Vec<_> = expected.iter().map(|(occasion, words)| (occasion, words.as_slice())).collect();
         assert_eq!(found, expected);
-        let objects = [Object::Instance("VI_1".into()), Object::VirtualServer(vs.clone()), Object::RealServer(rs, vs)];
+        let objects = [
+            Object::Instance("VI_1".into()),
+            Object::Instance("VI_2".into()),
+            Object::Group("G".into()),
+            Object::VirtualServer(vs.clone()),
+            Object::RealServer(rs, vs),
+        ];
         assert_eq!(part.objects, objects.into());
     }
 
@@ -219,6 +271,17 @@ mod tests {
             ),
         ];
         assert_eq!(occasions(&event), expected);
+    }
+
+    #[test]
+    fn a_group_runs_its_own_scripts_with_priority_0() {
+        let event = NotifyEvent::Group { name: "G".into(), state: NotifyState::Fault };
+        let expected = [
+            (Occasion::GroupEnter { group: "G".into(), state: NotifyState::Fault }, vec![]),
+            (Occasion::GroupChange { group: "G".into() }, ["GROUP", "G", "FAULT", "0"].map(str::to_owned).to_vec()),
+        ];
+        assert_eq!(occasions(&event), expected);
+        assert_eq!(Object::of(&event), Object::Group("G".into()));
     }
 
     #[test]

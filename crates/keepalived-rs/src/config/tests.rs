@@ -23,10 +23,13 @@ const EXAMPLES: &[&str] = &[
 
 /// Words that are acted on and whose example cannot show it, and why.
 const SILENT: &[(&str, &str, &str)] = &[
+    ("global_defs", "vrrp_owner_ignore_adverts", "no instance of the example owns its addresses"),
     ("vrrp_instance", "accept", "what is sent to the addresses is always taken"),
     ("vrrp_instance", "no_virtual_ipaddress", "it permits, and the example has an address"),
     ("vrrp_instance", "native_ipv6", "the addresses say it too"),
     ("vrrp_instance/state", "BACKUP", "the default"),
+    ("vrrp_instance/auth_hmac/anti_replay", "time", "the default"),
+    ("vrrp_instance/auth_hmac/mode", "enforce", "the default"),
     ("virtual_server", "ip_family", "the default: its option inet6 is not"),
     ("virtual_server/ip_family", "inet", "the default"),
     ("virtual_server/lvs_sched", "wlc", "the default"),
@@ -80,12 +83,12 @@ bfd_instance b {
 
 /// What `global_defs` may change.
 const AFTER: &str = "
-vrrp_instance IPv4 {
+vrrp_instance X {
     interface eth0
     virtual_router_id 91
     virtual_ipaddress { 192.0.2.91 }
 }
-vrrp_instance IPv6 {
+vrrp_instance W {
     interface eth0
     virtual_router_id 92
     virtual_ipaddress { fe80::92 }
@@ -104,7 +107,9 @@ const CHECKERS: &str = "TCP_CHECK {\n}\nHTTP_GET {\nurl {\npath /\n}\n}\n";
 fn frame(keyword: &str) -> (&'static str, &'static str, String) {
     let (head, needed) = match keyword {
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1/24 }\n"),
+        "vrrp_sync_group" => ("G", "group { X W }\n"),
         "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
+        "auth_hmac" => ("", "key 1 0123456789abcdef0123456789abcdef\nactive_key 1\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
         "HTTP_GET" => ("", "url { path / }\n"),

@@ -8,8 +8,9 @@ use std::time::Duration;
 use conf_parser::config::{self as file, Config};
 use serde::{Deserialize, Serialize};
 use vrrp_proto::{
-    AdvertisementInterval, AnnounceConfig, Authentication, Cast, Family, LinkId, Partners, Password, Peer, Priority,
-    RouterConfig, TrackedLink, Version, Vrid, WireConfig,
+    AdvertisementInterval, AnnounceConfig, AntiReplay, Authentication, Cast, ExtraLinks, Family, GroupConfig, Hmac,
+    HmacKey, HmacMode, KeyError, KeyId, LinkId, OldUnicastChecksum, Partners, Password, Peer, Priority, RouterConfig,
+    RouterId, TrackedLink, Version, Vrid, WireConfig,
 };
 
 use crate::config::runner::RunnerPart;
@@ -21,10 +22,40 @@ pub(crate) struct VrrpPart {
     pub(crate) garp_interval: Duration,
     /// `vrrp_gna_interval`: the same for unsolicited neighbour advertisements.
     pub(crate) gna_interval: Duration,
+    /// `vrrp_startup_delay`: nothing is heard or said so long after the start of the daemon.
+    pub(crate) startup_delay: Duration,
+    /// `vrrp_delay_after_boot`: nor so long after the boot of the host.
+    pub(crate) delay_after_boot: Duration,
     /// Whether any script is configured, and so a runner that takes notifications.
     pub(crate) has_runner: bool,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub(crate) instances: Vec<Instance>,
+    /// The `vrrp_sync_group` blocks, in the order of the file.
+    pub(crate) groups: Vec<Group>,
+}
+
+/// One `vrrp_sync_group`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Group {
+    /// Its name in the file, which makes it the same group over a reload.
+    pub(crate) name: String,
+    /// The names of its instances.
+    pub(crate) members: Vec<String>,
+    /// `track_interface`: counts for every member.
+    pub(crate) tracked: Vec<TrackedInterface>,
+    /// `sync_group_tracking_weight`.
+    tracking_weight: bool,
+}
+
+/// One line of `track_interface`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TrackedInterface {
+    /// The interface.
+    pub(crate) name: String,
+    /// Priority points, -253 to 253; 0 makes the failure of the interface a fault.
+    weight: i16,
+    /// The other way round.
+    reverse: bool,
 }
 
 /// One `vrrp_instance`.
@@ -37,23 +68,53 @@ pub(crate) struct Instance {
     pub(crate) key: String,
     /// The interface that it runs on; `None` for a unicast instance that is bound to none.
     pub(crate) interface: Option<String>,
-    /// Interfaces whose failure is its own (`track_interface` without weight).
-    pub(crate) tracked: Vec<String>,
+    /// `track_interface`.
+    pub(crate) tracked: Vec<TrackedInterface>,
     /// Where its adverts go.
     pub(crate) transport: Transport,
     /// How it behaves; its links are left open, see [`router_config`](Self::router_config).
     router: RouterConfig,
-    /// `auth_type PASS`.
-    password: Option<Secret>,
+    /// `authentication` or `auth_hmac`.
+    proof: Option<Proof>,
     /// `skip_check_adv_addr`.
     skip_check_adv_addr: bool,
+    /// `check_unicast_src`.
+    check_unicast_src: bool,
+    /// `owner_ignore_adverts`.
+    owner_ignore_adverts: bool,
+    /// `v3_checksum_as_v2`.
+    v3_checksum_as_v2: bool,
+    /// `old_unicast_checksum`, and the group that stands in for the peer in it.
+    old_checksum: (OldUnicastChecksum, Ipv4Addr),
     /// `virtual_ipaddress`, then `virtual_ipaddress_excluded`.
     pub(crate) addresses: Vec<VirtualAddress>,
 }
 
-/// The eight octets of a password, padded with zeros. Never printed.
+/// How adverts are authenticated.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Proof {
+    /// `auth_type PASS`: the eight octets of a password, padded with zeros.
+    Pass(Secret),
+    /// `auth_type AH`: likewise.
+    Ah(Secret),
+    /// `auth_hmac`.
+    Hmac(Signature),
+}
+
+/// `auth_hmac`; every key is here, that of a file was read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Signature {
+    /// By number.
+    keys: Vec<(u8, Secret)>,
+    /// The number of the key that signs.
+    active: u8,
+    mode: HmacMode,
+    anti_replay: AntiReplay,
+}
+
+/// A password or key. Never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Secret([u8; 8]);
+struct Secret(Vec<u8>);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,7 +133,7 @@ pub(crate) enum Transport {
     /// To each peer alone.
     Unicast {
         /// In the order of the file.
-        peers: Vec<IpAddr>,
+        peers: Vec<Peer>,
     },
 }
 
@@ -102,12 +163,15 @@ impl VrrpPart {
         Self {
             garp_interval: config.global.vrrp_garp_interval,
             gna_interval: config.global.vrrp_gna_interval,
+            startup_delay: config.global.vrrp.startup_delay,
+            delay_after_boot: config.global.vrrp.delay_after_boot,
             has_runner: !RunnerPart::from_config(config).scripts.is_empty(),
             instances: config
                 .vrrp_instances
                 .iter()
                 .map(|instance| Instance::from_config(instance, &config.global))
                 .collect(),
+            groups: config.sync_groups.iter().map(Group::from_config).collect(),
         }
     }
 
@@ -116,6 +180,38 @@ impl VrrpPart {
         let addresses = self.instances.iter().flat_map(|instance| &instance.addresses);
         addresses.map(|address| address.ip).collect()
     }
+}
+
+impl Group {
+    fn from_config(group: &file::SyncGroup) -> Self {
+        Self {
+            name: group.name.value.clone(),
+            members: group.members.iter().map(|member| member.value.clone()).collect(),
+            tracked: tracked_interfaces(&group.tracking),
+            tracking_weight: group.sync_group_tracking_weight,
+        }
+    }
+
+    /// What holds for its `members`, with `link` numbering the interfaces.
+    pub(crate) fn group_config(&self, members: Vec<RouterId>, link: impl FnMut(&str) -> LinkId) -> GroupConfig {
+        let mut group = GroupConfig::new(members);
+        group.tracked_links = tracked_links(&self.tracked, link);
+        group.tracking_weight = self.tracking_weight;
+        group
+    }
+}
+
+fn tracked_interfaces(tracking: &file::Tracking) -> Vec<TrackedInterface> {
+    let interface = |tracked: &file::Tracked| {
+        let file::Weight { value, reverse } = tracked.weight.value;
+        TrackedInterface { name: tracked.name.value.clone(), weight: value, reverse }
+    };
+    tracking.interfaces.iter().map(interface).collect()
+}
+
+fn tracked_links(tracked: &[TrackedInterface], mut link: impl FnMut(&str) -> LinkId) -> Vec<TrackedLink> {
+    let one = |it: &TrackedInterface| TrackedLink { link: link(&it.name), weight: it.weight, reverse: it.reverse };
+    tracked.iter().map(one).collect()
 }
 
 impl Instance {
@@ -136,10 +232,14 @@ impl Instance {
         Self {
             name: instance.name.value.clone(),
             key: key(instance, &transport),
-            tracked: instance.tracking.interfaces.iter().map(|tracked| tracked.name.value.clone()).collect(),
+            tracked: tracked_interfaces(&instance.tracking),
             router: router(instance, family, &addresses),
-            password: instance.authentication.and_then(password),
+            proof: proof(instance),
             skip_check_adv_addr: instance.skip_check_adv_addr,
+            check_unicast_src: instance.check_unicast_src,
+            owner_ignore_adverts: instance.owner_ignore_adverts,
+            v3_checksum_as_v2: instance.v3_checksum_as_v2,
+            old_checksum: (old_checksum(instance.old_unicast_checksum), global.vrrp_mcast_group4),
             interface,
             transport,
             addresses,
@@ -154,27 +254,40 @@ impl Instance {
             Transport::Multicast { .. } => Partners::Multicast,
             Transport::Unicast { .. } => Partners::Unicast,
         };
-        router.tracked_links =
-            self.tracked.iter().map(|name| TrackedLink { link: link(name), weight: 0, reverse: false }).collect();
+        router.tracked_links = tracked_links(&self.tracked, link);
         router
     }
 
     /// What its packets look like.
-    pub(crate) fn wire_config(&self) -> WireConfig {
+    ///
+    /// # Errors
+    /// When a key of `auth_hmac` cannot be one.
+    pub(crate) fn wire_config(&self) -> Result<WireConfig, KeyError> {
         let mut wire = WireConfig::new(self.router.vrid, self.router.version, self.router.family);
         wire.advertisement_interval = self.router.advertisement_interval;
         wire.addresses.clone_from(&self.router.addresses);
         wire.skip_check_adv_addr = self.skip_check_adv_addr;
-        if let Some(password) = &self.password {
-            wire.authentication = Authentication::Pass(Password::new(&password.0));
-        }
+        wire.owner_ignore_adverts = self.owner_ignore_adverts;
+        wire.v3_checksum_as_v2 = self.v3_checksum_as_v2;
+        (wire.old_unicast_checksum, wire.old_checksum_group) = self.old_checksum;
+        wire.authentication = match &self.proof {
+            None => Authentication::None,
+            Some(Proof::Pass(password)) => Authentication::Pass(Password::new(&password.0)),
+            Some(Proof::Ah(password)) => Authentication::Ah(Password::new(&password.0)),
+            Some(Proof::Hmac(signature)) => Authentication::Hmac(signature.keys()?),
+        };
         wire.cast = match &self.transport {
             Transport::Multicast { group } => Cast::Multicast { group: *group },
             Transport::Unicast { peers } => {
-                Cast::Unicast { peers: peers.iter().copied().map(Peer::new).collect(), check_source: false }
+                Cast::Unicast { peers: peers.clone(), check_source: self.check_unicast_src }
             }
         };
-        wire
+        Ok(wire)
+    }
+
+    /// Whether its adverts travel behind an authentication header.
+    pub(crate) fn has_authentication_header(&self) -> bool {
+        matches!(self.proof, Some(Proof::Ah(_)))
     }
 
     /// How long its peers wait in silence before one takes over.
@@ -200,7 +313,7 @@ impl Instance {
     /// Every interface that it names; some more than once.
     pub(crate) fn interfaces(&self) -> impl Iterator<Item = &str> {
         let devices = self.addresses.iter().map(|address| address.device.as_str());
-        self.interface.as_deref().into_iter().chain(self.tracked.iter().map(String::as_str)).chain(devices)
+        self.interface.as_deref().into_iter().chain(self.tracked.iter().map(|it| it.name.as_str())).chain(devices)
     }
 }
 
@@ -219,23 +332,69 @@ impl VirtualAddress {
     }
 }
 
-/// The password of adverts in clear; the other kind of authentication is not acted on.
-fn password(authentication: file::Authentication) -> Option<Secret> {
-    match authentication {
-        file::Authentication::Pass(password) => Some(Secret(password.0)),
-        file::Authentication::Ah(_) => None,
+impl Signature {
+    fn from_config(hmac: &file::AuthHmac) -> Self {
+        let key = |key: &file::HmacKey| match &key.secret {
+            file::HmacSecret::Bytes(bytes) => Some((key.id.value.0.get(), Secret(bytes.clone()))),
+            // The reader puts the bytes in its place, or refuses the configuration.
+            file::HmacSecret::File(_) => None,
+        };
+        Self {
+            keys: hmac.keys.iter().filter_map(key).collect(),
+            active: hmac.active_key.0.get(),
+            mode: match hmac.mode {
+                file::HmacMode::Enforce => HmacMode::Enforce,
+                file::HmacMode::Permissive => HmacMode::Permissive,
+                file::HmacMode::ReceiveOnly => HmacMode::ReceiveOnly,
+            },
+            anti_replay: match hmac.anti_replay {
+                file::AntiReplay::Time { window } => AntiReplay::Time { window },
+                file::AntiReplay::Monotonic => AntiReplay::Monotonic,
+            },
+        }
     }
+
+    fn keys(&self) -> Result<Hmac, KeyError> {
+        let id = |number| KeyId::new(number).expect("the number of a key is not zero");
+        let keys = self.keys.iter().map(|(number, secret)| HmacKey::new(id(*number), &secret.0));
+        let mut hmac = Hmac::new(keys.collect::<Result<Vec<_>, _>>()?, id(self.active))?;
+        hmac.mode = self.mode;
+        hmac.anti_replay = self.anti_replay;
+        Ok(hmac)
+    }
+}
+
+fn proof(instance: &file::VrrpInstance) -> Option<Proof> {
+    if let Some(hmac) = &instance.auth_hmac {
+        return Some(Proof::Hmac(Signature::from_config(hmac)));
+    }
+    Some(match instance.authentication? {
+        file::Authentication::Pass(password) => Proof::Pass(Secret(password.0.to_vec())),
+        file::Authentication::Ah(password) => Proof::Ah(Secret(password.0.to_vec())),
+    })
 }
 
 fn transport(instance: &file::VrrpInstance, global: &file::GlobalDefs) -> Transport {
     if !instance.unicast_peers.is_empty() {
-        return Transport::Unicast { peers: instance.unicast_peers.iter().map(|peer| peer.address.value).collect() };
+        return Transport::Unicast { peers: instance.unicast_peers.iter().map(peer).collect() };
     }
     let default = match instance.family {
         file::Family::Ipv4 => global.vrrp_mcast_group4.into(),
         file::Family::Ipv6 => global.vrrp_mcast_group6.into(),
     };
     Transport::Multicast { group: instance.multicast_group.unwrap_or(default) }
+}
+
+fn peer(peer: &file::UnicastPeer) -> Peer {
+    Peer { address: peer.address.value, min_hop_limit: peer.min_ttl, max_hop_limit: peer.max_ttl }
+}
+
+fn old_checksum(checksum: file::OldChecksum) -> OldUnicastChecksum {
+    match checksum {
+        file::OldChecksum::Detect => OldUnicastChecksum::Auto,
+        file::OldChecksum::Use => OldUnicastChecksum::Use,
+        file::OldChecksum::Never => OldUnicastChecksum::Never,
+    }
 }
 
 fn key(instance: &file::VrrpInstance, transport: &Transport) -> String {
@@ -268,7 +427,12 @@ fn router(instance: &file::VrrpInstance, family: Family, addresses: &[VirtualAdd
     router.down_timer_adverts = instance.down_timer_adverts;
     router.lower_prio_no_advert = instance.lower_prio_no_advert;
     router.higher_prio_send_advert = instance.higher_prio_send_advert;
+    router.timer_expired_backup = instance.timer_expired_backup.map(|priority| Priority(priority.0.get()));
     router.announcements = announcements(&instance.garp);
+    if let Some(extra) = instance.garp_extra_if {
+        router.announcements.extra_period = extra.interval;
+        router.announcements.extra_links = if extra.all { ExtraLinks::All } else { ExtraLinks::VirtualMac };
+    }
     router
 }
 
@@ -340,7 +504,7 @@ pub(crate) mod tests {
             .map(|address| format!("{}/{} {} {:?}", address.ip, address.prefix_len, address.device, address.label))
             .collect();
         assert_eq!(places, ["192.0.2.1/24 eth0 None", "192.0.2.2/24 eth1 Some(\"eth1:v\")", "192.0.2.3/32 eth0 None"]);
-        assert_eq!(instance.wire_config().authentication, Authentication::Pass(Password::new(b"secret")));
+        assert_eq!(instance.wire_config().unwrap().authentication, Authentication::Pass(Password::new(b"secret")));
     }
 
     #[test]
@@ -350,6 +514,19 @@ pub(crate) mod tests {
         assert!(!format!("{instance:?}").contains("1234"));
         let sent: Instance = crate::ipc::decode(&crate::ipc::encode(&instance)).unwrap();
         assert_eq!(sent.wire_config(), instance.wire_config());
+    }
+
+    #[test]
+    fn keys_are_never_printed_but_travel() {
+        let key = "0123456789abcdef0123456789abcdef";
+        let words = format!("auth_hmac {{\nkey 7 {key}\nactive_key 7\nmode permissive\nanti_replay monotonic\n}}");
+        let instance = instance(&format!("{words}\nvirtual_ipaddress {{ 192.0.2.1 }}"));
+        assert!(!format!("{instance:?}").contains("0123") && !format!("{instance:?}").contains("48, 49"));
+        let sent: Instance = crate::ipc::decode(&crate::ipc::encode(&instance)).unwrap();
+        let wire = sent.wire_config().unwrap();
+        assert_eq!(wire, instance.wire_config().unwrap());
+        let Authentication::Hmac(hmac) = wire.authentication else { panic!("{:?}", wire.authentication) };
+        assert_eq!((hmac.mode, hmac.anti_replay), (HmacMode::Permissive, AntiReplay::Monotonic));
     }
 
     #[test]
@@ -366,7 +543,7 @@ pub(crate) mod tests {
         let unicast =
             instance("unicast_src_ip 198.51.100.1\nunicast_peer {\n198.51.100.2\n}\nvirtual_ipaddress { 192.0.2.1 }");
         assert_eq!(unicast.key, "IPv4 51 eth0 unicast 198.51.100.1");
-        assert_eq!(unicast.transport, Transport::Unicast { peers: vec![[198, 51, 100, 2].into()] });
+        assert_eq!(unicast.transport, Transport::Unicast { peers: vec![Peer::new([198, 51, 100, 2].into())] });
         let own = instance("mcast_dst_ip 224.0.0.20\nvirtual_ipaddress { 192.0.2.1 }");
         assert_eq!(own.key, "IPv4 51 eth0 224.0.0.20");
         assert_eq!(own.transport, Transport::Multicast { group: [224, 0, 0, 20].into() });

@@ -61,15 +61,15 @@ fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<(
     let source = instance.source().or_else(of_link).context("there is no address to send from")?;
     let pair = SocketPair::open(place, name.unwrap_or_default(), 0)?;
     let destinations = match &instance.transport {
-        Transport::Multicast { group } => std::slice::from_ref(group),
-        Transport::Unicast { peers } => peers,
+        Transport::Multicast { group } => vec![*group],
+        Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
     };
-    let mut transmitter = Transmitter::new(instance.wire_config())?;
+    let mut transmitter = Transmitter::new(instance.wire_config()?)?;
     let advert = transmitter.begin(Priority::RESIGN, clock::wall());
     for destination in destinations {
         let mut packet = Vec::new();
-        packet::emit(&mut transmitter, &advert, source, *destination, &mut packet)?;
-        pair.send(&packet, *destination).with_context(|| format!("sending priority 0 to {destination}"))?;
+        packet::emit(&mut transmitter, &advert, source, destination, &mut packet)?;
+        pair.send(&packet, destination).with_context(|| format!("sending priority 0 to {destination}"))?;
     }
     tracing::debug!("({}) sent 0 priority", instance.name);
     Ok(())

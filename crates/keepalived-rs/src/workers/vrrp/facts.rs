@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use vrrp_proto::{Instant, RouterId, RouterSnapshot, Snapshot};
+use vrrp_proto::{Instant, Reserved, RouterId, RouterSnapshot, Snapshot};
 
 use crate::config::vrrp::VirtualAddress;
 use crate::ipc::{self, Fact, NotifyEvent};
@@ -13,6 +13,7 @@ use crate::ipc::{self, Fact, NotifyEvent};
 const ROUTER: &str = "router ";
 const ADVERTS: &str = "adverts ";
 const ADDRESSES: &str = "addresses ";
+const SEQUENCES: &str = "sequences ";
 const NOTIFICATION: &str = "notification ";
 const NEXT_NOTIFICATION: &str = "next notification";
 
@@ -65,6 +66,18 @@ pub(crate) fn told_addresses(facts: &[Fact]) -> BTreeMap<RouterId, (String, Vec<
         told.entry(id).or_insert_with(|| (key.to_owned(), Vec::new())).1.extend(chunk);
     }
     told
+}
+
+/// The sequences that authenticated adverts of a router may use up. Never forgotten: whoever sends for it once more,
+/// however much later, begins behind them.
+pub(crate) fn sequences(key: &str, reserved: &Reserved) -> Fact {
+    Fact { key: format!("{SEQUENCES}{key}"), value: ipc::encode(reserved) }
+}
+
+/// The sequences that were reserved, by the key of the router.
+pub(crate) fn told_sequences(facts: &[Fact]) -> BTreeMap<String, Reserved> {
+    let of = |fact: &Fact| Some((fact.key.strip_prefix(SEQUENCES)?.to_owned(), ipc::decode(&fact.value).ok()?));
+    facts.iter().filter_map(of).collect()
 }
 
 /// A notification that the runner has not acknowledged.

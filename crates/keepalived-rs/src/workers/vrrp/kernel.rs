@@ -84,6 +84,11 @@ pub(crate) enum Job {
         /// Sends per address.
         repeat: u8,
     },
+    /// Announce one of a router's addresses on each link that holds any.
+    AnnounceLinks {
+        /// Whose.
+        router: RouterId,
+    },
 }
 
 /// What became of it, and what the kernel reported.
@@ -248,7 +253,16 @@ impl Kernel {
                 }
                 self.pending.insert(router, ticket);
             }
-            Job::Announce { router, repeat } => self.queue_announcements(router, repeat),
+            Job::Announce { router, repeat } => {
+                let announcements = self.announcements(router);
+                self.announcer.queue(router, &announcements, repeat);
+            }
+            Job::AnnounceLinks { router } => {
+                let mut announcements = self.announcements(router);
+                let mut links = BTreeSet::new();
+                announcements.retain(|announcement| links.insert(announcement.link));
+                self.announcer.add(router, &announcements, 1);
+            }
         }
     }
 
@@ -448,7 +462,8 @@ impl Kernel {
             for router in routers {
                 self.judge(router, &refused);
                 if !self.unsettled.contains(&router) {
-                    self.queue_announcements(router, REPEAT);
+                    let announcements = self.announcements(router);
+                    self.announcer.queue(router, &announcements, REPEAT);
                 }
             }
         }
@@ -536,9 +551,10 @@ impl Kernel {
         self.view.link_by_index(index).map_or_else(|| index.to_string(), |link| link.name.to_string())
     }
 
-    fn queue_announcements(&mut self, router: RouterId, repeat: u8) {
+    /// One for each address that a router holds.
+    fn announcements(&self, router: RouterId) -> Vec<Announcement> {
         if !self.holdings.holds(router) {
-            return;
+            return Vec::new();
         }
         let mut announcements = Vec::new();
         let name = self.roster.name(router);
@@ -550,7 +566,7 @@ impl Kernel {
             let is_router = address.ip.is_ipv6() && forwards(&address.device);
             announcements.push(Announcement { link: link.index, mac, ip: address.ip, router: is_router });
         }
-        self.announcer.queue(router, &announcements, repeat);
+        announcements
     }
 
     fn announce_due(&mut self, now: Instant) {
