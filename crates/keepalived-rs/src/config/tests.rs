@@ -27,6 +27,8 @@ const SILENT: &[(&str, &str, &str)] = &[
     ("vrrp_instance", "no_virtual_ipaddress", "it permits, and the example has an address"),
     ("vrrp_instance", "native_ipv6", "the addresses say it too"),
     ("vrrp_instance/state", "BACKUP", "the default"),
+    ("vrrp_instance/track_script", "noreverse", "the default of the script too"),
+    ("vrrp_instance/track_file", "noreverse", "the default of the file too"),
     ("virtual_server", "ip_family", "the default: its option inet6 is not"),
     ("virtual_server/ip_family", "inet", "the default"),
     ("virtual_server/lvs_sched", "wlc", "the default"),
@@ -83,6 +85,14 @@ const AFTER: &str = "
 vrrp_instance IPv4 {
     interface eth0
     virtual_router_id 91
+    track_script {
+        s
+        own
+    }
+    track_file {
+        x
+        own
+    }
     virtual_ipaddress { 192.0.2.91 }
 }
 vrrp_instance IPv6 {
@@ -104,6 +114,8 @@ const CHECKERS: &str = "TCP_CHECK {\n}\nHTTP_GET {\nurl {\npath /\n}\n}\n";
 fn frame(keyword: &str) -> (&'static str, &'static str, String) {
     let (head, needed) = match keyword {
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1/24 }\n"),
+        "vrrp_script" => ("own", "script /bin/true\n"),
+        "track_file" | "vrrp_track_file" => ("own", "file /run/own\n"),
         "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),

@@ -9,10 +9,11 @@ use conf_parser::config::{self as file, Config};
 use serde::{Deserialize, Serialize};
 use vrrp_proto::{
     AdvertisementInterval, AnnounceConfig, Authentication, Cast, Family, LinkId, Partners, Password, Peer, Priority,
-    RouterConfig, TrackedLink, Version, Vrid, WireConfig,
+    RouterConfig, TrackedLink, TrackerConfig, TrackerId, TrackerUse, Version, Vrid, WireConfig,
 };
 
 use crate::config::runner::RunnerPart;
+use crate::ipc::TrackerName;
 
 /// Everything the vrrp worker is told by a configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,8 +24,30 @@ pub(crate) struct VrrpPart {
     pub(crate) gna_interval: Duration,
     /// Whether any script is configured, and so a runner that takes notifications.
     pub(crate) has_runner: bool,
+    /// What the runner watches for the instances, in the order of the file.
+    pub(crate) trackers: Vec<Tracker>,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub(crate) instances: Vec<Instance>,
+}
+
+/// A script or a file that somebody tracks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tracker {
+    /// Its name.
+    pub(crate) name: TrackerName,
+    /// Of what sort it is.
+    pub(crate) config: TrackerConfig,
+}
+
+/// A line of `track_script` or `track_file`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Use {
+    /// What is tracked.
+    pub(crate) tracker: TrackerName,
+    /// Points of priority, or the factor of a file's number.
+    weight: i16,
+    /// Up and down change places.
+    reverse: bool,
 }
 
 /// One `vrrp_instance`.
@@ -39,6 +62,8 @@ pub(crate) struct Instance {
     pub(crate) interface: Option<String>,
     /// Interfaces whose failure is its own (`track_interface` without weight).
     pub(crate) tracked: Vec<String>,
+    /// `track_script`, then `track_file`.
+    uses: Vec<Use>,
     /// Where its adverts go.
     pub(crate) transport: Transport,
     /// How it behaves; its links are left open, see [`router_config`](Self::router_config).
@@ -102,7 +127,8 @@ impl VrrpPart {
         Self {
             garp_interval: config.global.vrrp_garp_interval,
             gna_interval: config.global.vrrp_gna_interval,
-            has_runner: !RunnerPart::from_config(config).scripts.is_empty(),
+            has_runner: RunnerPart::from_config(config).has_work(),
+            trackers: trackers(config),
             instances: config
                 .vrrp_instances
                 .iter()
@@ -137,6 +163,7 @@ impl Instance {
             name: instance.name.value.clone(),
             key: key(instance, &transport),
             tracked: instance.tracking.interfaces.iter().map(|tracked| tracked.name.value.clone()).collect(),
+            uses: uses(&instance.tracking),
             router: router(instance, family, &addresses),
             password: instance.authentication.and_then(password),
             skip_check_adv_addr: instance.skip_check_adv_addr,
@@ -146,7 +173,8 @@ impl Instance {
         }
     }
 
-    /// How the instance behaves, with `link` numbering the interfaces.
+    /// How the instance behaves, with `link` numbering the interfaces. What the runner watches
+    /// for it is left out, see [`trackers`](Self::trackers).
     pub(crate) fn router_config(&self, mut link: impl FnMut(&str) -> LinkId) -> RouterConfig {
         let mut router = self.router.clone();
         router.link = self.interface.as_deref().map(&mut link);
@@ -157,6 +185,11 @@ impl Instance {
         router.tracked_links =
             self.tracked.iter().map(|name| TrackedLink { link: link(name), weight: 0, reverse: false }).collect();
         router
+    }
+
+    /// What it tracks, with `id` numbering that.
+    pub(crate) fn trackers(&self, id: impl FnMut(&TrackerName) -> Option<TrackerId>) -> Vec<TrackerUse> {
+        tracker_uses(&self.uses, id)
     }
 
     /// What its packets look like.
@@ -216,6 +249,42 @@ impl VirtualAddress {
             label: address.label.as_deref().map(str::to_owned),
         }
     }
+}
+
+/// What of scripts and files `tracking` names.
+fn uses(tracking: &file::Tracking) -> Vec<Use> {
+    let made = |tracked: &file::Tracked, name: fn(String) -> TrackerName| Use {
+        tracker: name(tracked.name.value.clone()),
+        weight: tracked.weight.value.value,
+        reverse: tracked.weight.value.reverse,
+    };
+    let scripts = tracking.scripts.iter().map(|tracked| made(tracked, TrackerName::Script));
+    scripts.chain(tracking.files.iter().map(|tracked| made(tracked, TrackerName::File))).collect()
+}
+
+/// The same for the engine, with `id` numbering what is tracked.
+pub(crate) fn tracker_uses(uses: &[Use], mut id: impl FnMut(&TrackerName) -> Option<TrackerId>) -> Vec<TrackerUse> {
+    let made = |it: &Use| Some(TrackerUse { tracker: id(&it.tracker)?, weight: it.weight, reverse: it.reverse });
+    uses.iter().filter_map(made).collect()
+}
+
+/// What the runner watches.
+fn trackers(config: &Config) -> Vec<Tracker> {
+    let tracked: BTreeSet<_> = config
+        .vrrp_instances
+        .iter()
+        .flat_map(|instance| uses(&instance.tracking))
+        .map(|it| it.tracker)
+        .collect();
+    let scripts = config.vrrp_scripts.iter().map(|script| Tracker {
+        name: TrackerName::Script(script.name.value.clone()),
+        config: TrackerConfig::Script { init_fail: script.init_fail },
+    });
+    let files = config
+        .track_files
+        .iter()
+        .map(|file| Tracker { name: TrackerName::File(file.name.value.clone()), config: TrackerConfig::File });
+    scripts.chain(files).filter(|tracker| tracked.contains(&tracker.name)).collect()
 }
 
 /// The password of adverts in clear; the other kind of authentication is not acted on.

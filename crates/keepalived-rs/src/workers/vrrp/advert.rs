@@ -23,6 +23,7 @@ use super::notifier::Notifier;
 use super::packet;
 use super::roster::{RouterSetup, Setup};
 use super::sockets::{Datagram, LARGEST_PACKET, Place, SocketPair};
+use super::trackers::{News, Trackers};
 use crate::compat;
 use crate::config::vrrp::VirtualAddress;
 use crate::ipc::{self, Channel, Common, Fact, NotifyEvent, NotifyState, Order, Outbox, Report};
@@ -65,6 +66,9 @@ pub(crate) struct Advert {
     epoll: OwnedFd,
     timer: Timer,
     engine: Engine,
+    /// What the engine runs.
+    wanted: EngineConfig,
+    trackers: Trackers,
     routers: BTreeMap<RouterId, Router>,
     /// Removed by a reload, but their addresses may still be there.
     leaving: BTreeMap<RouterId, Router>,
@@ -147,6 +151,8 @@ impl Advert {
             epoll,
             timer,
             engine: Engine::new(),
+            wanted: EngineConfig::default(),
+            trackers: Trackers::default(),
             routers: BTreeMap::new(),
             leaving: BTreeMap::new(),
             link_names: Vec::new(),
@@ -333,7 +339,9 @@ impl Advert {
 
     fn commit(&mut self, generation: u64) {
         let Some((_, setup)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) else { return };
-        let wanted: EngineConfig = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
+        // The runner commits first: what it has said counts from the beginning.
+        self.hear_runner();
+        let mut wanted: EngineConfig = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
         self.link_names = setup.link_names;
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
@@ -342,11 +350,17 @@ impl Advert {
         self.jobs.send(Job::Commit { generation });
         let plan = self.engine.plan(&wanted);
         self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
+        self.trackers.configure(setup.trackers);
+        wanted.trackers = self.trackers.wanted();
         for router in setup.routers {
             self.set_up(router);
         }
         self.paths.index(&self.routers);
         self.engine.reconfigure(clock::now(), &wanted);
+        self.wanted = wanted;
+        for (tracker, verdict) in self.trackers.verdicts() {
+            self.engine.handle_tracker(clock::now(), tracker, verdict);
+        }
         self.inherits = false;
         self.perform();
         for id in self.told_addresses.keys().copied().collect::<Vec<_>>() {
@@ -412,7 +426,8 @@ impl Advert {
             return;
         }
         let staying = self.engine.routers().filter(|router| !gone.contains(&router.id()));
-        let staying: EngineConfig = staying.map(|router| (router.id(), router.config().clone())).collect();
+        let mut staying: EngineConfig = staying.map(|router| (router.id(), router.config().clone())).collect();
+        staying.trackers.clone_from(&self.wanted.trackers);
         self.engine.reconfigure(clock::now(), &staying);
         self.perform();
         for id in gone {
@@ -656,6 +671,11 @@ impl Advert {
                     self.notify(router, notification, priority.0);
                 }
                 Action::Record { router, event } => self.record(router, &event),
+                Action::TrackerFact { tracker, verdict } => {
+                    if let Some(name) = self.trackers.name(tracker) {
+                        self.outbox.push(Report::Fact(facts::tracker(name, tracker, verdict)));
+                    }
+                }
                 _ => {}
             }
         }
@@ -721,7 +741,8 @@ impl Advert {
         };
         let Some(router) = self.routers.get(&id) else { return };
         let family = router.receiver.config().family;
-        compat::Instance { name: &router.name, family, links: &links }.line(event).write();
+        let trackers = |tracker| self.trackers.name(tracker).cloned();
+        compat::Instance { name: &router.name, family, links: &links, trackers: &trackers }.line(event).write();
         if matches!(event, Event::EnteringActive | Event::EnteringBackup { .. } | Event::EnteringFault { .. })
             && let Some(router) = self.routers.get_mut(&id)
         {
@@ -737,7 +758,20 @@ impl Advert {
         for fact in self.notifier.hear() {
             self.outbox.push(Report::Fact(fact));
         }
-        self.flush();
+        for fact in self.notifier.take_trackers() {
+            match self.trackers.hear(fact) {
+                News::Says(tracker, verdict) => self.engine.handle_tracker(clock::now(), tracker, verdict),
+                News::Wanted if self.stopping.is_none() => {
+                    self.wanted.trackers = self.trackers.wanted();
+                    self.engine.reconfigure(clock::now(), &self.wanted);
+                    for (tracker, verdict) in self.trackers.verdicts() {
+                        self.engine.handle_tracker(clock::now(), tracker, verdict);
+                    }
+                }
+                News::Wanted | News::None => {}
+            }
+        }
+        self.perform();
     }
 }
 

@@ -5,11 +5,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use vrrp_proto::{LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, Transmitter, WireConfig};
+use vrrp_proto::{
+    LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, TrackerConfig, TrackerId, Transmitter, WireConfig,
+};
 
 use super::sockets::Place;
 use super::view::View;
 use crate::config::vrrp::{Instance, Transport, VirtualAddress, VrrpPart};
+use crate::ipc::TrackerName;
 
 /// A worker that has not beaten for this long is hung, unless its adverts need more haste.
 const SHORTEST_BEAT_LIMIT: Duration = Duration::from_secs(1);
@@ -24,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) routers: Vec<RouterSetup>,
     /// The names of all links, by number.
     pub(crate) link_names: Vec<String>,
+    /// What the runner watches for the routers.
+    pub(crate) trackers: BTreeMap<TrackerName, (TrackerId, TrackerConfig)>,
     /// How long the worker may be silent.
     pub(crate) beat_limit: Duration,
     /// Whether there is a runner to notify.
@@ -57,6 +62,7 @@ pub(crate) struct Roster {
     router_ids: BTreeMap<String, RouterId>,
     link_ids: BTreeMap<String, LinkId>,
     link_names: Vec<String>,
+    tracker_ids: BTreeMap<TrackerName, TrackerId>,
     /// The names of the routers of the running configuration.
     names: BTreeMap<RouterId, String>,
     current: Option<VrrpPart>,
@@ -70,16 +76,23 @@ impl Roster {
         self.router_ids.extend(ids);
     }
 
+    /// The numbers that it had given to its trackers.
+    pub(crate) fn inherit_trackers(&mut self, ids: impl IntoIterator<Item = (TrackerName, TrackerId)>) {
+        self.tracker_ids.extend(ids);
+    }
+
     /// Checks `part` and numbers its routers and links.
     ///
     /// # Errors
     /// The first thing that cannot run.
     pub(crate) fn prepare(&mut self, generation: u64, part: VrrpPart) -> anyhow::Result<Setup> {
         check_unique(&part)?;
+        let trackers = part.trackers.iter().map(|it| (it.name.clone(), (self.tracker_id(&it.name), it.config))).collect();
         let routers = part.instances.iter().map(|instance| self.number(instance)).collect::<Result<_, _>>()?;
         let setup = Setup {
             routers,
             link_names: self.link_names.clone(),
+            trackers,
             beat_limit: beat_limit(&part),
             has_runner: part.has_runner,
             inherited: Snapshot::default(),
@@ -93,11 +106,13 @@ impl Roster {
         let id = *self.router_ids.entry(instance.key.clone()).or_insert(RouterId(next));
         let wire = instance.wire_config();
         Transmitter::new(wire.clone()).with_context(|| format!("({})", instance.name))?;
+        let mut config = instance.router_config(|name| self.link_id(name));
+        config.trackers = instance.trackers(|name| self.tracker_ids.get(name).copied());
         Ok(RouterSetup {
             id,
             name: instance.name.clone(),
             key: instance.key.clone(),
-            config: instance.router_config(|name| self.link_id(name)),
+            config,
             wire,
             addresses: instance.addresses.clone(),
             destinations: match &instance.transport {
@@ -105,6 +120,11 @@ impl Roster {
                 Transport::Unicast { peers } => peers.clone(),
             },
         })
+    }
+
+    fn tracker_id(&mut self, name: &TrackerName) -> TrackerId {
+        let next = self.tracker_ids.values().map(|id| id.0 + 1).max().unwrap_or(1);
+        *self.tracker_ids.entry(name.clone()).or_insert(TrackerId(next))
     }
 
     fn link_id(&mut self, name: &str) -> LinkId {

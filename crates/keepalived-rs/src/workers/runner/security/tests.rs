@@ -68,6 +68,7 @@ fn part(command: &[&str]) -> RunnerPart {
         script_user: Some(ScriptUser { user: "root".into(), group: None, supplementary_groups: false }),
         script_security: true,
         scripts: [(occasion(), Script { command, user: None })].into(),
+        ..RunnerPart::default()
     }
 }
 
