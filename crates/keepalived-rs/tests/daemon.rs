@@ -230,7 +230,7 @@ fn a_refused_file_at_reload_changes_nothing() -> CaseResult {
         ("vrrp_instance A {\n interface eth9\n virtual_router_id 1\n}\n", ":2:"),
         ("vrrp_instance A {\n interface eth0\n}\n", "the virtual router id must be set"),
         ("vrrp_instanc VI_1 {\n interface eth0\n}\n", "nothing in it is left to run"),
-        (&V3.config(150, "track_script { x }"), "not acted on yet"),
+        (&V3.config(150, "track_process { x }"), "not acted on yet"),
     ] {
         watched.node.write(text)?;
         refuse(said)?;

@@ -421,6 +421,32 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_weight_of_a_tracker_is_that_of_its_line_or_its_own() {
+        let part = part(
+            "vrrp_script s {\nscript /bin/true\nweight 5 reverse\ninit_fail\n}\nvrrp_script unused {\nscript /bin/true\n}\n\
+             track_file f {\nfile /run/f\nweight 2 reverse\n}\nvrrp_track_file g {\nfile /run/g\nweight 7\n}\n\
+             vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress { 192.0.2.1 }\n\
+             track_script {\ns\n}\ntrack_file {\nf\ng\n}\n}\n\
+             vrrp_instance B {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress { 192.0.2.2 }\n\
+             track_script {\ns weight -4 noreverse\n}\ntrack_file {\nf weight 3 noreverse\ng weight 1 reverse\n}\n}\n",
+        );
+        let names: Vec<_> = part.trackers.iter().map(|tracker| &tracker.name).collect();
+        let [s, f, g] = [TrackerName::Script("s".into()), TrackerName::File("f".into()), TrackerName::File("g".into())];
+        assert_eq!(names, [&s, &f, &g]);
+        assert_eq!(part.trackers[0].config, TrackerConfig::Script { init_fail: true });
+        let id = |name: &TrackerName| {
+            let place = part.trackers.iter().position(|tracker| tracker.name == *name)?;
+            Some(TrackerId(u32::try_from(place).ok()?))
+        };
+        let uses = |number: usize| {
+            let uses = part.instances[number].trackers(id);
+            uses.into_iter().map(|it| (it.tracker.0, it.weight, it.reverse)).collect::<Vec<_>>()
+        };
+        assert_eq!(uses(0), [(0, 5, true), (1, 2, true), (2, 7, false)]);
+        assert_eq!(uses(1), [(0, -4, false), (1, 3, false), (2, 1, true)]);
+    }
+
+    #[test]
     fn there_is_a_runner_if_there_are_scripts() {
         let text = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1 }\n}\n";
         assert!(!part(text).has_runner);
