@@ -469,7 +469,7 @@ fn a_test_of_the_file_shows_every_mistake() -> CaseResult {
     node.write(&V3.config(150, "notify /bin/true"))?;
     let check = node.host.spawn(program())?;
     expect(check.wait_for_exit(PATIENCE)?.code() == Some(6), "unsecured scripts are not status 6", &check)?;
-    node.write(&V3.config(150, "track_script { x }"))?;
+    node.write(&V3.config(150, "track_process { x }"))?;
     let check = node.host.spawn(program())?;
     expect(check.wait_for_exit(PATIENCE)?.code() == Some(4), "what would not start is not status 4", &check)
 }

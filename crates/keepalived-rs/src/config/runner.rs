@@ -142,12 +142,8 @@ impl RunnerPart {
         for script in config.vrrp_scripts.iter().filter(|script| scripts.contains(script.name.as_str())) {
             let name = script.name.value.clone();
             self.scripts.extend(taken(Occasion::Track { script: name.clone() }, Some(&script.script)));
-            let timing = Timing {
-                interval: script.interval,
-                timeout: script.timeout,
-                rise: script.rise,
-                fall: script.fall,
-            };
+            let timing =
+                Timing { interval: script.interval, timeout: script.timeout, rise: script.rise, fall: script.fall };
             self.tracked_scripts.insert(name, timing);
         }
         let files: BTreeSet<_> = tracking().flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();

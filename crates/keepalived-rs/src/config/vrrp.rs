@@ -270,12 +270,8 @@ pub(crate) fn tracker_uses(uses: &[Use], mut id: impl FnMut(&TrackerName) -> Opt
 
 /// What the runner watches.
 fn trackers(config: &Config) -> Vec<Tracker> {
-    let tracked: BTreeSet<_> = config
-        .vrrp_instances
-        .iter()
-        .flat_map(|instance| uses(&instance.tracking))
-        .map(|it| it.tracker)
-        .collect();
+    let tracked: BTreeSet<_> =
+        config.vrrp_instances.iter().flat_map(|instance| uses(&instance.tracking)).map(|it| it.tracker).collect();
     let scripts = config.vrrp_scripts.iter().map(|script| Tracker {
         name: TrackerName::Script(script.name.value.clone()),
         config: TrackerConfig::Script { init_fail: script.init_fail },

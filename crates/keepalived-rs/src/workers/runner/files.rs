@@ -257,9 +257,7 @@ fn number(text: &[u8]) -> i64 {
     };
     let digits = digits.iter().map_while(|digit| char::from(*digit).to_digit(radix));
     let sign = if negative { -1 } else { 1 };
-    digits.fold(0i64, |number, digit| {
-        number.saturating_mul(radix.into()).saturating_add(sign * i64::from(digit))
-    })
+    digits.fold(0i64, |number, digit| number.saturating_mul(radix.into()).saturating_add(sign * i64::from(digit)))
 }
 
 /// Writes the start value into a file that is not there, or into any regular file with `overwrite`. May block.
@@ -321,9 +319,8 @@ mod tests {
             directories: [(1, "/d".into()), (2, "/e".into())].into(),
             files: files.map(|(name, path)| (name.to_owned(), tracked(path))).into(),
         };
-        let affected = |number, name: Option<&'static str>| {
-            places.affected(number, name.map(OsStr::new)).collect::<Vec<_>>()
-        };
+        let affected =
+            |number, name: Option<&'static str>| places.affected(number, name.map(OsStr::new)).collect::<Vec<_>>();
         assert_eq!(affected(1, Some("a")), ["a", "again"]);
         assert_eq!(affected(2, Some("a")), ["other"]);
         assert_eq!(affected(2, Some("b")), [""; 0]);

@@ -39,8 +39,7 @@ fn me() -> ScriptUser {
     ScriptUser { user: nix::unistd::getuid().to_string(), group: None, supplementary_groups: false }
 }
 
-const QUICK: Timing =
-    Timing { interval: Duration::from_millis(10), timeout: Duration::from_secs(5), rise: 1, fall: 1 };
+const QUICK: Timing = Timing { interval: Duration::from_millis(10), timeout: Duration::from_secs(5), rise: 1, fall: 1 };
 
 fn tracked(name: &str, state: TrackerState) -> (TrackerName, TrackerState) {
     (TrackerName::Script(name.into()), state)
@@ -247,8 +246,13 @@ fn lives(pid: &str) -> bool {
 #[test]
 fn a_script_that_takes_too_long_dies_with_what_it_started() {
     let mut lab = Lab::new();
-    let script = lab.script("chk", "(trap '' TERM; echo $$ >$out; while :; do sleep 1; done) &\necho $! >$out.child\nwait");
-    lab.track([("chk", Timing { interval: Duration::from_secs(60), timeout: Duration::from_secs(1), ..QUICK }, script)]);
+    let script =
+        lab.script("chk", "(trap '' TERM; echo $$ >$out; while :; do sleep 1; done) &\necho $! >$out.child\nwait");
+    lab.track([(
+        "chk",
+        Timing { interval: Duration::from_secs(60), timeout: Duration::from_secs(1), ..QUICK },
+        script,
+    )]);
     assert_eq!(lab.tracker(), tracked("chk", TrackerState::Pending));
     assert_eq!(lab.tracker(), tracked("chk", DOWN));
     for name in ["chk.out", "chk.out.child"] {

@@ -87,7 +87,8 @@ impl Roster {
     /// The first thing that cannot run.
     pub(crate) fn prepare(&mut self, generation: u64, part: VrrpPart) -> anyhow::Result<Setup> {
         check_unique(&part)?;
-        let trackers = part.trackers.iter().map(|it| (it.name.clone(), (self.tracker_id(&it.name), it.config))).collect();
+        let trackers =
+            part.trackers.iter().map(|it| (it.name.clone(), (self.tracker_id(&it.name), it.config))).collect();
         let routers = part.instances.iter().map(|instance| self.number(instance)).collect::<Result<_, _>>()?;
         let setup = Setup {
             routers,
