@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use vrrp_proto::{
     AddressMismatch, AdvertisementInterval, ClockSkew, ConflictOutcome, Discard, Event, Family, FaultReason, GroupId,
-    IntervalMismatch, LinkId, Ownership, Role, Verified,
+    IntervalMismatch, LinkId, Ownership, Role, TrackerId, Verified,
 };
 
-use crate::ipc::NotifyState;
+use crate::ipc::{NotifyState, TrackerName};
 
 impl NotifyState {
     /// The word that scripts and FIFOs get.
@@ -72,6 +72,8 @@ pub(crate) struct Instance<'a> {
     pub(crate) links: &'a dyn Fn(LinkId) -> String,
     /// The names of sync groups.
     pub(crate) groups: &'a dyn Fn(GroupId) -> String,
+    /// The names of trackers.
+    pub(crate) trackers: &'a dyn Fn(TrackerId) -> Option<TrackerName>,
 }
 
 impl Instance<'_> {
@@ -82,8 +84,15 @@ impl Instance<'_> {
             return Line { level: Level::Info, text };
         }
         let (level, text) = self.words(event);
-        // One of keepalived's lines has a colon here.
+        // Some of keepalived's lines have a colon here.
         let colon = if matches!(event, Event::RivalOwnerStopped { .. }) { ":" } else { "" };
+        if let Event::FaultRaised(FaultReason::Tracker(id)) | Event::FaultCleared(FaultReason::Tracker(id)) = event
+            && let Some(TrackerName::File(file)) = (self.trackers)(*id)
+        {
+            let raised = matches!(event, Event::FaultRaised(_));
+            let state = if raised { "now FAULT state" } else { "leaving FAULT state" };
+            return Line { level: Level::Info, text: format!("({}): tracked file {file} {state}", self.name) };
+        }
         Line { level, text: format!("({}){colon} {text}", self.name) }
     }
 
@@ -133,6 +142,11 @@ impl Instance<'_> {
             }
             FaultReason::NoSourceAddress => format!("no {} address for interface", family_word(self.family)),
             FaultReason::NotApplied => "its addresses could not be put in place in time".into(),
+            FaultReason::Tracker(tracker) => match (self.trackers)(tracker) {
+                Some(TrackerName::Script(script)) => format!("tracked script {script}"),
+                Some(TrackerName::File(file)) => format!("tracked file {file}"),
+                None => "something that it tracks".into(),
+            },
             FaultReason::LinkWithoutMulticast(link) => format!("interface {} has no multicast", name(link)),
             FaultReason::SyncGroup(group) => format!("sync group {}", (self.groups)(group)),
             other => format!("{other:?}"),
@@ -345,7 +359,9 @@ mod tests {
     fn lines(events: &[Event]) -> String {
         let links = |link: LinkId| format!("eth{}", link.0);
         let groups = |group: GroupId| format!("G{}", group.0);
-        let instance = Instance { name: "VI_1", family: Family::Ipv4, links: &links, groups: &groups };
+        let trackers = |_| None;
+        let instance =
+            Instance { name: "VI_1", family: Family::Ipv4, links: &links, groups: &groups, trackers: &trackers };
         events.iter().map(|event| instance.line(event)).map(show).collect()
     }
 

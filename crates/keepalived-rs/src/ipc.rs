@@ -219,6 +219,44 @@ pub(crate) enum NotifyState {
     ActiveReceivedLowerPriority,
 }
 
+/// What the runner says over the pair that [`Order::Connect`] made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RunnerSays {
+    /// How far it has come with notifications.
+    Taken(NotifyAck),
+    /// What became of a tracker; the newest of each counts.
+    Tracker(TrackerFact),
+}
+
+/// A tracker that the runner watches, by its name in the file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum TrackerName {
+    /// A `vrrp_script`.
+    Script(String),
+    /// A `track_file`.
+    File(String),
+}
+
+/// What the runner knows of a tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrackerFact {
+    /// Which tracker.
+    pub(crate) tracker: TrackerName,
+    /// How it is.
+    pub(crate) state: TrackerState,
+}
+
+/// How a tracker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TrackerState {
+    /// There is no result yet.
+    Pending,
+    /// It says this.
+    Says(vrrp_proto::Verdict),
+    /// Its script cannot run: whoever tracks it does without.
+    Disabled,
+}
+
 /// The runner's answer: everything up to `number` has been started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NotifyAck {

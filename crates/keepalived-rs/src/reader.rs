@@ -390,7 +390,7 @@ fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<Own
     let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty());
     let balancing = runs(Role::Checker, checker::virtual_servers(config).next().is_some());
     let scripts = RunnerPart::from_config(config);
-    if (vrrp || balancing) && !scripts.scripts.is_empty() {
+    if (vrrp || balancing) && scripts.has_work() {
         add(Role::Runner, ipc::seal(&scripts))?;
     }
     if balancing {

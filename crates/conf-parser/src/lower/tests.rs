@@ -55,6 +55,7 @@ fn consumed() -> BTreeSet<(String, String)> {
     all.extend(handled("vrrp_sync_group", &[sync_group::SYNC_GROUP]));
     all.extend(handled("vrrp_script", &[track::SCRIPT]));
     all.extend(handled("track_file", &[track::FILE]));
+    all.extend(handled("vrrp_track_file", &[track::FILE]));
     all.extend(handled("vrrp_track_process", &[track::PROCESS]));
     all.extend(handled("virtual_server", &[virtual_server::VIRTUAL_SERVER]));
     all.extend(handled(REAL, &[virtual_server::real_server::REAL_SERVER]));
@@ -79,6 +80,11 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("vrrp_instance/track_interface", vec!["<iface>", "weight", "reverse"]);
     options("vrrp_sync_group/track_interface", vec!["<iface>", "weight", "reverse"]);
     options("vrrp_sync_group/group", vec!["<vrrp_instance>"]);
+    options("vrrp_instance/track_script", vec!["<vrrp_script>", "weight", "reverse", "noreverse"]);
+    options("vrrp_instance/track_file", vec!["<track_file>", "weight", "reverse", "noreverse"]);
+    options("vrrp_script/weight", vec!["reverse"]);
+    options("track_file/weight", vec!["reverse"]);
+    options("track_file/init_file", vec!["overwrite"]);
     options("global_defs", vec!["include_check"]);
     options("global_defs/include_check", vec!["read", "match", "wildcard_match", "brace_match"]);
     options("virtual_server", vec!["fwmark"]);
@@ -137,13 +143,13 @@ fn every_word_of_the_language_is_recognised_and_nothing_panics() {
 
 #[test]
 fn words_without_effect_yet_are_listed() {
-    let parsed = instance("track_script {\nchk\n}\nsmtp_alert\nstrict_mode off\ntrack_src_ip");
+    let parsed = instance("track_process {\nchk\n}\nsmtp_alert\nstrict_mode off\ntrack_src_ip");
     let used: Vec<_> =
         parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.block.as_str(), usage.effect)).collect();
     assert_eq!(
         used,
         [
-            ("track_script", "vrrp_instance", Effect::Traffic),
+            ("track_process", "vrrp_instance", Effect::Traffic),
             ("smtp_alert", "vrrp_instance", Effect::None),
             ("strict_mode", "vrrp_instance", Effect::Traffic),
             ("track_src_ip", "vrrp_instance", Effect::Traffic)
@@ -544,7 +550,7 @@ fn a_prefix_length_of_a_router_is_passed_over() {
 
 #[test]
 fn a_word_that_a_definition_repeats_is_listed_once() {
-    let parsed = read("$V=\\\nvrrp_script $N {\\\n script x\\\n}\n\n~LST(N, a, b, c) $V\n");
+    let parsed = read("$V=\\\nvrrp_track_process $N {\\\n process x\\\n}\n\n~LST(N, a, b, c) $V\n");
     assert_eq!(parsed.unsupported.len(), 1, "{:?}", parsed.unsupported);
 }
 

@@ -1,9 +1,11 @@
 //! The runner worker's part of a configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use conf_parser::Spanned;
-use conf_parser::config::{Config, Notify, Script, ScriptUser, VirtualServer};
+use conf_parser::config::{Config, InitFile, Notify, Script, ScriptUser, VirtualServer};
 use serde::{Deserialize, Serialize};
 
 use crate::config::checker;
@@ -20,6 +22,32 @@ pub(crate) struct RunnerPart {
     pub(crate) objects: BTreeSet<Object>,
     /// What runs when.
     pub(crate) scripts: BTreeMap<Occasion, Script>,
+    /// The `vrrp_script` blocks that somebody tracks, by name; their commands are among `scripts`.
+    pub(crate) tracked_scripts: BTreeMap<String, Timing>,
+    /// The `track_file` blocks that somebody tracks, by name.
+    pub(crate) tracked_files: BTreeMap<String, TrackedFile>,
+}
+
+/// How a tracked script is run and judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Timing {
+    /// From the start of one run to that of the next, at least 1 ms.
+    pub(crate) interval: Duration,
+    /// A run that takes longer has failed; at least 1 ms.
+    pub(crate) timeout: Duration,
+    /// Successes in a row that make a failing script a succeeding one; at least 1.
+    pub(crate) rise: u32,
+    /// Failures in a row that make a succeeding script a failing one; at least 1.
+    pub(crate) fall: u32,
+}
+
+/// A file with a number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrackedFile {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What is written into it at the start.
+    pub(crate) init: Option<InitFile>,
 }
 
 /// What events tell of.
@@ -92,6 +120,11 @@ pub(crate) enum Occasion {
         /// Came.
         up: bool,
     },
+    /// It is time for a tracked script.
+    Track {
+        /// The name of its `vrrp_script`.
+        script: String,
+    },
 }
 
 impl RunnerPart {
@@ -114,10 +147,33 @@ impl RunnerPart {
             let enter = |state| Occasion::GroupEnter { group: name(), state };
             part.scripts.extend(of_states(enter, Occasion::GroupChange { group: name() }, &group.notify));
         }
+        part.add_trackers(config);
         for server in checker::virtual_servers(config) {
             part.add_virtual_server(server);
         }
         part
+    }
+
+    /// Whether there is something to do.
+    pub(crate) fn has_work(&self) -> bool {
+        !(self.scripts.is_empty() && self.tracked_files.is_empty())
+    }
+
+    fn add_trackers(&mut self, config: &Config) {
+        let tracking = || config.vrrp_instances.iter().map(|instance| &instance.tracking);
+        let scripts: BTreeSet<_> = tracking().flat_map(|it| &it.scripts).map(|it| it.name.value.as_str()).collect();
+        for script in config.vrrp_scripts.iter().filter(|script| scripts.contains(script.name.as_str())) {
+            let name = script.name.value.clone();
+            self.scripts.extend(taken(Occasion::Track { script: name.clone() }, Some(&script.script)));
+            let timing =
+                Timing { interval: script.interval, timeout: script.timeout, rise: script.rise, fall: script.fall };
+            self.tracked_scripts.insert(name, timing);
+        }
+        let files: BTreeSet<_> = tracking().flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();
+        for file in config.track_files.iter().filter(|file| files.contains(file.name.as_str())) {
+            let tracked = TrackedFile { path: PathBuf::from(&file.file.value), init: file.init_file };
+            self.tracked_files.insert(file.name.value.clone(), tracked);
+        }
     }
 
     fn add_virtual_server(&mut self, server: &VirtualServer) {

@@ -30,6 +30,8 @@ const SILENT: &[(&str, &str, &str)] = &[
     ("vrrp_instance/state", "BACKUP", "the default"),
     ("vrrp_instance/auth_hmac/anti_replay", "time", "the default"),
     ("vrrp_instance/auth_hmac/mode", "enforce", "the default"),
+    ("vrrp_instance/track_script", "noreverse", "the default of the script too"),
+    ("vrrp_instance/track_file", "noreverse", "the default of the file too"),
     ("virtual_server", "ip_family", "the default: its option inet6 is not"),
     ("virtual_server/ip_family", "inet", "the default"),
     ("virtual_server/lvs_sched", "wlc", "the default"),
@@ -86,6 +88,14 @@ const AFTER: &str = "
 vrrp_instance X {
     interface eth0
     virtual_router_id 91
+    track_script {
+        s
+        own
+    }
+    track_file {
+        x
+        own
+    }
     virtual_ipaddress { 192.0.2.91 }
 }
 vrrp_instance W {
@@ -108,6 +118,8 @@ fn frame(keyword: &str) -> (&'static str, &'static str, String) {
     let (head, needed) = match keyword {
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1/24 }\n"),
         "vrrp_sync_group" => ("G", "group { X W }\n"),
+        "vrrp_script" => ("own", "script /bin/true\n"),
+        "track_file" | "vrrp_track_file" => ("own", "file /run/own\n"),
         "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
         "auth_hmac" => ("", "key 1 0123456789abcdef0123456789abcdef\nactive_key 1\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),

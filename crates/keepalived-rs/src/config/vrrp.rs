@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use vrrp_proto::{
     AdvertisementInterval, AnnounceConfig, AntiReplay, Authentication, Cast, ExtraLinks, Family, GroupConfig, Hmac,
     HmacKey, HmacMode, KeyError, KeyId, LinkId, OldUnicastChecksum, Partners, Password, Peer, Priority, RouterConfig,
-    RouterId, TrackedLink, Version, Vrid, WireConfig,
+    RouterId, TrackedLink, TrackerConfig, TrackerId, TrackerUse, Version, Vrid, WireConfig,
 };
 
 use crate::config::runner::RunnerPart;
+use crate::ipc::TrackerName;
 
 /// Everything the vrrp worker is told by a configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub(crate) struct VrrpPart {
     pub(crate) delay_after_boot: Duration,
     /// Whether any script is configured, and so a runner that takes notifications.
     pub(crate) has_runner: bool,
+    /// What the runner watches for the instances, in the order of the file.
+    pub(crate) trackers: Vec<Tracker>,
     /// The `vrrp_instance` blocks, in the order of the file.
     pub(crate) instances: Vec<Instance>,
     /// The `vrrp_sync_group` blocks, in the order of the file.
@@ -58,6 +61,26 @@ pub(crate) struct TrackedInterface {
     reverse: bool,
 }
 
+/// A script or a file that somebody tracks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tracker {
+    /// Its name.
+    pub(crate) name: TrackerName,
+    /// Of what sort it is.
+    pub(crate) config: TrackerConfig,
+}
+
+/// A line of `track_script` or `track_file`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Use {
+    /// What is tracked.
+    pub(crate) tracker: TrackerName,
+    /// Points of priority, or the factor of a file's number.
+    weight: i16,
+    /// Up and down change places.
+    reverse: bool,
+}
+
 /// One `vrrp_instance`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Instance {
@@ -70,6 +93,8 @@ pub(crate) struct Instance {
     pub(crate) interface: Option<String>,
     /// `track_interface`.
     pub(crate) tracked: Vec<TrackedInterface>,
+    /// `track_script`, then `track_file`.
+    uses: Vec<Use>,
     /// Where its adverts go.
     pub(crate) transport: Transport,
     /// How it behaves; its links are left open, see [`router_config`](Self::router_config).
@@ -165,7 +190,8 @@ impl VrrpPart {
             gna_interval: config.global.vrrp_gna_interval,
             startup_delay: config.global.vrrp.startup_delay,
             delay_after_boot: config.global.vrrp.delay_after_boot,
-            has_runner: !RunnerPart::from_config(config).scripts.is_empty(),
+            has_runner: RunnerPart::from_config(config).has_work(),
+            trackers: trackers(config),
             instances: config
                 .vrrp_instances
                 .iter()
@@ -233,6 +259,7 @@ impl Instance {
             name: instance.name.value.clone(),
             key: key(instance, &transport),
             tracked: tracked_interfaces(&instance.tracking),
+            uses: uses(&instance.tracking),
             router: router(instance, family, &addresses),
             proof: proof(instance),
             skip_check_adv_addr: instance.skip_check_adv_addr,
@@ -246,7 +273,8 @@ impl Instance {
         }
     }
 
-    /// How the instance behaves, with `link` numbering the interfaces.
+    /// How the instance behaves, with `link` numbering the interfaces. What the runner watches
+    /// for it is left out, see [`trackers`](Self::trackers).
     pub(crate) fn router_config(&self, mut link: impl FnMut(&str) -> LinkId) -> RouterConfig {
         let mut router = self.router.clone();
         router.link = self.interface.as_deref().map(&mut link);
@@ -256,6 +284,11 @@ impl Instance {
         };
         router.tracked_links = tracked_links(&self.tracked, link);
         router
+    }
+
+    /// What it tracks, with `id` numbering that.
+    pub(crate) fn trackers(&self, id: impl FnMut(&TrackerName) -> Option<TrackerId>) -> Vec<TrackerUse> {
+        tracker_uses(&self.uses, id)
     }
 
     /// What its packets look like.
@@ -330,6 +363,38 @@ impl VirtualAddress {
             label: options.label.as_deref().map(str::to_owned),
         }
     }
+}
+
+/// What of scripts and files `tracking` names.
+fn uses(tracking: &file::Tracking) -> Vec<Use> {
+    let made = |tracked: &file::Tracked, name: fn(String) -> TrackerName| Use {
+        tracker: name(tracked.name.value.clone()),
+        weight: tracked.weight.value.value,
+        reverse: tracked.weight.value.reverse,
+    };
+    let scripts = tracking.scripts.iter().map(|tracked| made(tracked, TrackerName::Script));
+    scripts.chain(tracking.files.iter().map(|tracked| made(tracked, TrackerName::File))).collect()
+}
+
+/// The same for the engine, with `id` numbering what is tracked.
+pub(crate) fn tracker_uses(uses: &[Use], mut id: impl FnMut(&TrackerName) -> Option<TrackerId>) -> Vec<TrackerUse> {
+    let made = |it: &Use| Some(TrackerUse { tracker: id(&it.tracker)?, weight: it.weight, reverse: it.reverse });
+    uses.iter().filter_map(made).collect()
+}
+
+/// What the runner watches.
+fn trackers(config: &Config) -> Vec<Tracker> {
+    let tracked: BTreeSet<_> =
+        config.vrrp_instances.iter().flat_map(|instance| uses(&instance.tracking)).map(|it| it.tracker).collect();
+    let scripts = config.vrrp_scripts.iter().map(|script| Tracker {
+        name: TrackerName::Script(script.name.value.clone()),
+        config: TrackerConfig::Script { init_fail: script.init_fail },
+    });
+    let files = config
+        .track_files
+        .iter()
+        .map(|file| Tracker { name: TrackerName::File(file.name.value.clone()), config: TrackerConfig::File });
+    scripts.chain(files).filter(|tracker| tracked.contains(&tracker.name)).collect()
 }
 
 impl Signature {
@@ -527,6 +592,32 @@ pub(crate) mod tests {
         assert_eq!(wire, instance.wire_config().unwrap());
         let Authentication::Hmac(hmac) = wire.authentication else { panic!("{:?}", wire.authentication) };
         assert_eq!((hmac.mode, hmac.anti_replay), (HmacMode::Permissive, AntiReplay::Monotonic));
+    }
+
+    #[test]
+    fn the_weight_of_a_tracker_is_that_of_its_line_or_its_own() {
+        let part = part(
+            "vrrp_script s {\nscript /bin/true\nweight 5 reverse\ninit_fail\n}\nvrrp_script unused {\nscript /bin/true\n}\n\
+             track_file f {\nfile /run/f\nweight 2 reverse\n}\nvrrp_track_file g {\nfile /run/g\nweight 7\n}\n\
+             vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress { 192.0.2.1 }\n\
+             track_script {\ns\n}\ntrack_file {\nf\ng\n}\n}\n\
+             vrrp_instance B {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress { 192.0.2.2 }\n\
+             track_script {\ns weight -4 noreverse\n}\ntrack_file {\nf weight 3 noreverse\ng weight 1 reverse\n}\n}\n",
+        );
+        let names: Vec<_> = part.trackers.iter().map(|tracker| &tracker.name).collect();
+        let [s, f, g] = [TrackerName::Script("s".into()), TrackerName::File("f".into()), TrackerName::File("g".into())];
+        assert_eq!(names, [&s, &f, &g]);
+        assert_eq!(part.trackers[0].config, TrackerConfig::Script { init_fail: true });
+        let id = |name: &TrackerName| {
+            let place = part.trackers.iter().position(|tracker| tracker.name == *name)?;
+            Some(TrackerId(u32::try_from(place).ok()?))
+        };
+        let uses = |number: usize| {
+            let uses = part.instances[number].trackers(id);
+            uses.into_iter().map(|it| (it.tracker.0, it.weight, it.reverse)).collect::<Vec<_>>()
+        };
+        assert_eq!(uses(0), [(0, 5, true), (1, 2, true), (2, 7, false)]);
+        assert_eq!(uses(1), [(0, -4, false), (1, 3, false), (2, 1, true)]);
     }
 
     #[test]

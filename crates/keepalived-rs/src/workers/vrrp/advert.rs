@@ -23,6 +23,7 @@ use super::notifier::Notifier;
 use super::packet;
 use super::roster::{RouterSetup, Setup};
 use super::sockets::{Datagram, LARGEST_PACKET, Place, SocketPair};
+use super::trackers::{News, Trackers};
 use crate::compat;
 use crate::config::vrrp::VirtualAddress;
 use crate::ipc::{self, Channel, Common, Fact, NotifyEvent, NotifyState, Order, Outbox, Report};
@@ -65,6 +66,7 @@ pub(crate) struct Advert {
     epoll: OwnedFd,
     timer: Timer,
     engine: Engine,
+    trackers: Trackers,
     routers: BTreeMap<RouterId, Router>,
     /// Removed by a reload, but their addresses may still be there.
     leaving: BTreeMap<RouterId, Router>,
@@ -152,6 +154,7 @@ impl Advert {
             epoll,
             timer,
             engine: Engine::new(),
+            trackers: Trackers::default(),
             routers: BTreeMap::new(),
             leaving: BTreeMap::new(),
             link_names: Vec::new(),
@@ -342,6 +345,8 @@ impl Advert {
 
     fn commit(&mut self, generation: u64) {
         let Some((_, setup)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) else { return };
+        // The runner commits first: what it has said counts from the beginning.
+        self.hear_runner();
         let mut wanted: EngineConfig = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
         let start = start_not_before(self.common.started, setup.delays);
         for router in wanted.routers.values_mut() {
@@ -356,6 +361,8 @@ impl Advert {
         self.jobs.send(Job::Commit { generation });
         let plan = self.engine.plan(&wanted);
         self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
+        self.trackers.configure(setup.trackers);
+        wanted.trackers = self.trackers.wanted();
         for router in setup.routers {
             self.set_up(router);
         }
@@ -363,6 +370,9 @@ impl Advert {
         self.group_names = setup.groups.into_iter().map(|group| (group.id, group.name)).collect();
         self.engine.reconfigure(clock::now(), &wanted);
         self.running = wanted;
+        for (tracker, verdict) in self.trackers.verdicts() {
+            self.engine.handle_tracker(clock::now(), tracker, verdict);
+        }
         self.inherits = false;
         self.perform();
         for id in self.told_addresses.keys().copied().collect::<Vec<_>>() {
@@ -687,6 +697,11 @@ impl Advert {
                 }
                 Action::NotifyGroup { group, notification } => self.notify_group(group, notification),
                 Action::Record { router, event } => self.record(router, &event),
+                Action::TrackerFact { tracker, verdict } => {
+                    if let Some(name) = self.trackers.name(tracker) {
+                        self.outbox.push(Report::Fact(facts::tracker(name, tracker, verdict)));
+                    }
+                }
                 _ => {}
             }
         }
@@ -755,7 +770,10 @@ impl Advert {
         let groups = |group: GroupId| self.group_names.get(&group).cloned().unwrap_or_default();
         let Some(router) = self.routers.get(&id) else { return };
         let family = router.receiver.config().family;
-        compat::Instance { name: &router.name, family, links: &links, groups: &groups }.line(event).write();
+        let trackers = |tracker| self.trackers.name(tracker).cloned();
+        compat::Instance { name: &router.name, family, links: &links, groups: &groups, trackers: &trackers }
+            .line(event)
+            .write();
         if matches!(event, Event::EnteringActive | Event::EnteringBackup { .. } | Event::EnteringFault { .. })
             && let Some(router) = self.routers.get_mut(&id)
         {
@@ -771,7 +789,20 @@ impl Advert {
         for fact in self.notifier.hear() {
             self.outbox.push(Report::Fact(fact));
         }
-        self.flush();
+        for fact in self.notifier.take_trackers() {
+            match self.trackers.hear(fact) {
+                News::Says(tracker, verdict) => self.engine.handle_tracker(clock::now(), tracker, verdict),
+                News::Wanted if self.stopping.is_none() => {
+                    self.running.trackers = self.trackers.wanted();
+                    self.engine.reconfigure(clock::now(), &self.running);
+                    for (tracker, verdict) in self.trackers.verdicts() {
+                        self.engine.handle_tracker(clock::now(), tracker, verdict);
+                    }
+                }
+                News::Wanted | News::None => {}
+            }
+        }
+        self.perform();
     }
 }
 

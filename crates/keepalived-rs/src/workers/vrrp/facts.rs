@@ -5,16 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use vrrp_proto::{Instant, Reserved, RouterId, RouterSnapshot, Snapshot};
+use vrrp_proto::{Instant, Reserved, RouterId, RouterSnapshot, Snapshot, TrackerId, Verdict};
 
 use crate::config::vrrp::VirtualAddress;
-use crate::ipc::{self, Fact, NotifyEvent};
+use crate::ipc::{self, Fact, NotifyEvent, TrackerName};
 
 const ROUTER: &str = "router ";
 const ADVERTS: &str = "adverts ";
 const ADDRESSES: &str = "addresses ";
 const SEQUENCES: &str = "sequences ";
 const NOTIFICATION: &str = "notification ";
+const TRACKER: &str = "tracker ";
 const NEXT_NOTIFICATION: &str = "next notification";
 
 /// So many times fit into one message.
@@ -95,6 +96,22 @@ pub(crate) fn next_notification(number: u64) -> Fact {
     Fact { key: NEXT_NOTIFICATION.into(), value: ipc::encode(&number) }
 }
 
+/// What a tracker said; `None` once it is no longer configured.
+pub(crate) fn tracker(name: &TrackerName, id: TrackerId, verdict: Option<Verdict>) -> Fact {
+    let key = match name {
+        TrackerName::Script(name) => format!("{TRACKER}script {name}"),
+        TrackerName::File(name) => format!("{TRACKER}file {name}"),
+    };
+    Fact { key, value: verdict.map(|verdict| ipc::encode(&(name, id, verdict))).unwrap_or_default() }
+}
+
+/// The numbers of the trackers, and what each said.
+pub(crate) fn trackers(facts: &[Fact]) -> BTreeMap<TrackerName, (TrackerId, Verdict)> {
+    let told = facts.iter().filter(|fact| fact.key.starts_with(TRACKER));
+    let told = told.filter_map(|fact| ipc::decode::<(TrackerName, TrackerId, Verdict)>(&fact.value).ok());
+    told.map(|(name, id, verdict)| (name, (id, verdict))).collect()
+}
+
 /// The numbers of the routers by key, and their snapshots. What cannot be read is left out: such a router starts anew.
 pub(crate) fn routers(facts: &[Fact]) -> (BTreeMap<String, RouterId>, Snapshot) {
     let mut ids = BTreeMap::new();
@@ -105,6 +122,7 @@ pub(crate) fn routers(facts: &[Fact]) -> (BTreeMap<String, RouterId>, Snapshot) 
         ids.insert(key.to_owned(), id);
         snapshot.routers.insert(id, router);
     }
+    snapshot.trackers = trackers(facts).into_values().collect();
     let times = facts.iter().filter(|fact| fact.key.starts_with(ADVERTS));
     let times = times.filter_map(|fact| ipc::decode::<Vec<(RouterId, Instant)>>(&fact.value).ok()).flatten();
     for (id, time) in times {
@@ -160,6 +178,21 @@ mod tests {
         assert_eq!(ids.get("IPv4 51 eth0 224.0.0.18"), Some(&RouterId(7)));
         assert_eq!(read.routers[&RouterId(7)], snapshot(200));
         assert_eq!(read.routers[&RouterId(8)], snapshot(300));
+    }
+
+    #[test]
+    fn the_successor_knows_what_trackers_said() {
+        let (script, file) = (TrackerName::Script("x".into()), TrackerName::File("x".into()));
+        let facts = [
+            tracker(&script, TrackerId(4), Some(Verdict::Down)),
+            tracker(&file, TrackerId(2), Some(Verdict::Value(-3))),
+        ];
+        let expected = [(script.clone(), (TrackerId(4), Verdict::Down)), (file, (TrackerId(2), Verdict::Value(-3)))];
+        assert_eq!(trackers(&facts), expected.into());
+        let (_, snapshot) = routers(&facts);
+        assert_eq!(snapshot.trackers, [(TrackerId(4), Verdict::Down), (TrackerId(2), Verdict::Value(-3))].into());
+        let gone = tracker(&script, TrackerId(4), None);
+        assert!(gone.key == facts[0].key && gone.value.is_empty());
     }
 
     #[test]

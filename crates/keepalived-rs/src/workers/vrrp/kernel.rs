@@ -269,6 +269,7 @@ impl Kernel {
     fn resume(&mut self, facts: &[Fact]) {
         let (ids, snapshot) = facts::routers(facts);
         self.roster.inherit(ids);
+        self.roster.inherit_trackers(facts::trackers(facts).into_iter().map(|(name, (id, _))| (name, id)));
         self.inherited = snapshot;
         // As if its configuration had been ours: the first one says what of it has to go.
         let told = facts::told_addresses(facts);

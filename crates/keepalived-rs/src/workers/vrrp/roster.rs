@@ -5,11 +5,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use vrrp_proto::{GroupConfig, GroupId, LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, Transmitter, WireConfig};
+use vrrp_proto::{
+    GroupConfig, GroupId, LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, TrackerConfig, TrackerId, Transmitter,
+    WireConfig,
+};
 
 use super::sockets::{Carrier, Place};
 use super::view::View;
 use crate::config::vrrp::{Group, Instance, Transport, VirtualAddress, VrrpPart};
+use crate::ipc::TrackerName;
 
 /// A worker that has not beaten for this long is hung, unless its adverts need more haste.
 const SHORTEST_BEAT_LIMIT: Duration = Duration::from_secs(1);
@@ -26,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) groups: Vec<GroupSetup>,
     /// The names of all links, by number.
     pub(crate) link_names: Vec<String>,
+    /// What the runner watches for the routers.
+    pub(crate) trackers: BTreeMap<TrackerName, (TrackerId, TrackerConfig)>,
     /// How long the worker may be silent.
     pub(crate) beat_limit: Duration,
     /// `vrrp_startup_delay` and `vrrp_delay_after_boot`.
@@ -73,6 +79,7 @@ pub(crate) struct Roster {
     group_ids: BTreeMap<String, GroupId>,
     link_ids: BTreeMap<String, LinkId>,
     link_names: Vec<String>,
+    tracker_ids: BTreeMap<TrackerName, TrackerId>,
     /// The names of the routers of the running configuration.
     names: BTreeMap<RouterId, String>,
     current: Option<VrrpPart>,
@@ -86,18 +93,26 @@ impl Roster {
         self.router_ids.extend(ids);
     }
 
+    /// The numbers that it had given to its trackers.
+    pub(crate) fn inherit_trackers(&mut self, ids: impl IntoIterator<Item = (TrackerName, TrackerId)>) {
+        self.tracker_ids.extend(ids);
+    }
+
     /// Checks `part` and numbers its routers and links.
     ///
     /// # Errors
     /// The first thing that cannot run.
     pub(crate) fn prepare(&mut self, generation: u64, part: VrrpPart) -> anyhow::Result<Setup> {
         check_unique(&part)?;
+        let trackers =
+            part.trackers.iter().map(|it| (it.name.clone(), (self.tracker_id(&it.name), it.config))).collect();
         let routers = part.instances.iter().map(|instance| self.number(instance)).collect::<Result<_, _>>()?;
         let groups = part.groups.iter().map(|group| self.number_group(group, &part)).collect();
         let setup = Setup {
             routers,
             groups,
             link_names: self.link_names.clone(),
+            trackers,
             beat_limit: beat_limit(&part),
             delays: [part.startup_delay, part.delay_after_boot],
             has_runner: part.has_runner,
@@ -112,11 +127,13 @@ impl Roster {
         let id = *self.router_ids.entry(instance.key.clone()).or_insert(RouterId(next));
         let wire = instance.wire_config().with_context(|| format!("({}) auth_hmac", instance.name))?;
         Transmitter::new(wire.clone()).with_context(|| format!("({})", instance.name))?;
+        let mut config = instance.router_config(|name| self.link_id(name));
+        config.trackers = instance.trackers(|name| self.tracker_ids.get(name).copied());
         Ok(RouterSetup {
             id,
             name: instance.name.clone(),
             key: instance.key.clone(),
-            config: instance.router_config(|name| self.link_id(name)),
+            config,
             wire,
             addresses: instance.addresses.clone(),
             destinations: match &instance.transport {
@@ -133,6 +150,11 @@ impl Roster {
         let members = members.filter_map(|instance| self.id(instance)).collect();
         let config = group.group_config(members, |name| self.link_id(name));
         GroupSetup { id, name: group.name.clone(), config }
+    }
+
+    fn tracker_id(&mut self, name: &TrackerName) -> TrackerId {
+        let next = self.tracker_ids.values().map(|id| id.0 + 1).max().unwrap_or(1);
+        *self.tracker_ids.entry(name.clone()).or_insert(TrackerId(next))
     }
 
     fn link_id(&mut self, name: &str) -> LinkId {
