@@ -28,7 +28,7 @@ pub(crate) fn cleanup(part: &VrrpPart) -> anyhow::Result<()> {
         }
     }
     let release = wanted.into_iter().flat_map(|(wanted, _)| wanted.release).collect();
-    let applied = route.reconcile(&Wanted { release, addresses: Vec::new() })?;
+    let applied = route.reconcile(&Wanted { release, ..Wanted::default() })?;
     for refusal in &applied.refused {
         tracing::error!("{}", refusal.error);
     }
