@@ -166,6 +166,9 @@ mod tests {
             broadcast: Some(std::net::Ipv4Addr::BROADCAST),
             scope: 255,
             label: Some("abcdefghijklmno".into()),
+            peer: Some(std::net::Ipv6Addr::LOCALHOST.into()),
+            flags: vip_netlink::AddressFlags::all(),
+            preferred: vip_netlink::Lifetime::Seconds(1 << 31),
         };
         let all: Vec<_> = (0..2500).map(address).collect();
         let told: Vec<_> = addresses("IPv6 51 eth0 ff02::12", RouterId(7), &all, 0).collect();

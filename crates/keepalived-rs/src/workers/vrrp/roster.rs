@@ -9,6 +9,7 @@ use vrrp_proto::{LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, Transmitte
 
 use super::sockets::Place;
 use super::view::View;
+use crate::config::network::Belongings;
 use crate::config::vrrp::{Instance, Transport, VirtualAddress, VrrpPart};
 
 /// A worker that has not beaten for this long is hung, unless its adverts need more haste.
@@ -135,10 +136,10 @@ impl Roster {
         self.names.get(&router).map_or("", String::as_str)
     }
 
-    /// The addresses of every router of the running configuration.
-    pub(crate) fn addresses(&self) -> Vec<(RouterId, Vec<VirtualAddress>)> {
+    /// What every router of the running configuration has.
+    pub(crate) fn belongings(&self) -> Vec<(RouterId, Belongings)> {
         let instances = self.current.iter().flat_map(|part| &part.instances);
-        instances.filter_map(|instance| Some((self.id(instance)?, instance.addresses.clone()))).collect()
+        instances.filter_map(|instance| Some((self.id(instance)?, Belongings::of(instance)))).collect()
     }
 
     /// The links that routers of either configuration run on or track, as the routers of the running one see them, if any
