@@ -20,7 +20,7 @@ const NEXT_NOTIFICATION: &str = "next notification";
 const TIMES_PER_FACT: usize = 2000;
 
 /// So many addresses fit into one message, whatever their interfaces and labels are called.
-const ADDRESSES_PER_FACT: usize = 1000;
+const ADDRESSES_PER_FACT: usize = 500;
 
 /// What a router needs to go on.
 pub(crate) fn router(key: &str, id: RouterId, snapshot: &RouterSnapshot) -> Fact {

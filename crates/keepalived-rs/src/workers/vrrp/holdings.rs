@@ -303,4 +303,38 @@ mod tests {
         holdings.set(ONE, Ownership::Released);
         assert!(!holdings.has_no_home(ONE, eth0), "nothing is wanted");
     }
+
+    #[test]
+    fn routes_and_rules_come_and_go_with_their_router() {
+        use vip_netlink::{Family, RuleAction};
+
+        let instance = |routes: &str| {
+            let text = format!(
+                "vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n192.0.2.1/24\n}}\n\
+                 virtual_routes {{\n{routes}\n}}\nvirtual_rules {{\ntable 7 preference 5 inet\n}}\n}}\n"
+            );
+            Belongings::of(&crate::config::vrrp::tests::part(&text).instances[0])
+        };
+        let mut holdings = Holdings::default();
+        let astray = "10.2.0.0/16 dev eth7";
+        holdings.configure([(ONE, instance(&format!("10.1.0.0/16 via 192.0.2.9 dev eth0\n{astray}")))]);
+        let rule = Rule::new(Family::Ipv4, 5, RuleAction::Table(7));
+        let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
+        assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.rules.len()), (0, 2, 0));
+        assert_eq!(wanted.release_rules, [rule.clone()]);
+
+        holdings.set(ONE, Ownership::Held);
+        let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
+        assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.release_rules.len()), (1, 0, 0));
+        assert_eq!(wanted.routes[0].route.next_hops[0].link, LinkIndex::new(2));
+        assert_eq!(wanted.rules, [rule]);
+        let homeless: Vec<_> = holdings.homeless_routes(ONE, eth0).collect();
+        assert_eq!(homeless, ["adding the route 10.2.0.0/16: one of its interfaces is not there"]);
+
+        holdings.configure([(ONE, instance("10.3.0.0/16 dev eth0"))]);
+        let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
+        assert_eq!((wanted.routes.len(), wanted.release_routes.len()), (1, 2));
+        holdings.settled(ONE);
+        assert_eq!(holdings.wanted(&BTreeSet::from([ONE]), eth0).release_routes, []);
+    }
 }
