@@ -321,7 +321,7 @@ mod tests {
         let rule = Rule::new(Family::Ipv4, 5, RuleAction::Table(7));
         let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
         assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.rules.len()), (0, 2, 0));
-        assert_eq!(wanted.release_rules, [rule.clone()]);
+        assert_eq!(wanted.release_rules, std::slice::from_ref(&rule));
 
         holdings.set(ONE, Ownership::Held);
         let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
