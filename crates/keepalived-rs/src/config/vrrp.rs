@@ -13,6 +13,7 @@ use vrrp_proto::{
     RouterId, TrackedLink, TrackerConfig, TrackerId, TrackerUse, Version, Vrid, WireConfig,
 };
 
+use crate::config::network::{self, HeldRoute};
 use crate::config::runner::RunnerPart;
 use crate::ipc::TrackerName;
 
@@ -113,6 +114,10 @@ pub(crate) struct Instance {
     old_checksum: (OldUnicastChecksum, Ipv4Addr),
     /// `virtual_ipaddress`, then `virtual_ipaddress_excluded`.
     pub(crate) addresses: Vec<VirtualAddress>,
+    /// `virtual_routes`.
+    pub(crate) routes: Vec<HeldRoute>,
+    /// `virtual_rules`.
+    pub(crate) rules: Vec<vip_netlink::Rule>,
 }
 
 /// How adverts are authenticated.
@@ -177,6 +182,12 @@ pub(crate) struct VirtualAddress {
     pub(crate) scope: u8,
     /// IPv4 label.
     pub(crate) label: Option<String>,
+    /// The far end of a point-to-point link.
+    pub(crate) peer: Option<IpAddr>,
+    /// `home`, `-nodad`, ….
+    pub(crate) flags: vip_netlink::AddressFlags,
+    /// How long it may be chosen as a source.
+    pub(crate) preferred: vip_netlink::Lifetime,
 }
 
 /// Where addresses go whose line and instance name no interface (`default_interface`).
@@ -255,12 +266,16 @@ impl Instance {
             .chain(&instance.excluded_addresses)
             .map(|address| VirtualAddress::from_config(address, device))
             .collect();
+        // A name that stands for nothing here costs its line.
+        let routes: Vec<_> =
+            instance.virtual_routes.iter().filter_map(|route| HeldRoute::from_config(&route.value)).collect();
+        let rules: Vec<_> = instance.virtual_rules.iter().filter_map(|rule| network::rule(&rule.value)).collect();
         Self {
             name: instance.name.value.clone(),
             key: key(instance, &transport),
             tracked: tracked_interfaces(&instance.tracking),
             uses: uses(&instance.tracking),
-            router: router(instance, family, &addresses),
+            router: router(instance, family, revision(&(&addresses, &routes, &rules))),
             proof: proof(instance),
             skip_check_adv_addr: instance.skip_check_adv_addr,
             check_unicast_src: instance.check_unicast_src,
@@ -270,6 +285,8 @@ impl Instance {
             interface,
             transport,
             addresses,
+            routes,
+            rules,
         }
     }
 
@@ -361,6 +378,9 @@ impl VirtualAddress {
             // A name is one of which this host knows nothing.
             scope: options.scope.number().unwrap_or(0),
             label: options.label.as_deref().map(str::to_owned),
+            peer: options.peer,
+            flags: network::address_flags(address),
+            preferred: network::preferred(address.preferred_lifetime()),
         }
     }
 }
@@ -474,7 +494,7 @@ fn key(instance: &file::VrrpInstance, transport: &Transport) -> String {
     format!("{} {} {interface} {path}", instance.family, instance.virtual_router_id.value.0)
 }
 
-fn router(instance: &file::VrrpInstance, family: Family, addresses: &[VirtualAddress]) -> RouterConfig {
+fn router(instance: &file::VrrpInstance, family: Family, revision: u64) -> RouterConfig {
     let version = match instance.version {
         file::VrrpVersion::V2 => Version::V2,
         file::VrrpVersion::V3 => Version::V3,
@@ -484,7 +504,7 @@ fn router(instance: &file::VrrpInstance, family: Family, addresses: &[VirtualAdd
     router.priority = Priority(instance.priority.0.get());
     router.advertisement_interval = AdvertisementInterval::nearest(version, instance.advertisement_interval);
     router.addresses = instance.virtual_addresses.iter().map(|address| address.address.value).collect();
-    router.resources_revision = revision(addresses);
+    router.resources_revision = revision;
     router.track_link = instance.track_primary;
     router.source = source(instance);
     router.preempt_mode = instance.preempt;
@@ -524,11 +544,11 @@ fn announcements(garp: &file::Garp) -> AnnounceConfig {
     }
 }
 
-/// A number that changes with anything about the addresses: FNV-1a of their wire form, the same in every process.
-fn revision(addresses: &[VirtualAddress]) -> u64 {
+/// A number that changes with anything about the resources: FNV-1a of their wire form, the same in every process.
+fn revision(resources: &impl Serialize) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    crate::ipc::encode(&addresses).into_iter().fold(BASIS, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(PRIME))
+    crate::ipc::encode(resources).into_iter().fold(BASIS, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(PRIME))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ const NEXT_NOTIFICATION: &str = "next notification";
 const TIMES_PER_FACT: usize = 2000;
 
 /// So many addresses fit into one message, whatever their interfaces and labels are called.
-const ADDRESSES_PER_FACT: usize = 1000;
+const ADDRESSES_PER_FACT: usize = 500;
 
 /// What a router needs to go on.
 pub(crate) fn router(key: &str, id: RouterId, snapshot: &RouterSnapshot) -> Fact {
@@ -212,6 +212,9 @@ mod tests {
             broadcast: Some(std::net::Ipv4Addr::BROADCAST),
             scope: 255,
             label: Some("abcdefghijklmno".into()),
+            peer: Some(std::net::Ipv6Addr::LOCALHOST.into()),
+            flags: vip_netlink::AddressFlags::all(),
+            preferred: vip_netlink::Lifetime::Seconds(1 << 31),
         };
         let all: Vec<_> = (0..2500).map(address).collect();
         let told: Vec<_> = addresses("IPv6 51 eth0 ff02::12", RouterId(7), &all, 0).collect();

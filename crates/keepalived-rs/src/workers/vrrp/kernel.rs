@@ -314,7 +314,7 @@ impl Kernel {
     fn commit(&mut self, generation: u64) {
         let Some(part) = self.roster.commit(generation) else { return };
         self.announcer.set_gaps(Gaps { garp: part.garp_interval, gna: part.gna_interval });
-        for (router, gone) in self.holdings.configure(self.roster.addresses()) {
+        for (router, gone) in self.holdings.configure(self.roster.belongings()) {
             let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
             let name = self.roster.name(router);
             tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
@@ -422,6 +422,7 @@ impl Kernel {
             .holdings
             .homeless(router, link)
             .map(|address| format!("adding {} to {}: there is no such interface", address.ip, address.device))
+            .chain(self.holdings.homeless_routes(router, link))
             .collect();
         let (missing, all) = if refused.is_empty() {
             (0, None)
@@ -431,8 +432,8 @@ impl Kernel {
                 wanted.addresses.iter().map(vip_netlink::Address::key).chain(wanted.release).collect();
             (keys.iter().filter(|key| refused.has(key)).count(), Some(keys.len()))
         };
-        let settled = missing == 0 && homeless.is_empty();
-        let nothing = self.holdings.has_no_home(router, link) || all == Some(missing) && !settled;
+        let settled = missing == 0 && homeless.is_empty() && refused.everything.is_none() && refused.others.is_empty();
+        let nothing = self.holdings.has_no_home(router, link) || missing > 0 && all == Some(missing);
         for reason in homeless {
             self.complain(reason);
         }
@@ -592,11 +593,13 @@ struct Refused {
     /// The kernel could not even be asked.
     everything: Option<String>,
     addresses: BTreeMap<AddressKey, String>,
+    /// Why routes and rules were refused.
+    others: Vec<String>,
 }
 
 impl Refused {
     fn is_empty(&self) -> bool {
-        self.everything.is_none() && self.addresses.is_empty()
+        self.everything.is_none() && self.addresses.is_empty() && self.others.is_empty()
     }
 
     fn has(&self, key: &AddressKey) -> bool {
@@ -604,7 +607,7 @@ impl Refused {
     }
 
     fn reasons(&self) -> Vec<String> {
-        self.everything.iter().chain(self.addresses.values()).cloned().collect()
+        self.everything.iter().chain(self.addresses.values()).chain(&self.others).cloned().collect()
     }
 }
 
@@ -612,7 +615,7 @@ impl Refused {
 fn apply(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
     let mut refused = Refused::default();
     for _ in 0..ATTEMPTS {
-        let present = match route.addresses() {
+        let present = match route.present(wanted) {
             Ok(present) => present,
             Err(error) => {
                 refused.everything = Some(error.to_string());
@@ -621,6 +624,12 @@ fn apply(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
         };
         let changes = plan(wanted, &present);
         let applied = route.apply(&changes);
+        refused.others = applied
+            .refused
+            .iter()
+            .filter(|refusal| changes.get(refusal.index).and_then(key).is_none())
+            .map(|refusal| refusal.error.to_string())
+            .collect();
         refused.addresses = applied
             .refused
             .iter()

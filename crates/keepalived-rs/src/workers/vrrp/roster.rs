@@ -12,6 +12,7 @@ use vrrp_proto::{
 
 use super::sockets::{Carrier, Place};
 use super::view::View;
+use crate::config::network::Belongings;
 use crate::config::vrrp::{Group, Instance, Transport, VirtualAddress, VrrpPart};
 use crate::ipc::TrackerName;
 
@@ -185,10 +186,10 @@ impl Roster {
         self.names.get(&router).map_or("", String::as_str)
     }
 
-    /// The addresses of every router of the running configuration.
-    pub(crate) fn addresses(&self) -> Vec<(RouterId, Vec<VirtualAddress>)> {
+    /// What every router of the running configuration has.
+    pub(crate) fn belongings(&self) -> Vec<(RouterId, Belongings)> {
         let instances = self.current.iter().flat_map(|part| &part.instances);
-        instances.filter_map(|instance| Some((self.id(instance)?, instance.addresses.clone()))).collect()
+        instances.filter_map(|instance| Some((self.id(instance)?, Belongings::of(instance)))).collect()
     }
 
     /// The links that routers of either configuration run on or track, as the routers of the running one see them, if any
