@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use vip_netlink::{Address, RouteSocket, Wanted, plan};
+use vip_netlink::{Address, Present, RouteSocket, Wanted, plan};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -29,17 +29,18 @@ fn main() -> Result<()> {
     let prefix_len = if ip.is_ipv4() { 32 } else { 128 };
     let vip = Address::virtual_address(link.index, ip, prefix_len);
     let name = |index| links.iter().find(|link| link.index == index).map(|link| link.name);
-    let wanted = Wanted { addresses: vec![vip], release: vec![] };
+    let wanted = Wanted { addresses: vec![vip], ..Wanted::default() };
+    let mut present = Present { addresses: present, ..Present::default() };
     println!("to have {ip} on {interface}:");
     for change in plan(&wanted, &present) {
         println!("    {}", change.describe(name));
     }
 
     // And the way back: nothing but what is named is ever removed.
-    let with_vip = [present, vec![vip]].concat();
-    let unwanted = Wanted { addresses: vec![], release: vec![vip.key()] };
+    present.addresses.push(vip);
+    let unwanted = Wanted { release: vec![vip.key()], ..Wanted::default() };
     println!("to give it up again:");
-    for change in plan(&unwanted, &with_vip) {
+    for change in plan(&unwanted, &present) {
         println!("    {}", change.describe(name));
     }
     Ok(())

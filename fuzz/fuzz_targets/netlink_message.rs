@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use vip_netlink::{
     Address, AddressFlags, Change, Event,
-    message::{address, change::emit_batch, event, link, messages, reply},
+    message::{address, change::emit_batch, event, link, messages, reply, route, rule},
 };
 
 fuzz_target!(|octets: &[u8]| {
@@ -14,6 +14,8 @@ fuzz_target!(|octets: &[u8]| {
         let _ = reply::parse(&message);
         let _ = link::parse(message.payload);
         let _ = address::parse(message.payload);
+        let _ = route::parse(message.payload);
+        let _ = rule::parse(message.payload);
         if let Ok(Some(Event::Address(address))) = event::parse(&message) {
             let emitted = emit_batch(&[Change::AddAddress(address)], 1);
             let emitted = messages(&emitted).next().expect("one message").expect("a whole one");

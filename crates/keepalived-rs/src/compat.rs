@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use vrrp_proto::{
-    AddressMismatch, AdvertisementInterval, ClockSkew, ConflictOutcome, Discard, Event, Family, FaultReason,
-    IntervalMismatch, LinkId, Ownership, Verified,
+    AddressMismatch, AdvertisementInterval, ClockSkew, ConflictOutcome, Discard, Event, Family, FaultReason, GroupId,
+    IntervalMismatch, LinkId, Ownership, Role, TrackerId, Verified,
 };
 
-use crate::ipc::NotifyState;
+use crate::ipc::{NotifyState, TrackerName};
 
 impl NotifyState {
     /// The word that scripts and FIFOs get.
@@ -70,14 +70,29 @@ pub(crate) struct Instance<'a> {
     pub(crate) family: Family,
     /// The names of links.
     pub(crate) links: &'a dyn Fn(LinkId) -> String,
+    /// The names of sync groups.
+    pub(crate) groups: &'a dyn Fn(GroupId) -> String,
+    /// The names of trackers.
+    pub(crate) trackers: &'a dyn Fn(TrackerId) -> Option<TrackerName>,
 }
 
 impl Instance<'_> {
     /// What keepalived writes when `event` happens.
     pub(crate) fn line(&self, event: &Event) -> Line {
+        if let Event::GroupSyncs { group, to } = event {
+            let text = format!("VRRP_Group({}) Syncing instances to {} state", (self.groups)(*group), state_word(*to));
+            return Line { level: Level::Info, text };
+        }
         let (level, text) = self.words(event);
-        // One of keepalived's lines has a colon here.
+        // Some of keepalived's lines have a colon here.
         let colon = if matches!(event, Event::RivalOwnerStopped { .. }) { ":" } else { "" };
+        if let Event::FaultRaised(FaultReason::Tracker(id)) | Event::FaultCleared(FaultReason::Tracker(id)) = event
+            && let Some(TrackerName::File(file)) = (self.trackers)(*id)
+        {
+            let raised = matches!(event, Event::FaultRaised(_));
+            let state = if raised { "now FAULT state" } else { "leaving FAULT state" };
+            return Line { level: Level::Info, text: format!("({}): tracked file {file} {state}", self.name) };
+        }
         Line { level, text: format!("({}){colon} {text}", self.name) }
     }
 
@@ -127,9 +142,25 @@ impl Instance<'_> {
             }
             FaultReason::NoSourceAddress => format!("no {} address for interface", family_word(self.family)),
             FaultReason::NotApplied => "its addresses could not be put in place in time".into(),
+            FaultReason::Tracker(tracker) => match (self.trackers)(tracker) {
+                Some(TrackerName::Script(script)) => format!("tracked script {script}"),
+                Some(TrackerName::File(file)) => format!("tracked file {file}"),
+                None => "something that it tracks".into(),
+            },
             FaultReason::LinkWithoutMulticast(link) => format!("interface {} has no multicast", name(link)),
+            FaultReason::SyncGroup(group) => format!("sync group {}", (self.groups)(group)),
             other => format!("{other:?}"),
         }
+    }
+}
+
+/// keepalived's word for a part that a router plays.
+fn state_word(role: Role) -> &'static str {
+    match role {
+        Role::Stopped => "INIT",
+        Role::Fault => "FAULT",
+        Role::Backup => "BACKUP",
+        Role::Active => "MASTER",
     }
 }
 
@@ -327,7 +358,10 @@ mod tests {
 
     fn lines(events: &[Event]) -> String {
         let links = |link: LinkId| format!("eth{}", link.0);
-        let instance = Instance { name: "VI_1", family: Family::Ipv4, links: &links };
+        let groups = |group: GroupId| format!("G{}", group.0);
+        let trackers = |_| None;
+        let instance =
+            Instance { name: "VI_1", family: Family::Ipv4, links: &links, groups: &groups, trackers: &trackers };
         events.iter().map(|event| instance.line(event)).map(show).collect()
     }
 
@@ -400,6 +434,22 @@ mod tests {
             Event::Refused { ownership: Ownership::Released },
         ]);
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn sync_groups_name_themselves() {
+        let group = GroupId(7);
+        let text = lines(&[
+            Event::GroupSyncs { group, to: Role::Active },
+            Event::GroupSyncs { group, to: Role::Backup },
+            Event::GroupSyncs { group, to: Role::Fault },
+            Event::FaultRaised(FaultReason::SyncGroup(group)),
+        ]);
+        let expected = "Info    VRRP_Group(G7) Syncing instances to MASTER state\n\
+                        Info    VRRP_Group(G7) Syncing instances to BACKUP state\n\
+                        Info    VRRP_Group(G7) Syncing instances to FAULT state\n\
+                        Info    (VI_1) entering FAULT state (sync group G7)\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -66,6 +66,8 @@ impl Role {
 pub(crate) struct Common {
     /// The supervisor's build; another one is refused.
     pub(crate) build: String,
+    /// When the daemon started, since boot (CLOCK_BOOTTIME).
+    pub(crate) started: Duration,
     /// How to log.
     pub(crate) log: crate::log::Options,
     /// `-V`: leave addresses in place at stop and send no priority 0.
@@ -175,6 +177,13 @@ pub(crate) enum NotifyEvent {
         /// The effective priority.
         priority: u8,
     },
+    /// All members of a VRRP sync group entered a state.
+    Group {
+        /// Its name in the file.
+        name: String,
+        /// Which state.
+        state: NotifyState,
+    },
     /// A virtual server gained or lost its quorum.
     Quorum {
         /// The virtual server as in the log: `[10.0.0.1]:tcp:80`.
@@ -208,6 +217,44 @@ pub(crate) enum NotifyState {
     Deleted,
     /// `MASTER_RX_LOWER_PRI`
     ActiveReceivedLowerPriority,
+}
+
+/// What the runner says over the pair that [`Order::Connect`] made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RunnerSays {
+    /// How far it has come with notifications.
+    Taken(NotifyAck),
+    /// What became of a tracker; the newest of each counts.
+    Tracker(TrackerFact),
+}
+
+/// A tracker that the runner watches, by its name in the file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum TrackerName {
+    /// A `vrrp_script`.
+    Script(String),
+    /// A `track_file`.
+    File(String),
+}
+
+/// What the runner knows of a tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrackerFact {
+    /// Which tracker.
+    pub(crate) tracker: TrackerName,
+    /// How it is.
+    pub(crate) state: TrackerState,
+}
+
+/// How a tracker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TrackerState {
+    /// There is no result yet.
+    Pending,
+    /// It says this.
+    Says(vrrp_proto::Verdict),
+    /// Its script cannot run: whoever tracks it does without.
+    Disabled,
 }
 
 /// The runner's answer: everything up to `number` has been started.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use conf_parser::host::NoHost;
@@ -177,9 +178,16 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
     result.or(Ok(EXIT_FATAL))
 }
 
+/// CLOCK_BOOTTIME.
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 fn settings(cli: &Cli, source: reader::Source) -> supervisor::Settings {
     let common = Common {
         build: ipc::BUILD_ID.to_owned(),
+        started: since_boot(),
         log: log::Options {
             console: cli.log_console && cli.dont_fork,
             syslog: !cli.no_syslog,

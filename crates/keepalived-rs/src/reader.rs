@@ -1,6 +1,8 @@
 //! The reader: a short-lived process that reads the files, checks them against this host and hands each worker its
 //! part. Whatever a file does to it, the running daemon is untouched.
 
+mod keys;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use conf_parser::config::HmacSecret;
 use conf_parser::host::Host;
 use conf_parser::render::{self, Color};
 use conf_parser::{Class, Code, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
@@ -218,6 +221,26 @@ impl Checked {
         self
     }
 
+    /// Puts the bytes of keys in the place of the files that hold them; a key that cannot be read refuses the
+    /// configuration: without it adverts would not be signed, or not be believed.
+    fn with_keys(mut self, loader: &dyn Loader) -> Self {
+        let config = &mut self.parsed.config;
+        let keys = config.vrrp_instances.iter_mut().filter_map(|it| Some((&it.name.value, it.auth_hmac.as_mut()?)));
+        for (name, key) in keys.flat_map(|(name, hmac)| hmac.keys.iter_mut().map(move |key| (name, key))) {
+            let HmacSecret::File(path) = &key.secret else { continue };
+            match keys::read(loader, Path::new(path)) {
+                Ok(bytes) => key.secret = HmacSecret::Bytes(bytes),
+                Err(why) => {
+                    let message =
+                        format!("({name}) auth_hmac key {} cannot be read from {path}: {why}", key.id.value.0);
+                    let finding = Diagnostic::error(Code::Authentication, Class::General, key.id.span, message);
+                    self.parsed.diagnostics.push(finding.refusing());
+                }
+            }
+        }
+        self
+    }
+
     /// Leaves out what a running daemon's runner says of scripts itself.
     fn without_scripts(mut self) -> Self {
         if self.is_refused() {
@@ -337,7 +360,7 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
         anyhow::bail!("the supervisor did not say what to read");
     };
     let host = ThisHost::look();
-    let checked = check(&source, &host).without_scripts().resolved(&host);
+    let checked = check(&source, &host).without_scripts().resolved(&host).with_keys(&FileLoader);
     let (reading, parts) = split(&checked, &source)?;
     let findings = ipc::seal(&checked.findings())?;
     let fds: Vec<_> = std::iter::once(findings.as_fd()).chain(parts.iter().map(AsFd::as_fd)).collect();
@@ -367,7 +390,7 @@ fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<Own
     let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty());
     let balancing = runs(Role::Checker, checker::virtual_servers(config).next().is_some());
     let scripts = RunnerPart::from_config(config);
-    if (vrrp || balancing) && !scripts.scripts.is_empty() {
+    if (vrrp || balancing) && scripts.has_work() {
         add(Role::Runner, ipc::seal(&scripts))?;
     }
     if balancing {

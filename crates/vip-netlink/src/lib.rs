@@ -1,6 +1,6 @@
-//! Virtual IP addresses on Linux: rtnetlink plans, gratuitous ARP and unsolicited neighbour advertisements.
+//! Virtual IP addresses, routes and rules on Linux: rtnetlink plans, gratuitous ARP and unsolicited neighbour advertisements.
 //!
-//! Addresses are reconciled, not scripted: say what you want, [dump](RouteSocket::addresses) what is there,
+//! All that is reconciled, not scripted: say what you want, [dump](RouteSocket::present) what is there,
 //! [`plan()`] the difference and [`apply`](RouteSocket::apply) it, many requests in one send. Then tell the neighbours
 //! with [`Announcement`]s. A [`Monitor`] reports what others change meanwhile.
 //!
@@ -39,11 +39,12 @@ pub mod types;
 
 pub use announce::Announcement;
 pub use message::event::Event;
-pub use plan::{Change, Wanted, plan};
+pub use plan::{Change, PlacedRoute, Placement, Present, Wanted, plan};
 pub use socket::{AnnounceSocket, Applied, Error, Monitor, Refusal, RouteSocket};
 pub use types::{
-    Address, AddressFlags, AddressKey, AddressProtocol, InvalidName, Lifetime, Link, LinkFlags, LinkIndex, LinkName,
-    LinkRef, MacAddr, OperState, Scope,
+    Address, AddressFlags, AddressKey, AddressProtocol, Encapsulation, Family, Fwmark, InvalidName, Lifetime, Link,
+    LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr, Metric, Metrics, NextHop, OperState, Prefix, Realms, Route,
+    RouteKey, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope, Tunnel,
 };
 
 #[cfg(doctest)]

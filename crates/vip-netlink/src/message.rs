@@ -2,7 +2,7 @@
 //!
 //! Requests are built with neli; what comes back is taken apart here, every length proved first.
 
-use std::io::Cursor;
+use std::{io::Cursor, net::IpAddr};
 
 use neli::{
     Size, ToBytes,
@@ -21,6 +21,8 @@ pub mod change;
 pub mod event;
 pub mod link;
 pub mod reply;
+pub mod route;
+pub mod rule;
 
 /// Why octets are no message of the kind that was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -157,6 +159,17 @@ pub(crate) fn number(kind: u16, value: &[u8]) -> Result<u32, ParseError> {
     fixed(kind, value).map(u32::from_ne_bytes)
 }
 
+/// An address of `family`.
+pub(crate) fn ip_of(family: u8, kind: u16, value: &[u8]) -> Result<IpAddr, ParseError> {
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    match family {
+        AF_INET => fixed::<4>(kind, value).map(IpAddr::from),
+        AF_INET6 => fixed::<16>(kind, value).map(IpAddr::from),
+        other => Err(ParseError::Family(other)),
+    }
+}
+
 /// A text, up to its first NUL if it has one.
 pub(crate) fn text(value: &[u8]) -> &[u8] {
     value.split(|&octet| octet == 0).next().unwrap_or_default()
@@ -182,6 +195,35 @@ pub(crate) fn request<P: Size + ToBytes>(kind: Rtm, flags: NlmF, sequence: u32, 
 pub(crate) fn push<T: RtaType, P: Size + ToBytes>(attributes: &mut RtBuffer<T, Buffer>, kind: T, value: P) {
     let attribute = RtattrBuilder::default().rta_type(kind).rta_payload(value).build();
     attributes.push(attribute.expect("type and value are given"));
+}
+
+/// Attributes (`struct rtattr`) that neli has no types for, as octets.
+#[derive(Debug, Default)]
+pub(crate) struct Attributes(Vec<u8>);
+
+impl Attributes {
+    /// `NLA_F_NESTED`, part of the type of an attribute that has attributes in it.
+    pub(crate) const NESTED: u16 = 0x8000;
+
+    /// Adds an attribute. The kernel refuses one that is longer than its length field can say.
+    pub(crate) fn put(&mut self, kind: u16, value: &[u8]) {
+        let len = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+        self.0.extend(len.to_ne_bytes());
+        self.0.extend(kind.to_ne_bytes());
+        self.0.extend(value);
+        self.0.resize(aligned(self.0.len()), 0);
+    }
+
+    pub(crate) fn put_ip(&mut self, kind: u16, ip: IpAddr) {
+        match ip {
+            IpAddr::V4(ip) => self.put(kind, &ip.octets()),
+            IpAddr::V6(ip) => self.put(kind, &ip.octets()),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,14 @@ use std::{
     os::fd::RawFd,
 };
 
-use crate::types::{Address, AddressFlags, AddressKey, Lifetime, LinkIndex, LinkName, LinkRef};
+use crate::types::{
+    Address, AddressFlags, AddressKey, Lifetime, LinkIndex, LinkName, LinkRef, Prefix, Route, RouteKey, Rule,
+};
+
+mod route;
 
 /// One request to the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Change {
     /// Adds an address; one that is there already is adopted as it is.
@@ -20,6 +24,21 @@ pub enum Change {
     /// Removes an address; one that is not there is no error. Without `promote_secondaries` the kernel removes the
     /// secondary addresses of its subnet with an IPv4 address; [`plan`] puts them back.
     RemoveAddress(Address),
+    /// Adds a route; one that is there already is adopted.
+    AddRoute {
+        /// The route.
+        route: Box<Route>,
+        /// What happens where the kernel has one for the same packets.
+        placement: Placement,
+    },
+    /// Puts a route in the place of the first for the same packets, without a gap, and adds it if there is none.
+    ReplaceRoute(Box<Route>),
+    /// Removes a route; one that is not there is no error.
+    RemoveRoute(Box<Route>),
+    /// Adds a rule; one that is there already is adopted.
+    AddRule(Box<Rule>),
+    /// Removes a rule; one that is not there is no error.
+    RemoveRule(Box<Rule>),
     /// Makes a pair of virtual Ethernet links, both down.
     AddVeth {
         /// Name of the first end.
@@ -68,7 +87,7 @@ impl Change {
             LinkRef::Index(index) => name(index).map_or_else(|| index.to_string(), |name| name.to_string()),
             LinkRef::Name(name) => name.to_string(),
         };
-        match *self {
+        match self {
             Self::AddAddress(address) => {
                 format!("adding {address} to {}", link(address.link.into()))
             }
@@ -78,21 +97,26 @@ impl Change {
             Self::RemoveAddress(address) => {
                 format!("removing {address} from {}", link(address.link.into()))
             }
+            Self::AddRoute { route, .. } => format!("adding the route {route}"),
+            Self::ReplaceRoute(route) => format!("changing the route {route}"),
+            Self::RemoveRoute(route) => format!("removing the route {route}"),
+            Self::AddRule(rule) => format!("adding the {rule}"),
+            Self::RemoveRule(rule) => format!("removing the {rule}"),
             Self::AddVeth { name, peer } => format!("making the veth pair {name} and {peer}"),
             Self::AddBridge { name } => format!("making the bridge {name}"),
-            Self::SetLinkUp(target) => format!("setting {} up", link(target)),
-            Self::SetLinkDown(target) => format!("setting {} down", link(target)),
+            Self::SetLinkUp(target) => format!("setting {} up", link(*target)),
+            Self::SetLinkDown(target) => format!("setting {} down", link(*target)),
             Self::SetMaster { link: port, master: Some(master) } => {
-                format!("making {} a port of {}", link(port), link(master.into()))
+                format!("making {} a port of {}", link(*port), link((*master).into()))
             }
-            Self::SetMaster { link: port, master: None } => format!("taking {} out of its master", link(port)),
+            Self::SetMaster { link: port, master: None } => format!("taking {} out of its master", link(*port)),
             Self::MoveToNamespace { link: target, .. } => {
-                format!("moving {} to another namespace", link(target))
+                format!("moving {} to another namespace", link(*target))
             }
             Self::Rename { link: target, name } => {
-                format!("renaming {} to {name}", link(target.into()))
+                format!("renaming {} to {name}", link((*target).into()))
             }
-            Self::DelLink(target) => format!("removing {}", link(target)),
+            Self::DelLink(target) => format!("removing {}", link(*target)),
         }
     }
 }
@@ -103,17 +127,69 @@ impl fmt::Display for Change {
     }
 }
 
-/// What is ours: the addresses to hold, and those to give up. Nothing else is ever removed.
+/// Where a route goes among those for the same packets (destination, source, type of service, metric).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Placement {
+    /// Before them ("prepend"): it is the one that is used. In IPv6 it shares the traffic with them.
+    #[default]
+    First,
+    /// After them ("append").
+    Last,
+    /// Nowhere if there is one ("add").
+    Alone,
+}
+
+/// A route and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PlacedRoute {
+    /// The route.
+    pub route: Route,
+    /// Where it goes.
+    pub placement: Placement,
+}
+
+impl From<Route> for PlacedRoute {
+    /// Before others for the same packets.
+    fn from(route: Route) -> Self {
+        Self { route, placement: Placement::First }
+    }
+}
+
+/// What is ours: what to hold, and what to give up. Nothing else is ever removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {
     /// To be there, with these attributes. The first of two with the same [key](Address::key) counts.
     pub addresses: Vec<Address>,
     /// To be removed if present, unless also in `addresses`.
     pub release: Vec<AddressKey>,
+    /// To be there. Whatever else is present with the [key](Route::key) of one of them, protocol included, is taken for
+    /// an earlier edition and goes; so all routes with the same key have to be in one plan.
+    pub routes: Vec<PlacedRoute>,
+    /// Routes with these keys go, unless also in `routes`.
+    pub release_routes: Vec<RouteKey>,
+    /// To be there.
+    pub rules: Vec<Rule>,
+    /// To be removed if present, unless also in `rules`.
+    pub release_rules: Vec<Rule>,
 }
 
-/// The changes that lead from `present` (a whole [dump](crate::RouteSocket::addresses)) to `wanted`: removals, then
-/// edits, then additions. Empty once all is as wanted.
+/// What the kernel has: whole [dumps](crate::RouteSocket::present).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Present {
+    /// All addresses.
+    pub addresses: Vec<Address>,
+    /// All routes; not needed where none is wanted or released.
+    pub routes: Vec<Route>,
+    /// All rules; not needed where none is wanted or released.
+    pub rules: Vec<Rule>,
+}
+
+/// The changes that lead from `present` to `wanted`. Empty once all is as wanted.
+///
+/// They come in an order in which each finds what it needs: rules go, routes go, then addresses go, are edited and
+/// come, then routes come, then rules.
 ///
 /// An address that is present as wanted is adopted, whoever put it there. Other lifetimes or flags are edited in place;
 /// another peer, scope, label or broadcast address cannot be and makes a removal and an addition. So does an
@@ -121,7 +197,44 @@ pub struct Wanted {
 ///
 /// Without `promote_secondaries` the kernel removes the secondary IPv4 addresses of a subnet with its primary one.
 /// Those that were not to go are added again right after it.
-pub fn plan(wanted: &Wanted, present: &[Address]) -> Vec<Change> {
+///
+/// A route that is present as wanted is adopted if it is marked with the same protocol. One that was edited is replaced
+/// in one step where the kernel can be told which one is meant, else removed and added. With an address that is removed
+/// and added the kernel drops the IPv4 routes that have it as their source or lead over a link that is left without
+/// another; those that are wanted are added again.
+pub fn plan(wanted: &Wanted, present: &Present) -> Vec<Change> {
+    let addresses = plan_addresses(wanted, &present.addresses);
+    let removed: Vec<_> = addresses.iter().filter_map(removed_address).collect();
+    let lost = route::Lost::with(&removed, &present.addresses);
+    let routes = route::plan(&wanted.routes, &wanted.release_routes, &present.routes, &lost);
+    let rules: Vec<_> = wanted.rules.iter().map(as_reported).collect();
+    let released: HashSet<_> = wanted.release_rules.iter().map(as_reported).collect();
+    let surplus = present.rules.iter().filter(|rule| released.contains(rule) && !rules.contains(rule));
+    let mut known: HashSet<&Rule> = present.rules.iter().collect();
+    let missing = rules.iter().filter(|rule| known.insert(rule));
+
+    let mut changes: Vec<_> = surplus.map(|rule| Change::RemoveRule(Box::new(rule.clone()))).collect();
+    changes.extend(routes.removals);
+    changes.extend(addresses);
+    changes.extend(routes.additions);
+    changes.extend(missing.map(|rule| Change::AddRule(Box::new(rule.clone()))));
+    changes
+}
+
+const fn removed_address(change: &Change) -> Option<Address> {
+    match change {
+        Change::RemoveAddress(address) => Some(*address),
+        _ => None,
+    }
+}
+
+/// The rule as the kernel reports it: a prefix that every address has is none.
+fn as_reported(rule: &Rule) -> Rule {
+    let narrow = |network: Option<Prefix>| network.filter(|network| network.len > 0);
+    Rule { from: narrow(rule.from), to: narrow(rule.to), ..rule.clone() }
+}
+
+fn plan_addresses(wanted: &Wanted, present: &[Address]) -> Vec<Change> {
     let present_by_key: HashMap<_, _> = present.iter().rev().map(|address| (address.key(), address)).collect();
     let mut wanted_keys = HashSet::new();
     let mut remove: HashSet<AddressKey> = HashSet::new();

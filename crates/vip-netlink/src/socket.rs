@@ -30,10 +30,11 @@ use crate::{
         event::{self, Event},
         link,
         reply::{self, Reply},
+        route, rule,
     },
     pace::Pace,
-    plan::{Change, Wanted, plan},
-    types::{Address, Link, LinkIndex, LinkName},
+    plan::{Change, Present, Wanted, plan},
+    types::{Address, Link, LinkIndex, LinkName, Route, Rule},
 };
 
 /// Something that the kernel or the host refused.
@@ -158,6 +159,41 @@ impl RouteSocket {
         })
     }
 
+    /// All IPv4 and IPv6 routes of the namespace, of all tables.
+    ///
+    /// # Errors
+    /// As [`links`](Self::links).
+    pub fn routes(&mut self) -> Result<Vec<Route>, Error> {
+        self.dump("listing routes", route::emit_dump, |message| match message.kind {
+            route::RTM_NEWROUTE => route::parse(message.payload),
+            _ => Ok(None),
+        })
+    }
+
+    /// All IPv4 and IPv6 rules of the namespace.
+    ///
+    /// # Errors
+    /// As [`links`](Self::links).
+    pub fn rules(&mut self) -> Result<Vec<Rule>, Error> {
+        self.dump("listing rules", rule::emit_dump, |message| match message.kind {
+            rule::RTM_NEWRULE => rule::parse(message.payload),
+            _ => Ok(None),
+        })
+    }
+
+    /// What a plan for `wanted` has to know: all addresses, and routes and rules where it has any.
+    ///
+    /// # Errors
+    /// As [`links`](Self::links).
+    pub fn present(&mut self, wanted: &Wanted) -> Result<Present, Error> {
+        let addresses = self.addresses()?;
+        let no_routes = wanted.routes.is_empty() && wanted.release_routes.is_empty();
+        let routes = if no_routes { Vec::new() } else { self.routes()? };
+        let no_rules = wanted.rules.is_empty() && wanted.release_rules.is_empty();
+        let rules = if no_rules { Vec::new() } else { self.rules()? };
+        Ok(Present { addresses, routes, rules })
+    }
+
     /// Carries `changes` out in their order, many in one send, and goes on after one that is refused. Adding an
     /// address that is there and removing one that is not is no error.
     ///
@@ -179,15 +215,15 @@ impl RouteSocket {
         applied
     }
 
-    /// Dumps the addresses, [plans](plan) and applies. Begins again if answers are lost.
+    /// [Lists](Self::present) what is there, [plans](plan) and applies. Begins again if answers are lost.
     ///
     /// # Errors
-    /// If the addresses cannot be listed. What is refused is in [`Applied`].
+    /// If what is there cannot be listed. What is refused is in [`Applied`].
     pub fn reconcile(&mut self, wanted: &Wanted) -> Result<Applied, Error> {
         let (mut attempt, mut sends) = (0, 0);
         loop {
             attempt += 1;
-            let present = self.addresses()?;
+            let present = self.present(wanted)?;
             let applied = self.apply(&plan(wanted, &present));
             sends += applied.sends;
             if !applied.lost || attempt == Self::ATTEMPTS {
@@ -334,14 +370,24 @@ enum Dump<T> {
 /// The kernel refuses because what the change is to bring about is so already.
 const fn holds_already(change: &Change, errno: i32) -> bool {
     match change {
-        Change::AddAddress(_) => errno == libc::EEXIST,
+        Change::AddAddress(_) | Change::AddRoute { .. } | Change::AddRule(_) => errno == libc::EEXIST,
+        Change::RemoveRoute(_) => matches!(errno, libc::ESRCH | libc::ENODEV),
+        Change::RemoveRule(_) => errno == libc::ENOENT,
         Change::RemoveAddress(_) => matches!(errno, libc::EADDRNOTAVAIL | libc::ENODEV),
         Change::DelLink(_) => errno == libc::ENODEV,
         _ => false,
     }
 }
 
-/// Hears of every change to links and addresses in the namespace.
+const RTNLGRP_LINK: u32 = 1;
+const RTNLGRP_IPV4_IFADDR: u32 = 5;
+const RTNLGRP_IPV4_ROUTE: u32 = 7;
+const RTNLGRP_IPV4_RULE: u32 = 8;
+const RTNLGRP_IPV6_IFADDR: u32 = 9;
+const RTNLGRP_IPV6_ROUTE: u32 = 11;
+const RTNLGRP_IPV6_RULE: u32 = 19;
+
+/// Hears of every change to links and addresses in the namespace, and if asked to of routes and rules.
 ///
 /// It never waits: ask for its descriptor to become readable, then take the events. Open it *before* the first dump,
 /// so that nothing falls between the two.
@@ -357,11 +403,27 @@ impl Monitor {
     /// # Errors
     /// If the host has no descriptor or memory left.
     pub fn open() -> Result<Self, Error> {
-        const RTNLGRP_LINK: u32 = 1;
-        const RTNLGRP_IPV4_IFADDR: u32 = 5;
-        const RTNLGRP_IPV6_IFADDR: u32 = 9;
-        let kernel = KernelSocket::open(&[RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])?;
-        Ok(Self { kernel, waiting: VecDeque::new() })
+        Self::of(&[RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])
+    }
+
+    /// As [`open`](Self::open), and hears of routes and rules too, of which a router with many may have news all the time.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_routes() -> Result<Self, Error> {
+        Self::of(&[
+            RTNLGRP_LINK,
+            RTNLGRP_IPV4_IFADDR,
+            RTNLGRP_IPV4_ROUTE,
+            RTNLGRP_IPV4_RULE,
+            RTNLGRP_IPV6_IFADDR,
+            RTNLGRP_IPV6_ROUTE,
+            RTNLGRP_IPV6_RULE,
+        ])
+    }
+
+    fn of(groups: &[u32]) -> Result<Self, Error> {
+        Ok(Self { kernel: KernelSocket::open(groups)?, waiting: VecDeque::new() })
     }
 
     /// The next event; `None` if there is none at present. [`Event::Overflow`] stands where events were lost.

@@ -1,4 +1,4 @@
-//! Links, addresses and what they are made of.
+//! Links, addresses, routes, rules and what they are made of.
 
 use std::{
     fmt,
@@ -9,6 +9,15 @@ use std::{
 
 use bitflags::bitflags;
 use thiserror::Error;
+
+mod route;
+mod rule;
+
+pub use route::{
+    Encapsulation, Metric, Metrics, NextHop, Prefix, Realms, Route, RouteKey, RouteKind, RouteProtocol,
+    RouterPreference, Tunnel,
+};
+pub use rule::{Family, Fwmark, Rule, RuleAction};
 
 /// The number by which the kernel knows a link in one network namespace: 1 and above, never used again while the
 /// namespace lives.

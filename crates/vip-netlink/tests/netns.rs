@@ -6,10 +6,12 @@
 use std::{
     fs::File,
     io::{self, Read},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU64,
     os::fd::{AsFd, AsRawFd},
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
+    slice::from_ref,
     time::{Duration, Instant},
 };
 
@@ -17,8 +19,10 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use vip_netlink::{
-    Address, AddressFlags, AddressProtocol, AnnounceSocket, Announcement, Change, Event, Lifetime, Link, LinkIndex,
-    LinkName, Monitor, OperState, RouteSocket, Scope, Wanted, pace::Pace, plan,
+    Address, AddressFlags, AddressProtocol, AnnounceSocket, Announcement, Change, Encapsulation, Event, Family, Fwmark,
+    Lifetime, Link, LinkIndex, LinkName, Metric, Metrics, Monitor, NextHop, OperState, PlacedRoute, Placement, Prefix,
+    Realms, Route, RouteKind, RouteProtocol, RouteSocket, RouterPreference, Rule, RuleAction, Scope, Tunnel, Wanted,
+    pace::Pace, plan,
 };
 
 /// Why a case cannot run on this kernel.
@@ -37,6 +41,16 @@ const CASES: &[(&str, Case)] = &[
     ("whatever_is_wanted_the_second_plan_is_empty", whatever_is_wanted_the_second_plan_is_empty),
     ("lifetimes_are_edited_in_place", lifetimes_are_edited_in_place),
     ("removing_a_primary_address_keeps_the_others", removing_a_primary_address_keeps_the_others),
+    ("whatever_route_is_wanted_the_second_plan_is_empty", whatever_route_is_wanted_the_second_plan_is_empty),
+    ("a_route_that_is_edited_is_replaced_without_a_gap", a_route_that_is_edited_is_replaced_without_a_gap),
+    ("routes_outlive_an_edit_of_their_source", routes_outlive_an_edit_of_their_source),
+    ("encapsulations_are_read_back_as_they_were_set", encapsulations_are_read_back_as_they_were_set),
+    ("whatever_rule_is_wanted_the_second_plan_is_empty", whatever_rule_is_wanted_the_second_plan_is_empty),
+    (
+        "refusals_of_routes_and_rules_have_the_kernels_own_words",
+        refusals_of_routes_and_rules_have_the_kernels_own_words,
+    ),
+    ("a_monitor_sees_routes_and_rules", a_monitor_sees_routes_and_rules),
     ("ipv6_addresses_are_usable_at_once", ipv6_addresses_are_usable_at_once),
     ("a_monitor_sees_links_and_addresses", a_monitor_sees_links_and_addresses),
     ("a_monitor_says_when_it_lost_events", a_monitor_says_when_it_lost_events),
@@ -58,10 +72,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let skips_are_failures = std::env::var_os("KEEPALIVED_RS_LABS").is_some_and(|labs| labs == "required");
+    let user = nix::unistd::geteuid();
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET) {
         println!("skipped: user namespaces refused (unshare: {errno})");
         return ExitCode::from(u8::from(skips_are_failures));
     }
+    std::fs::write("/proc/self/uid_map", format!("0 {user} 1")).unwrap(); // rules can only name users of the namespace
 
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for (name, case) in cases {
@@ -155,7 +171,7 @@ fn a_thousand_addresses_take_few_sends() -> Result<(), Skip> {
     let mut route = RouteSocket::open().unwrap();
     let (a, _) = veth(&mut route);
     let vips = thousand(a.index);
-    let wanted = Wanted { addresses: vips.clone(), release: vec![] };
+    let wanted = Wanted { addresses: vips.clone(), ..Wanted::default() };
 
     let applied = route.reconcile(&wanted).unwrap();
     assert!(applied.refused.is_empty() && !applied.lost, "{applied:?}");
@@ -163,7 +179,7 @@ fn a_thousand_addresses_take_few_sends() -> Result<(), Skip> {
     assert_eq!(vips_on(&mut route, a.index), 1000);
     assert_eq!(route.reconcile(&wanted).unwrap().sends, 0, "the second plan is empty");
 
-    let nothing = Wanted { addresses: vec![], release: vips.iter().map(Address::key).collect() };
+    let nothing = Wanted { release: vips.iter().map(Address::key).collect(), ..Wanted::default() };
     let applied = route.reconcile(&nothing).unwrap();
     assert!(applied.refused.is_empty() && !applied.lost, "{applied:?}");
     assert!((1..=vips.len().div_ceil(Pace::LEAST)).contains(&applied.sends), "{} sends", applied.sends);
@@ -234,16 +250,16 @@ fn whatever_is_wanted_the_second_plan_is_empty() -> Result<(), Skip> {
         Address { peer: Some("2001:db8:2::2".parse().unwrap()), ..six("2001:db8:2::1", 128) },
     ];
     let bare: Vec<_> = addresses.iter().map(|address| Address::new(a.index, address.ip, address.prefix_len)).collect();
-    let wanted = Wanted { addresses, release: vec![] };
+    let wanted = Wanted { addresses, ..Wanted::default() };
 
     for present in [vec![], bare] {
         let additions: Vec<_> = present.into_iter().map(Change::AddAddress).collect();
         all_applied(&mut route, &additions);
         let applied = route.reconcile(&wanted).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
-        assert_eq!(plan(&wanted, &route.addresses().unwrap()), []);
+        assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()), []);
         let release = wanted.addresses.iter().map(Address::key).collect();
-        let applied = route.reconcile(&Wanted { addresses: vec![], release }).unwrap();
+        let applied = route.reconcile(&Wanted { release, ..Wanted::default() }).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
         assert_eq!(vips_on(&mut route, a.index), 0);
     }
@@ -260,13 +276,13 @@ fn lifetimes_are_edited_in_place() -> Result<(), Skip> {
         all_applied(&mut route, &[Change::AddAddress(for_ever)]);
         let mut monitor = Monitor::open().unwrap();
 
-        let applied = route.reconcile(&Wanted { addresses: vec![lease], release: vec![] }).unwrap();
+        let applied = route.reconcile(&Wanted { addresses: vec![lease], ..Wanted::default() }).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
         let there = find(&mut route, &lease);
         assert!((Lifetime::Seconds(900)..=Lifetime::Seconds(1000)).contains(&there.valid), "{there:?}");
         assert!((Lifetime::Seconds(400)..=Lifetime::Seconds(500)).contains(&there.preferred), "{there:?}");
 
-        let applied = route.reconcile(&Wanted { addresses: vec![for_ever], release: vec![] }).unwrap();
+        let applied = route.reconcile(&Wanted { addresses: vec![for_ever], ..Wanted::default() }).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
         assert_eq!(find(&mut route, &lease).valid, Lifetime::Forever);
         while let Some(event) = monitor.poll_event().unwrap() {
@@ -284,7 +300,7 @@ fn removing_a_primary_address_keeps_the_others() -> Result<(), Skip> {
     all_applied(&mut route, &[vip, other_vip, of_the_host].map(Change::AddAddress));
     assert!(find(&mut route, &of_the_host).flags.contains(AddressFlags::SECONDARY));
 
-    let wanted = Wanted { addresses: vec![other_vip], release: vec![vip.key()] };
+    let wanted = Wanted { addresses: vec![other_vip], release: vec![vip.key()], ..Wanted::default() };
     assert!(route.reconcile(&wanted).unwrap().refused.is_empty());
     let left: Vec<_> = route.addresses().unwrap().into_iter().filter(|a| a.ip.is_ipv4()).map(|a| a.ip).collect();
     assert_eq!(left, [other_vip.ip, of_the_host.ip]);
@@ -498,4 +514,324 @@ fn readable(descriptor: impl AsFd, deadline: Instant) -> io::Result<()> {
         0 => Err(io::ErrorKind::TimedOut.into()),
         _ => Ok(()),
     }
+}
+
+fn net(text: &str) -> Prefix {
+    let (ip, len) = text.split_once('/').unwrap();
+    Prefix { ip: ip.parse().unwrap(), len: len.parse().unwrap() }
+}
+
+fn over(link: LinkIndex, gateway: &str) -> NextHop {
+    NextHop { gateway: Some(gateway.parse().unwrap()), link: Some(link), ..NextHop::default() }
+}
+
+fn along(text: &str, hops: &[NextHop]) -> Route {
+    Route { next_hops: hops.to_vec(), ..Route::new(net(text)) }
+}
+
+/// The addresses that the routes below need.
+fn addressed(route: &mut RouteSocket) -> (Link, Link) {
+    let (a, b) = veth(route);
+    let address = |link: &Link, text: &str, len| Address::virtual_address(link.index, text.parse().unwrap(), len);
+    let addresses = [
+        address(&a, "192.0.2.1", 24),
+        address(&b, "198.51.100.1", 24),
+        address(&a, "2001:db8::1", 64),
+        address(&b, "2001:db8:1::1", 64),
+    ];
+    all_applied(route, &addresses.map(Change::AddAddress));
+    (a, b)
+}
+
+fn every_metric() -> Metrics {
+    let metric = |value, locked| Some(Metric { value, locked });
+    Metrics {
+        mtu: metric(1400, true),
+        advmss: metric(1300, false),
+        rtt: metric(300 * 8, true),
+        rttvar: metric(300 * 4, false),
+        rto_min: metric(250, true),
+        reordering: metric(7, true),
+        window: metric(20_000, false),
+        cwnd: metric(9, true),
+        ssthresh: metric(11, true),
+        initcwnd: metric(12, false),
+        initrwnd: metric(13, false),
+        hoplimit: metric(60, false),
+        features: metric(Metrics::ECN, false),
+        quickack: metric(1, false),
+        fastopen_no_cookie: metric(1, false),
+        congctl: Some(Metric { value: "reno".to_owned(), locked: true }),
+    }
+}
+
+fn every_route(a: LinkIndex, b: LinkIndex) -> Vec<Route> {
+    let [four, six] = [over(a, "192.0.2.9"), over(a, "2001:db8::9")];
+    let device = NextHop { link: Some(b), ..NextHop::default() };
+    let realms = Some(Realms { source: 3, destination: 4 });
+    let rejecting = |text, kind| Route { kind, ..Route::new(net(text)) };
+    vec![
+        along("0.0.0.0/0", from_ref(&four)),
+        along("10.1.0.0/16", from_ref(&device)),
+        Route { scope: Scope::LINK, ..along("10.2.0.0/16", from_ref(&device)) },
+        Route { tos: 0x10, metric: 5, table: 700, ..along("10.3.0.0/16", &[NextHop { realms, ..four.clone() }]) },
+        Route { preferred_source: Some([192, 0, 2, 1].into()), ..along("10.4.0.0/16", from_ref(&four)) },
+        Route { metrics: every_metric(), ..along("10.5.0.0/16", from_ref(&four)) },
+        Route { protocol: RouteProtocol(99), ..along("10.6.0.0/16", &[NextHop { link: None, ..four.clone() }]) },
+        along("10.7.0.0/16", &[NextHop { onlink: true, ..over(b, "203.0.113.9") }]),
+        along("10.8.0.0/16", &[over(a, "fe80::9")]),
+        along(
+            "10.9.0.0/16",
+            &[
+                NextHop { weight: 256, ..four.clone() },
+                NextHop { onlink: true, realms, ..over(b, "203.0.113.9") },
+                over(b, "fe80::9"),
+            ],
+        ),
+        rejecting("10.10.0.0/16", RouteKind::BLACKHOLE),
+        rejecting("10.11.0.0/16", RouteKind::UNREACHABLE),
+        rejecting("10.12.0.0/16", RouteKind::PROHIBIT),
+        rejecting("10.13.0.0/16", RouteKind::THROW),
+        along("::/0", from_ref(&six)),
+        Route { metric: 7, ..along("2001:db8:11::/48", &[device]) },
+        Route { source: Some(net("2001:db8:77::/48")), ..along("2001:db8:12::/48", from_ref(&six)) },
+        Route { expires: Some(500), preference: RouterPreference::HIGH, ..along("2001:db8:13::/48", from_ref(&six)) },
+        Route { metrics: every_metric(), table: 700, ..along("2001:db8:14::/48", from_ref(&six)) },
+        Route {
+            preferred_source: Some("2001:db8::1".parse().unwrap()),
+            preference: RouterPreference::LOW,
+            ..along("2001:db8:15::/48", from_ref(&six))
+        },
+        along("2001:db8:16::/48", &[NextHop { weight: 3, ..six }, over(b, "2001:db8:1::9")]),
+        rejecting("2001:db8:17::/48", RouteKind::BLACKHOLE),
+        rejecting("2001:db8:18::/48", RouteKind::UNREACHABLE),
+        rejecting("2001:db8:19::/48", RouteKind::PROHIBIT),
+        rejecting("2001:db8:20::/48", RouteKind::THROW),
+    ]
+}
+
+fn whatever_route_is_wanted_the_second_plan_is_empty() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, b) = addressed(&mut route);
+    let routes = every_route(a.index, b.index);
+    let release_routes: Vec<_> = routes.iter().map(Route::key).collect();
+    let wanted = Wanted { routes: routes.into_iter().map(PlacedRoute::from).collect(), ..Wanted::default() };
+    // The kernel adds routes of its own as IPv6 gets ready.
+    let made = |route: &mut RouteSocket| {
+        let routes = route.routes().unwrap().into_iter();
+        routes.filter(|route| route.protocol != RouteProtocol::KERNEL).collect::<Vec<_>>()
+    };
+    let before = made(&mut route);
+    for placement in [Placement::First, Placement::Last, Placement::Alone] {
+        let mut wanted = wanted.clone();
+        wanted.routes.iter_mut().for_each(|placed| placed.placement = placement);
+        let applied = route.reconcile(&wanted).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()), []);
+        let release = Wanted { release_routes: release_routes.clone(), ..Wanted::default() };
+        let applied = route.reconcile(&release).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        assert_eq!(made(&mut route), before);
+    }
+    Ok(())
+}
+
+fn a_route_that_is_edited_is_replaced_without_a_gap() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, b) = addressed(&mut route);
+    let foreign = Route { protocol: RouteProtocol(4), ..along("10.2.0.0/16", &[over(a.index, "192.0.2.7")]) };
+    all_applied(&mut route, &[Change::AddRoute { route: Box::new(foreign.clone()), placement: Placement::First }]);
+    let via = |text, gateways: &[&str]| {
+        along(text, &gateways.iter().map(|gateway| over(a.index, gateway)).collect::<Vec<_>>())
+    };
+    let reject = |text| Route { kind: RouteKind::PROHIBIT, ..Route::new(net(text)) };
+    let editions = [
+        [via("10.1.0.0/16", &["192.0.2.8"]), via("10.2.0.0/16", &["192.0.2.8"]), via("2001:db8:9::/48", &["fe80::1"])],
+        [
+            via("10.1.0.0/16", &["192.0.2.8", "192.0.2.9"]),
+            Route { metrics: every_metric(), ..via("10.2.0.0/16", &["192.0.2.8"]) },
+            via("2001:db8:9::/48", &["fe80::1", "fe80::2"]),
+        ],
+        [
+            along("10.1.0.0/16", &[NextHop { link: Some(b.index), ..NextHop::default() }]),
+            reject("10.2.0.0/16"),
+            via("2001:db8:9::/48", &["fe80::3", "fe80::2"]),
+        ],
+        [reject("10.1.0.0/16"), via("10.2.0.0/16", &["192.0.2.9"]), reject("2001:db8:9::/48")],
+        [via("10.1.0.0/16", &["192.0.2.9"]), via("10.2.0.0/16", &["192.0.2.8"]), via("2001:db8:9::/48", &["fe80::3"])],
+    ];
+    for edition in editions {
+        let wanted = Wanted { routes: edition.map(PlacedRoute::from).to_vec(), ..Wanted::default() };
+        let applied = route.reconcile(&wanted).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        let present = route.present(&wanted).unwrap();
+        assert_eq!(plan(&wanted, &present), []);
+        assert!(present.routes.contains(&foreign), "{present:?}");
+        let ours = |route: &&Route| route.protocol == RouteProtocol::KEEPALIVED;
+        assert_eq!(present.routes.iter().filter(ours).count(), 3, "{present:?}");
+    }
+    Ok(())
+}
+
+fn routes_outlive_an_edit_of_their_source() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let vip = Address::virtual_address(a.index, [192, 0, 2, 1].into(), 24);
+    let six = Address::virtual_address(a.index, "2001:db8::1".parse().unwrap(), 64);
+    let sourced = |text, gateway, source: &Address| Route {
+        preferred_source: Some(source.ip),
+        ..along(text, &[over(a.index, gateway)])
+    };
+    let mut wanted = Wanted {
+        addresses: vec![vip, six],
+        routes: vec![
+            sourced("10.0.0.0/8", "192.0.2.9", &vip).into(),
+            along("11.0.0.0/8", &[over(a.index, "192.0.2.9")]).into(),
+            sourced("2001:db8:9::/48", "fe80::9", &six).into(),
+        ],
+        ..Wanted::default()
+    };
+    for label in ["a:one", "a:two"] {
+        let peer = Some("2001:db8::99".parse().unwrap()).filter(|_| label == "a:two");
+        let labelled = Address { label: Some(name(label)), ..vip };
+        wanted.addresses = vec![labelled, Address { peer, ..six }];
+        let applied = route.reconcile(&wanted).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()), []);
+    }
+    Ok(())
+}
+
+fn encapsulations_are_read_back_as_they_were_set() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = addressed(&mut route);
+    let four = Tunnel {
+        id: 3,
+        destination: Ipv4Addr::new(203, 0, 113, 9),
+        source: Ipv4Addr::UNSPECIFIED,
+        tos: 8,
+        ttl: 9,
+        flags: 0,
+    };
+    let six = Tunnel { id: 4, destination: Ipv6Addr::LOCALHOST, source: Ipv6Addr::LOCALHOST, tos: 0, ttl: 0, flags: 0 };
+    let encapsulations = [
+        Encapsulation::Ip(four),
+        Encapsulation::Ip6(six),
+        Encapsulation::Mpls(vec![100, 200]),
+        Encapsulation::Ila(0x0001_0002_0003_0004),
+    ];
+    let mut skipped = Vec::new();
+    for encapsulation in encapsulations {
+        let what = format!("{encapsulation:?}");
+        let hop = NextHop { encapsulation: Some(encapsulation.clone()), ..over(a.index, "2001:db8::9") };
+        let other = NextHop { encapsulation: Some(encapsulation), ..over(a.index, "2001:db8::10") };
+        let routes = [along("2001:db8:9::/48", from_ref(&hop)), along("2001:db8:10::/48", &[hop, other])];
+        let wanted = Wanted { routes: routes.map(PlacedRoute::from).to_vec(), ..Wanted::default() };
+        let applied = route.reconcile(&wanted).unwrap();
+        match applied.refused.first() {
+            None => assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()), [], "{what}"),
+            Some(refusal) if refusal.error.io().raw_os_error() == Some(95) => skipped.push(what),
+            Some(refusal) => panic!("{what}: {}", refusal.error),
+        }
+    }
+    for what in skipped {
+        println!("not in this kernel: {what}");
+    }
+    Ok(())
+}
+
+fn every_rule() -> Vec<Rule> {
+    let table = RuleAction::Table(700);
+    let four = |priority, action| Rule::new(Family::Ipv4, priority, action);
+    let six = |priority, action| Rule::new(Family::Ipv6, priority, action);
+    vec![
+        Rule { from: Some(net("10.0.0.0/8")), to: Some(net("10.1.0.0/16")), tos: 0x10, ..four(1, table) },
+        Rule { invert: true, iif: Some(name("a")), oif: Some(name("away")), ..four(2, RuleAction::Goto(40_000)) },
+        Rule { fwmark: Some(Fwmark { mark: 0, mask: 7 }), tunnel_id: NonZeroU64::new(6), ..four(3, table) },
+        Rule { uid_range: Some((0, 0)), ip_protocol: 6, source_ports: Some((3, 7)), ..four(4, table) },
+        Rule {
+            ip_protocol: 17,
+            destination_ports: Some((9, 9)),
+            realms: Some(Realms { source: 3, destination: 5 }),
+            suppress_prefix_length: Some(3),
+            suppress_group: Some(7),
+            ..four(5, table)
+        },
+        four(6, RuleAction::L3mdev),
+        four(7, RuleAction::Nop),
+        four(8, RuleAction::Blackhole),
+        four(9, RuleAction::Unreachable),
+        four(10, RuleAction::Prohibit),
+        Rule { protocol: RouteProtocol(99), fwmark: Some(Fwmark { mark: 5, mask: u32::MAX }), ..four(11, table) },
+        Rule { from: Some(net("2001:db8::/32")), to: Some(net("2001:db8:1::/48")), tos: 0x10, ..six(1, table) },
+        Rule { suppress_prefix_length: Some(0), suppress_group: Some(0), ..six(2, table) },
+        six(3, RuleAction::L3mdev),
+        six(4, RuleAction::Goto(5)),
+        six(5, RuleAction::Prohibit),
+    ]
+}
+
+fn whatever_rule_is_wanted_the_second_plan_is_empty() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let before = route.rules().unwrap();
+    let wanted = Wanted { rules: every_rule(), ..Wanted::default() };
+    let applied = route.reconcile(&wanted).unwrap();
+    assert!(applied.refused.is_empty(), "{applied:?}");
+    let there = route.rules().unwrap();
+    let missing: Vec<_> = wanted.rules.iter().filter(|rule| !there.contains(rule)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()), []);
+
+    let applied = route.reconcile(&Wanted { release_rules: wanted.rules, ..Wanted::default() }).unwrap();
+    assert!(applied.refused.is_empty(), "{applied:?}");
+    assert_eq!(route.rules().unwrap(), before);
+    Ok(())
+}
+
+fn a_monitor_sees_routes_and_rules() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = addressed(&mut route);
+    let mut monitor = Monitor::open_with_routes().unwrap();
+    let routes =
+        [along("10.2.0.0/16", &[over(a.index, "192.0.2.9")]), along("2001:db8:9::/48", &[over(a.index, "fe80::9")])];
+    for there in routes.map(Box::new) {
+        all_applied(&mut route, &[Change::AddRoute { route: there.clone(), placement: Placement::First }]);
+        awaited(&mut monitor, |event| matches!(event, Event::Route(new) if new.key() == there.key()));
+        all_applied(&mut route, &[Change::RemoveRoute(there.clone())]);
+        awaited(&mut monitor, |event| matches!(event, Event::RouteRemoved(gone) if gone.key() == there.key()));
+    }
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let rule = Box::new(Rule::new(family, 9, RuleAction::Table(7)));
+        all_applied(&mut route, &[Change::AddRule(rule.clone())]);
+        awaited(&mut monitor, |event| *event == Event::Rule(rule.clone()));
+        all_applied(&mut route, &[Change::RemoveRule(rule.clone())]);
+        awaited(&mut monitor, |event| *event == Event::RuleRemoved(rule.clone()));
+    }
+    Ok(())
+}
+
+fn refusals_of_routes_and_rules_have_the_kernels_own_words() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = addressed(&mut route);
+    let add = |route: Route| Change::AddRoute { route: Box::new(route), placement: Placement::First };
+    let good = along("10.2.0.0/16", &[over(a.index, "192.0.2.9")]);
+    let rule = Rule { priority: 9, ..Rule::new(Family::Ipv4, 9, RuleAction::Goto(3)) };
+    let changes = [
+        add(along("10.1.0.0/16", &[over(a.index, "203.0.113.9")])),
+        add(good.clone()),
+        add(good.clone()),
+        Change::AddRule(Box::new(rule)),
+        Change::RemoveRoute(Box::new(good.clone())),
+        Change::RemoveRoute(Box::new(good)),
+        Change::RemoveRule(Box::new(Rule::new(Family::Ipv6, 77, RuleAction::Nop))),
+    ];
+    let refused = route.apply(&changes).refused;
+    let errors: Vec<_> = refused.iter().map(|refusal| (refusal.index, refusal.error.to_string())).collect();
+    assert_eq!(errors.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 3], "{errors:?}");
+    let starts = ["adding the route 10.1.0.0/16: ", "adding the IPv4 rule 9: Invalid argument (os error 22)"];
+    for ((_, error), start) in errors.iter().zip(starts) {
+        assert!(error.starts_with(start), "{error}");
+    }
+    assert!(refused.iter().all(|refusal| refusal.error.explanation().is_some()), "{errors:?}");
+    Ok(())
 }

@@ -112,6 +112,12 @@ impl Scripts<'_> {
             });
             return;
         }
+        let is_file_to_read = script.command.first().is_some_and(|command| command.starts_with('<'));
+        if is_file_to_read && matches!(owner, Owner::TrackScript(_)) {
+            // It may come and go: that is what is tracked.
+            self.existing.get_or_insert(script.span);
+            return;
+        }
         let account = account.present();
         if let Some(problem) = self.problem(script, account) {
             self.insecure |= matches!(problem, Problem::Unsafe(..));

@@ -140,6 +140,11 @@ fn commands_without_a_path_are_looked_for() {
 }
 
 #[test]
+fn a_file_to_be_read_may_be_missing() {
+    assert_eq!(found(&format!("{SECURE}{}", track_script("</nosuch")), &host(&[])), []);
+}
+
+#[test]
 fn scripts_that_may_not_be_executed() {
     let host = host(&[("/x", file(0o644, 0, 0)), ("/staff", file(0o750, 0, 50)), ("/own", file(0o700, 1000, 0))]);
     let labels = |text: &str| -> Vec<String> {

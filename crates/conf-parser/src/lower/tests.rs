@@ -55,6 +55,7 @@ fn consumed() -> BTreeSet<(String, String)> {
     all.extend(handled("vrrp_sync_group", &[sync_group::SYNC_GROUP]));
     all.extend(handled("vrrp_script", &[track::SCRIPT]));
     all.extend(handled("track_file", &[track::FILE]));
+    all.extend(handled("vrrp_track_file", &[track::FILE]));
     all.extend(handled("vrrp_track_process", &[track::PROCESS]));
     all.extend(handled("virtual_server", &[virtual_server::VIRTUAL_SERVER]));
     all.extend(handled(REAL, &[virtual_server::real_server::REAL_SERVER]));
@@ -68,9 +69,22 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("vrrp_instance", track::LISTS.to_vec());
     options("vrrp_sync_group", track::LISTS.to_vec());
     options("vrrp_instance/state", vec!["MASTER", "BACKUP"]);
-    options("vrrp_instance/authentication/auth_type", vec!["PASS"]);
-    options("vrrp_instance/unicast_peer", vec!["<ip>"]);
-    options("vrrp_instance/track_interface", vec!["<iface>"]);
+    options("vrrp_instance/authentication/auth_type", vec!["PASS", "AH"]);
+    options("vrrp_instance/auth_hmac/key", vec!["hex:", "file:"]);
+    options("vrrp_instance/auth_hmac/anti_replay", vec!["time", "monotonic"]);
+    options("vrrp_instance/auth_hmac/mode", HmacMode::WORDS.iter().map(|(word, _)| *word).collect());
+    options("vrrp_instance/unicast_peer", vec!["<ip>", "min_ttl", "max_ttl"]);
+    options("vrrp_instance/old_unicast_checksum", vec!["never"]);
+    options("vrrp_instance/garp_extra_if", vec!["all"]);
+    options("global_defs/vrrp_garp_extra_if", vec!["all"]);
+    options("vrrp_instance/track_interface", vec!["<iface>", "weight", "reverse"]);
+    options("vrrp_sync_group/track_interface", vec!["<iface>", "weight", "reverse"]);
+    options("vrrp_sync_group/group", vec!["<vrrp_instance>"]);
+    options("vrrp_instance/track_script", vec!["<vrrp_script>", "weight", "reverse", "noreverse"]);
+    options("vrrp_instance/track_file", vec!["<track_file>", "weight", "reverse", "noreverse"]);
+    options("vrrp_script/weight", vec!["reverse"]);
+    options("track_file/weight", vec!["reverse"]);
+    options("track_file/init_file", vec!["overwrite"]);
     options("global_defs", vec!["include_check"]);
     options("global_defs/include_check", vec!["read", "match", "wildcard_match", "brace_match"]);
     options("virtual_server", vec!["fwmark"]);
@@ -129,16 +143,16 @@ fn every_word_of_the_language_is_recognised_and_nothing_panics() {
 
 #[test]
 fn words_without_effect_yet_are_listed() {
-    let parsed = instance("track_script {\nchk\n}\nsmtp_alert\nstrict_mode off\ngarp_extra_if 5");
+    let parsed = instance("track_process {\nchk\n}\nsmtp_alert\nstrict_mode off\ntrack_src_ip");
     let used: Vec<_> =
         parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.block.as_str(), usage.effect)).collect();
     assert_eq!(
         used,
         [
-            ("track_script", "vrrp_instance", Effect::Traffic),
+            ("track_process", "vrrp_instance", Effect::Traffic),
             ("smtp_alert", "vrrp_instance", Effect::None),
             ("strict_mode", "vrrp_instance", Effect::Traffic),
-            ("garp_extra_if", "vrrp_instance", Effect::Traffic)
+            ("track_src_ip", "vrrp_instance", Effect::Traffic)
         ]
     );
     assert_eq!(read("global_defs { vrrp_strict off }").unsupported, []);
@@ -334,7 +348,7 @@ fn unicast() {
         [IpAddr::from([192, 0, 2, 2]), IpAddr::from([192, 0, 2, 3])]
     );
     assert_eq!(parsed.diagnostics.len(), 2);
-    assert_eq!(parsed.unsupported.iter().map(|usage| usage.keyword.as_str()).collect::<Vec<_>>(), ["min_ttl"]);
+    assert_eq!(parsed.unsupported, []);
     assert_eq!((instance.unicast_peers[1].min_ttl, instance.check_unicast_src), (5, true));
     assert!(
         read(
@@ -446,8 +460,7 @@ fn tracked_interfaces() {
     );
     assert!(!instance.track_primary);
     assert_eq!(messages(&parsed), ["(V) Ignoring track_interface eth0 since own interface"]);
-    assert_eq!(parsed.unsupported.len(), 1);
-    assert_eq!((parsed.unsupported[0].keyword.as_str(), parsed.unsupported[0].effect), ("weight", Effect::Traffic));
+    assert_eq!(parsed.unsupported, []);
     let missing = crate::check_interfaces(&parsed.config, &interfaces(&["eth0"]));
     assert_eq!(missing.len(), 2);
     assert!(missing.iter().all(|finding| finding.refuses_start));
@@ -537,7 +550,7 @@ fn a_prefix_length_of_a_router_is_passed_over() {
 
 #[test]
 fn a_word_that_a_definition_repeats_is_listed_once() {
-    let parsed = read("$V=\\\nvrrp_script $N {\\\n script x\\\n}\n\n~LST(N, a, b, c) $V\n");
+    let parsed = read("$V=\\\nvrrp_track_process $N {\\\n process x\\\n}\n\n~LST(N, a, b, c) $V\n");
     assert_eq!(parsed.unsupported.len(), 1, "{:?}", parsed.unsupported);
 }
 

@@ -1,9 +1,11 @@
 //! The runner worker's part of a configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use conf_parser::Spanned;
-use conf_parser::config::{Config, Notify, Script, ScriptUser, VirtualServer};
+use conf_parser::config::{Config, InitFile, Notify, Script, ScriptUser, VirtualServer};
 use serde::{Deserialize, Serialize};
 
 use crate::config::checker;
@@ -20,6 +22,32 @@ pub(crate) struct RunnerPart {
     pub(crate) objects: BTreeSet<Object>,
     /// What runs when.
     pub(crate) scripts: BTreeMap<Occasion, Script>,
+    /// The `vrrp_script` blocks that somebody tracks, by name; their commands are among `scripts`.
+    pub(crate) tracked_scripts: BTreeMap<String, Timing>,
+    /// The `track_file` blocks that somebody tracks, by name.
+    pub(crate) tracked_files: BTreeMap<String, TrackedFile>,
+}
+
+/// How a tracked script is run and judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Timing {
+    /// From the start of one run to that of the next, at least 1 ms.
+    pub(crate) interval: Duration,
+    /// A run that takes longer has failed; at least 1 ms.
+    pub(crate) timeout: Duration,
+    /// Successes in a row that make a failing script a succeeding one; at least 1.
+    pub(crate) rise: u32,
+    /// Failures in a row that make a succeeding script a failing one; at least 1.
+    pub(crate) fall: u32,
+}
+
+/// A file with a number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrackedFile {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// What is written into it at the start.
+    pub(crate) init: Option<InitFile>,
 }
 
 /// What events tell of.
@@ -27,6 +55,8 @@ pub(crate) struct RunnerPart {
 pub(crate) enum Object {
     /// A VRRP instance.
     Instance(String),
+    /// A VRRP sync group.
+    Group(String),
     /// A virtual server as in the log.
     VirtualServer(String),
     /// A real server as in the log, behind its virtual server.
@@ -38,6 +68,7 @@ impl Object {
     pub(crate) fn of(event: &NotifyEvent) -> Self {
         match event {
             NotifyEvent::Instance { name, .. } => Self::Instance(name.clone()),
+            NotifyEvent::Group { name, .. } => Self::Group(name.clone()),
             NotifyEvent::Quorum { virtual_server, .. } => Self::VirtualServer(virtual_server.clone()),
             NotifyEvent::RealServer { virtual_server, real_server, .. } => {
                 Self::RealServer(real_server.clone(), virtual_server.clone())
@@ -61,6 +92,18 @@ pub(crate) enum Occasion {
         /// The instance.
         instance: String,
     },
+    /// All members of a sync group entered this state: its `notify_master` and siblings.
+    GroupEnter {
+        /// The group.
+        group: String,
+        /// The state.
+        state: NotifyState,
+    },
+    /// All members of a sync group entered any state: its `notify`.
+    GroupChange {
+        /// The group.
+        group: String,
+    },
     /// `quorum_up`, `quorum_down`.
     Quorum {
         /// The virtual server as in the log.
@@ -77,6 +120,11 @@ pub(crate) enum Occasion {
         /// Came.
         up: bool,
     },
+    /// It is time for a tracked script.
+    Track {
+        /// The name of its `vrrp_script`.
+        script: String,
+    },
 }
 
 impl RunnerPart {
@@ -89,12 +137,43 @@ impl RunnerPart {
         };
         for instance in &config.vrrp_instances {
             part.objects.insert(Object::Instance(instance.name.value.clone()));
-            part.scripts.extend(of_instance(&instance.name, &instance.notify));
+            let name = || instance.name.value.clone();
+            let enter = |state| Occasion::Enter { instance: name(), state };
+            part.scripts.extend(of_states(enter, Occasion::Change { instance: name() }, &instance.notify));
         }
+        for group in &config.sync_groups {
+            let name = || group.name.value.clone();
+            part.objects.insert(Object::Group(name()));
+            let enter = |state| Occasion::GroupEnter { group: name(), state };
+            part.scripts.extend(of_states(enter, Occasion::GroupChange { group: name() }, &group.notify));
+        }
+        part.add_trackers(config);
         for server in checker::virtual_servers(config) {
             part.add_virtual_server(server);
         }
         part
+    }
+
+    /// Whether there is something to do.
+    pub(crate) fn has_work(&self) -> bool {
+        !(self.scripts.is_empty() && self.tracked_files.is_empty())
+    }
+
+    fn add_trackers(&mut self, config: &Config) {
+        let tracking = || config.vrrp_instances.iter().map(|instance| &instance.tracking);
+        let scripts: BTreeSet<_> = tracking().flat_map(|it| &it.scripts).map(|it| it.name.value.as_str()).collect();
+        for script in config.vrrp_scripts.iter().filter(|script| scripts.contains(script.name.as_str())) {
+            let name = script.name.value.clone();
+            self.scripts.extend(taken(Occasion::Track { script: name.clone() }, Some(&script.script)));
+            let timing =
+                Timing { interval: script.interval, timeout: script.timeout, rise: script.rise, fall: script.fall };
+            self.tracked_scripts.insert(name, timing);
+        }
+        let files: BTreeSet<_> = tracking().flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();
+        for file in config.track_files.iter().filter(|file| files.contains(file.name.as_str())) {
+            let tracked = TrackedFile { path: PathBuf::from(&file.file.value), init: file.init_file };
+            self.tracked_files.insert(file.name.value.clone(), tracked);
+        }
     }
 
     fn add_virtual_server(&mut self, server: &VirtualServer) {
@@ -115,14 +194,17 @@ impl RunnerPart {
     }
 }
 
-fn of_instance(instance: &str, notify: &Notify) -> impl Iterator<Item = (Occasion, Script)> {
-    let enter = |state| Occasion::Enter { instance: instance.to_owned(), state };
+fn of_states(
+    enter: impl Fn(NotifyState) -> Occasion,
+    change: Occasion,
+    notify: &Notify,
+) -> impl Iterator<Item = (Occasion, Script)> {
     [
         taken(enter(NotifyState::Active), notify.master.as_ref()),
         taken(enter(NotifyState::Backup), notify.backup.as_ref()),
         taken(enter(NotifyState::Fault), notify.fault.as_ref()),
         taken(enter(NotifyState::Stop), notify.stop.as_ref()),
-        taken(Occasion::Change { instance: instance.to_owned() }, notify.any.as_ref()),
+        taken(change, notify.any.as_ref()),
     ]
     .into_iter()
     .flatten()
@@ -145,6 +227,14 @@ pub(crate) fn occasions(event: &NotifyEvent) -> Vec<(Occasion, Vec<String>)> {
             }
             let arguments = ["INSTANCE", name, state.word(), &priority.to_string()].map(str::to_owned).to_vec();
             vec![specific, (Occasion::Change { instance: name.clone() }, arguments)]
+        }
+        NotifyEvent::Group { name, state } => {
+            // A group has no priority.
+            let arguments = ["GROUP", name, state.word(), "0"].map(str::to_owned).to_vec();
+            vec![
+                (Occasion::GroupEnter { group: name.clone(), state: *state }, Vec::new()),
+                (Occasion::GroupChange { group: name.clone() }, arguments),
+            ]
         }
         NotifyEvent::Quorum { virtual_server, up } => {
             vec![(Occasion::Quorum { virtual_server: virtual_server.clone(), up: *up }, Vec::new())]
@@ -178,6 +268,16 @@ mod tests {
                 notify /n
                 virtual_ipaddress { 192.0.2.9/24 }
             }
+            vrrp_instance VI_2 {
+                interface eth0
+                virtual_router_id 52
+                virtual_ipaddress { 192.0.2.10/24 }
+            }
+            vrrp_sync_group G {
+                group { VI_1 VI_2 }
+                notify_fault /g
+                notify /h root
+            }
             virtual_server 192.0.2.1 80 {
                 protocol TCP
                 lb_algo rr
@@ -199,12 +299,20 @@ mod tests {
         let expected = [
             (Occasion::Enter { instance: "VI_1".into(), state: NotifyState::Active }, words(&["/m", "one"])),
             (Occasion::Change { instance: "VI_1".into() }, words(&["/n"])),
+            (Occasion::GroupEnter { group: "G".into(), state: NotifyState::Fault }, words(&["/g"])),
+            (Occasion::GroupChange { group: "G".into() }, words(&["/h"])),
             (Occasion::Quorum { virtual_server: vs.clone(), up: false }, words(&["/q"])),
             (Occasion::RealServer { virtual_server: vs.clone(), real_server: rs.clone(), up: true }, words(&["/u"])),
         ];
         let expected: Vec<_> = expected.iter().map(|(occasion, words)| (occasion, words.as_slice())).collect();
         assert_eq!(found, expected);
-        let objects = [Object::Instance("VI_1".into()), Object::VirtualServer(vs.clone()), Object::RealServer(rs, vs)];
+        let objects = [
+            Object::Instance("VI_1".into()),
+            Object::Instance("VI_2".into()),
+            Object::Group("G".into()),
+            Object::VirtualServer(vs.clone()),
+            Object::RealServer(rs, vs),
+        ];
         assert_eq!(part.objects, objects.into());
     }
 
@@ -219,6 +327,17 @@ mod tests {
             ),
         ];
         assert_eq!(occasions(&event), expected);
+    }
+
+    #[test]
+    fn a_group_runs_its_own_scripts_with_priority_0() {
+        let event = NotifyEvent::Group { name: "G".into(), state: NotifyState::Fault };
+        let expected = [
+            (Occasion::GroupEnter { group: "G".into(), state: NotifyState::Fault }, vec![]),
+            (Occasion::GroupChange { group: "G".into() }, ["GROUP", "G", "FAULT", "0"].map(str::to_owned).to_vec()),
+        ];
+        assert_eq!(occasions(&event), expected);
+        assert_eq!(Object::of(&event), Object::Group("G".into()));
     }
 
     #[test]

@@ -23,10 +23,17 @@ const EXAMPLES: &[&str] = &[
 
 /// Words that are acted on and whose example cannot show it, and why.
 const SILENT: &[(&str, &str, &str)] = &[
+    ("global_defs", "vrrp_owner_ignore_adverts", "no instance of the example owns its addresses"),
     ("vrrp_instance", "accept", "what is sent to the addresses is always taken"),
     ("vrrp_instance", "no_virtual_ipaddress", "it permits, and the example has an address"),
     ("vrrp_instance", "native_ipv6", "the addresses say it too"),
     ("vrrp_instance/state", "BACKUP", "the default"),
+    ("vrrp_instance/auth_hmac/anti_replay", "time", "the default"),
+    ("vrrp_instance/auth_hmac/mode", "enforce", "the default"),
+    ("vrrp_instance/track_script", "noreverse", "the default of the script too"),
+    ("vrrp_instance/track_file", "noreverse", "the default of the file too"),
+    ("vrrp_instance/virtual_rules", "inet", "the default"),
+    ("vrrp_instance/virtual_rules", "table", "a name for which the host has to be asked"),
     ("virtual_server", "ip_family", "the default: its option inet6 is not"),
     ("virtual_server/ip_family", "inet", "the default"),
     ("virtual_server/lvs_sched", "wlc", "the default"),
@@ -45,8 +52,44 @@ const SILENT: &[(&str, &str, &str)] = &[
 
 /// Words that are not acted on and whose example changes what a worker is told, and why.
 const HEARD: &[(&str, &str, &str)] = &[
-    ("vrrp_instance/virtual_ipaddress", "forever", "without it the line is not whole"),
-    ("vrrp_instance/virtual_ipaddress_excluded", "forever", "without it the line is not whole"),
+    ("vrrp_instance/virtual_routes", "inet6", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "<type>", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "unicast", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "local", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "broadcast", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "brd", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "anycast", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "multicast", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "nat", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "xresolve", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "to", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "default", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "any", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "all", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "default6", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "gw", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "dsfield", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "priority", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "preference", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "oif", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "medium", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "ttl-propagate", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "enabled", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "disabled", UNCOMPARED),
+    ("vrrp_instance/virtual_routes", "vrf", UNCOMPARED),
+    ("vrrp_instance/virtual_routes/nexthop", "encap", UNCOMPARED),
+    ("vrrp_instance/virtual_routes/nexthop", "as", UNCOMPARED),
+    ("vrrp_instance/virtual_routes/encap", "mpls", UNCOMPARED),
+    ("vrrp_instance/virtual_routes/encap", "ila", UNCOMPARED),
+    ("vrrp_instance/virtual_routes/encap", "flags", UNCOMPARED),
+    ("vrrp_instance/virtual_rules", "lookup", UNCOMPARED),
+    ("vrrp_instance/virtual_rules", "order", UNCOMPARED),
+    ("vrrp_instance/virtual_rules", "priority", UNCOMPARED),
+    ("vrrp_instance/virtual_rules", "dsfield", UNCOMPARED),
+    ("vrrp_instance/virtual_rules", "sup_pl", UNCOMPARED),
+    ("vrrp_instance/virtual_rules", "sup_group", UNCOMPARED),
+    ("vrrp_instance/virtual_rules", "dev", UNCOMPARED),
+    ("vrrp_instance/virtual_rules", "type", UNCOMPARED),
     ("virtual_server", "group", "the example has an address in front of it"),
     ("virtual_server/real_server", "MISC_CHECK", UNCHECKED),
     ("virtual_server/real_server", "SMTP_CHECK", UNCHECKED),
@@ -60,6 +103,7 @@ const HEARD: &[(&str, &str, &str)] = &[
     ("virtual_server/real_server/HTTP_GET/url", "regex", UNCHECKED),
 ];
 
+const UNCOMPARED: &str = "it comes with the line; what comes of it is not compared with keepalived yet";
 const UNCHECKED: &str = "a server whose check cannot run counts as down, never as unchecked";
 
 /// What the lists of an example may name.
@@ -80,12 +124,20 @@ bfd_instance b {
 
 /// What `global_defs` may change.
 const AFTER: &str = "
-vrrp_instance IPv4 {
+vrrp_instance X {
     interface eth0
     virtual_router_id 91
+    track_script {
+        s
+        own
+    }
+    track_file {
+        x
+        own
+    }
     virtual_ipaddress { 192.0.2.91 }
 }
-vrrp_instance IPv6 {
+vrrp_instance W {
     interface eth0
     virtual_router_id 92
     virtual_ipaddress { fe80::92 }
@@ -104,7 +156,11 @@ const CHECKERS: &str = "TCP_CHECK {\n}\nHTTP_GET {\nurl {\npath /\n}\n}\n";
 fn frame(keyword: &str) -> (&'static str, &'static str, String) {
     let (head, needed) = match keyword {
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1/24 }\n"),
+        "vrrp_sync_group" => ("G", "group { X W }\n"),
+        "vrrp_script" => ("own", "script /bin/true\n"),
+        "track_file" | "vrrp_track_file" => ("own", "file /run/own\n"),
         "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
+        "auth_hmac" => ("", "key 1 0123456789abcdef0123456789abcdef\nactive_key 1\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
         "HTTP_GET" => ("", "url { path / }\n"),
@@ -204,19 +260,26 @@ const WORKERS: &[&str] = &["vrrp", "checker", "runner"];
 #[test]
 fn every_acted_word_reaches_its_worker() {
     let acted = |row: &Row| row.support == Support::Acted && WORKERS.contains(&row.worker);
-    let mut seen = 0;
+    let (mut seen, mut wrong) = (0, Vec::new());
     for (row, lines) in examples().filter(|(row, _)| acted(row)) {
         let (reaches, silent) = (reaches(row.worker, row, &lines), is_in(SILENT, row));
-        assert_ne!(reaches, silent, "{} {}, acted on by {}: {lines}", row.block, row.keyword, row.worker);
+        if reaches == silent {
+            wrong.push(format!("{} {}, acted on by {}: {lines}", row.block, row.keyword, row.worker));
+        }
         seen += 1;
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(seen, schema().rows().iter().filter(|row| acted(row)).count());
 }
 
 #[test]
 fn a_word_that_nothing_acts_on_reaches_no_worker() {
+    let mut wrong = Vec::new();
     for (row, lines) in examples().filter(|(row, _)| row.support != Support::Acted) {
         let reaches = WORKERS.iter().any(|worker| reaches(worker, row, &lines));
-        assert_eq!(reaches, is_in(HEARD, row), "{} {}: {lines}", row.block, row.keyword);
+        if reaches != is_in(HEARD, row) {
+            wrong.push(format!("{} {}: {lines}", row.block, row.keyword));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

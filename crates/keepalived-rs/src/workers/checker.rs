@@ -23,7 +23,7 @@ use self::notices::Notices;
 use super::port::Port;
 use super::signals;
 use crate::config::checker::CheckerPart;
-use crate::ipc::{self, Channel, Common, Fact, NotifyAck, Order, Outbox, Report, Role};
+use crate::ipc::{self, Channel, Common, Fact, NotifyAck, Order, Outbox, Report, Role, RunnerSays};
 
 /// How often the supervisor hears from this worker.
 const BEAT: Duration = Duration::from_millis(250);
@@ -148,7 +148,7 @@ struct Committing {
 /// What the worker waits for.
 enum Wake {
     Order(io::Result<Option<(Order, Vec<OwnedFd>)>>),
-    Runner(io::Result<Option<(NotifyAck, Vec<OwnedFd>)>>),
+    Runner(io::Result<Option<(RunnerSays, Vec<OwnedFd>)>>),
     Applied(Option<Applied>),
     Checked(Event<CheckId>),
     Beat,
@@ -190,7 +190,11 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                 Wake::Order(Ok(None | Some((Order::Stop, _)))) => return Ok(()),
                 Wake::Order(Ok(Some((order, fds)))) => self.obey(order, fds)?,
                 Wake::Order(Err(error)) => return Err(error.into()),
-                Wake::Runner(Ok(Some((NotifyAck { number }, _)))) => self.notices.acknowledged(number),
+                Wake::Runner(Ok(Some((RunnerSays::Taken(NotifyAck { number }), _)))) => {
+                    self.notices.acknowledged(number)
+                }
+                // No check depends on one.
+                Wake::Runner(Ok(Some((RunnerSays::Tracker(_), _)))) => {}
                 // The supervisor starts another one and connects it.
                 Wake::Runner(Ok(None) | Err(_)) => self.runner = None,
                 Wake::Applied(Some(applied)) => self.applied(&applied),

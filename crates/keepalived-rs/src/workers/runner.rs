@@ -1,12 +1,15 @@
-//! The runner worker: runs scripts for the others, who thereby neither fork nor hold root's rights.
+//! The runner worker: runs scripts and watches files for the others, who thereby neither fork nor hold root's rights.
 //!
 //! It takes no input from the network. Scripts get a process group of their own, `/dev/null` for their standard
 //! descriptors and their user without supplementary groups. Those that still run when the runner stops are killed with
 //! their groups. When the runner itself is killed they go on: the parent-death signal can be set only between fork and
 //! exec, which would need code that the compiler cannot check.
 
+mod files;
 mod host;
 mod queue;
+mod schedule;
+mod scripts;
 mod security;
 mod sender;
 
@@ -22,14 +25,20 @@ use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
+use self::files::{Files, Watch};
 use self::host::ThisHost;
 use self::queue::Queues;
+use self::schedule::Verdict;
+use self::scripts::Scripts;
 use self::security::{Command, Commands, Note};
 use self::sender::{Sender, Ticket};
 use super::port::Port;
 use super::signals;
-use crate::config::runner::{Object, RunnerPart, occasions};
-use crate::ipc::{self, Channel, Common, Notification, NotifyAck, Order, Outbox, Report, Role};
+use crate::config::runner::{Object, Occasion, RunnerPart, Timing, occasions};
+use crate::ipc::{
+    self, Channel, Common, Fact, Notification, NotifyAck, Order, Outbox, Report, Role, RunnerSays, TrackerFact,
+    TrackerName, TrackerState,
+};
 
 /// How often the supervisor hears from this worker.
 const BEAT: Duration = Duration::from_secs(1);
@@ -45,6 +54,9 @@ const STOP_WAIT: Duration = Duration::from_secs(1);
 
 /// What no script may inherit: the way words are split, libraries put in between, the right to speak to systemd.
 const DROPPED_ENVIRONMENT: [&str; 4] = ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH", "NOTIFY_SOCKET"];
+
+/// What begins the key of a tracked script's verdict.
+const SCRIPT_FACT: &str = "script ";
 
 /// Who sends notifications.
 const SENDERS: [Role; 2] = [Role::Vrrp, Role::Checker];
@@ -76,6 +88,10 @@ async fn serve(channel: Channel, check: fn(RunnerPart) -> Table) -> anyhow::Resu
 struct Table {
     objects: BTreeSet<Object>,
     commands: Commands,
+    /// The tracked scripts; those without a command cannot run.
+    scripts: BTreeMap<String, Timing>,
+    /// The tracked files, until they are those of the running configuration.
+    watch: Option<Watch>,
 }
 
 /// An event whose scripts have not been started.
@@ -100,7 +116,9 @@ struct Started {
 struct Peer {
     port: Option<Port>,
     sender: Sender,
-    /// The socket took no more acknowledgements.
+    /// The trackers whose newest state it was not told.
+    untold: BTreeSet<TrackerName>,
+    /// The socket took no more.
     full: bool,
 }
 
@@ -119,6 +137,11 @@ struct Runner {
     /// The configuration before: what a reload removed is notified of by its scripts.
     former: Table,
     queues: Queues<Object, Waiting>,
+    scripts: Scripts,
+    files: Files,
+    trackers: BTreeMap<TrackerName, TrackerState>,
+    /// What is being prepared is the first configuration of this daemon, which alone writes start values.
+    first: bool,
     starting: JoinSet<Started>,
     running: JoinSet<(Object, Pid, io::Result<ExitStatus>)>,
     groups: Groups,
@@ -135,6 +158,8 @@ enum Wake {
     Checked(u64, Result<Table, JoinError>),
     Started(Result<Started, JoinError>),
     Ended(Object, Pid, io::Result<ExitStatus>),
+    Script(scripts::Event),
+    File(files::Event),
     Beat,
     Again,
 }
@@ -154,6 +179,10 @@ impl Runner {
             table: Table::default(),
             former: Table::default(),
             queues: Queues::new(),
+            scripts: Scripts::default(),
+            files: Files::default(),
+            trackers: BTreeMap::new(),
+            first: false,
             starting: JoinSet::new(),
             running: JoinSet::new(),
             groups: Groups::default(),
@@ -167,7 +196,9 @@ impl Runner {
         loop {
             let now = Instant::now();
             self.start_due(now);
-            self.acknowledge();
+            let verdicts = self.scripts.fire(now);
+            self.judge(verdicts);
+            self.answer();
             // A supervisor that is gone shows as the end of its orders.
             let flushed = self.supervisor.flush(&mut self.outbox).unwrap_or(true);
             if self.is_done(now) {
@@ -187,6 +218,16 @@ impl Runner {
                 Wake::Checked(generation, table) => self.checked(generation, table?),
                 Wake::Started(started) => self.started(started?),
                 Wake::Ended(object, pid, status) => self.ended(&object, pid, &status),
+                Wake::Script(event) => {
+                    let verdicts = self.scripts.take(event);
+                    self.judge(verdicts);
+                }
+                Wake::File(event) => {
+                    if let Some((name, number)) = self.files.take(event) {
+                        let state = TrackerState::Says(vrrp_proto::Verdict::Value(number));
+                        self.tell(TrackerName::File(name), state);
+                    }
+                }
                 Wake::Beat if flushed => self.outbox.push(Report::Beat),
                 Wake::Beat | Wake::Again => {}
             }
@@ -208,6 +249,8 @@ impl Runner {
                 Ok((object, pid, status)) => Wake::Ended(object, pid, status),
                 Err(_) => Wake::Again,
             },
+            event = self.scripts.next() => Wake::Script(event),
+            event = self.files.next() => Wake::File(event),
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => Wake::Again,
             _ = self.beat.tick() => Wake::Beat,
         }
@@ -215,7 +258,7 @@ impl Runner {
 
     fn next_deadline(&self) -> Option<Instant> {
         let stop = self.stopping.filter(|_| !self.queues.is_waiting()).map(|since| since + STOP_WAIT);
-        self.queues.poll_timeout().into_iter().chain(stop).min()
+        self.queues.poll_timeout().into_iter().chain(self.scripts.poll_timeout()).chain(stop).min()
     }
 
     fn is_done(&self, now: Instant) -> bool {
@@ -229,11 +272,18 @@ impl Runner {
 
     fn obey(&mut self, order: Order, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
         match order {
-            Order::Prepare { generation, .. } => self.prepare(generation, fds),
+            Order::Resume => self.resume(&fds)?,
+            Order::Prepare { generation, again } => {
+                self.first = generation == 1 && !again;
+                self.prepare(generation, fds);
+            }
             Order::Commit { generation } => {
                 if let Some((_, table)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) {
                     self.former = std::mem::replace(&mut self.table, table);
                     self.configured = true;
+                    self.configure_trackers()?;
+                    // Before the vrrp worker commits: it looks at this first.
+                    self.answer();
                     self.outbox.push(Report::Committed { generation });
                 }
             }
@@ -243,15 +293,86 @@ impl Runner {
             }
             Order::Connect { peer } => {
                 let fd = fds.into_iter().next().ok_or_else(|| anyhow::anyhow!("a connection without a socket"))?;
+                let untold = self.trackers.keys().filter(|_| peer == Role::Vrrp).cloned().collect();
                 let peer = self.peer(peer);
                 peer.port = Some(Port::new(fd.into())?);
                 peer.sender.connected();
+                peer.untold = untold;
                 peer.full = false;
             }
             Order::Stop => self.stop(),
-            Order::Hello(_) | Order::Read(_) | Order::Resume => {}
+            Order::Hello(_) | Order::Read(_) => {}
         }
         Ok(())
+    }
+
+    /// Verdicts that another runner had come to.
+    fn resume(&mut self, fds: &[OwnedFd]) -> anyhow::Result<()> {
+        let facts = fds.first().ok_or_else(|| anyhow::anyhow!("no facts were attached"))?;
+        for Fact { key, value } in ipc::unseal::<Vec<Fact>>(facts)? {
+            if let (Some(script), Ok(up)) = (key.strip_prefix(SCRIPT_FACT), ipc::decode(&value)) {
+                self.scripts.inherit(script.to_owned(), if up { Verdict::Up } else { Verdict::Down });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tracks what the configuration that now holds wants tracked.
+    fn configure_trackers(&mut self) -> io::Result<()> {
+        let Table { commands, scripts, watch, .. } = &mut self.table;
+        let init = std::mem::take(&mut self.first);
+        self.files.configure(watch.take(), init)?;
+        let mut disabled = Vec::new();
+        let mut wanted = BTreeMap::new();
+        for (name, timing) in scripts {
+            match commands.get(&Occasion::Track { script: name.clone() }) {
+                Some(command) => {
+                    wanted.insert(name.clone(), (*timing, command.clone()));
+                }
+                None => disabled.push(name.clone()),
+            }
+        }
+        let names: Vec<_> = wanted.keys().cloned().collect();
+        self.scripts.configure(Instant::now(), wanted);
+        self.forget_trackers();
+        for name in disabled {
+            self.tell(TrackerName::Script(name), TrackerState::Disabled);
+        }
+        for name in names {
+            let state = self.scripts.verdict(&name).map_or(TrackerState::Pending, script_state);
+            self.tell(TrackerName::Script(name), state);
+        }
+        Ok(())
+    }
+
+    /// Forgets the trackers that the configuration does not know any more.
+    fn forget_trackers(&mut self) {
+        let (table, files) = (&self.table, &self.files);
+        let gone = self.trackers.extract_if(.., |tracker, _| match tracker {
+            TrackerName::Script(name) => !table.scripts.contains_key(name),
+            TrackerName::File(name) => !files.contains(name),
+        });
+        for (tracker, _) in gone.collect::<Vec<_>>() {
+            if let TrackerName::Script(name) = &tracker {
+                self.outbox.push(Report::Fact(Fact { key: format!("{SCRIPT_FACT}{name}"), value: Vec::new() }));
+            }
+            self.peer(Role::Vrrp).untold.remove(&tracker);
+        }
+    }
+
+    fn judge(&mut self, verdicts: Vec<(String, Verdict)>) {
+        for (name, verdict) in verdicts {
+            let value = ipc::encode(&(verdict == Verdict::Up));
+            self.outbox.push(Report::Fact(Fact { key: format!("{SCRIPT_FACT}{name}"), value }));
+            self.tell(TrackerName::Script(name), script_state(verdict));
+        }
+    }
+
+    /// The vrrp worker learns of a tracker, unless it knows.
+    fn tell(&mut self, tracker: TrackerName, state: TrackerState) {
+        if self.trackers.insert(tracker.clone(), state) != Some(state) {
+            self.peer(Role::Vrrp).untold.insert(tracker);
+        }
     }
 
     fn prepare(&mut self, generation: u64, fds: Vec<OwnedFd>) {
@@ -290,10 +411,12 @@ impl Runner {
         self.peer(role).port = None;
     }
 
-    fn acknowledge(&mut self) {
+    /// Tells the peers what is new for them: of trackers, and how far their notifications have come.
+    fn answer(&mut self) {
         for peer in self.peers.values_mut() {
+            peer.tell_trackers(&self.trackers);
             if let (Some(port), Some(number), false) = (&peer.port, peer.sender.poll_acknowledge(), peer.full) {
-                match port.try_send(&NotifyAck { number }) {
+                match port.try_send(&RunnerSays::Taken(NotifyAck { number })) {
                     Ok(true) => peer.sender.acknowledged(number),
                     Ok(false) => peer.full = true,
                     // A peer that is gone shows as the end of its notifications.
@@ -345,6 +468,7 @@ impl Runner {
                 self.take(role, notification);
             }
         }
+        self.scripts.stop();
         self.stopping = Some(Instant::now());
     }
 
@@ -364,6 +488,30 @@ impl Runner {
     }
 }
 
+impl Peer {
+    /// Sends what is new of `trackers`, as far as there is room.
+    fn tell_trackers(&mut self, trackers: &BTreeMap<TrackerName, TrackerState>) {
+        let Some(port) = self.port.as_ref().filter(|_| !self.full) else { return };
+        while let Some(tracker) = self.untold.pop_first() {
+            let Some(state) = trackers.get(&tracker).copied() else { continue };
+            let fact = TrackerFact { tracker, state };
+            // One that is gone is told everything by its successor's connection.
+            if let Ok(false) = port.try_send(&RunnerSays::Tracker(fact.clone())) {
+                self.untold.insert(fact.tracker);
+                self.full = true;
+                return;
+            }
+        }
+    }
+}
+
+fn script_state(verdict: Verdict) -> TrackerState {
+    TrackerState::Says(match verdict {
+        Verdict::Up => vrrp_proto::Verdict::Up,
+        Verdict::Down => vrrp_proto::Verdict::Down,
+    })
+}
+
 /// The next sign from a peer; never, without one.
 async fn listen(role: Role, peer: Option<&Peer>) -> Wake {
     let Some(Peer { port: Some(port), full, .. }) = peer else { return std::future::pending().await };
@@ -381,7 +529,9 @@ fn checked(part: RunnerPart) -> Table {
             Note::Warning(text) => warn!("{text}"),
         }
     }
-    Table { objects: part.objects, commands }
+    let watch = (!part.tracked_files.is_empty()).then(|| Watch::open(part.tracked_files));
+    let watch = watch.and_then(|watch| watch.map_err(|error| error!("track_files cannot be watched - {error}")).ok());
+    Table { objects: part.objects, commands, scripts: part.tracked_scripts, watch }
 }
 
 /// The configuration that was checked; never, without one.

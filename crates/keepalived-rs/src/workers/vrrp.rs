@@ -16,6 +16,7 @@ mod notifier;
 mod packet;
 mod roster;
 mod sockets;
+mod trackers;
 mod view;
 
 use std::sync::Arc;

@@ -63,8 +63,11 @@ impl Protocol {
             "198.18.0.100/24 198.18.0.101/24 198.18.0.102/24"
         };
         let addresses = addresses.replace(' ', "\n        ");
-        let authentication =
-            if self.version == 2 { "authentication { auth_type PASS\n auth_pass 1111\n }" } else { "" };
+        let authentication = if self.version == 2 && !extra.contains("auth_") {
+            "authentication { auth_type PASS\n auth_pass 1111\n }"
+        } else {
+            ""
+        };
         // nopreempt does not go with `state MASTER`.
         let state = if extra.contains("nopreempt") { "BACKUP" } else { state };
         format!(

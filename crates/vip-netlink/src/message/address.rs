@@ -11,7 +11,7 @@ use neli::{
     types::{Buffer, RtBuffer},
 };
 
-use super::{ParseError, attributes, fixed, number, push, request, text};
+use super::{ParseError, attributes, fixed, ip_of, number, push, request, text};
 use crate::types::{Address, AddressFlags, AddressProtocol, Lifetime, LinkIndex, LinkName, Scope};
 
 pub(crate) const RTM_NEWADDR: u16 = 20;
@@ -53,8 +53,8 @@ pub fn parse(payload: &[u8]) -> Result<Address, ParseError> {
     for attribute in attributes(rest) {
         let (kind, value) = attribute?;
         match kind {
-            IFA_ADDRESS => address = Some(ip(family, kind, value)?),
-            IFA_LOCAL => local = Some(ip(family, kind, value)?),
+            IFA_ADDRESS => address = Some(ip_of(family, kind, value)?),
+            IFA_LOCAL => local = Some(ip_of(family, kind, value)?),
             IFA_BROADCAST => read.broadcast = Some(fixed::<4>(kind, value)?.into()),
             IFA_LABEL => {
                 let bad = ParseError::Attribute { kind, len: value.len() };
@@ -81,13 +81,6 @@ pub fn parse(payload: &[u8]) -> Result<Address, ParseError> {
         read.preferred = Lifetime::ZERO;
     }
     Ok(read)
-}
-
-fn ip(family: u8, kind: u16, value: &[u8]) -> Result<IpAddr, ParseError> {
-    match family {
-        AF_INET => fixed::<4>(kind, value).map(IpAddr::from),
-        _ => fixed::<16>(kind, value).map(IpAddr::from),
-    }
 }
 
 /// Appends a request to add `address`.

@@ -2,8 +2,8 @@
 
 use neli::consts::nl::NlmF;
 
-use super::{address, link};
-use crate::plan::Change;
+use super::{address, link, route, rule};
+use crate::plan::{Change, Placement};
 
 /// The requests for `changes`, to be sent as one datagram. The answer to the first carries `sequence`, that to the next
 /// one more, and so on. An error comes for each that is refused, an acknowledgement only for the last.
@@ -37,6 +37,13 @@ fn emit(change: &Change, answer: Answer, sequence: u32, out: &mut Vec<u8>) {
         Change::AddAddress(ref address) => address::emit_add(address, flags | NlmF::EXCL, sequence, out),
         Change::EditAddress(ref address) => address::emit_add(address, flags | NlmF::REPLACE, sequence, out),
         Change::RemoveAddress(ref address) => address::emit_remove(address, flags, sequence, out),
+        Change::AddRoute { ref route, placement } => {
+            route::emit_add(route, flags | placement_flags(placement), sequence, out);
+        }
+        Change::ReplaceRoute(ref route) => route::emit_add(route, flags | NlmF::REPLACE, sequence, out),
+        Change::RemoveRoute(ref route) => route::emit_remove(route, flags, sequence, out),
+        Change::AddRule(ref rule) => rule::emit_add(rule, flags, sequence, out),
+        Change::RemoveRule(ref rule) => rule::emit_remove(rule, flags, sequence, out),
         Change::AddVeth { name, peer } => link::emit_add_veth(name, peer, flags, sequence, out),
         Change::AddBridge { name } => link::emit_add_bridge(name, flags, sequence, out),
         Change::SetLinkUp(target) => link::emit_up(target, flags, sequence, out),
@@ -50,12 +57,21 @@ fn emit(change: &Change, answer: Answer, sequence: u32, out: &mut Vec<u8>) {
     }
 }
 
+/// The kernel puts a route before others unless it is told to do something else.
+const fn placement_flags(placement: Placement) -> NlmF {
+    match placement {
+        Placement::First => NlmF::empty(),
+        Placement::Last => NlmF::APPEND,
+        Placement::Alone => NlmF::EXCL,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         message::messages,
-        types::{Address, LinkIndex, LinkName},
+        types::{Address, Family, LinkIndex, LinkName, Prefix, Route, Rule, RuleAction},
     };
 
     #[test]
@@ -63,10 +79,19 @@ mod tests {
         let link = LinkIndex::new(2).unwrap();
         let name: LinkName = "eth0".parse().unwrap();
         let address = Address::virtual_address(link, [192, 0, 2, 1].into(), 24);
+        let route = Box::new(Route::new(Prefix::network([192, 0, 2, 0].into(), 24)));
+        let rule = Box::new(Rule::new(Family::Ipv4, 9, RuleAction::Nop));
         let changes = [
             Change::AddAddress(address),
             Change::EditAddress(address),
             Change::RemoveAddress(address),
+            Change::AddRoute { route: route.clone(), placement: Placement::First },
+            Change::AddRoute { route: route.clone(), placement: Placement::Last },
+            Change::AddRoute { route: route.clone(), placement: Placement::Alone },
+            Change::ReplaceRoute(route.clone()),
+            Change::RemoveRoute(route),
+            Change::AddRule(rule.clone()),
+            Change::RemoveRule(rule),
             Change::AddVeth { name, peer: name },
             Change::AddBridge { name },
             Change::SetLinkUp(name.into()),
@@ -79,11 +104,15 @@ mod tests {
         let batch = emit_batch(&changes, u32::MAX);
         let requests: Vec<_> = messages(&batch).map(Result::unwrap).collect();
         let kinds: Vec<_> = requests.iter().map(|request| request.kind).collect();
-        assert_eq!(kinds, [20, 20, 21, 16, 16, 19, 19, 19, 19, 19, 17]);
+        assert_eq!(kinds, [20, 20, 21, 24, 24, 24, 24, 25, 32, 33, 16, 16, 19, 19, 19, 19, 19, 17]);
         let sequences: Vec<_> = requests.iter().map(|request| request.sequence).collect();
-        assert_eq!(sequences, [u32::MAX, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        // NLM_F_REQUEST, and of the first two: NLM_F_CREATE with NLM_F_EXCL or NLM_F_REPLACE.
+        assert_eq!(sequences, (0..18).map(|n: u32| n.wrapping_sub(1)).collect::<Vec<_>>());
+        // NLM_F_REQUEST, and of the first two: NLM_F_CREATE with NLM_F_EXCL or NLM_F_REPLACE; of routes: also
+        // NLM_F_APPEND.
         let flags: Vec<_> = requests.iter().map(|request| request.flags).collect();
-        assert_eq!(flags, [0x601, 0x501, 1, 0x601, 0x601, 1, 1, 1, 1, 1, 1 | 4]);
+        assert_eq!(
+            flags,
+            [0x601, 0x501, 1, 0x401, 0xc01, 0x601, 0x501, 1, 0x601, 1, 0x601, 0x601, 1, 1, 1, 1, 1, 1 | 4]
+        );
     }
 }

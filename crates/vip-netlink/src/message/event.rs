@@ -4,8 +4,10 @@ use super::{
     Message, ParseError,
     address::{self, RTM_DELADDR, RTM_NEWADDR},
     link::{self, RTM_DELLINK, RTM_NEWLINK},
+    route::{self, RTM_DELROUTE, RTM_NEWROUTE},
+    rule::{self, RTM_DELRULE, RTM_NEWRULE},
 };
-use crate::types::{Address, Link};
+use crate::types::{Address, Link, Route, Rule};
 
 /// A change that someone made, ourselves included.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +21,19 @@ pub enum Event {
     Address(Address),
     /// An address is gone.
     AddressRemoved(Address),
+    /// A route is there or has changed.
+    Route(Box<Route>),
+    /// A route is gone.
+    RouteRemoved(Box<Route>),
+    /// A rule is there.
+    Rule(Box<Rule>),
+    /// A rule is gone.
+    RuleRemoved(Box<Rule>),
     /// Events were lost. What is there now only a dump can tell.
     Overflow,
 }
 
-/// Reads `RTM_NEWLINK`, `RTM_DELLINK`, `RTM_NEWADDR` or `RTM_DELADDR`; `None` for any other message.
+/// Reads `RTM_NEW…` and `RTM_DEL…` of `LINK`, `ADDR`, `ROUTE` and `RULE`; `None` for any other message.
 ///
 /// # Errors
 /// [`ParseError`] names the first thing that is wrong.
@@ -33,6 +43,10 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Event>, ParseError> {
         RTM_DELLINK => link::parse(message.payload)?.map(Event::LinkRemoved),
         RTM_NEWADDR => Some(Event::Address(address::parse(message.payload)?)),
         RTM_DELADDR => Some(Event::AddressRemoved(address::parse(message.payload)?)),
+        RTM_NEWROUTE => route::parse(message.payload)?.map(Box::new).map(Event::Route),
+        RTM_DELROUTE => route::parse(message.payload)?.map(Box::new).map(Event::RouteRemoved),
+        RTM_NEWRULE => rule::parse(message.payload)?.map(Box::new).map(Event::Rule),
+        RTM_DELRULE => rule::parse(message.payload)?.map(Box::new).map(Event::RuleRemoved),
         _ => None,
     })
 }
@@ -46,7 +60,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_octets_make_it_panic(mut datagram in proptest::collection::vec(any::<u8>(), 16..300), kind in 15..22_u16) {
+        fn no_octets_make_it_panic(mut datagram in proptest::collection::vec(any::<u8>(), 16..300), kind in 15..35_u16) {
             datagram[..4].copy_from_slice(&48_u32.to_ne_bytes());
             datagram[4..6].copy_from_slice(&kind.to_ne_bytes());
             for message in messages(&datagram) {
@@ -57,7 +71,7 @@ mod tests {
 
     #[test]
     fn other_messages_are_no_events() {
-        let message = Message { kind: 24, flags: 0, sequence: 0, payload: &[] }; // RTM_NEWROUTE
+        let message = Message { kind: 28, flags: 0, sequence: 0, payload: &[] }; // RTM_NEWNEIGH
         assert_eq!(parse(&message), Ok(None));
         assert!(parse(&Message { kind: RTM_NEWADDR, ..message }).is_err());
     }

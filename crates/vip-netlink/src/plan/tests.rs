@@ -1,7 +1,9 @@
+use std::slice::from_ref;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::{AddressProtocol, Scope};
+use crate::types::{AddressProtocol, Family, NextHop, RouteKind, RouteProtocol, RuleAction, Scope};
 
 fn eth(index: u32) -> LinkIndex {
     LinkIndex::new(index).unwrap()
@@ -17,16 +19,21 @@ fn secondary(text: &str) -> Address {
 }
 
 fn hold(addresses: &[Address]) -> Wanted {
-    Wanted { addresses: addresses.to_vec(), release: Vec::new() }
+    Wanted { addresses: addresses.to_vec(), ..Wanted::default() }
 }
 
 fn release(addresses: &[Address]) -> Wanted {
-    Wanted { addresses: Vec::new(), release: addresses.iter().map(Address::key).collect() }
+    Wanted { release: addresses.iter().map(Address::key).collect(), ..Wanted::default() }
 }
 
 /// The plan in words, one line for each change.
 fn in_words(wanted: &Wanted, present: &[Address]) -> String {
-    plan(wanted, present).iter().map(|change| format!("{change}\n")).collect()
+    plan(wanted, &with(present)).iter().map(|change| format!("{change}\n")).collect()
+}
+
+/// A host that has these addresses only.
+fn with(addresses: &[Address]) -> Present {
+    Present { addresses: addresses.to_vec(), ..Present::default() }
 }
 
 #[test]
@@ -54,7 +61,7 @@ fn an_identical_address_is_adopted_whoever_put_it_there() {
         protocol: None,
         ..vip("192.0.2.1/24")
     };
-    assert_eq!(plan(&hold(&[vip("192.0.2.1/24")]), &[there]), []);
+    assert_eq!(plan(&hold(&[vip("192.0.2.1/24")]), &with(&[there])), []);
 }
 
 #[test]
@@ -66,7 +73,7 @@ fn only_what_is_named_is_removed() {
 #[test]
 fn what_is_wanted_is_not_released() {
     let wanted = Wanted { release: vec![vip("192.0.2.1/24").key()], ..hold(&[vip("192.0.2.1/24")]) };
-    assert_eq!(plan(&wanted, &[vip("192.0.2.1/24")]), []);
+    assert_eq!(plan(&wanted, &with(&[vip("192.0.2.1/24")])), []);
 }
 
 #[test]
@@ -145,6 +152,147 @@ fn an_ipv6_address_that_failed_duplicate_detection_is_replaced() {
     ");
 }
 
+fn route(text: &str) -> Route {
+    let (ip, len) = text.split_once('/').unwrap();
+    Route::new(Prefix { ip: ip.parse().unwrap(), len: len.parse().unwrap() })
+}
+
+fn via(text: &str, gateways: &[&str]) -> Route {
+    let hop =
+        |gateway: &&str| NextHop { gateway: Some(gateway.parse().unwrap()), link: Some(eth(2)), ..NextHop::default() };
+    Route { next_hops: gateways.iter().map(hop).collect(), ..route(text) }
+}
+
+fn lead(routes: &[Route]) -> Wanted {
+    Wanted { routes: routes.iter().cloned().map(PlacedRoute::from).collect(), ..Wanted::default() }
+}
+
+fn route_plan(wanted: &Wanted, routes: &[Route]) -> String {
+    let present = Present { routes: routes.to_vec(), ..Present::default() };
+    plan(wanted, &present).iter().map(|change| format!("{change}\n")).collect()
+}
+
+#[test]
+fn everything_comes_in_the_order_that_it_needs() {
+    let [mut hold, give_up] = [hold(&[vip("192.0.2.1/24")]), release(&[vip("192.0.2.2/24")])];
+    hold.release = give_up.release;
+    hold.routes = vec![via("10.0.0.0/8", &["192.0.2.9"]).into()];
+    hold.release_routes = vec![route("10.1.0.0/16").key()];
+    hold.rules =
+        vec![Rule { from: Some(route("10.0.0.0/8").destination), ..Rule::new(Family::Ipv4, 5, RuleAction::Nop) }];
+    hold.release_rules = vec![Rule::new(Family::Ipv6, 7, RuleAction::L3mdev)];
+    let present = Present {
+        addresses: vec![vip("192.0.2.2/24")],
+        routes: vec![via("10.1.0.0/16", &["192.0.2.9"]), route("10.2.0.0/16")],
+        rules: vec![Rule::new(Family::Ipv6, 7, RuleAction::L3mdev), Rule::new(Family::Ipv6, 7, RuleAction::Nop)],
+    };
+    let words: String = plan(&hold, &present).iter().map(|change| format!("{change}\n")).collect();
+    insta::assert_snapshot!(words, @"
+    removing the IPv6 rule 7
+    removing the route 10.1.0.0/16
+    removing 192.0.2.2/24 from link 2
+    adding 192.0.2.1/24 to link 2
+    adding the route 10.0.0.0/8
+    adding the IPv4 rule 5 from 10.0.0.0/8
+    ");
+}
+
+#[test]
+fn a_rule_that_is_there_or_wanted_twice_is_added_once_or_not_at_all() {
+    let [one, two] = [3, 4].map(|priority| Rule::new(Family::Ipv4, priority, RuleAction::Nop));
+    let everything = Rule { from: Some(route("0.0.0.0/0").destination), ..one.clone() };
+    let wanted = Wanted { rules: vec![everything, two.clone(), two.clone()], ..Wanted::default() };
+    let present = Present { rules: vec![one], ..Present::default() };
+    assert_eq!(plan(&wanted, &present), [Change::AddRule(Box::new(two))]);
+}
+
+#[test]
+fn a_route_that_was_edited_is_replaced_in_one_step() {
+    let there = via("10.0.0.0/8", &["192.0.2.8"]);
+    let others = [Route { metric: 5, ..there.clone() }, Route { table: 7, ..there.clone() }];
+    let present = [&[there], others.as_slice()].concat();
+    let wanted = lead(&[via("10.0.0.0/8", &["192.0.2.9"])]);
+    insta::assert_snapshot!(route_plan(&wanted, &present), @"changing the route 10.0.0.0/8");
+    let [former, new] = ["fe80::1", "fe80::2"].map(|gateway| via("2001:db8::/32", &[gateway]));
+    let there = Route { metric: 1024, ..former };
+    insta::assert_snapshot!(route_plan(&lead(&[new]), &[there]), @"changing the route 2001:db8::/32");
+}
+
+#[test]
+fn a_route_of_others_is_neither_replaced_nor_removed() {
+    let foreign = Route { protocol: RouteProtocol(4), ..via("10.0.0.0/8", &["192.0.2.8"]) };
+    let [former, new] = ["192.0.2.7", "192.0.2.9"].map(|gateway| via("10.0.0.0/8", &[gateway]));
+    insta::assert_snapshot!(route_plan(&lead(from_ref(&new)), &[foreign.clone(), former.clone()]), @"
+    removing the route 10.0.0.0/8
+    adding the route 10.0.0.0/8
+    ");
+    let release = Wanted { release_routes: vec![new.key()], ..Wanted::default() };
+    assert_eq!(route_plan(&release, &[foreign]), "");
+    insta::assert_snapshot!(route_plan(&release, &[former]), @"removing the route 10.0.0.0/8");
+}
+
+#[test]
+fn routes_with_the_same_key_live_side_by_side() {
+    let [one, two] = ["192.0.2.8", "192.0.2.9"].map(|gateway| via("10.0.0.0/8", &[gateway]));
+    let wanted = lead(&[one.clone(), two.clone()]);
+    assert_eq!(route_plan(&wanted, &[two, one.clone()]), "");
+    insta::assert_snapshot!(route_plan(&wanted, &[one]), @"adding the route 10.0.0.0/8");
+    let [one, two] = ["fe80::1", "fe80::2"].map(|gateway| via("2001:db8::/32", &[gateway]));
+    let joined = Route { metric: 1024, ..via("2001:db8::/32", &["fe80::2", "fe80::1"]) };
+    assert_eq!(route_plan(&lead(&[one, two]), &[joined]), "", "the kernel makes one route of them");
+}
+
+#[test]
+fn only_the_next_hops_that_are_missing_or_too_many_are_touched_in_ipv6() {
+    let [both, one, two] = [&["fe80::1", "fe80::2"][..], &["fe80::1"], &["fe80::2"]]
+        .map(|gateways| Route { metric: 1024, ..via("2001:db8::/32", gateways) });
+    let changes = |wanted: &Route, there: &Route| {
+        plan(&lead(from_ref(wanted)), &Present { routes: vec![there.clone()], ..Present::default() })
+    };
+    let addition = Change::AddRoute { route: Box::new(two.clone()), placement: Placement::First };
+    assert_eq!(changes(&both, &one), [addition]);
+    assert_eq!(changes(&one, &both), [Change::RemoveRoute(Box::new(two))]);
+}
+
+#[test]
+fn what_the_kernel_reports_otherwise_is_no_difference() {
+    let no_link = NextHop { gateway: Some([192, 0, 2, 9].into()), ..NextHop::default() };
+    let wanted = Route { next_hops: vec![no_link], ttl_propagate: Some(true), ..route("10.0.0.0/8") };
+    assert_eq!(route_plan(&lead(&[wanted]), &[via("10.0.0.0/8", &["192.0.2.9"])]), "");
+    let wanted = Route { expires: Some(500), scope: Scope::LINK, ..via("2001:db8::/32", &["fe80::1"]) };
+    let there = Route { expires: Some(3), scope: Scope::UNIVERSE, metric: 1024, ..wanted.clone() };
+    assert_eq!(route_plan(&lead(from_ref(&wanted)), from_ref(&there)), "");
+    let for_ever = Route { expires: None, ..there };
+    insta::assert_snapshot!(route_plan(&lead(&[wanted]), &[for_ever]), @"changing the route 2001:db8::/32");
+    let wanted = Route { kind: RouteKind::BLACKHOLE, ..via("10.0.0.0/8", &["192.0.2.9"]) };
+    let there = Route { kind: RouteKind::BLACKHOLE, ..route("10.0.0.0/8") };
+    assert_eq!(route_plan(&lead(&[wanted]), &[there]), "");
+}
+
+#[test]
+fn routes_that_the_kernel_drops_with_an_address_are_put_back() {
+    let there = vip("192.0.2.1/24");
+    let mut wanted = hold(&[Address { scope: Scope::LINK, ..there }]);
+    let with_source = Route { preferred_source: Some(there.ip), ..route("10.0.0.0/8") };
+    let over_its_link = via("10.1.0.0/16", &["192.0.2.9"]);
+    let routes = vec![with_source, over_its_link];
+    wanted.routes = routes.iter().cloned().map(PlacedRoute::from).collect();
+    let present = Present { addresses: vec![there], routes, ..Present::default() };
+    let words = |present: &Present| plan(&wanted, present).iter().map(|it| format!("{it}\n")).collect::<String>();
+    insta::assert_snapshot!(words(&present), @"
+    removing 192.0.2.1/24 from link 2
+    adding 192.0.2.1/24 to link 2
+    adding the route 10.0.0.0/8
+    adding the route 10.1.0.0/16
+    ");
+    let another = Present { addresses: vec![there, vip("198.51.100.1/24")], ..present };
+    insta::assert_snapshot!(words(&another), @"
+    removing 192.0.2.1/24 from link 2
+    adding 192.0.2.1/24 to link 2
+    adding the route 10.0.0.0/8
+    ");
+}
+
 #[test]
 fn link_changes_say_what_they_do() {
     let name = |text: &str| text.parse::<LinkName>().unwrap();
@@ -179,23 +327,23 @@ fn link_changes_say_what_they_do() {
 fn carry_out(changes: &[Change], mut present: Vec<Address>, promote_secondaries: bool) -> Vec<Address> {
     let at = |present: &[Address], key| present.iter().position(|address| address.key() == key);
     for change in changes {
-        match *change {
-            Change::AddAddress(address) if at(&present, address.key()).is_none() => add(&mut present, address),
+        match change {
+            &Change::AddAddress(address) if at(&present, address.key()).is_none() => add(&mut present, address),
             Change::AddAddress(_) => {}
-            Change::EditAddress(address) => match at(&present, address.key()) {
+            &Change::EditAddress(address) => match at(&present, address.key()) {
                 Some(index) => {
                     let secondary = present[index].flags & AddressFlags::SECONDARY;
                     present[index] = Address { flags: address.flags | secondary, ..address };
                 }
                 None => add(&mut present, address),
             },
-            Change::RemoveAddress(address) => {
+            &Change::RemoveAddress(address) => {
                 let Some(index) = at(&present, address.key()) else {
                     continue;
                 };
                 remove(&mut present, index, promote_secondaries);
             }
-            ref other => panic!("not in a plan of addresses: {other}"),
+            other => panic!("not in a plan of addresses: {other}"),
         }
     }
     present
@@ -267,11 +415,11 @@ proptest! {
         release in proptest::collection::vec(some_address().prop_map(|address| address.key()), 0..6),
         promote_secondaries: bool,
     ) {
-        let wanted = Wanted { addresses, release };
-        let changes = plan(&wanted, &present);
+        let wanted = Wanted { addresses, release, ..Wanted::default() };
+        let changes = plan(&wanted, &with(&present));
         let after = carry_out(&changes, present.clone(), promote_secondaries);
 
-        prop_assert_eq!(plan(&wanted, &after), [], "the second plan after {:?}", changes);
+        prop_assert_eq!(plan(&wanted, &with(&after)), [], "the second plan after {:?}", changes);
         let keys: HashSet<_> = after.iter().map(Address::key).collect();
         for address in &wanted.addresses {
             prop_assert!(keys.contains(&address.key()), "{} is missing", address);

@@ -76,11 +76,18 @@ pub(crate) enum Note {
 pub(crate) fn check(part: &RunnerPart, host: &impl Host) -> (Commands, Vec<Note>) {
     let mut checker = Checker { part, host, notes: Vec::new() };
     let default = checker.default_identity();
-    let commands: Commands = part
-        .scripts
-        .iter()
-        .filter_map(|(occasion, script)| Some((occasion.clone(), checker.script(script, default)?)))
-        .collect();
+    let mut commands = Commands::new();
+    for (occasion, script) in &part.scripts {
+        match (checker.script(script, default), occasion) {
+            (Some(command), _) => {
+                commands.insert(occasion.clone(), command);
+            }
+            (None, Occasion::Track { script }) => {
+                checker.warn(format!("Disabling track script {script} since not found/accessible"));
+            }
+            (None, _) => {}
+        }
+    }
     if !commands.is_empty() && !part.script_security {
         checker.warn("SECURITY VIOLATION - scripts are being executed but script_security not enabled.");
     }
@@ -172,6 +179,9 @@ impl<H: Host> Checker<'_, H> {
                 }
             },
         };
+        if let Some(path) = name.strip_prefix('<') {
+            return Some(readable(path, arguments, identity));
+        }
         let path = self.resolved(name)?;
         self.executable(name, &path, identity)?;
         if self.part.script_security && identity.uid == 0 {
@@ -254,6 +264,13 @@ impl<H: Host> Checker<'_, H> {
         self.warn(format!("Script '{name}' is run by /bin/sh - please add a #! line that names its interpreter"));
         vec!["/bin/sh".into()]
     }
+}
+
+/// A script that is satisfied while its user may read the file: `</path`. The shell opens it, and so says what
+/// keepalived's does.
+fn readable(path: &str, arguments: &[String], identity: Identity) -> Command {
+    let path = if path.is_empty() { arguments.first().map_or("", String::as_str) } else { path };
+    Command { words: ["/bin/sh", "-c", "<\"$0\"", path].map(OsString::from).to_vec(), identity }
 }
 
 /// The kernel's sentence without Rust's "(os error N)".

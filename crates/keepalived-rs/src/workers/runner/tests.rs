@@ -35,6 +35,19 @@ fn notify(name: &str, state: NotifyState) -> NotifyEvent {
     NotifyEvent::Instance { name: name.into(), state, priority: 150 }
 }
 
+fn me() -> ScriptUser {
+    ScriptUser { user: nix::unistd::getuid().to_string(), group: None, supplementary_groups: false }
+}
+
+const QUICK: Timing = Timing { interval: Duration::from_millis(10), timeout: Duration::from_secs(5), rise: 1, fall: 1 };
+
+fn tracked(name: &str, state: TrackerState) -> (TrackerName, TrackerState) {
+    (TrackerName::Script(name.into()), state)
+}
+
+const UP: TrackerState = TrackerState::Says(vrrp_proto::Verdict::Up);
+const DOWN: TrackerState = TrackerState::Says(vrrp_proto::Verdict::Down);
+
 impl Lab {
     fn new() -> Self {
         Self::with_check(checked)
@@ -69,9 +82,34 @@ impl Lab {
         Script { command: vec![path.to_str().unwrap().to_owned()], user: None }
     }
 
+    /// Makes these the tracked scripts.
+    fn track(&mut self, scripts: impl IntoIterator<Item = (&'static str, Timing, Script)>) {
+        let mut part = RunnerPart { script_user: Some(me()), ..RunnerPart::default() };
+        for (name, timing, script) in scripts {
+            part.scripts.insert(Occasion::Track { script: name.into() }, script);
+            part.tracked_scripts.insert(name.into(), timing);
+        }
+        self.commit(&part);
+    }
+
+    /// The next that is heard of a tracker.
+    fn tracker(&self) -> (TrackerName, TrackerState) {
+        loop {
+            if let RunnerSays::Tracker(TrackerFact { tracker, state }) = next(&self.vrrp) {
+                return (tracker, state);
+            }
+        }
+    }
+
+    /// A new vrrp worker is at the other end.
+    fn reconnect(&mut self) {
+        let (vrrp, theirs) = Channel::pair().unwrap();
+        self.orders.send(&Order::Connect { peer: Role::Vrrp }, &[theirs.as_fd()]).unwrap();
+        self.vrrp = vrrp;
+    }
+
     /// Makes these scripts the configuration.
     fn configure(&mut self, scripts: impl IntoIterator<Item = (Occasion, Script)>) {
-        let me = nix::unistd::getuid().to_string();
         let scripts: BTreeMap<_, _> = scripts.into_iter().collect();
         let objects = scripts.keys().filter_map(|occasion| match occasion {
             Occasion::Enter { instance, .. } | Occasion::Change { instance } => {
@@ -80,18 +118,25 @@ impl Lab {
             _ => None,
         });
         let part = RunnerPart {
-            script_user: Some(ScriptUser { user: me, group: None, supplementary_groups: false }),
+            script_user: Some(me()),
             script_security: false,
             objects: objects.collect(),
             scripts,
+            ..RunnerPart::default()
         };
+        self.commit(&part);
+    }
+
+    fn commit(&mut self, part: &RunnerPart) {
         self.generation += 1;
         let generation = self.generation;
-        let fd = ipc::seal(&part).unwrap();
+        let fd = ipc::seal(part).unwrap();
         self.orders.send(&Order::Prepare { generation, again: false }, &[fd.as_fd()]).unwrap();
         assert_eq!(report(&self.orders), Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) });
         self.orders.send(&Order::Commit { generation }, &[]).unwrap();
-        assert_eq!(report(&self.orders), Report::Committed { generation });
+        let committed = |report: &Report| !matches!(report, Report::Fact(_));
+        let report = std::iter::repeat_with(|| report(&self.orders)).find(committed);
+        assert_eq!(report, Some(Report::Committed { generation }));
     }
 
     fn tell(&mut self, event: NotifyEvent) {
@@ -100,7 +145,7 @@ impl Lab {
     }
 
     fn acknowledged(&self, number: u64) {
-        while next::<NotifyAck>(&self.vrrp).number < number {}
+        while !matches!(next(&self.vrrp), RunnerSays::Taken(NotifyAck { number: taken }) if taken >= number) {}
     }
 
     /// The lines of a script's output once there are `count`.
@@ -139,6 +184,101 @@ fn a_state_runs_both_scripts_with_keepaliveds_words_and_is_acknowledged() {
     assert_eq!(lab.lines("any", 1), ["INSTANCE VI_1 MASTER 150"]);
     lab.acknowledged(1);
     assert_eq!(lab.stop(), 0);
+}
+
+#[test]
+fn a_tracked_script_is_heard_of_whenever_its_result_changes() {
+    let mut lab = Lab::new();
+    let script = lab.script("chk", "test -e $out");
+    lab.track([("chk", QUICK, script)]);
+    assert_eq!(lab.tracker(), tracked("chk", TrackerState::Pending));
+    assert_eq!(lab.tracker(), tracked("chk", DOWN));
+    let fact = report(&lab.orders);
+    assert_eq!(fact, Report::Fact(Fact { key: "script chk".into(), value: ipc::encode(&false) }));
+    fs::write(lab.path("chk.out"), "").unwrap();
+    assert_eq!(lab.tracker(), tracked("chk", UP));
+    lab.reconnect();
+    assert_eq!(lab.tracker(), tracked("chk", UP), "a new worker is told everything");
+    let fact = report(&lab.orders);
+    assert_eq!(fact, Report::Fact(Fact { key: "script chk".into(), value: ipc::encode(&true) }));
+    assert_eq!(lab.stop(), 0);
+}
+
+#[test]
+fn a_runner_goes_on_with_the_verdicts_of_the_one_before() {
+    let mut lab = Lab::new();
+    let facts = vec![Fact { key: "script chk".into(), value: ipc::encode(&true) }];
+    lab.orders.send(&Order::Resume, &[ipc::seal(&facts).unwrap().as_fd()]).unwrap();
+    let script = lab.script("chk", "exit 1");
+    lab.track([("chk", Timing { fall: 3, ..QUICK }, script)]);
+    assert_eq!(lab.tracker(), tracked("chk", UP));
+    assert_eq!(lab.tracker(), tracked("chk", DOWN));
+}
+
+#[test]
+fn a_tracked_script_that_cannot_run_is_disabled_and_a_reload_can_mend_it() {
+    let mut lab = Lab::new();
+    let missing = Script { command: vec![lab.path("chk").to_str().unwrap().to_owned()], user: None };
+    lab.track([("chk", QUICK, missing)]);
+    assert_eq!(lab.tracker(), tracked("chk", TrackerState::Disabled));
+    let script = lab.script("chk", "exit 0");
+    lab.track([("chk", QUICK, script)]);
+    assert_eq!(lab.tracker(), tracked("chk", TrackerState::Pending));
+    assert_eq!(lab.tracker(), tracked("chk", UP));
+}
+
+#[test]
+fn a_script_is_satisfied_while_a_file_can_be_read() {
+    let mut lab = Lab::new();
+    let script = Script { command: vec![format!("<{}", lab.path("f").display())], user: None };
+    lab.track([("f", QUICK, script)]);
+    assert_eq!(lab.tracker(), tracked("f", TrackerState::Pending));
+    assert_eq!(lab.tracker(), tracked("f", DOWN));
+    fs::write(lab.path("f"), "").unwrap();
+    assert_eq!(lab.tracker(), tracked("f", UP));
+}
+
+/// Whether the process is there; one that only waits for its parent to look is not.
+fn lives(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn a_script_that_takes_too_long_dies_with_what_it_started() {
+    let mut lab = Lab::new();
+    let script =
+        lab.script("chk", "(trap '' TERM; echo $$ >$out; while :; do sleep 1; done) &\necho $! >$out.child\nwait");
+    lab.track([(
+        "chk",
+        Timing { interval: Duration::from_secs(60), timeout: Duration::from_secs(1), ..QUICK },
+        script,
+    )]);
+    assert_eq!(lab.tracker(), tracked("chk", TrackerState::Pending));
+    assert_eq!(lab.tracker(), tracked("chk", DOWN));
+    for name in ["chk.out", "chk.out.child"] {
+        let pid = fs::read_to_string(lab.path(name)).unwrap();
+        until(&format!("end of {name}"), || (!lives(pid.trim())).then_some(()));
+    }
+}
+
+#[test]
+fn a_script_that_a_reload_removes_is_killed() {
+    let mut lab = Lab::new();
+    let script = lab.script("chk", "echo $$ >$out\nsleep 100");
+    lab.track([("chk", Timing { timeout: Duration::from_secs(200), ..QUICK }, script)]);
+    let pid = lab.lines("chk", 1).remove(0);
+    lab.track([]);
+    until("its end", || (!lives(&pid)).then_some(()));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_tracked_scripts() {
+    let mut lab = Lab::new();
+    let script = lab.script("chk", "echo $$ >$out\ntrap '' TERM\nsleep 100 & wait; sleep 100");
+    lab.track([("chk", Timing { timeout: Duration::from_secs(200), ..QUICK }, script)]);
+    let pid = lab.lines("chk", 1).remove(0);
+    assert_eq!(lab.stop(), 0);
+    until("its end", || (!lives(&pid)).then_some(()));
 }
 
 /// What Rust ignores (SIGPIPE, 13) is not inherited.

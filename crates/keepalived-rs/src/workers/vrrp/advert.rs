@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::event::epoll;
 use vrrp_proto::{
-    Action, AnnounceScope, Engine, EngineConfig, Event, Instant, Notification, Ownership, Packet, Receiver, Role,
-    RouterId, RouterSnapshot, Ticket, Transmitter,
+    Action, AnnounceScope, Engine, EngineConfig, Event, GroupId, Instant, Notification, Ownership, Packet, Receiver,
+    Reserved, Role, RouterId, RouterSnapshot, Ticket, Transmitter,
 };
 
 use super::clock::{self, Timer};
@@ -23,6 +23,7 @@ use super::notifier::Notifier;
 use super::packet;
 use super::roster::{RouterSetup, Setup};
 use super::sockets::{Datagram, LARGEST_PACKET, Place, SocketPair};
+use super::trackers::{News, Trackers};
 use crate::compat;
 use crate::config::vrrp::VirtualAddress;
 use crate::ipc::{self, Channel, Common, Fact, NotifyEvent, NotifyState, Order, Outbox, Report};
@@ -65,10 +66,14 @@ pub(crate) struct Advert {
     epoll: OwnedFd,
     timer: Timer,
     engine: Engine,
+    trackers: Trackers,
     routers: BTreeMap<RouterId, Router>,
     /// Removed by a reload, but their addresses may still be there.
     leaving: BTreeMap<RouterId, Router>,
     link_names: Vec<String>,
+    group_names: BTreeMap<GroupId, String>,
+    /// What the engine runs.
+    running: EngineConfig,
     prepared: Option<(u64, Box<Setup>)>,
     /// The newest generation that is not wanted any more.
     abandoned: u64,
@@ -77,6 +82,8 @@ pub(crate) struct Advert {
     applying: BTreeMap<RouterId, Ticket>,
     /// What each router may have put on this host, as the supervisor was told, with its key.
     told_addresses: BTreeMap<RouterId, (String, Vec<VirtualAddress>)>,
+    /// The sequences of authenticated adverts that are spoken for, by the key of the router; of routers that are gone too.
+    reserved: BTreeMap<String, Reserved>,
     beat: Beat,
     lateness: Duration,
     stopping: Option<Instant>,
@@ -147,14 +154,18 @@ impl Advert {
             epoll,
             timer,
             engine: Engine::new(),
+            trackers: Trackers::default(),
             routers: BTreeMap::new(),
             leaving: BTreeMap::new(),
             link_names: Vec::new(),
+            group_names: BTreeMap::new(),
+            running: EngineConfig::default(),
             prepared: None,
             abandoned: 0,
             paths: Paths { next: FIRST_SOCKET, ..Paths::default() },
             applying: BTreeMap::new(),
             told_addresses: BTreeMap::new(),
+            reserved: BTreeMap::new(),
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Duration::ZERO,
             stopping: None,
@@ -323,6 +334,7 @@ impl Advert {
             Ok(facts) => {
                 self.notifier.inherit(&facts);
                 self.told_addresses = facts::told_addresses(&facts);
+                self.reserved = facts::told_sequences(&facts);
                 let (_, snapshot) = facts::routers(&facts);
                 self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held);
                 self.jobs.send(Job::Resume(facts));
@@ -333,7 +345,14 @@ impl Advert {
 
     fn commit(&mut self, generation: u64) {
         let Some((_, setup)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) else { return };
-        let wanted: EngineConfig = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
+        // The runner commits first: what it has said counts from the beginning.
+        self.hear_runner();
+        let mut wanted: EngineConfig = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
+        let start = start_not_before(self.common.started, setup.delays);
+        for router in wanted.routers.values_mut() {
+            router.start_not_before = start;
+        }
+        wanted.groups = setup.groups.iter().map(|group| (group.id, group.config.clone())).collect();
         self.link_names = setup.link_names;
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
@@ -342,11 +361,18 @@ impl Advert {
         self.jobs.send(Job::Commit { generation });
         let plan = self.engine.plan(&wanted);
         self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
+        self.trackers.configure(setup.trackers);
+        wanted.trackers = self.trackers.wanted();
         for router in setup.routers {
             self.set_up(router);
         }
         self.paths.index(&self.routers);
+        self.group_names = setup.groups.into_iter().map(|group| (group.id, group.name)).collect();
         self.engine.reconfigure(clock::now(), &wanted);
+        self.running = wanted;
+        for (tracker, verdict) in self.trackers.verdicts() {
+            self.engine.handle_tracker(clock::now(), tracker, verdict);
+        }
         self.inherits = false;
         self.perform();
         for id in self.told_addresses.keys().copied().collect::<Vec<_>>() {
@@ -411,8 +437,9 @@ impl Advert {
         if gone.is_empty() {
             return;
         }
-        let staying = self.engine.routers().filter(|router| !gone.contains(&router.id()));
-        let staying: EngineConfig = staying.map(|router| (router.id(), router.config().clone())).collect();
+        // The members that stay are still together: the new configuration alone parts them.
+        let mut staying = self.running.clone();
+        staying.routers.retain(|id, _| !gone.contains(id));
         self.engine.reconfigure(clock::now(), &staying);
         self.perform();
         for id in gone {
@@ -427,11 +454,14 @@ impl Advert {
 
     fn set_up(&mut self, setup: RouterSetup) {
         self.leaving.remove(&setup.id);
-        let transmitter = match Transmitter::new(setup.wire.clone()) {
+        let mut transmitter = match Transmitter::new(setup.wire.clone()) {
             Ok(transmitter) => transmitter,
             // The kernel thread made the same one when it checked the configuration.
             Err(error) => return tracing::error!("({}) {error}", setup.name),
         };
+        if let Some(reserved) = self.reserved.get(&setup.key) {
+            transmitter.resume(*reserved);
+        }
         let router = self.routers.entry(setup.id).or_insert_with(|| Router {
             name: String::new(),
             key: setup.key,
@@ -623,7 +653,14 @@ impl Advert {
         router.source = self.engine.router(id).and_then(|it| it.source()).or(router.source);
         let (Some(source), Some(pair)) = (router.source, self.paths.socket_of(id)) else { return };
         let before = router.send_error.take();
-        let advert = router.transmitter.begin(priority, clock::wall());
+        let wall = clock::wall();
+        if let Some(reserved) = router.transmitter.reserve(wall) {
+            self.reserved.insert(router.key.clone(), reserved);
+            self.outbox.push(Report::Fact(facts::sequences(&router.key, &reserved)));
+            // Before the advert; but as ever a full or closed socket must not keep it waiting.
+            let _ = self.outbox.flush(&self.supervisor);
+        }
+        let advert = router.transmitter.begin(priority, wall);
         router.receiver.follow(source, &advert);
         for destination in &router.destinations {
             self.outgoing.clear();
@@ -650,12 +687,21 @@ impl Advert {
                 Action::Advertise { router, priority } => self.advertise(router, priority),
                 Action::Apply { router, ownership, ticket } => self.apply(router, ownership, ticket),
                 Action::Announce { router, scope: AnnounceScope::Addresses, repeat } => {
-                    self.jobs.send(Job::Announce { router, repeat })
+                    self.jobs.send(Job::Announce { router, repeat });
+                }
+                Action::Announce { router, scope: AnnounceScope::AllLinks, .. } => {
+                    self.jobs.send(Job::AnnounceLinks { router });
                 }
                 Action::Notify { router, notification, priority } => {
                     self.notify(router, notification, priority.0);
                 }
+                Action::NotifyGroup { group, notification } => self.notify_group(group, notification),
                 Action::Record { router, event } => self.record(router, &event),
+                Action::TrackerFact { tracker, verdict } => {
+                    if let Some(name) = self.trackers.name(tracker) {
+                        self.outbox.push(Report::Fact(facts::tracker(name, tracker, verdict)));
+                    }
+                }
                 _ => {}
             }
         }
@@ -696,19 +742,21 @@ impl Advert {
     }
 
     fn notify(&mut self, id: RouterId, notification: Notification, priority: u8) {
-        let state = match notification {
-            Notification::Active => NotifyState::Active,
-            Notification::Backup { .. } => NotifyState::Backup,
-            // Without `notify_deleted` an instance that is removed reports FAULT.
-            Notification::Fault { .. } | Notification::Deleted => NotifyState::Fault,
-            Notification::Stop => NotifyState::Stop,
-            Notification::ReceivedLowerPriority => NotifyState::ActiveReceivedLowerPriority,
-            _ => return,
-        };
+        if let Some(state) = notify_state(notification) {
+            self.push_notification(NotifyEvent::Instance { name: self.name(id).to_owned(), state, priority });
+        }
+    }
+
+    fn notify_group(&mut self, id: GroupId, notification: Notification) {
+        if let (Some(state), Some(name)) = (notify_state(notification), self.group_names.get(&id)) {
+            self.push_notification(NotifyEvent::Group { name: name.clone(), state });
+        }
+    }
+
+    fn push_notification(&mut self, event: NotifyEvent) {
         if !self.has_runner {
             return;
         }
-        let event = NotifyEvent::Instance { name: self.name(id).to_owned(), state, priority };
         for fact in self.notifier.push(event) {
             self.outbox.push(Report::Fact(fact));
         }
@@ -719,9 +767,13 @@ impl Advert {
             let name = usize::try_from(link.0).ok().and_then(|number| self.link_names.get(number));
             name.cloned().unwrap_or_default()
         };
+        let groups = |group: GroupId| self.group_names.get(&group).cloned().unwrap_or_default();
         let Some(router) = self.routers.get(&id) else { return };
         let family = router.receiver.config().family;
-        compat::Instance { name: &router.name, family, links: &links }.line(event).write();
+        let trackers = |tracker| self.trackers.name(tracker).cloned();
+        compat::Instance { name: &router.name, family, links: &links, groups: &groups, trackers: &trackers }
+            .line(event)
+            .write();
         if matches!(event, Event::EnteringActive | Event::EnteringBackup { .. } | Event::EnteringFault { .. })
             && let Some(router) = self.routers.get_mut(&id)
         {
@@ -737,7 +789,20 @@ impl Advert {
         for fact in self.notifier.hear() {
             self.outbox.push(Report::Fact(fact));
         }
-        self.flush();
+        for fact in self.notifier.take_trackers() {
+            match self.trackers.hear(fact) {
+                News::Says(tracker, verdict) => self.engine.handle_tracker(clock::now(), tracker, verdict),
+                News::Wanted if self.stopping.is_none() => {
+                    self.running.trackers = self.trackers.wanted();
+                    self.engine.reconfigure(clock::now(), &self.running);
+                    for (tracker, verdict) in self.trackers.verdicts() {
+                        self.engine.handle_tracker(clock::now(), tracker, verdict);
+                    }
+                }
+                News::Wanted | News::None => {}
+            }
+        }
+        self.perform();
     }
 }
 
@@ -775,6 +840,25 @@ impl Paths {
     }
 }
 
+/// The longer of the two delays counts; a worker that follows another one starts no later than that one.
+fn start_not_before(started: Duration, [after_start, after_boot]: [Duration; 2]) -> Instant {
+    let after_start = if after_start.is_zero() { Duration::ZERO } else { started + after_start };
+    Instant::ZERO + after_start.max(after_boot)
+}
+
+/// What scripts hear of it.
+fn notify_state(notification: Notification) -> Option<NotifyState> {
+    Some(match notification {
+        Notification::Active => NotifyState::Active,
+        Notification::Backup { .. } => NotifyState::Backup,
+        // Without `notify_deleted` an instance that is removed reports FAULT.
+        Notification::Fault { .. } | Notification::Deleted => NotifyState::Fault,
+        Notification::Stop => NotifyState::Stop,
+        Notification::ReceivedLowerPriority => NotifyState::ActiveReceivedLowerPriority,
+        _ => return None,
+    })
+}
+
 fn watch(epoll: &OwnedFd, source: &impl AsFd, token: u64) -> anyhow::Result<()> {
     epoll::add(epoll, source, epoll::EventData::new_u64(token), epoll::EventFlags::IN).context("watching a descriptor")
 }
@@ -807,6 +891,7 @@ mod tests {
             let (results, outcomes) = mailbox::channel().unwrap();
             let common = Common {
                 build: ipc::BUILD_ID.into(),
+                started: Duration::ZERO,
                 log: log::Options::default(),
                 dont_release_vrrp: false,
                 dont_release_ipvs: false,
@@ -826,6 +911,40 @@ mod tests {
             let receive = || self.runner.receive::<ipc::Notification>().ok().flatten();
             std::iter::from_fn(receive).map(|(notification, _)| notification.number).collect()
         }
+    }
+
+    #[test]
+    fn the_longer_start_up_delay_counts() {
+        let started = Duration::from_secs(100);
+        let start =
+            |delays: [u64; 2]| start_not_before(started, delays.map(Duration::from_secs)).as_nanos() / 1_000_000_000;
+        assert_eq!(start([0, 0]), 0);
+        assert_eq!(start([5, 60]), 105);
+        assert_eq!(start([5, 160]), 160);
+        assert_eq!(start([0, 60]), 60);
+    }
+
+    #[test]
+    fn a_sequence_that_was_reserved_is_told_before_the_advert_and_not_used_again() {
+        let part = crate::config::vrrp::tests::part(
+            "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nauthentication {\nauth_type AH\nauth_pass x\n}\n\
+             virtual_ipaddress { 192.0.2.9 }\n}\n",
+        );
+        let setup = || Roster::default().prepare(1, part.clone()).unwrap().routers.remove(0);
+        let sequence = |bench: &mut Bench| {
+            let router = bench.advert.routers.values_mut().next().unwrap();
+            let reserved = router.transmitter.reserve(clock::wall());
+            let advert = router.transmitter.begin(vrrp_proto::Priority(100), clock::wall());
+            (router.key.clone(), reserved, advert.ah_sequence().unwrap())
+        };
+        let mut first = Bench::new();
+        first.advert.set_up(setup());
+        let (key, reserved, before) = sequence(&mut first);
+        let mut second = Bench::new();
+        second.advert.resume(&ipc::seal(&vec![facts::sequences(&key, &reserved.unwrap())]).unwrap());
+        second.advert.set_up(setup());
+        let (_, again, after) = sequence(&mut second);
+        assert!(again.is_some() && after > before + 1000, "{before} and {after}");
     }
 
     #[test]

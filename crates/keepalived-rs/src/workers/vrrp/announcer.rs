@@ -50,6 +50,11 @@ impl Announcer {
     /// Announces each of `addresses` `repeat` times, instead of what still waits for `router`.
     pub(crate) fn queue(&mut self, router: RouterId, addresses: &[Announcement], repeat: u8) {
         self.forget(router);
+        self.add(router, addresses, repeat);
+    }
+
+    /// Announces each of `addresses` `repeat` times, beside what still waits.
+    pub(crate) fn add(&mut self, router: RouterId, addresses: &[Announcement], repeat: u8) {
         self.routers.insert(router);
         for announcement in addresses {
             let lane = self.lanes.entry((announcement.link, family(announcement.ip))).or_default();

@@ -12,9 +12,11 @@ use super::packet;
 use super::roster;
 use super::sockets::SocketPair;
 use super::view::View;
+use crate::config::network::Belongings;
 use crate::config::vrrp::{Instance, Transport, VrrpPart};
 
-/// Sends priority 0 for every instance whose addresses are on this host, then removes these addresses.
+/// Sends priority 0 for every instance whose addresses are on this host, then removes these addresses, its routes
+/// and rules.
 ///
 /// # Errors
 /// When the kernel cannot be asked, or refused to remove some addresses; the others are removed all the same.
@@ -27,12 +29,21 @@ pub(crate) fn cleanup(part: &VrrpPart) -> anyhow::Result<()> {
             tracing::error!("({}) {error:#}", instance.name);
         }
     }
-    let release = wanted.into_iter().flat_map(|(wanted, _)| wanted.release).collect();
-    let applied = route.reconcile(&Wanted { release, addresses: Vec::new() })?;
+    let mut all = Wanted::default();
+    for (wanted, _) in wanted {
+        all.release.extend(wanted.release);
+        all.release_routes.extend(wanted.release_routes);
+        all.release_rules.extend(wanted.release_rules);
+    }
+    let applied = route.reconcile(&all)?;
     for refusal in &applied.refused {
         tracing::error!("{}", refusal.error);
     }
-    anyhow::ensure!(applied.refused.is_empty(), "{} addresses could not be removed", applied.refused.len());
+    anyhow::ensure!(
+        applied.refused.is_empty(),
+        "{} addresses, routes or rules could not be removed",
+        applied.refused.len()
+    );
     Ok(())
 }
 
@@ -41,7 +52,7 @@ fn wanted(part: &VrrpPart, view: &View) -> Vec<(Wanted, bool)> {
     let one = |instance: &Instance| {
         let mut holdings = Holdings::default();
         let id = RouterId(0);
-        holdings.configure([(id, instance.addresses.clone())]);
+        holdings.configure([(id, Belongings::of(instance))]);
         holdings.set(id, Ownership::Released);
         let wanted = holdings.wanted(&BTreeSet::from([id]), |name| view.link(name).map(|link| link.index));
         let present = wanted.release.iter().any(|key| view.has(key));
@@ -61,15 +72,15 @@ fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<(
     let source = instance.source().or_else(of_link).context("there is no address to send from")?;
     let pair = SocketPair::open(place, name.unwrap_or_default(), 0)?;
     let destinations = match &instance.transport {
-        Transport::Multicast { group } => std::slice::from_ref(group),
-        Transport::Unicast { peers } => peers,
+        Transport::Multicast { group } => vec![*group],
+        Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
     };
-    let mut transmitter = Transmitter::new(instance.wire_config())?;
+    let mut transmitter = Transmitter::new(instance.wire_config()?)?;
     let advert = transmitter.begin(Priority::RESIGN, clock::wall());
     for destination in destinations {
         let mut packet = Vec::new();
-        packet::emit(&mut transmitter, &advert, source, *destination, &mut packet)?;
-        pair.send(&packet, *destination).with_context(|| format!("sending priority 0 to {destination}"))?;
+        packet::emit(&mut transmitter, &advert, source, destination, &mut packet)?;
+        pair.send(&packet, destination).with_context(|| format!("sending priority 0 to {destination}"))?;
     }
     tracing::debug!("({}) sent 0 priority", instance.name);
     Ok(())

@@ -5,22 +5,24 @@
 
 use std::collections::BTreeMap;
 
-use vrrp_proto::{Instant, RouterId, RouterSnapshot, Snapshot};
+use vrrp_proto::{Instant, Reserved, RouterId, RouterSnapshot, Snapshot, TrackerId, Verdict};
 
 use crate::config::vrrp::VirtualAddress;
-use crate::ipc::{self, Fact, NotifyEvent};
+use crate::ipc::{self, Fact, NotifyEvent, TrackerName};
 
 const ROUTER: &str = "router ";
 const ADVERTS: &str = "adverts ";
 const ADDRESSES: &str = "addresses ";
+const SEQUENCES: &str = "sequences ";
 const NOTIFICATION: &str = "notification ";
+const TRACKER: &str = "tracker ";
 const NEXT_NOTIFICATION: &str = "next notification";
 
 /// So many times fit into one message.
 const TIMES_PER_FACT: usize = 2000;
 
 /// So many addresses fit into one message, whatever their interfaces and labels are called.
-const ADDRESSES_PER_FACT: usize = 1000;
+const ADDRESSES_PER_FACT: usize = 500;
 
 /// What a router needs to go on.
 pub(crate) fn router(key: &str, id: RouterId, snapshot: &RouterSnapshot) -> Fact {
@@ -67,6 +69,18 @@ pub(crate) fn told_addresses(facts: &[Fact]) -> BTreeMap<RouterId, (String, Vec<
     told
 }
 
+/// The sequences that authenticated adverts of a router may use up. Never forgotten: whoever sends for it once more,
+/// however much later, begins behind them.
+pub(crate) fn sequences(key: &str, reserved: &Reserved) -> Fact {
+    Fact { key: format!("{SEQUENCES}{key}"), value: ipc::encode(reserved) }
+}
+
+/// The sequences that were reserved, by the key of the router.
+pub(crate) fn told_sequences(facts: &[Fact]) -> BTreeMap<String, Reserved> {
+    let of = |fact: &Fact| Some((fact.key.strip_prefix(SEQUENCES)?.to_owned(), ipc::decode(&fact.value).ok()?));
+    facts.iter().filter_map(of).collect()
+}
+
 /// A notification that the runner has not acknowledged.
 pub(crate) fn notification(number: u64, event: &NotifyEvent) -> Fact {
     Fact { key: format!("{NOTIFICATION}{number}"), value: ipc::encode(event) }
@@ -82,6 +96,22 @@ pub(crate) fn next_notification(number: u64) -> Fact {
     Fact { key: NEXT_NOTIFICATION.into(), value: ipc::encode(&number) }
 }
 
+/// What a tracker said; `None` once it is no longer configured.
+pub(crate) fn tracker(name: &TrackerName, id: TrackerId, verdict: Option<Verdict>) -> Fact {
+    let key = match name {
+        TrackerName::Script(name) => format!("{TRACKER}script {name}"),
+        TrackerName::File(name) => format!("{TRACKER}file {name}"),
+    };
+    Fact { key, value: verdict.map(|verdict| ipc::encode(&(name, id, verdict))).unwrap_or_default() }
+}
+
+/// The numbers of the trackers, and what each said.
+pub(crate) fn trackers(facts: &[Fact]) -> BTreeMap<TrackerName, (TrackerId, Verdict)> {
+    let told = facts.iter().filter(|fact| fact.key.starts_with(TRACKER));
+    let told = told.filter_map(|fact| ipc::decode::<(TrackerName, TrackerId, Verdict)>(&fact.value).ok());
+    told.map(|(name, id, verdict)| (name, (id, verdict))).collect()
+}
+
 /// The numbers of the routers by key, and their snapshots. What cannot be read is left out: such a router starts anew.
 pub(crate) fn routers(facts: &[Fact]) -> (BTreeMap<String, RouterId>, Snapshot) {
     let mut ids = BTreeMap::new();
@@ -92,6 +122,7 @@ pub(crate) fn routers(facts: &[Fact]) -> (BTreeMap<String, RouterId>, Snapshot) 
         ids.insert(key.to_owned(), id);
         snapshot.routers.insert(id, router);
     }
+    snapshot.trackers = trackers(facts).into_values().collect();
     let times = facts.iter().filter(|fact| fact.key.starts_with(ADVERTS));
     let times = times.filter_map(|fact| ipc::decode::<Vec<(RouterId, Instant)>>(&fact.value).ok()).flatten();
     for (id, time) in times {
@@ -150,6 +181,21 @@ mod tests {
     }
 
     #[test]
+    fn the_successor_knows_what_trackers_said() {
+        let (script, file) = (TrackerName::Script("x".into()), TrackerName::File("x".into()));
+        let facts = [
+            tracker(&script, TrackerId(4), Some(Verdict::Down)),
+            tracker(&file, TrackerId(2), Some(Verdict::Value(-3))),
+        ];
+        let expected = [(script.clone(), (TrackerId(4), Verdict::Down)), (file, (TrackerId(2), Verdict::Value(-3)))];
+        assert_eq!(trackers(&facts), expected.into());
+        let (_, snapshot) = routers(&facts);
+        assert_eq!(snapshot.trackers, [(TrackerId(4), Verdict::Down), (TrackerId(2), Verdict::Value(-3))].into());
+        let gone = tracker(&script, TrackerId(4), None);
+        assert!(gone.key == facts[0].key && gone.value.is_empty());
+    }
+
+    #[test]
     fn ten_thousand_times_fit_into_messages() {
         let times: Vec<_> = (0..10_000).map(|id| (RouterId(id), Instant::from_nanos(u64::MAX / 2))).collect();
         let facts: Vec<_> = last_adverts(&times).collect();
@@ -166,6 +212,9 @@ mod tests {
             broadcast: Some(std::net::Ipv4Addr::BROADCAST),
             scope: 255,
             label: Some("abcdefghijklmno".into()),
+            peer: Some(std::net::Ipv6Addr::LOCALHOST.into()),
+            flags: vip_netlink::AddressFlags::all(),
+            preferred: vip_netlink::Lifetime::Seconds(1 << 31),
         };
         let all: Vec<_> = (0..2500).map(address).collect();
         let told: Vec<_> = addresses("IPv6 51 eth0 ff02::12", RouterId(7), &all, 0).collect();

@@ -1,10 +1,11 @@
-//! Which addresses every router has, and which of them belong on this host at the moment. Pure.
+//! Which addresses, routes and rules every router has, and which of them belong on this host at the moment. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, Scope, Wanted};
+use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, Rule, Scope, Wanted};
 use vrrp_proto::{Ownership, RouterId};
 
+use crate::config::network::{Belongings, HeldRoute};
 use crate::config::vrrp::VirtualAddress;
 
 /// The addresses of all routers.
@@ -19,6 +20,12 @@ struct Holding {
     addresses: Vec<VirtualAddress>,
     /// Addresses of an earlier configuration that have to go.
     former: Vec<VirtualAddress>,
+    routes: Vec<HeldRoute>,
+    rules: Vec<Rule>,
+    /// Of an earlier configuration.
+    former_routes: Vec<HeldRoute>,
+    /// Of an earlier configuration.
+    former_rules: Vec<Rule>,
     held: bool,
     /// No longer configured: forgotten once its addresses are gone.
     deleted: bool,
@@ -26,20 +33,23 @@ struct Holding {
 
 impl Holdings {
     /// The routers of a new configuration. What an old one had beside is removed with the next plan; here it is named.
-    pub(crate) fn configure(
+    pub(crate) fn configure<B: Into<Belongings>>(
         &mut self,
-        routers: impl IntoIterator<Item = (RouterId, Vec<VirtualAddress>)>,
+        routers: impl IntoIterator<Item = (RouterId, B)>,
     ) -> Vec<(RouterId, VirtualAddress)> {
         let mut all_gone = Vec::new();
         for holding in self.routers.values_mut() {
             holding.deleted = true;
         }
-        for (id, addresses) in routers {
+        for (id, belongings) in routers {
+            let Belongings { addresses, routes, rules } = belongings.into();
             let holding = self.routers.entry(id).or_default();
             let before = std::mem::replace(&mut holding.addresses, addresses);
             let gone: Vec<_> = before.into_iter().filter(|address| !same_place(address, &holding.addresses)).collect();
             all_gone.extend(gone.iter().map(|address| (id, address.clone())));
             holding.former.extend(gone);
+            holding.former_routes.extend(std::mem::replace(&mut holding.routes, routes));
+            holding.former_rules.extend(std::mem::replace(&mut holding.rules, rules));
             holding.deleted = false;
         }
         all_gone
@@ -61,8 +71,12 @@ impl Holdings {
     pub(crate) fn wanted(&self, routers: &BTreeSet<RouterId>, link: impl Fn(&str) -> Option<LinkIndex>) -> Wanted {
         let held_by_anyone: BTreeSet<AddressKey> =
             self.held().flat_map(|(_, holding)| keys(&holding.addresses, &link)).collect();
-        let mut wanted = Wanted::default();
+        let mut wanted = self.wanted_of_all(&link);
         for holding in routers.iter().filter_map(|id| self.routers.get(id)) {
+            let given_up = if holding.held { (&[][..], &[][..]) } else { (&holding.routes[..], &holding.rules[..]) };
+            let routes = given_up.0.iter().chain(&holding.former_routes);
+            wanted.release_routes.extend(routes.map(|route| route.route().key()));
+            wanted.release_rules.extend(given_up.1.iter().chain(&holding.former_rules).cloned());
             let release = if holding.held {
                 let resolved = holding.addresses.iter().filter_map(|address| resolve(address, &link));
                 wanted.addresses.extend(resolved);
@@ -74,6 +88,27 @@ impl Holdings {
             wanted.release.extend(given_up.filter(|key| !held_by_anyone.contains(key)));
         }
         wanted
+    }
+
+    /// The routes and rules that any router holds: a route of one may have the key of a route of another.
+    fn wanted_of_all(&self, link: &impl Fn(&str) -> Option<LinkIndex>) -> Wanted {
+        let held = || self.held().map(|(_, holding)| holding);
+        Wanted {
+            routes: held().flat_map(|holding| &holding.routes).filter_map(|route| route.resolve(link)).collect(),
+            rules: held().flat_map(|holding| &holding.rules).cloned().collect(),
+            ..Wanted::default()
+        }
+    }
+
+    /// What to say of the routes of a router whose interface is not there.
+    pub(crate) fn homeless_routes<'a>(
+        &'a self,
+        router: RouterId,
+        link: impl Fn(&str) -> Option<LinkIndex> + 'a,
+    ) -> impl Iterator<Item = String> + 'a {
+        let routes = self.routers.get(&router).filter(|holding| holding.held).map(|holding| &holding.routes);
+        let homeless = routes.into_iter().flatten().filter(move |route| route.resolve(&link).is_none());
+        homeless.map(|route| format!("adding the route {}: one of its interfaces is not there", route.route()))
     }
 
     /// How many addresses of a router there is no interface for.
@@ -96,6 +131,8 @@ impl Holdings {
     pub(crate) fn settled(&mut self, router: RouterId) {
         let Some(holding) = self.routers.get_mut(&router) else { return };
         holding.former.clear();
+        holding.former_routes.clear();
+        holding.former_rules.clear();
         if holding.deleted && !holding.held {
             self.routers.remove(&router);
         }
@@ -149,6 +186,9 @@ fn resolve(address: &VirtualAddress, link: &impl Fn(&str) -> Option<LinkIndex>) 
     resolved.broadcast = address.broadcast;
     resolved.scope = Scope(address.scope);
     resolved.label = address.label.as_deref().and_then(|label| LinkName::try_from(label).ok());
+    resolved.peer = address.peer;
+    resolved.flags = address.flags;
+    resolved.preferred = address.preferred;
     Some(resolved)
 }
 
@@ -166,6 +206,9 @@ mod tests {
             broadcast: None,
             scope: 0,
             label: None,
+            peer: None,
+            flags: vip_netlink::AddressFlags::empty(),
+            preferred: vip_netlink::Lifetime::Forever,
         }
     }
 
@@ -226,7 +269,7 @@ mod tests {
         let mut holdings = Holdings::default();
         holdings.configure([(ONE, vec![address(1)])]);
         holdings.set(ONE, Ownership::Held);
-        holdings.configure([]);
+        holdings.configure::<Belongings>([]);
         holdings.settled(ONE);
         assert_eq!(holdings.addresses(ONE).len(), 1, "still held");
         holdings.set(ONE, Ownership::Released);
@@ -259,5 +302,39 @@ mod tests {
         assert!(holdings.has_no_home(ONE, eth0));
         holdings.set(ONE, Ownership::Released);
         assert!(!holdings.has_no_home(ONE, eth0), "nothing is wanted");
+    }
+
+    #[test]
+    fn routes_and_rules_come_and_go_with_their_router() {
+        use vip_netlink::{Family, RuleAction};
+
+        let instance = |routes: &str| {
+            let text = format!(
+                "vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n192.0.2.1/24\n}}\n\
+                 virtual_routes {{\n{routes}\n}}\nvirtual_rules {{\ntable 7 preference 5 inet\n}}\n}}\n"
+            );
+            Belongings::of(&crate::config::vrrp::tests::part(&text).instances[0])
+        };
+        let mut holdings = Holdings::default();
+        let astray = "10.2.0.0/16 dev eth7";
+        holdings.configure([(ONE, instance(&format!("10.1.0.0/16 via 192.0.2.9 dev eth0\n{astray}")))]);
+        let rule = Rule::new(Family::Ipv4, 5, RuleAction::Table(7));
+        let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
+        assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.rules.len()), (0, 2, 0));
+        assert_eq!(wanted.release_rules, std::slice::from_ref(&rule));
+
+        holdings.set(ONE, Ownership::Held);
+        let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
+        assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.release_rules.len()), (1, 0, 0));
+        assert_eq!(wanted.routes[0].route.next_hops[0].link, LinkIndex::new(2));
+        assert_eq!(wanted.rules, [rule]);
+        let homeless: Vec<_> = holdings.homeless_routes(ONE, eth0).collect();
+        assert_eq!(homeless, ["adding the route 10.2.0.0/16: one of its interfaces is not there"]);
+
+        holdings.configure([(ONE, instance("10.3.0.0/16 dev eth0"))]);
+        let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
+        assert_eq!((wanted.routes.len(), wanted.release_routes.len()), (1, 2));
+        holdings.settled(ONE);
+        assert_eq!(holdings.wanted(&BTreeSet::from([ONE]), eth0).release_routes, []);
     }
 }

@@ -84,6 +84,11 @@ pub(crate) enum Job {
         /// Sends per address.
         repeat: u8,
     },
+    /// Announce one of a router's addresses on each link that holds any.
+    AnnounceLinks {
+        /// Whose.
+        router: RouterId,
+    },
 }
 
 /// What became of it, and what the kernel reported.
@@ -248,13 +253,23 @@ impl Kernel {
                 }
                 self.pending.insert(router, ticket);
             }
-            Job::Announce { router, repeat } => self.queue_announcements(router, repeat),
+            Job::Announce { router, repeat } => {
+                let announcements = self.announcements(router);
+                self.announcer.queue(router, &announcements, repeat);
+            }
+            Job::AnnounceLinks { router } => {
+                let mut announcements = self.announcements(router);
+                let mut links = BTreeSet::new();
+                announcements.retain(|announcement| links.insert(announcement.link));
+                self.announcer.add(router, &announcements, 1);
+            }
         }
     }
 
     fn resume(&mut self, facts: &[Fact]) {
         let (ids, snapshot) = facts::routers(facts);
         self.roster.inherit(ids);
+        self.roster.inherit_trackers(facts::trackers(facts).into_iter().map(|(name, (id, _))| (name, id)));
         self.inherited = snapshot;
         // As if its configuration had been ours: the first one says what of it has to go.
         let told = facts::told_addresses(facts);
@@ -299,7 +314,7 @@ impl Kernel {
     fn commit(&mut self, generation: u64) {
         let Some(part) = self.roster.commit(generation) else { return };
         self.announcer.set_gaps(Gaps { garp: part.garp_interval, gna: part.gna_interval });
-        for (router, gone) in self.holdings.configure(self.roster.addresses()) {
+        for (router, gone) in self.holdings.configure(self.roster.belongings()) {
             let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
             let name = self.roster.name(router);
             tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
@@ -407,6 +422,7 @@ impl Kernel {
             .holdings
             .homeless(router, link)
             .map(|address| format!("adding {} to {}: there is no such interface", address.ip, address.device))
+            .chain(self.holdings.homeless_routes(router, link))
             .collect();
         let (missing, all) = if refused.is_empty() {
             (0, None)
@@ -416,8 +432,8 @@ impl Kernel {
                 wanted.addresses.iter().map(vip_netlink::Address::key).chain(wanted.release).collect();
             (keys.iter().filter(|key| refused.has(key)).count(), Some(keys.len()))
         };
-        let settled = missing == 0 && homeless.is_empty();
-        let nothing = self.holdings.has_no_home(router, link) || all == Some(missing) && !settled;
+        let settled = missing == 0 && homeless.is_empty() && refused.everything.is_none() && refused.others.is_empty();
+        let nothing = self.holdings.has_no_home(router, link) || missing > 0 && all == Some(missing);
         for reason in homeless {
             self.complain(reason);
         }
@@ -448,7 +464,8 @@ impl Kernel {
             for router in routers {
                 self.judge(router, &refused);
                 if !self.unsettled.contains(&router) {
-                    self.queue_announcements(router, REPEAT);
+                    let announcements = self.announcements(router);
+                    self.announcer.queue(router, &announcements, REPEAT);
                 }
             }
         }
@@ -536,9 +553,10 @@ impl Kernel {
         self.view.link_by_index(index).map_or_else(|| index.to_string(), |link| link.name.to_string())
     }
 
-    fn queue_announcements(&mut self, router: RouterId, repeat: u8) {
+    /// One for each address that a router holds.
+    fn announcements(&self, router: RouterId) -> Vec<Announcement> {
         if !self.holdings.holds(router) {
-            return;
+            return Vec::new();
         }
         let mut announcements = Vec::new();
         let name = self.roster.name(router);
@@ -550,7 +568,7 @@ impl Kernel {
             let is_router = address.ip.is_ipv6() && forwards(&address.device);
             announcements.push(Announcement { link: link.index, mac, ip: address.ip, router: is_router });
         }
-        self.announcer.queue(router, &announcements, repeat);
+        announcements
     }
 
     fn announce_due(&mut self, now: Instant) {
@@ -575,11 +593,13 @@ struct Refused {
     /// The kernel could not even be asked.
     everything: Option<String>,
     addresses: BTreeMap<AddressKey, String>,
+    /// Why routes and rules were refused.
+    others: Vec<String>,
 }
 
 impl Refused {
     fn is_empty(&self) -> bool {
-        self.everything.is_none() && self.addresses.is_empty()
+        self.everything.is_none() && self.addresses.is_empty() && self.others.is_empty()
     }
 
     fn has(&self, key: &AddressKey) -> bool {
@@ -587,7 +607,7 @@ impl Refused {
     }
 
     fn reasons(&self) -> Vec<String> {
-        self.everything.iter().chain(self.addresses.values()).cloned().collect()
+        self.everything.iter().chain(self.addresses.values()).chain(&self.others).cloned().collect()
     }
 }
 
@@ -595,7 +615,7 @@ impl Refused {
 fn apply(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
     let mut refused = Refused::default();
     for _ in 0..ATTEMPTS {
-        let present = match route.addresses() {
+        let present = match route.present(wanted) {
             Ok(present) => present,
             Err(error) => {
                 refused.everything = Some(error.to_string());
@@ -604,6 +624,12 @@ fn apply(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
         };
         let changes = plan(wanted, &present);
         let applied = route.apply(&changes);
+        refused.others = applied
+            .refused
+            .iter()
+            .filter(|refusal| changes.get(refusal.index).and_then(key).is_none())
+            .map(|refusal| refusal.error.to_string())
+            .collect();
         refused.addresses = applied
             .refused
             .iter()

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::ipc::{Channel, Fact, Notification, NotifyAck, NotifyEvent};
+use crate::ipc::{Channel, Fact, Notification, NotifyAck, NotifyEvent, RunnerSays, TrackerFact};
 
 use super::facts;
 
@@ -19,11 +19,13 @@ pub(crate) struct Notifier {
     /// The first number that was not sent to the present runner.
     unsent: u64,
     runner: Option<Channel>,
+    /// What it said of trackers, until that is taken.
+    trackers: Vec<TrackerFact>,
 }
 
 impl Default for Notifier {
     fn default() -> Self {
-        Self { next: 1, waiting: BTreeMap::new(), unsent: 1, runner: None }
+        Self { next: 1, waiting: BTreeMap::new(), unsent: 1, runner: None, trackers: Vec::new() }
     }
 }
 
@@ -86,8 +88,9 @@ impl Notifier {
     pub(crate) fn hear(&mut self) -> Vec<Fact> {
         let mut gone = Vec::new();
         while let Some(runner) = &self.runner {
-            match runner.receive::<NotifyAck>() {
-                Ok(Some((NotifyAck { number }, _))) => {
+            match runner.receive::<RunnerSays>() {
+                Ok(Some((RunnerSays::Tracker(fact), _))) => self.trackers.push(fact),
+                Ok(Some((RunnerSays::Taken(NotifyAck { number }), _))) => {
                     let rest = self.waiting.split_off(&(number + 1));
                     let done = std::mem::replace(&mut self.waiting, rest);
                     gone.extend(done.into_keys().map(facts::forget_notification));
@@ -97,6 +100,11 @@ impl Notifier {
             }
         }
         gone
+    }
+
+    /// What was heard of trackers, in order.
+    pub(crate) fn take_trackers(&mut self) -> Vec<TrackerFact> {
+        std::mem::take(&mut self.trackers)
     }
 }
 
@@ -123,14 +131,14 @@ mod tests {
         notifier.connect(ours);
         assert!(notifier.flush());
         assert_eq!(numbers(&theirs), [1, 2]);
-        theirs.send(&NotifyAck { number: 1 }, &[]).unwrap();
+        theirs.send(&RunnerSays::Taken(NotifyAck { number: 1 }), &[]).unwrap();
         assert_eq!(notifier.hear(), [facts::forget_notification(1)]);
         assert!(!notifier.is_idle());
         let (ours, theirs) = Channel::pair().unwrap();
         notifier.connect(ours);
         notifier.flush();
         assert_eq!(numbers(&theirs), [2]);
-        theirs.send(&NotifyAck { number: 2 }, &[]).unwrap();
+        theirs.send(&RunnerSays::Taken(NotifyAck { number: 2 }), &[]).unwrap();
         notifier.hear();
         assert!(notifier.is_idle());
     }

@@ -5,11 +5,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use vrrp_proto::{LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, Transmitter, WireConfig};
+use vrrp_proto::{
+    GroupConfig, GroupId, LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, TrackerConfig, TrackerId, Transmitter,
+    WireConfig,
+};
 
-use super::sockets::Place;
+use super::sockets::{Carrier, Place};
 use super::view::View;
-use crate::config::vrrp::{Instance, Transport, VirtualAddress, VrrpPart};
+use crate::config::network::Belongings;
+use crate::config::vrrp::{Group, Instance, Transport, VirtualAddress, VrrpPart};
+use crate::ipc::TrackerName;
 
 /// A worker that has not beaten for this long is hung, unless its adverts need more haste.
 const SHORTEST_BEAT_LIMIT: Duration = Duration::from_secs(1);
@@ -22,14 +27,31 @@ const IDLE_BEAT_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Setup {
     /// In the order of the file.
     pub(crate) routers: Vec<RouterSetup>,
+    /// The sync groups.
+    pub(crate) groups: Vec<GroupSetup>,
     /// The names of all links, by number.
     pub(crate) link_names: Vec<String>,
+    /// What the runner watches for the routers.
+    pub(crate) trackers: BTreeMap<TrackerName, (TrackerId, TrackerConfig)>,
     /// How long the worker may be silent.
     pub(crate) beat_limit: Duration,
+    /// `vrrp_startup_delay` and `vrrp_delay_after_boot`.
+    pub(crate) delays: [Duration; 2],
     /// Whether there is a runner to notify.
     pub(crate) has_runner: bool,
     /// What the process before this one left; empty but for the first configuration.
     pub(crate) inherited: Snapshot,
+}
+
+/// What the advert thread needs of one sync group.
+#[derive(Debug)]
+pub(crate) struct GroupSetup {
+    /// Its number.
+    pub(crate) id: GroupId,
+    /// Its name in the file.
+    pub(crate) name: String,
+    /// Its members, and what they depend on.
+    pub(crate) config: GroupConfig,
 }
 
 /// What the advert thread needs of one router.
@@ -55,8 +77,10 @@ pub(crate) struct RouterSetup {
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     router_ids: BTreeMap<String, RouterId>,
+    group_ids: BTreeMap<String, GroupId>,
     link_ids: BTreeMap<String, LinkId>,
     link_names: Vec<String>,
+    tracker_ids: BTreeMap<TrackerName, TrackerId>,
     /// The names of the routers of the running configuration.
     names: BTreeMap<RouterId, String>,
     current: Option<VrrpPart>,
@@ -70,17 +94,28 @@ impl Roster {
         self.router_ids.extend(ids);
     }
 
+    /// The numbers that it had given to its trackers.
+    pub(crate) fn inherit_trackers(&mut self, ids: impl IntoIterator<Item = (TrackerName, TrackerId)>) {
+        self.tracker_ids.extend(ids);
+    }
+
     /// Checks `part` and numbers its routers and links.
     ///
     /// # Errors
     /// The first thing that cannot run.
     pub(crate) fn prepare(&mut self, generation: u64, part: VrrpPart) -> anyhow::Result<Setup> {
         check_unique(&part)?;
+        let trackers =
+            part.trackers.iter().map(|it| (it.name.clone(), (self.tracker_id(&it.name), it.config))).collect();
         let routers = part.instances.iter().map(|instance| self.number(instance)).collect::<Result<_, _>>()?;
+        let groups = part.groups.iter().map(|group| self.number_group(group, &part)).collect();
         let setup = Setup {
             routers,
+            groups,
             link_names: self.link_names.clone(),
+            trackers,
             beat_limit: beat_limit(&part),
+            delays: [part.startup_delay, part.delay_after_boot],
             has_runner: part.has_runner,
             inherited: Snapshot::default(),
         };
@@ -91,20 +126,36 @@ impl Roster {
     fn number(&mut self, instance: &Instance) -> anyhow::Result<RouterSetup> {
         let next = self.router_ids.values().map(|id| id.0 + 1).max().unwrap_or(1);
         let id = *self.router_ids.entry(instance.key.clone()).or_insert(RouterId(next));
-        let wire = instance.wire_config();
+        let wire = instance.wire_config().with_context(|| format!("({}) auth_hmac", instance.name))?;
         Transmitter::new(wire.clone()).with_context(|| format!("({})", instance.name))?;
+        let mut config = instance.router_config(|name| self.link_id(name));
+        config.trackers = instance.trackers(|name| self.tracker_ids.get(name).copied());
         Ok(RouterSetup {
             id,
             name: instance.name.clone(),
             key: instance.key.clone(),
-            config: instance.router_config(|name| self.link_id(name)),
+            config,
             wire,
             addresses: instance.addresses.clone(),
             destinations: match &instance.transport {
                 Transport::Multicast { group } => vec![*group],
-                Transport::Unicast { peers } => peers.clone(),
+                Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
             },
         })
+    }
+
+    fn number_group(&mut self, group: &Group, part: &VrrpPart) -> GroupSetup {
+        let next = self.group_ids.values().map(|id| id.0 + 1).max().unwrap_or(1);
+        let id = *self.group_ids.entry(group.name.clone()).or_insert(GroupId(next));
+        let members = part.instances.iter().filter(|instance| group.members.contains(&instance.name));
+        let members = members.filter_map(|instance| self.id(instance)).collect();
+        let config = group.group_config(members, |name| self.link_id(name));
+        GroupSetup { id, name: group.name.clone(), config }
+    }
+
+    fn tracker_id(&mut self, name: &TrackerName) -> TrackerId {
+        let next = self.tracker_ids.values().map(|id| id.0 + 1).max().unwrap_or(1);
+        *self.tracker_ids.entry(name.clone()).or_insert(TrackerId(next))
     }
 
     fn link_id(&mut self, name: &str) -> LinkId {
@@ -135,10 +186,10 @@ impl Roster {
         self.names.get(&router).map_or("", String::as_str)
     }
 
-    /// The addresses of every router of the running configuration.
-    pub(crate) fn addresses(&self) -> Vec<(RouterId, Vec<VirtualAddress>)> {
+    /// What every router of the running configuration has.
+    pub(crate) fn belongings(&self) -> Vec<(RouterId, Belongings)> {
         let instances = self.current.iter().flat_map(|part| &part.instances);
-        instances.filter_map(|instance| Some((self.id(instance)?, instance.addresses.clone()))).collect()
+        instances.filter_map(|instance| Some((self.id(instance)?, Belongings::of(instance)))).collect()
     }
 
     /// The links that routers of either configuration run on or track, as the routers of the running one see them, if any
@@ -194,18 +245,22 @@ pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<Ip
             (None, None) => return None,
         },
     };
-    Some(Place { link: link.map_or(0, |link| link.get()), address })
+    let carrier = if instance.has_authentication_header() { Carrier::Ah } else { Carrier::Vrrp };
+    Some(Place { link: link.map_or(0, |link| link.get()), address, carrier })
 }
 
 /// The links that routers run on or track, and whether multicast is needed there.
 fn links_of(part: &VrrpPart) -> BTreeMap<&str, bool> {
     let mut multicast: BTreeMap<&str, bool> = BTreeMap::new();
     for instance in &part.instances {
-        for name in instance.interface.iter().chain(&instance.tracked) {
+        for name in instance.interface.iter().chain(instance.tracked.iter().map(|tracked| &tracked.name)) {
             let needed =
                 matches!(instance.transport, Transport::Multicast { .. }) && instance.interface.as_ref() == Some(name);
             *multicast.entry(name).or_default() |= needed;
         }
+    }
+    for tracked in part.groups.iter().flat_map(|group| &group.tracked) {
+        multicast.entry(&tracked.name).or_default();
     }
     multicast
 }
@@ -218,6 +273,11 @@ pub(crate) fn check_interfaces(part: &VrrpPart, view: &View) -> anyhow::Result<(
     for instance in &part.instances {
         if let Some(name) = instance.interfaces().find(|name| view.link(name).is_none()) {
             bail!("({}) interface {name} doesn't exist", instance.name);
+        }
+    }
+    for group in &part.groups {
+        if let Some(tracked) = group.tracked.iter().find(|tracked| view.link(&tracked.name).is_none()) {
+            bail!("({}) interface {} doesn't exist", group.name, tracked.name);
         }
     }
     Ok(())

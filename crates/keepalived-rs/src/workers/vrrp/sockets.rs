@@ -12,9 +12,6 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sock
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// VRRP's IP protocol number (RFC 9568 §5.1.1.4).
-const VRRP: i32 = 112;
-
 /// A protocol that is only ever sent: the kernel delivers nothing to such a socket and takes the IP header from us.
 const SEND_ONLY: i32 = 255;
 
@@ -28,6 +25,27 @@ pub(crate) struct Place {
     pub(crate) link: u32,
     /// The multicast group, or our own address for unicast.
     pub(crate) address: IpAddr,
+    /// What follows the IP header.
+    pub(crate) carrier: Carrier,
+}
+
+/// What follows the IP header of an advert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Carrier {
+    /// The advert (RFC 9568 §5.1.1.4).
+    Vrrp,
+    /// An authentication header (RFC 2338 §5.3.6.3).
+    Ah,
+}
+
+impl Carrier {
+    /// Its number in IP headers.
+    fn number(self) -> i32 {
+        match self {
+            Self::Vrrp => 112,
+            Self::Ah => 51,
+        }
+    }
 }
 
 /// One packet as it came.
@@ -75,12 +93,13 @@ impl SocketPair {
 
     /// As keepalived lists its sockets in a detailed log.
     pub(crate) fn describe(&self) -> String {
-        let Place { link, address } = self.place;
+        let Place { link, address, carrier } = self.place;
+        let protocol = carrier.number();
         let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
         let cast = if address.is_multicast() { "multicast" } else { ", unicast" };
         let (receive, send) = (self.receive.as_raw_fd(), self.send.as_raw_fd());
         format!(
-            "VRRP sockpool: [ifindex({link:3}), family({family}), proto(112), fd({receive},{send}) {cast}, address({address})]"
+            "VRRP sockpool: [ifindex({link:3}), family({family}), proto({protocol}), fd({receive},{send}) {cast}, address({address})]"
         )
     }
 
@@ -144,7 +163,7 @@ impl AsFd for SocketPair {
 }
 
 fn open_receive(place: Place, name: &str, buffer: usize) -> anyhow::Result<Socket> {
-    let socket = raw_socket(place.address, VRRP)?;
+    let socket = raw_socket(place.address, place.carrier.number())?;
     set_receive_buffer(&socket, buffer).context("setting the receive buffer")?;
     match place.address {
         IpAddr::V4(group) if group.is_multicast() => {

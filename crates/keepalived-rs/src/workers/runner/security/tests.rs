@@ -68,6 +68,7 @@ fn part(command: &[&str]) -> RunnerPart {
         script_user: Some(ScriptUser { user: "root".into(), group: None, supplementary_groups: false }),
         script_security: true,
         scripts: [(occasion(), Script { command, user: None })].into(),
+        ..RunnerPart::default()
     }
 }
 
@@ -232,4 +233,39 @@ fn a_file_of_neither_kind_is_run_by_the_shell_with_a_word() {
     let (commands, notes) = check(&part(&[SCRIPT, "x"]), &host);
     assert_eq!(commands.get(&occasion()).unwrap().words, ["/bin/sh", SCRIPT, "x"]);
     assert!(matches!(notes.as_slice(), [Note::Warning(text)] if text.contains("please add a #!")));
+}
+
+/// A machine's part with a tracked script.
+fn tracking(command: &[&str], user: Option<&str>) -> RunnerPart {
+    let command = command.iter().map(|&word| word.to_owned()).collect();
+    let user = user.map(|user| ScriptUser { user: user.into(), group: None, supplementary_groups: false });
+    let scripts = [(Occasion::Track { script: "chk".into() }, Script { command, user })].into();
+    RunnerPart { scripts, ..part(&[]) }
+}
+
+#[test]
+fn a_tracked_script_runs_as_its_user() {
+    let (commands, notes) = check(&tracking(&[SCRIPT, "x"], Some("nobody")), &Files::sane());
+    assert_eq!(notes, []);
+    let expected = Command { words: [SCRIPT, "x"].map(OsString::from).to_vec(), identity: NOBODY };
+    assert_eq!(commands, [(Occasion::Track { script: "chk".into() }, expected)].into());
+}
+
+#[test]
+fn a_tracked_script_that_cannot_run_is_disabled() {
+    let (commands, notes) = check(&tracking(&["/etc/none"], None), &Files::sane());
+    assert!(commands.is_empty());
+    let expected = [
+        Note::Error("Script /etc/none cannot be accessed - No such file or directory".into()),
+        Note::Warning("Disabling track script chk since not found/accessible".into()),
+    ];
+    assert_eq!(notes, expected);
+}
+
+#[test]
+fn a_file_to_be_read_is_no_program() {
+    let (commands, notes) = check(&tracking(&["</etc/none"], Some("nobody")), &Files::sane());
+    assert_eq!(notes, []);
+    let expected = ["/bin/sh", "-c", "<\"$0\"", "/etc/none"].map(OsString::from).to_vec();
+    assert_eq!(commands.into_values().collect::<Vec<_>>(), [Command { words: expected, identity: NOBODY }]);
 }

@@ -1,0 +1,234 @@
+//! Runs tracked scripts as their schedules say.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use tokio::process::Child;
+use tokio::task::JoinSet;
+use tracing::{debug, info};
+
+use super::schedule::{Action, Outcome, Schedule, Verdict};
+use super::security::Command;
+use crate::config::runner::Timing;
+
+/// From the first run of one script to that of the next: many do not start at once.
+const SPREAD: Duration = Duration::from_millis(2);
+
+/// What a shell returns for a command that is not there, and for one that it cannot run.
+const NOT_FOUND: i32 = 127;
+const NOT_EXECUTABLE: i32 = 126;
+
+/// The tracked scripts of the running configuration. Killed with their process groups when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Scripts {
+    scripts: BTreeMap<String, Script>,
+    /// Verdicts of the process before this one, until the first configuration.
+    inherited: BTreeMap<String, Verdict>,
+    /// The process groups of the runs that have not ended.
+    groups: BTreeMap<u64, Pid>,
+    jobs: JoinSet<Event>,
+    runs: u64,
+}
+
+#[derive(Debug)]
+struct Script {
+    command: Command,
+    schedule: Schedule,
+    /// The number of its newest run.
+    run: u64,
+}
+
+/// What happened to a run.
+#[derive(Debug)]
+pub(super) struct Event {
+    script: String,
+    run: u64,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Started(Child, Pid),
+    Ended(Outcome),
+}
+
+impl Scripts {
+    /// What the process before this one knew of `script`.
+    pub(super) fn inherit(&mut self, script: String, verdict: Verdict) {
+        self.inherited.insert(script, verdict);
+    }
+
+    /// Runs exactly the `wanted` scripts from now on. Those that stay keep verdict and rhythm.
+    pub(super) fn configure(&mut self, now: Instant, wanted: BTreeMap<String, (Timing, Command)>) {
+        let mut before = std::mem::take(&mut self.scripts);
+        let inherited = std::mem::take(&mut self.inherited);
+        let mut first = now;
+        for (name, (timing, command)) in wanted {
+            let script = match before.remove(&name) {
+                Some(mut script) => {
+                    script.schedule.handle_reload(now, timing);
+                    if script.command != command {
+                        self.signal(script.run, Signal::KILL);
+                        script.run = 0;
+                        script.schedule.handle_replaced(now);
+                        script.command = command;
+                    }
+                    script
+                }
+                None => {
+                    let schedule = Schedule::new(&name, timing, first, inherited.get(&name).copied());
+                    first += SPREAD;
+                    Script { command, schedule, run: 0 }
+                }
+            };
+            self.scripts.insert(name, script);
+        }
+        for script in before.into_values() {
+            self.signal(script.run, Signal::KILL);
+        }
+    }
+
+    /// What the results of `script` add up to; `None` before the first.
+    pub(super) fn verdict(&self, script: &str) -> Option<Verdict> {
+        self.scripts.get(script).and_then(|script| script.schedule.verdict())
+    }
+
+    /// When to call [`fire`](Self::fire) next.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.scripts.values().map(|script| script.schedule.poll_timeout()).min()
+    }
+
+    /// Starts and ends what is due; the verdicts that this changes.
+    pub(super) fn fire(&mut self, now: Instant) -> Vec<(String, Verdict)> {
+        let due = |(_, script): &(&String, &mut Script)| script.schedule.poll_timeout() <= now;
+        let due: Vec<String> = self.scripts.iter_mut().filter(due).map(|(name, _)| name.clone()).collect();
+        let mut verdicts = Vec::new();
+        for name in due {
+            if let Some(script) = self.scripts.get_mut(&name) {
+                script.schedule.handle_timeout(now);
+            }
+            self.perform(&name, &mut verdicts);
+        }
+        verdicts
+    }
+
+    /// The next event; never, while nothing is being started and nothing runs.
+    pub(super) async fn next(&mut self) -> Event {
+        loop {
+            match self.jobs.join_next().await {
+                Some(Ok(event)) => return event,
+                // Nothing of ours panics or is cancelled.
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Takes an event; the verdicts that it changes.
+    pub(super) fn take(&mut self, Event { script: name, run, what }: Event) -> Vec<(String, Verdict)> {
+        let mut verdicts = Vec::new();
+        // A run that another one has replaced, or whose script is gone, is nobody's.
+        let script = self.scripts.get(&name).filter(|script| script.run == run);
+        let in_time = script.is_some_and(|script| script.schedule.is_in_time());
+        match what {
+            What::Started(child, pid) => {
+                self.groups.insert(run, pid);
+                self.jobs.spawn(wait(name, run, child));
+                if !in_time {
+                    self.signal(run, Signal::KILL);
+                }
+            }
+            What::Ended(outcome) => {
+                if !in_time {
+                    // What it had started and left behind.
+                    self.signal(run, Signal::KILL);
+                }
+                self.groups.remove(&run);
+                if let Some(script) = self.scripts.get_mut(&name).filter(|script| script.run == run) {
+                    script.schedule.handle_end(outcome);
+                }
+                self.perform(&name, &mut verdicts);
+            }
+        }
+        verdicts
+    }
+
+    /// Starts nothing any more, and tells what runs to end.
+    pub(super) fn stop(&mut self) {
+        self.scripts.clear();
+        for run in self.groups.keys().copied().collect::<Vec<_>>() {
+            self.signal(run, Signal::TERM);
+        }
+    }
+
+    fn perform(&mut self, name: &str, verdicts: &mut Vec<(String, Verdict)>) {
+        while let Some(script) = self.scripts.get_mut(name) {
+            match script.schedule.poll_action() {
+                None => return,
+                Some(Action::Start) => {
+                    self.runs += 1;
+                    script.run = self.runs;
+                    let (name, run, command) = (name.to_owned(), self.runs, script.command.clone());
+                    self.jobs.spawn_blocking(move || start(name, run, &command));
+                }
+                Some(Action::Terminate) => {
+                    let run = script.run;
+                    self.signal(run, Signal::TERM);
+                }
+                Some(Action::Kill) => {
+                    let run = script.run;
+                    self.signal(run, Signal::KILL);
+                }
+                Some(Action::Say(verdict)) => verdicts.push((name.to_owned(), verdict)),
+                Some(Action::Log(line)) => info!("{line}"),
+            }
+        }
+    }
+
+    fn signal(&self, run: u64, signal: Signal) {
+        if let Some(pid) = self.groups.get(&run) {
+            // It may have ended just now.
+            let _ = rustix::process::kill_process_group(*pid, signal);
+        }
+    }
+}
+
+impl Drop for Scripts {
+    fn drop(&mut self) {
+        for run in self.groups.keys() {
+            self.signal(*run, Signal::KILL);
+        }
+    }
+}
+
+/// Starts a run. May block.
+fn start(script: String, run: u64, command: &Command) -> Event {
+    let spawned = super::process(command, &[]).ok_or(io::ErrorKind::NotFound.into()).and_then(|mut it| it.spawn());
+    let what = match spawned.map(|child| (child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), child)) {
+        Ok((Some(pid), child)) => What::Started(child, pid),
+        // It cannot have been waited for yet.
+        Ok((None, _)) => What::Ended(Outcome::Exited(NOT_EXECUTABLE)),
+        Err(error) => {
+            debug!("vrrp_script {script}: {} cannot be started - {error}", super::shown(command));
+            let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
+            What::Ended(Outcome::Exited(status))
+        }
+    };
+    Event { script, run, what }
+}
+
+async fn wait(script: String, run: u64, mut child: Child) -> Event {
+    let outcome = child.wait().await.map_or(Outcome::Exited(NOT_EXECUTABLE), outcome);
+    Event { script, run, what: What::Ended(outcome) }
+}
+
+fn outcome(status: ExitStatus) -> Outcome {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Outcome::Exited(code),
+        (None, signal) => Outcome::Signalled(signal.unwrap_or_default()),
+    }
+}
