@@ -1184,4 +1184,7 @@ fn notify_deleted(draft: &mut Draft, context: &mut Context<'_>, statement: &Stat
 }
 
 #[cfg(test)]
-pub(super) use {address::OPTIONS as ADDRESS_OPTIONS, hmac::AUTH_HMAC};
+pub(super) use {
+    address::{FLAGS as ADDRESS_FLAGS, OPTIONS as ADDRESS_OPTIONS},
+    hmac::AUTH_HMAC,
+};

@@ -41,6 +41,11 @@ pub(super) fn handled<T>(block: &str, tables: &[&[Handler<T>]]) -> Vec<(String, 
     tables.iter().flat_map(|table| table.iter()).map(|handler| (block.to_owned(), handler.0.to_owned())).collect()
 }
 
+/// Every word in quotation marks of readers that match on words instead of looking them up in a table.
+fn matched<'a>(sources: &[&'a str]) -> BTreeSet<&'a str> {
+    sources.iter().flat_map(|source| source.split('"').skip(1).step_by(2)).collect()
+}
+
 /// Every word that some function of this module reads, with its block.
 fn consumed() -> BTreeSet<(String, String)> {
     const REAL: &str = "virtual_server/real_server";
@@ -64,8 +69,25 @@ fn consumed() -> BTreeSet<(String, String)> {
         |block: &str, words: Vec<&str>| all.extend(words.into_iter().map(|word| (block.to_owned(), word.to_owned())));
     for block in ["vrrp_instance/virtual_ipaddress", "vrrp_instance/virtual_ipaddress_excluded"] {
         let words = instance::ADDRESS_OPTIONS.iter().map(|(word, _)| *word).filter(|word| *word != "track_group");
-        options(block, words.chain(["<address>"]).collect());
+        let flags = instance::ADDRESS_FLAGS.iter().map(|(word, _)| *word);
+        options(block, words.chain(flags).chain(["<address>", "forever"]).collect());
     }
+    let routes = matched(&[
+        include_str!("route.rs"),
+        include_str!("route/metric.rs"),
+        include_str!("route/next_hop.rs"),
+        include_str!("route/encapsulation.rs"),
+        include_str!("../config/route.rs"),
+    ]);
+    for block in ["virtual_routes", "virtual_routes/nexthop", "virtual_routes/encap"] {
+        let block = format!("vrrp_instance/{block}");
+        let known = |word: &&str| schema().lookup(&block, word).is_some();
+        options(&block, routes.iter().copied().filter(known).collect());
+    }
+    options("vrrp_instance/virtual_routes", vec!["<destination>"]);
+    let rules = matched(&[include_str!("rule.rs"), include_str!("../config/route.rs")]);
+    let known = |word: &&str| schema().lookup("vrrp_instance/virtual_rules", word).is_some();
+    options("vrrp_instance/virtual_rules", rules.into_iter().filter(known).collect());
     options("vrrp_instance", track::LISTS.to_vec());
     options("vrrp_sync_group", track::LISTS.to_vec());
     options("vrrp_instance/state", vec!["MASTER", "BACKUP"]);
@@ -269,7 +291,7 @@ fn the_family_follows_the_first_address() {
         (instance.family, instance.version, instance.virtual_addresses.len(), instance.excluded_addresses.len()),
         (Family::Ipv6, VrrpVersion::V3, 2, 1)
     );
-    assert_eq!(parsed.unsupported[0].effect, Effect::None);
+    assert_eq!(parsed.unsupported, []);
 }
 
 #[test]
@@ -741,7 +763,7 @@ fn a_configuration_survives_the_wire() {
 }
 
 #[test]
-fn an_address_with_a_peer_is_not_acted_on_yet() {
+fn an_address_with_a_peer_has_no_prefix_length() {
     let parsed = read(
         "vrrp_instance V {\ninterface eth0\nvirtual_router_id 5\nvirtual_ipaddress {\n192.0.2.1/24 peer 192.0.2.9\n}\n\
          virtual_ipaddress_excluded {\n192.0.2.2 peer 192.0.2.10\n}\n}\n",
@@ -752,6 +774,5 @@ fn an_address_with_a_peer_is_not_acted_on_yet() {
     let held: Vec<_> =
         held.map(|address| (address.prefix_len, address.options().peer.as_ref().unwrap().to_string())).collect();
     assert_eq!(held, [(32, "192.0.2.9".to_owned()), (32, "192.0.2.10".to_owned())]);
-    let unsupported: Vec<_> = parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.effect)).collect();
-    assert_eq!(unsupported, [("peer", Effect::Traffic), ("peer", Effect::Traffic)]);
+    assert_eq!(parsed.unsupported, []);
 }
