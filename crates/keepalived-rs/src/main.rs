@@ -25,6 +25,7 @@ mod log;
 mod pid_file;
 mod privileges;
 mod reader;
+mod state_file;
 mod supervisor;
 mod systemd;
 mod workers;
@@ -207,6 +208,7 @@ fn settings(cli: &Cli, source: reader::Source) -> supervisor::Settings {
             (Role::Vrrp, cli.vrrp_pid_file.clone()),
             (Role::Checker, cli.checker_pid_file.clone()),
         ]),
+        pid_file: cli.pid_file.clone(),
     }
 }
 
@@ -232,8 +234,14 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
         pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
     let checked = reader::check(source, &NoHost);
     anyhow::ensure!(checked.readable(), "{} cannot be read", source.file.display());
+    let mut state = state_file::StateFile::beside(&cli.pid_file).context("finding the state file")?;
+    let facts = state.read().unwrap_or_else(|error| {
+        eprintln!("keepalived-rs cleanup: {}: {error}; only what the configuration names goes", state.path().display());
+        Vec::new()
+    });
     privileges::drop_to(Role::Cleanup)?;
-    workers::vrrp::cleanup(&checked.vrrp_part())
+    workers::vrrp::cleanup(&[checked.vrrp_part()], &facts)?;
+    state.write(&[]).with_context(|| state.path().display().to_string())
 }
 
 /// The first lines of keepalived's log (`behaviour.md` §1.5).
@@ -300,11 +308,20 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
 
 /// Withdraws what a VRRP worker that may not be restarted in time left behind.
 fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
-    let Some((Order::Prepare { .. }, parts)) = channel.wait::<Order>()? else {
-        anyhow::bail!("the supervisor did not say what to clean up");
-    };
-    for part in parts {
-        workers::vrrp::cleanup(&ipc::unseal(&part)?)?;
+    let mut facts = Vec::new();
+    loop {
+        match channel.wait::<Order>()? {
+            Some((Order::Resume, left)) => {
+                for left in left {
+                    facts.extend(ipc::unseal::<Vec<ipc::Fact>>(&left)?);
+                }
+            }
+            Some((Order::Prepare { .. }, parts)) => {
+                let parts = parts.iter().map(ipc::unseal).collect::<Result<Vec<_>, _>>()?;
+                workers::vrrp::cleanup(&parts, &facts)?;
+                return Ok(0);
+            }
+            _ => anyhow::bail!("the supervisor did not say what to clean up"),
+        }
     }
-    Ok(0)
 }

@@ -19,6 +19,8 @@ use tracing::{error, info, warn};
 use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
 use crate::pid_file::PidFile;
 use crate::reader::{Finding, Reading, Source};
+use crate::state_file::StateFile;
+use crate::workers::vrrp::facts;
 use machine::{Action, Ended, Machine, Notify, ReadOutcome, Severity};
 
 mod check_log;
@@ -50,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) ignore_sigint: bool,
     /// The pid file of each worker.
     pub(crate) pid_files: BTreeMap<Role, PathBuf>,
+    /// The daemon's own, beside which the state file lies.
+    pub(crate) pid_file: PathBuf,
 }
 
 /// A process and the way to talk to it.
@@ -180,7 +184,13 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
     let ReadOutcome::Usable { needed, child_wait, .. } = first.outcome(1) else {
         anyhow::bail!("a refused configuration cannot be run");
     };
-    let machine = Machine::start(Instant::now(), settings.respawn, needed, child_wait);
+    let mut state = StateFile::beside(&settings.pid_file).context("finding the state file")?;
+    let left = read_state(&mut state);
+    let orphans = !needed.contains(&Role::Vrrp) && left.keys().any(|key| facts::is_on_host(key));
+    let mut machine = Machine::start(Instant::now(), settings.respawn, needed, child_wait);
+    if orphans {
+        machine.clean_up(Instant::now());
+    }
     let mut shell = Shell {
         signals,
         settings,
@@ -188,10 +198,23 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
         pid_files: BTreeMap::new(),
         generations: BTreeMap::from([(1, Generation::from(first))]),
         newest: 1,
-        facts: BTreeMap::new(),
+        facts: BTreeMap::from([(Role::Vrrp, left)]),
+        state,
+        state_changed: false,
         exit: None,
     };
     shell.run(machine)
+}
+
+/// What a daemon before this one left on the host because it was killed.
+fn read_state(state: &mut StateFile) -> BTreeMap<String, Vec<u8>> {
+    match state.read() {
+        Ok(facts) => facts.into_iter().map(|Fact { key, value }| (key, value)).collect(),
+        Err(error) => {
+            error!("what an earlier daemon left on this host is not known: {}: {error}", state.path().display());
+            BTreeMap::new()
+        }
+    }
 }
 
 /// The signals that mean something, each as a pipe that becomes readable.
@@ -245,6 +268,9 @@ struct Shell {
     newest: u64,
     /// The snapshot: per worker the newest value of each key.
     facts: BTreeMap<Role, BTreeMap<String, Vec<u8>>>,
+    /// Those of them that a daemon after this one needs.
+    state: StateFile,
+    state_changed: bool,
     exit: Option<u8>,
 }
 
@@ -254,6 +280,7 @@ impl Shell {
             while let Some(action) = machine.poll_action() {
                 self.carry_out(action, &mut machine)?;
             }
+            self.save_state();
             if let Some(exit) = self.exit {
                 return Ok(exit);
             }
@@ -345,6 +372,7 @@ impl Shell {
             Report::Beat => machine.handle_beat(now, role),
             Report::Fact(Fact { key, value }) => {
                 let facts = self.facts.entry(role).or_default();
+                self.state_changed |= role == Role::Vrrp && facts::outlives_daemon(&key);
                 if value.is_empty() {
                     facts.remove(&key);
                 } else {
@@ -385,6 +413,28 @@ impl Shell {
         self.generations.values().next().and_then(|running| running.check_log.as_deref())
     }
 
+    /// Mirrors what is on the host: once for all that changed since the last time.
+    fn save_state(&mut self) {
+        if !std::mem::take(&mut self.state_changed) {
+            return;
+        }
+        let facts = self.facts.get(&Role::Vrrp).into_iter().flatten();
+        let facts = facts.filter(|(key, _)| facts::outlives_daemon(key));
+        let facts: Vec<_> = facts.map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
+        if let Err(error) = self.state.write(&facts) {
+            error!(
+                "{}: {error}: were all processes killed, the next daemon would not know what to remove",
+                self.state.path().display()
+            );
+        }
+    }
+
+    /// Nobody goes on with what a VRRP worker was doing; what `stays` is still true.
+    fn forget_worker(&mut self, stays: impl Fn(&str) -> bool) {
+        self.facts.entry(Role::Vrrp).or_default().retain(|key, _| stays(key));
+        self.state_changed = true;
+    }
+
     fn end_reader(&mut self) {
         if let Some(mut reader) = self.processes.remove(&Role::Reader) {
             reader.kill();
@@ -419,6 +469,12 @@ impl Shell {
             Role::Reader => {
                 let why = format!("the process that reads the configuration ended: {status}");
                 machine.handle_reading(now, ReadOutcome::Refused { exit: 1, why });
+            }
+            Role::Cleanup => {
+                if status.success() {
+                    self.forget_worker(facts::is_known_to_peers);
+                }
+                machine.handle_exit(now, role, ended(status));
             }
             worker => machine.handle_exit(now, worker, ended(status)),
         }
@@ -464,7 +520,11 @@ impl Shell {
             Action::Kill(role) => self.kill(role),
             Action::Retire(role) => {
                 self.pid_files.remove(&role);
-                self.facts.remove(&role);
+                if role == Role::Vrrp {
+                    self.forget_worker(facts::outlives_daemon);
+                } else {
+                    self.facts.remove(&role);
+                }
             }
             Action::Log(Severity::Error, text) => error!("{text}"),
             Action::Log(Severity::Warning, text) => warn!("{text}"),
@@ -482,15 +542,20 @@ impl Shell {
     /// Starts a worker and tells it what its predecessor knew.
     fn start_worker(&mut self, role: Role) -> anyhow::Result<u32> {
         let mut process = Process::start(role, &self.settings)?;
-        if let Some(facts) = self.facts.get(&role).filter(|facts| !facts.is_empty()) {
-            let facts: Vec<Fact> =
-                facts.iter().map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
-            process.send(Order::Resume, vec![ipc::seal(&facts)?]);
-        }
+        self.tell_facts(role, &mut process)?;
         let pid = process.child.id();
         self.processes.insert(role, process);
         self.write_pid(role, pid);
         Ok(pid)
+    }
+
+    fn tell_facts(&self, of: Role, process: &mut Process) -> anyhow::Result<()> {
+        if let Some(facts) = self.facts.get(&of).filter(|facts| !facts.is_empty()) {
+            let facts: Vec<Fact> =
+                facts.iter().map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
+            process.send(Order::Resume, vec![ipc::seal(&facts)?]);
+        }
+        Ok(())
     }
 
     fn start_reader(&mut self) -> anyhow::Result<()> {
@@ -506,9 +571,10 @@ impl Shell {
         let parts = self.generations.values().filter_map(|generation| generation.parts.get(&Role::Vrrp));
         let parts: Vec<OwnedFd> = parts.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
         let mut process = Process::start(Role::Cleanup, &self.settings)?;
+        self.tell_facts(Role::Vrrp, &mut process)?;
         process.send(Order::Prepare { generation: 0, again: true }, parts);
         self.processes.insert(Role::Cleanup, process);
-        self.facts.remove(&Role::Vrrp);
+        self.forget_worker(facts::outlives_daemon);
         Ok(())
     }
 

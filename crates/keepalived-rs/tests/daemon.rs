@@ -657,6 +657,35 @@ fn cleanup_withdraws_what_a_dead_daemon_left() -> CaseResult {
     Ok(())
 }
 
+/// All processes of a daemon are killed, and the file is changed before the next one starts: it removes what it is not
+/// configured to have, and a stop leaves no state behind.
+fn the_next_daemon_removes_what_a_killed_one_left() -> CaseResult {
+    let node = Node::new(V3)?;
+    let (pid_file, state) = (node.path("daemon.pid"), node.path("daemon.state"));
+    let start = |text: &str| -> Result<Process, Stop> {
+        node.write(text)?;
+        Ok(node.host.spawn(node.program().arg("-p").arg(&pid_file))?)
+    };
+    let other = V3.config(150, "").replace(&V3.vip().to_string(), "198.18.0.77");
+    let checks_only = "virtual_server 192.0.2.80 80 {\nlb_algo rr\nlb_kind NAT\n}\n";
+    for text in [&other, checks_only] {
+        let daemon = start(&V3.config(150, ""))?;
+        node.wait_for_vip(V3)?;
+        wait_until("the state file to appear", || Ok(state.exists()))?;
+        daemon.kill_all()?;
+        expect(node.host.holds(V3.vip())?, "a dead daemon cannot have removed it", &daemon)?;
+        let next = start(text)?;
+        node.lab.wait_for_holders(V3.vip(), &[], PATIENCE)?;
+        if *text == other {
+            node.lab.wait_for_holders("198.18.0.77".parse()?, &["r1"], PATIENCE)?;
+        }
+        next.signal(Signal::SIGTERM)?;
+        next.wait_for_exit(PATIENCE)?;
+        expect(!state.exists(), "the state file is still there", &next)?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     macro_rules! cases {
         ($($name:ident),+ $(,)?) => { harness::main(&[$(case(stringify!($name), $name)),+]) };
@@ -683,5 +712,6 @@ fn main() -> ExitCode {
         debian_s_unit_runs_it_unchanged,
         each_process_keeps_only_its_capabilities,
         cleanup_withdraws_what_a_dead_daemon_left,
+        the_next_daemon_removes_what_a_killed_one_left,
     ]
 }

@@ -620,7 +620,8 @@ impl Machine {
         self.actions.push_back(Action::Retire(role));
     }
 
-    fn clean_up(&mut self, now: Instant) {
+    /// Something is on the host that no worker of ours will remove.
+    pub(crate) fn clean_up(&mut self, now: Instant) {
         self.cleaning = Some(now + CLEANUP_LIMIT);
         self.actions.push_back(Action::CleanUp);
     }

@@ -8,7 +8,7 @@ mod advert;
 mod announcer;
 mod cleanup;
 mod clock;
-mod facts;
+pub(crate) mod facts;
 mod holdings;
 mod kernel;
 mod mailbox;

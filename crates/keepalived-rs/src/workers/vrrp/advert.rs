@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use rustix::event::epoll;
 use vrrp_proto::{
     Action, AnnounceScope, Engine, EngineConfig, Event, GroupId, Instant, Notification, Ownership, Packet, Receiver,
-    Reserved, Role, RouterId, RouterSnapshot, Ticket, Transmitter,
+    ReplayMemory, Reserved, Role, RouterId, RouterSnapshot, Ticket, Transmitter,
 };
 
 use super::clock::{self, Timer};
@@ -84,6 +84,8 @@ pub(crate) struct Advert {
     told_addresses: BTreeMap<RouterId, (String, Vec<VirtualAddress>)>,
     /// The sequences of authenticated adverts that are spoken for, by the key of the router; of routers that are gone too.
     reserved: BTreeMap<String, Reserved>,
+    /// What the process before this one heard, by the key of the router, until that is set up.
+    heard: BTreeMap<String, ReplayMemory>,
     beat: Beat,
     lateness: Duration,
     stopping: Option<Instant>,
@@ -106,6 +108,7 @@ struct Router {
     source: Option<std::net::IpAddr>,
     /// As the supervisor was told.
     told: Option<RouterSnapshot>,
+    told_heard: ReplayMemory,
     /// The last send failed like this, which was logged.
     send_error: Option<i32>,
 }
@@ -166,6 +169,7 @@ impl Advert {
             applying: BTreeMap::new(),
             told_addresses: BTreeMap::new(),
             reserved: BTreeMap::new(),
+            heard: BTreeMap::new(),
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Duration::ZERO,
             stopping: None,
@@ -187,6 +191,7 @@ impl Advert {
             self.beat(now);
             if self.is_done(now) {
                 self.log_remains();
+                self.forget_withdrawn();
                 self.outbox.push(Report::Stopped);
                 self.flush();
                 tracing::debug!("The latest timer fired {} s late", compat::seconds(self.lateness));
@@ -245,6 +250,10 @@ impl Advert {
         for fact in facts::last_adverts(&times) {
             self.outbox.push(Report::Fact(fact));
         }
+        for router in self.routers.values_mut().filter(|router| *router.receiver.memory() != router.told_heard) {
+            router.told_heard.clone_from(router.receiver.memory());
+            self.outbox.push(Report::Fact(facts::heard(&router.key, &router.told_heard)));
+        }
         self.outbox.push(Report::Beat);
         self.flush();
     }
@@ -262,6 +271,20 @@ impl Advert {
         let Some(since) = self.stopping else { return false };
         let notified = self.notifier.is_idle() || now >= since + NOTIFY_WAIT;
         (self.applying.is_empty() && !self.inherits && notified) || now >= since + STOP_WAIT
+    }
+
+    /// What was withdrawn is not on this host any more.
+    fn forget_withdrawn(&mut self) {
+        if self.keeps_addresses() || self.inherits {
+            return;
+        }
+        for (id, (key, told)) in std::mem::take(&mut self.told_addresses) {
+            if !self.applying.contains_key(&id) {
+                for fact in facts::addresses(&key, id, &[], told.len()) {
+                    self.outbox.push(Report::Fact(fact));
+                }
+            }
+        }
     }
 
     /// What could not be withdrawn in time.
@@ -335,6 +358,7 @@ impl Advert {
                 self.notifier.inherit(&facts);
                 self.told_addresses = facts::told_addresses(&facts);
                 self.reserved = facts::told_sequences(&facts);
+                self.heard = facts::told_heard(&facts);
                 let (_, snapshot) = facts::routers(&facts);
                 self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held);
                 self.jobs.send(Job::Resume(facts));
@@ -447,8 +471,14 @@ impl Advert {
             if self.applying.contains_key(&id) {
                 self.leaving.insert(id, router);
             } else {
-                self.outbox.push(Report::Fact(facts::forget_router(&router.key)));
+                self.forget_router(&router.key);
             }
+        }
+    }
+
+    fn forget_router(&mut self, key: &str) {
+        for fact in facts::forget_router(key) {
+            self.outbox.push(Report::Fact(fact));
         }
     }
 
@@ -471,6 +501,7 @@ impl Advert {
             destinations: Vec::new(),
             source: None,
             told: None,
+            told_heard: ReplayMemory::default(),
             send_error: None,
         });
         router.name = setup.name;
@@ -480,6 +511,9 @@ impl Advert {
             router.receiver.reconfigure(setup.wire.clone());
             // Checked above.
             let _ = router.transmitter.reconfigure(setup.wire);
+        }
+        if let Some(memory) = self.heard.remove(&router.key) {
+            router.receiver.resume(memory);
         }
     }
 
@@ -585,7 +619,7 @@ impl Advert {
         if self.applying.get(&id) == Some(&ticket) {
             self.applying.remove(&id);
             if let Some(router) = self.leaving.remove(&id) {
-                self.outbox.push(Report::Fact(facts::forget_router(&router.key)));
+                self.forget_router(&router.key);
             }
         }
     }
@@ -945,6 +979,34 @@ mod tests {
         second.advert.set_up(setup());
         let (_, again, after) = sequence(&mut second);
         assert!(again.is_some() && after > before + 1000, "{before} and {after}");
+    }
+
+    #[test]
+    fn what_was_heard_before_the_last_beat_is_not_believed_again() {
+        let part = crate::config::vrrp::tests::part(
+            "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nauthentication {\nauth_type AH\nauth_pass x\n}\n\
+             virtual_ipaddress { 192.0.2.9 }\n}\n",
+        );
+        let setup = || Roster::default().prepare(1, part.clone()).unwrap().routers.remove(0);
+        let mut first = Bench::new();
+        first.advert.set_up(setup());
+        let router = first.advert.routers.values_mut().next().unwrap();
+        router.transmitter.reserve(clock::wall());
+        let advert = router.transmitter.begin(vrrp_proto::Priority(100), clock::wall());
+        router.receiver.follow(std::net::IpAddr::from([192, 0, 2, 1]), &advert);
+        let memory = router.receiver.memory().clone();
+        assert_ne!(memory, ReplayMemory::default());
+        first.reports();
+        first.advert.beat(clock::now());
+        let facts: Vec<_> = first
+            .reports()
+            .into_iter()
+            .filter_map(|report| if let Report::Fact(fact) = report { Some(fact) } else { None })
+            .collect();
+        let mut second = Bench::new();
+        second.advert.resume(&ipc::seal(&facts).unwrap());
+        second.advert.set_up(setup());
+        assert_eq!(*second.advert.routers.values().next().unwrap().receiver.memory(), memory);
     }
 
     #[test]

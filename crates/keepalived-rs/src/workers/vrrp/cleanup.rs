@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use vip_netlink::{RouteSocket, Wanted};
-use vrrp_proto::{Ownership, Priority, RouterId, Transmitter};
+use vrrp_proto::{Ownership, Priority, Reserved, RouterId, Transmitter};
 
 use super::clock;
+use super::facts;
 use super::holdings::Holdings;
 use super::packet;
 use super::roster;
@@ -14,26 +15,29 @@ use super::sockets::SocketPair;
 use super::view::View;
 use crate::config::network::Belongings;
 use crate::config::vrrp::{Instance, Transport, VrrpPart};
+use crate::ipc::Fact;
 
 /// Sends priority 0 for every instance whose addresses are on this host, then removes these addresses, its routes
-/// and rules.
+/// and rules, and whatever else the worker before told in `facts` to have put there.
 ///
 /// # Errors
 /// When the kernel cannot be asked, or refused to remove some addresses; the others are removed all the same.
-pub(crate) fn cleanup(part: &VrrpPart) -> anyhow::Result<()> {
+pub(crate) fn cleanup(parts: &[VrrpPart], facts: &[Fact]) -> anyhow::Result<()> {
     let mut route = RouteSocket::open()?;
     let view = View::new(route.links()?, route.addresses()?);
-    let wanted = wanted(part, &view);
-    for (instance, (_, present)) in part.instances.iter().zip(&wanted) {
-        if *present && let Err(error) = resign(instance, part, &view) {
-            tracing::error!("({}) {error:#}", instance.name);
+    let sequences = facts::told_sequences(facts);
+    let mut all = told(facts, &view);
+    for part in parts {
+        let wanted = wanted(part, &view);
+        for (instance, (wanted, present)) in part.instances.iter().zip(wanted) {
+            let used = sequences.get(&instance.key).copied();
+            if present && let Err(error) = resign(instance, part, &view, used) {
+                tracing::error!("({}) {error:#}", instance.name);
+            }
+            all.release.extend(wanted.release);
+            all.release_routes.extend(wanted.release_routes);
+            all.release_rules.extend(wanted.release_rules);
         }
-    }
-    let mut all = Wanted::default();
-    for (wanted, _) in wanted {
-        all.release.extend(wanted.release);
-        all.release_routes.extend(wanted.release_routes);
-        all.release_rules.extend(wanted.release_rules);
     }
     let applied = route.reconcile(&all)?;
     for refusal in &applied.refused {
@@ -45,6 +49,15 @@ pub(crate) fn cleanup(part: &VrrpPart) -> anyhow::Result<()> {
         applied.refused.len()
     );
     Ok(())
+}
+
+/// What a worker put on this host, whatever its configuration is now.
+fn told(facts: &[Fact], view: &View) -> Wanted {
+    let told = facts::told_addresses(facts);
+    let ids: BTreeSet<_> = told.keys().copied().collect();
+    let mut holdings = Holdings::default();
+    holdings.configure(told.into_iter().map(|(id, (_, addresses))| (id, addresses)));
+    holdings.wanted(&ids, |name| view.link(name).map(|link| link.index))
 }
 
 /// For each instance what is to go, and whether any of it is there.
@@ -61,7 +74,7 @@ fn wanted(part: &VrrpPart, view: &View) -> Vec<(Wanted, bool)> {
     part.instances.iter().map(one).collect()
 }
 
-fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<()> {
+fn resign(instance: &Instance, part: &VrrpPart, view: &View, used: Option<Reserved>) -> anyhow::Result<()> {
     let virtual_ones = part.virtual_addresses();
     let place = roster::place(instance, view, &virtual_ones).context("its interface is gone")?;
     let name = instance.interface.as_deref();
@@ -76,6 +89,9 @@ fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<(
         Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
     };
     let mut transmitter = Transmitter::new(instance.wire_config()?)?;
+    if let Some(used) = used {
+        transmitter.resume(used);
+    }
     let advert = transmitter.begin(Priority::RESIGN, clock::wall());
     for destination in destinations {
         let mut packet = Vec::new();

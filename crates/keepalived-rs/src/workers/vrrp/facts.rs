@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use vrrp_proto::{Instant, Reserved, RouterId, RouterSnapshot, Snapshot, TrackerId, Verdict};
+use vrrp_proto::{Instant, ReplayMemory, Reserved, RouterId, RouterSnapshot, Snapshot, TrackerId, Verdict};
 
 use crate::config::vrrp::VirtualAddress;
 use crate::ipc::{self, Fact, NotifyEvent, TrackerName};
@@ -14,6 +14,7 @@ const ROUTER: &str = "router ";
 const ADVERTS: &str = "adverts ";
 const ADDRESSES: &str = "addresses ";
 const SEQUENCES: &str = "sequences ";
+const HEARD: &str = "heard ";
 const NOTIFICATION: &str = "notification ";
 const TRACKER: &str = "tracker ";
 const NEXT_NOTIFICATION: &str = "next notification";
@@ -24,14 +25,30 @@ const TIMES_PER_FACT: usize = 2000;
 /// So many addresses fit into one message, whatever their interfaces and labels are called.
 const ADDRESSES_PER_FACT: usize = 500;
 
+/// Whether a fact tells of something that is on this host, whatever becomes of the processes.
+pub(crate) fn is_on_host(key: &str) -> bool {
+    key.starts_with(ADDRESSES)
+}
+
+/// Whether a fact tells of something that peers remember, so that it stays true when nothing is left on this host.
+pub(crate) fn is_known_to_peers(key: &str) -> bool {
+    key.starts_with(SEQUENCES)
+}
+
+/// Whether a daemon needs to know a fact of one that was killed. That one's roles are not among them: its peers have
+/// taken over, or soon will.
+pub(crate) fn outlives_daemon(key: &str) -> bool {
+    is_on_host(key) || is_known_to_peers(key)
+}
+
 /// What a router needs to go on.
 pub(crate) fn router(key: &str, id: RouterId, snapshot: &RouterSnapshot) -> Fact {
     Fact { key: format!("{ROUTER}{key}"), value: ipc::encode(&(id, snapshot)) }
 }
 
 /// There is no such router any more.
-pub(crate) fn forget_router(key: &str) -> Fact {
-    Fact { key: format!("{ROUTER}{key}"), value: Vec::new() }
+pub(crate) fn forget_router(key: &str) -> [Fact; 2] {
+    [ROUTER, HEARD].map(|kind| Fact { key: format!("{kind}{key}"), value: Vec::new() })
 }
 
 /// When each router sent its last advert.
@@ -78,6 +95,18 @@ pub(crate) fn sequences(key: &str, reserved: &Reserved) -> Fact {
 /// The sequences that were reserved, by the key of the router.
 pub(crate) fn told_sequences(facts: &[Fact]) -> BTreeMap<String, Reserved> {
     let of = |fact: &Fact| Some((fact.key.strip_prefix(SEQUENCES)?.to_owned(), ipc::decode(&fact.value).ok()?));
+    facts.iter().filter_map(of).collect()
+}
+
+/// What a router heard of authenticated senders: with every beat, so that what was recorded before is not believed by
+/// the next worker.
+pub(crate) fn heard(key: &str, memory: &ReplayMemory) -> Fact {
+    Fact { key: format!("{HEARD}{key}"), value: ipc::encode(memory) }
+}
+
+/// What was heard, by the key of the router.
+pub(crate) fn told_heard(facts: &[Fact]) -> BTreeMap<String, ReplayMemory> {
+    let of = |fact: &Fact| Some((fact.key.strip_prefix(HEARD)?.to_owned(), ipc::decode(&fact.value).ok()?));
     facts.iter().filter_map(of).collect()
 }
 

@@ -268,11 +268,11 @@ impl Kernel {
 
     fn resume(&mut self, facts: &[Fact]) {
         let (ids, snapshot) = facts::routers(facts);
-        self.roster.inherit(ids);
+        let told = facts::told_addresses(facts);
+        self.roster.inherit(ids.into_iter().chain(told.iter().map(|(id, (key, _))| (key.clone(), *id))).collect());
         self.roster.inherit_trackers(facts::trackers(facts).into_iter().map(|(name, (id, _))| (name, id)));
         self.inherited = snapshot;
         // As if its configuration had been ours: the first one says what of it has to go.
-        let told = facts::told_addresses(facts);
         self.inherits = !told.is_empty();
         self.holdings.configure(told.into_iter().map(|(id, (_, addresses))| (id, addresses)));
     }
