@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use conf_parser::host::NoHost;
 use conf_parser::render::Color;
 use tracing::{debug, error, info, warn};
 
@@ -114,8 +113,7 @@ fn host_name() -> String {
 
 /// `-t`: every finding, and the status of the worst.
 fn config_test(source: &reader::Source, test: &cli::Test, output: Option<&Path>) -> anyhow::Result<u8> {
-    let host = test.target.host()?;
-    let checked = reader::check(source, &*host);
+    let checked = reader::check_for(source, &test.target)?;
     let status = checked.config_test_status(test.strict);
     match output {
         None => {
@@ -232,15 +230,14 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
     // Held until the end: a daemon that starts meanwhile would lose its addresses.
     let _lock =
         pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
-    let checked = reader::check(source, &NoHost);
-    anyhow::ensure!(checked.readable(), "{} cannot be read", source.file.display());
+    let part = reader::vrrp_part(source).with_context(|| format!("{} cannot be read", source.file.display()))?;
     let mut state = state_file::StateFile::beside(&cli.pid_file).context("finding the state file")?;
     let facts = state.read().unwrap_or_else(|error| {
         eprintln!("keepalived-rs cleanup: {}: {error}; only what the configuration names goes", state.path().display());
         Vec::new()
     });
     privileges::drop_to(Role::Cleanup)?;
-    workers::vrrp::cleanup(&[checked.vrrp_part()], &facts)?;
+    workers::vrrp::cleanup(&[part], &facts)?;
     state.write(&[]).with_context(|| state.path().display().to_string())
 }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::checker::{self, CheckerPart};
 use crate::config::runner::RunnerPart;
 use crate::config::vrrp::VrrpPart;
-use crate::host::ThisHost;
+use crate::host::{Target, ThisHost};
 use crate::ipc::{self, Channel, Order, Report, Role};
 
 /// The largest configuration file that is read.
@@ -146,6 +146,23 @@ pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
     Checked { parsed, allow_unsupported: source.allow_unsupported, check_config }
 }
 
+/// Reads and checks `source` for `target`. Keys in files of their own are read where it is this host.
+///
+/// # Errors
+/// When the facts of another host cannot be read.
+pub(crate) fn check_for(source: &Source, target: &Target) -> anyhow::Result<Checked> {
+    let host = target.host()?;
+    let checked = check(source, &*host);
+    Ok(if *target == Target::ThisHost { checked.with_keys(&FileLoader) } else { checked })
+}
+
+/// The vrrp worker's part of `source`, whatever is wrong with the rest; `None` when there is no file.
+pub(crate) fn vrrp_part(source: &Source) -> Option<VrrpPart> {
+    let host = ThisHost::look();
+    let checked = check(source, &host).resolved(&host).with_keys(&FileLoader);
+    checked.readable().then(|| checked.vrrp_part())
+}
+
 impl Checked {
     /// The exit status of a refused start.
     fn refused(&self) -> Option<u8> {
@@ -173,7 +190,7 @@ impl Checked {
     }
 
     /// What the vrrp worker would be told.
-    pub(crate) fn vrrp_part(&self) -> VrrpPart {
+    fn vrrp_part(&self) -> VrrpPart {
         VrrpPart::from_config(&self.parsed.config)
     }
 
@@ -238,6 +255,7 @@ impl Checked {
                 }
             }
         }
+        self.parsed.diagnostics.sort_by_key(|finding| finding.span);
         self
     }
 

@@ -74,6 +74,23 @@ fn check_has_the_exit_statuses_of_config_test() {
 }
 
 #[test]
+fn a_key_that_the_daemon_could_not_read_is_found_before_it_starts() {
+    let folder = Folder::new();
+    let key = folder.file("key", "0123456789abcdef0123456789abcdef");
+    let hmac = |path: &Path| {
+        let keys = format!("version 3\nauth_hmac {{\nactive_key 1\nkey 1 file:{}\n}}", path.display());
+        GOOD.replace("priority 100", &keys)
+    };
+    let said = |path: &Path, words: &str| {
+        let (_, _, errors) = run(words, &[&folder.file("hmac.conf", hmac(path))]);
+        errors.contains("auth_hmac key 1 cannot be read from")
+    };
+    assert!(!said(&key, "-t -f"));
+    assert!(said(Path::new("/nonexistent/key"), "-t -f"));
+    assert!(!said(Path::new("/nonexistent/key"), "-t --offline -f"), "another host has its own");
+}
+
+#[test]
 fn check_writes_for_people_for_editors_and_for_programs() {
     let folder = Folder::new();
     let file = folder.file("k.conf", GOOD.replace("priority 100", "prioritie 100"));

@@ -4,8 +4,7 @@ use super::{Arguments, print};
 use crate::reader;
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let host = arguments.target.host()?;
-    let checked = reader::check(&arguments.source(arguments.file()?), &*host);
+    let checked = reader::check_for(&arguments.source(arguments.file()?), &arguments.target)?;
     let color = arguments.color.of(&std::io::stdout());
     let status = checked.file_status(arguments.strict);
     print(&checked.render(arguments.format, color, status))?;
