@@ -237,8 +237,15 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
         Vec::new()
     });
     privileges::drop_to(Role::Cleanup)?;
-    workers::vrrp::cleanup(&[part], &facts)?;
-    state.write(&[]).with_context(|| state.path().display().to_string())
+    let mut kept = facts.clone();
+    let mut keep = |fact: ipc::Fact| {
+        kept.retain(|known| known.key != fact.key);
+        kept.push(fact);
+        state.write(&kept).with_context(|| state.path().display().to_string())
+    };
+    workers::vrrp::cleanup(&[part], &facts, &mut keep)?;
+    kept.retain(|fact| workers::vrrp::facts::is_known_to_peers(&fact.key));
+    state.write(&kept).with_context(|| state.path().display().to_string())
 }
 
 /// The first lines of keepalived's log (`behaviour.md` §1.5).
@@ -315,7 +322,8 @@ fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
             }
             Some((Order::Prepare { .. }, parts)) => {
                 let parts = parts.iter().map(ipc::unseal).collect::<Result<Vec<_>, _>>()?;
-                workers::vrrp::cleanup(&parts, &facts)?;
+                let mut tell = |fact| Ok(channel.send(&ipc::Report::Fact(fact), &[])?);
+                workers::vrrp::cleanup(&parts, &facts, &mut tell)?;
                 return Ok(0);
             }
             _ => anyhow::bail!("the supervisor did not say what to clean up"),

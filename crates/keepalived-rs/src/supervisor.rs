@@ -371,6 +371,8 @@ impl Shell {
             Report::Committed { generation } => machine.handle_committed(now, role, generation),
             Report::Beat => machine.handle_beat(now, role),
             Report::Fact(Fact { key, value }) => {
+                // A clean-up speaks for the worker that is gone.
+                let role = if role == Role::Cleanup { Role::Vrrp } else { role };
                 let facts = self.facts.entry(role).or_default();
                 self.state_changed |= role == Role::Vrrp && facts::outlives_daemon(&key);
                 if value.is_empty() {

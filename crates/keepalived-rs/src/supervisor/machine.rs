@@ -327,7 +327,7 @@ impl Machine {
     /// A child is gone.
     pub(crate) fn handle_exit(&mut self, now: Instant, role: Role, ended: Ended) {
         if role == Role::Cleanup {
-            self.cleaning = None;
+            self.cleaned(now);
             self.continue_stop(now);
             self.prepare_accepted(now);
             return;
@@ -382,9 +382,9 @@ impl Machine {
             self.refuse_reload(now, "reading the configuration took longer than 30 s");
         }
         if self.cleaning.is_some_and(|due| due <= now) {
-            self.cleaning = None;
             self.log(Severity::Error, "Cleanup process failed to end - addresses may be left".into());
             self.actions.push_back(Action::Kill(Role::Cleanup));
+            self.cleaned(now);
             self.continue_stop(now);
         }
         let due: Vec<(Role, Life)> = self
@@ -395,7 +395,7 @@ impl Machine {
             .collect();
         for (role, life) in due {
             match life {
-                Life::Waiting(_) => self.spawn(now, role),
+                Life::Waiting(_) => self.spawn_or_wait(now, role),
                 Life::Stopping(_) => {
                     let name = process_name(role);
                     self.log(Severity::Error, format!("{name} process failed to die - forcing termination"));
@@ -608,6 +608,23 @@ impl Machine {
             self.spawn(now, role);
         } else if role == Role::Vrrp {
             self.clean_up(now);
+        }
+    }
+
+    /// A VRRP worker must not add what a clean-up is about to remove: it waits for that to end.
+    fn spawn_or_wait(&mut self, now: Instant, role: Role) {
+        match (role, self.cleaning, self.children.get_mut(&role)) {
+            (Role::Vrrp, Some(limit), Some(child)) => child.life = Life::Waiting(limit),
+            _ => self.spawn(now, role),
+        }
+    }
+
+    /// A clean-up is over, and nobody waits for it any longer.
+    fn cleaned(&mut self, now: Instant) {
+        let limit = self.cleaning.take();
+        let waits = self.children.get(&Role::Vrrp).is_some_and(|child| Some(child.life) == limit.map(Life::Waiting));
+        if waits {
+            self.spawn(now, Role::Vrrp);
         }
     }
 

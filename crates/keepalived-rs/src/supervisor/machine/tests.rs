@@ -115,6 +115,8 @@ fn quick_deaths_wait_0_1_2_4_seconds_and_the_addresses_are_cleaned_up_meanwhile(
         if let Life::Waiting(due) = wait {
             assert!(actions.contains(&Action::CleanUp));
             waits.push(due.duration_since(now).as_secs());
+            machine.handle_exit(now, Role::Cleanup, Ended::Status(0));
+            assert!(!drain(&mut machine).contains(&Action::Spawn(Role::Vrrp)), "the wait is not over");
             now = due;
             machine.handle_timeout(now);
             assert!(drain(&mut machine).contains(&Action::Spawn(Role::Vrrp)));
@@ -124,6 +126,28 @@ fn quick_deaths_wait_0_1_2_4_seconds_and_the_addresses_are_cleaned_up_meanwhile(
         }
     }
     assert_eq!(waits, [0, 1, 2, 4]);
+}
+
+#[test]
+fn a_worker_starts_only_when_the_clean_up_before_it_is_over() {
+    for hangs in [false, true] {
+        let now = Instant::now();
+        let mut machine = running(now);
+        for _ in 0..2 {
+            machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+        }
+        drain(&mut machine);
+        let Life::Waiting(due) = machine.children[&Role::Vrrp].life else { panic!("the second death waits") };
+        machine.handle_timeout(due);
+        assert!(!drain(&mut machine).contains(&Action::Spawn(Role::Vrrp)), "it would add what is being removed");
+        let over = machine.poll_timeout().unwrap();
+        if hangs {
+            machine.handle_timeout(over);
+        } else {
+            machine.handle_exit(due, Role::Cleanup, Ended::Status(0));
+        }
+        assert!(drain(&mut machine).contains(&Action::Spawn(Role::Vrrp)));
+    }
 }
 
 #[test]

@@ -380,11 +380,11 @@ impl Advert {
         self.link_names = setup.link_names;
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
-        self.set_runner(setup.has_runner);
         self.tell_both_addresses(&setup.routers);
         self.jobs.send(Job::Commit { generation });
         let plan = self.engine.plan(&wanted);
         self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
+        self.set_runner(setup.has_runner);
         self.trackers.configure(setup.trackers);
         wanted.trackers = self.trackers.wanted();
         for router in setup.routers {
@@ -446,10 +446,12 @@ impl Advert {
         }
     }
 
-    /// Without a runner nothing is kept: scripts that a later configuration brings must not hear of old events.
+    /// Without a runner nothing is kept: scripts that a later configuration brings must not hear of old events. The
+    /// runner of the configuration before still hears of what that change removed.
     fn set_runner(&mut self, has_runner: bool) {
         self.has_runner = has_runner;
         if !has_runner {
+            self.flush();
             for fact in self.notifier.clear() {
                 self.outbox.push(Report::Fact(fact));
             }
@@ -1037,6 +1039,31 @@ mod tests {
         bench.advert.set_runner(false);
         bench.advert.perform();
         assert_eq!(bench.reports(), [Report::Fact(facts::forget_notification(1))]);
+    }
+
+    #[test]
+    fn a_reload_that_removes_the_last_scripts_still_runs_those_of_the_instance_that_goes() {
+        let instance = |vrid: u8, script: &str| {
+            format!(
+                "vrrp_instance V{vrid} {{\ninterface eth0\nvirtual_router_id {vrid}\n{script}\nvirtual_ipaddress {{ 192.0.2.{vrid} }}\n}}\n"
+            )
+        };
+        let part = |text: &str| crate::config::vrrp::tests::part(text);
+        let mut roster = Roster::default();
+        let mut bench = Bench::new();
+        let mut commit = |bench: &mut Bench, generation, part| {
+            let setup = roster.prepare(generation, part).unwrap();
+            bench.advert.take_outcome(Outcome::Prepared { generation, setup: Box::new(setup) }).unwrap();
+            bench.advert.commit(generation);
+            let _ = roster.commit(generation);
+        };
+        let (kept, gone) = (instance(1, ""), instance(2, "notify_fault /n"));
+        commit(&mut bench, 1, part(&format!("{kept}{gone}")));
+        bench.reports();
+        bench.notifications();
+        commit(&mut bench, 2, part(&kept));
+        assert!(!bench.advert.has_runner);
+        assert_eq!(bench.notifications().len(), 1, "the removed instance reports");
     }
 
     #[test]

@@ -18,11 +18,16 @@ use crate::config::vrrp::{Instance, Transport, VrrpPart};
 use crate::ipc::Fact;
 
 /// Sends priority 0 for every instance whose addresses are on this host, then removes these addresses, its routes
-/// and rules, and whatever else the worker before told in `facts` to have put there.
+/// and rules, and whatever else the worker before told in `facts` to have put there. What becomes true meanwhile goes to
+/// `tell`, before it does.
 ///
 /// # Errors
 /// When the kernel cannot be asked, or refused to remove some addresses; the others are removed all the same.
-pub(crate) fn cleanup(parts: &[VrrpPart], facts: &[Fact]) -> anyhow::Result<()> {
+pub(crate) fn cleanup(
+    parts: &[VrrpPart],
+    facts: &[Fact],
+    tell: &mut dyn FnMut(Fact) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut route = RouteSocket::open()?;
     let view = View::new(route.links()?, route.addresses()?);
     let sequences = facts::told_sequences(facts);
@@ -31,7 +36,7 @@ pub(crate) fn cleanup(parts: &[VrrpPart], facts: &[Fact]) -> anyhow::Result<()> 
         let wanted = wanted(part, &view);
         for (instance, (wanted, present)) in part.instances.iter().zip(wanted) {
             let used = sequences.get(&instance.key).copied();
-            if present && let Err(error) = resign(instance, part, &view, used) {
+            if present && let Err(error) = resign(instance, part, &view, used, tell) {
                 tracing::error!("({}) {error:#}", instance.name);
             }
             all.release.extend(wanted.release);
@@ -74,7 +79,13 @@ fn wanted(part: &VrrpPart, view: &View) -> Vec<(Wanted, bool)> {
     part.instances.iter().map(one).collect()
 }
 
-fn resign(instance: &Instance, part: &VrrpPart, view: &View, used: Option<Reserved>) -> anyhow::Result<()> {
+fn resign(
+    instance: &Instance,
+    part: &VrrpPart,
+    view: &View,
+    used: Option<Reserved>,
+    tell: &mut dyn FnMut(Fact) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let virtual_ones = part.virtual_addresses();
     let place = roster::place(instance, view, &virtual_ones).context("its interface is gone")?;
     let name = instance.interface.as_deref();
@@ -92,11 +103,18 @@ fn resign(instance: &Instance, part: &VrrpPart, view: &View, used: Option<Reserv
     if let Some(used) = used {
         transmitter.resume(used);
     }
+    if let Some(reserved) = transmitter.reserve(clock::wall()) {
+        tell(facts::sequences(&instance.key, &reserved))?;
+    }
     let advert = transmitter.begin(Priority::RESIGN, clock::wall());
+    let mut packet = Vec::new();
     for destination in destinations {
-        let mut packet = Vec::new();
+        packet.clear();
         packet::emit(&mut transmitter, &advert, source, destination, &mut packet)?;
-        pair.send(&packet, destination).with_context(|| format!("sending priority 0 to {destination}"))?;
+        // The other peers are still there.
+        if let Err(error) = pair.send(&packet, destination) {
+            tracing::error!("({}) sending priority 0 to {destination}: {error}", instance.name);
+        }
     }
     tracing::debug!("({}) sent 0 priority", instance.name);
     Ok(())
