@@ -118,10 +118,10 @@ impl Instance<'_> {
                 (Level::Info, format!("Changing effective priority from {} to {}", from.0, to.0))
             }
             Event::AddressLost { restored: true } => {
-                (Level::Warning, "putting back an address that was removed from outside".into())
+                (Level::Warning, "putting back what was removed from outside".into())
             }
             Event::AddressLost { restored: false } => {
-                (Level::Warning, "an address was removed from outside; giving up the others too".into())
+                (Level::Warning, "something was removed from outside; giving up the rest too".into())
             }
             Event::Refused { ownership } => (Level::Warning, refused(*ownership).into()),
             Event::RivalOwnerStopped { .. }

@@ -35,6 +35,10 @@ const CHILD_ARGUMENT: &str = "--child";
 /// Exit status of a fatal failure (`behaviour.md` §1.2).
 const EXIT_FATAL: u8 = 1;
 
+/// What is said where the kernel does not permit what the capabilities do.
+const DENIED: &str = "; the capabilities are there: look for a seccomp filter (SystemCallFilter= and \
+     RestrictAddressFamilies= of a systemd unit, the profile of a container) or a security module";
+
 /// Exit status of an internal error: a worker that ends with it is restarted.
 const EXIT_INTERNAL: u8 = 70;
 
@@ -284,6 +288,11 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
         return reader::run(&channel);
     }
     let log = log::start(log::ident(Some(role)), &common.log);
+    if let Err(error) = privileges::check(role) {
+        error!("{error:#}");
+        log.finish();
+        return Ok(privileges::EXIT_NO_PERMISSION);
+    }
     let status = match role {
         Role::Vrrp => workers::vrrp::run(channel, &common),
         Role::Checker => workers::checker::run(channel, &common),
@@ -291,11 +300,13 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
         Role::Cleanup => cleanup(&channel),
         Role::Reader => Ok(0),
     };
+    let denied = status.as_ref().is_err_and(privileges::is_denied);
     if let Err(error) = &status {
-        error!("{error:#}");
+        let hint = if denied { DENIED } else { "" };
+        error!("{error:#}{hint}");
     }
     log.finish();
-    Ok(status.unwrap_or(EXIT_INTERNAL))
+    Ok(status.unwrap_or(if denied { privileges::EXIT_NO_PERMISSION } else { EXIT_INTERNAL }))
 }
 
 /// Withdraws what a VRRP worker that may not be restarted in time left behind.

@@ -387,7 +387,10 @@ fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<Own
         Ok(())
     };
     let runs = |role, has_work| source.workers.contains(&role) && (has_work || source.all);
-    let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty());
+    let is_fixed = |config: &conf_parser::Config| {
+        !config.static_addresses.is_empty() || !config.static_routes.is_empty() || !config.static_rules.is_empty()
+    };
+    let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty() || is_fixed(config));
     let balancing = runs(Role::Checker, checker::virtual_servers(config).next().is_some());
     let scripts = RunnerPart::from_config(config);
     if (vrrp || balancing) && scripts.has_work() {

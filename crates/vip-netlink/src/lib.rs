@@ -31,6 +31,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod announce;
+mod command;
 pub mod message;
 pub mod pace;
 pub mod plan;

@@ -7,9 +7,7 @@ use std::{
     os::fd::RawFd,
 };
 
-use crate::types::{
-    Address, AddressFlags, AddressKey, Lifetime, LinkIndex, LinkName, LinkRef, Prefix, Route, RouteKey, Rule,
-};
+use crate::types::{Address, AddressFlags, AddressKey, Lifetime, LinkIndex, LinkName, LinkRef, Route, RouteKey, Rule};
 
 mod route;
 
@@ -207,8 +205,8 @@ pub fn plan(wanted: &Wanted, present: &Present) -> Vec<Change> {
     let removed: Vec<_> = addresses.iter().filter_map(removed_address).collect();
     let lost = route::Lost::with(&removed, &present.addresses);
     let routes = route::plan(&wanted.routes, &wanted.release_routes, &present.routes, &lost);
-    let rules: Vec<_> = wanted.rules.iter().map(as_reported).collect();
-    let released: HashSet<_> = wanted.release_rules.iter().map(as_reported).collect();
+    let rules: Vec<_> = wanted.rules.iter().map(Rule::as_reported).collect();
+    let released: HashSet<_> = wanted.release_rules.iter().map(Rule::as_reported).collect();
     let surplus = present.rules.iter().filter(|rule| released.contains(rule) && !rules.contains(rule));
     let mut known: HashSet<&Rule> = present.rules.iter().collect();
     let missing = rules.iter().filter(|rule| known.insert(rule));
@@ -226,12 +224,6 @@ const fn removed_address(change: &Change) -> Option<Address> {
         Change::RemoveAddress(address) => Some(*address),
         _ => None,
     }
-}
-
-/// The rule as the kernel reports it: a prefix that every address has is none.
-fn as_reported(rule: &Rule) -> Rule {
-    let narrow = |network: Option<Prefix>| network.filter(|network| network.len > 0);
-    Rule { from: narrow(rule.from), to: narrow(rule.to), ..rule.clone() }
 }
 
 fn plan_addresses(wanted: &Wanted, present: &[Address]) -> Vec<Change> {

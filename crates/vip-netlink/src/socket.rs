@@ -39,7 +39,8 @@ use crate::{
 
 /// Something that the kernel or the host refused.
 ///
-/// Its text is whole: "adding 192.0.2.1/24 to eth0: Invalid argument (os error 22): ipv4: Invalid prefix length".
+/// Its text is whole: "adding 192.0.2.1/24 to eth0 (ip address add 192.0.2.1/24 dev eth0 proto 18): Invalid argument
+/// (os error 22): ipv4: Invalid prefix length".
 /// [`source`](std::error::Error::source) is therefore empty.
 #[derive(Debug)]
 pub struct Error {
@@ -53,7 +54,8 @@ impl Error {
         Self { operation: operation.into(), source: source.into(), explanation: None }
     }
 
-    /// What was tried: "adding 192.0.2.1/24 to eth0".
+    /// What was tried: "adding 192.0.2.1/24 to eth0", and for addresses, routes and rules the
+    /// [command](Change::command) of iproute2 that asks for the same.
     pub fn operation(&self) -> &str {
         &self.operation
     }
@@ -283,8 +285,10 @@ impl RouteSocket {
     }
 
     fn explain(&self, change: &Change, failure: Failure) -> Error {
+        let name = |index| self.kernel.name_of(index);
+        let command = change.command(name).map(|command| format!(" ({command})"));
         Error {
-            operation: change.describe(|index| self.kernel.name_of(index)),
+            operation: change.describe(name) + &command.unwrap_or_default(),
             source: io::Error::from_raw_os_error(failure.errno),
             explanation: failure.text,
         }
@@ -386,6 +390,7 @@ const RTNLGRP_IPV4_RULE: u32 = 8;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 const RTNLGRP_IPV6_ROUTE: u32 = 11;
 const RTNLGRP_IPV6_RULE: u32 = 19;
+const ROUTE_GROUPS: [u32; 4] = [RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE];
 
 /// Hears of every change to links and addresses in the namespace, and if asked to of routes and rules.
 ///
@@ -395,6 +400,7 @@ const RTNLGRP_IPV6_RULE: u32 = 19;
 pub struct Monitor {
     kernel: KernelSocket,
     waiting: VecDeque<Event>,
+    watches_routes: bool,
 }
 
 impl Monitor {
@@ -406,24 +412,24 @@ impl Monitor {
         Self::of(&[RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])
     }
 
-    /// As [`open`](Self::open), and hears of routes and rules too, of which a router with many may have news all the time.
+    /// From now on it hears of routes and rules too, of which a router with many may have news all the time; or no longer.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_with_routes() -> Result<Self, Error> {
-        Self::of(&[
-            RTNLGRP_LINK,
-            RTNLGRP_IPV4_IFADDR,
-            RTNLGRP_IPV4_ROUTE,
-            RTNLGRP_IPV4_RULE,
-            RTNLGRP_IPV6_IFADDR,
-            RTNLGRP_IPV6_ROUTE,
-            RTNLGRP_IPV6_RULE,
-        ])
+    /// If the kernel refuses.
+    pub fn watch_routes(&mut self, watch: bool) -> Result<(), Error> {
+        if self.watches_routes == watch {
+            return Ok(());
+        }
+        let groups = Groups::new_groups(&ROUTE_GROUPS);
+        let socket = &self.kernel.socket;
+        let done = if watch { socket.add_mcast_membership(groups) } else { socket.drop_mcast_membership(groups) };
+        done.map_err(|error| Error::new("asking for news of routes and rules", io::Error::other(error)))?;
+        self.watches_routes = watch;
+        Ok(())
     }
 
     fn of(groups: &[u32]) -> Result<Self, Error> {
-        Ok(Self { kernel: KernelSocket::open(groups)?, waiting: VecDeque::new() })
+        Ok(Self { kernel: KernelSocket::open(groups)?, waiting: VecDeque::new(), watches_routes: false })
     }
 
     /// The next event; `None` if there is none at present. [`Event::Overflow`] stands where events were lost.

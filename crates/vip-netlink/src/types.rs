@@ -228,6 +228,8 @@ pub struct Link {
     pub parent: Option<LinkIndex>,
     /// The bridge, bond or VRF that this link belongs to.
     pub master: Option<LinkIndex>,
+    /// The routing table, if it is a VRF.
+    pub vrf_table: Option<u32>,
 }
 
 impl Link {

@@ -72,6 +72,9 @@ fn consumed() -> BTreeSet<(String, String)> {
         let flags = instance::ADDRESS_FLAGS.iter().map(|(word, _)| *word);
         options(block, words.chain(flags).chain(["<address>", "forever"]).collect());
     }
+    let words = instance::ADDRESS_OPTIONS.iter().map(|(word, _)| *word);
+    let flags = instance::ADDRESS_FLAGS.iter().map(|(word, _)| *word).filter(|word| *word != "use_vmac");
+    options("static_ipaddress", words.chain(flags).chain(["<address>", "forever"]).collect());
     let routes = matched(&[
         include_str!("route.rs"),
         include_str!("route/metric.rs"),
@@ -84,10 +87,19 @@ fn consumed() -> BTreeSet<(String, String)> {
         let known = |word: &&str| schema().lookup(&block, word).is_some();
         options(&block, routes.iter().copied().filter(known).collect());
     }
-    options("vrrp_instance/virtual_routes", vec!["<destination>"]);
+    for block in ["static_routes", "static_routes/nexthop", "static_routes/encap"] {
+        let known = |word: &&str| schema().lookup(block, word).is_some();
+        options(block, routes.iter().copied().filter(known).collect());
+    }
+    for block in ["vrrp_instance/virtual_routes", "static_routes"] {
+        options(block, vec!["<destination>", "<type>", "any", "all", "default6"]);
+    }
+    options("track_group/group", vec!["<vrrp_instance>"]);
     let rules = matched(&[include_str!("rule.rs"), include_str!("../config/route.rs")]);
     let known = |word: &&str| schema().lookup("vrrp_instance/virtual_rules", word).is_some();
-    options("vrrp_instance/virtual_rules", rules.into_iter().filter(known).collect());
+    options("vrrp_instance/virtual_rules", rules.iter().copied().filter(known).collect());
+    let known = |word: &&str| schema().lookup("static_rules", word).is_some();
+    options("static_rules", rules.into_iter().filter(known).collect());
     options("vrrp_instance", track::LISTS.to_vec());
     options("vrrp_sync_group", track::LISTS.to_vec());
     options("vrrp_instance/state", vec!["MASTER", "BACKUP"]);

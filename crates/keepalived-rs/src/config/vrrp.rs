@@ -13,7 +13,7 @@ use vrrp_proto::{
     RouterId, TrackedLink, TrackerConfig, TrackerId, TrackerUse, Version, Vrid, WireConfig,
 };
 
-use crate::config::network::{self, HeldRoute};
+use crate::config::network::{self, Belongings, HeldRoute, HeldRule};
 use crate::config::runner::RunnerPart;
 use crate::ipc::TrackerName;
 
@@ -36,6 +36,8 @@ pub(crate) struct VrrpPart {
     pub(crate) instances: Vec<Instance>,
     /// The `vrrp_sync_group` blocks, in the order of the file.
     pub(crate) groups: Vec<Group>,
+    /// What is there for as long as the daemon runs.
+    pub(crate) fixed: Belongings,
 }
 
 /// One `vrrp_sync_group`.
@@ -117,7 +119,7 @@ pub(crate) struct Instance {
     /// `virtual_routes`.
     pub(crate) routes: Vec<HeldRoute>,
     /// `virtual_rules`.
-    pub(crate) rules: Vec<vip_netlink::Rule>,
+    pub(crate) rules: Vec<HeldRule>,
 }
 
 /// How adverts are authenticated.
@@ -188,14 +190,18 @@ pub(crate) struct VirtualAddress {
     pub(crate) flags: vip_netlink::AddressFlags,
     /// How long it may be chosen as a source.
     pub(crate) preferred: vip_netlink::Lifetime,
+    /// Whether it matters when others delete it: not with `no_track`.
+    pub(crate) track: bool,
 }
-
-/// Where addresses go whose line and instance name no interface (`default_interface`).
-const DEFAULT_INTERFACE: &str = "eth0";
 
 impl VrrpPart {
     /// What the worker needs of `config`.
     pub(crate) fn from_config(config: &Config) -> Self {
+        let mut instances: Vec<_> =
+            config.vrrp_instances.iter().map(|instance| Instance::from_config(instance, &config.global)).collect();
+        for instance in &mut instances {
+            instance.track_groups(config);
+        }
         Self {
             garp_interval: config.global.vrrp_garp_interval,
             gna_interval: config.global.vrrp_gna_interval,
@@ -203,12 +209,9 @@ impl VrrpPart {
             delay_after_boot: config.global.vrrp.delay_after_boot,
             has_runner: RunnerPart::from_config(config).has_work(),
             trackers: trackers(config),
-            instances: config
-                .vrrp_instances
-                .iter()
-                .map(|instance| Instance::from_config(instance, &config.global))
-                .collect(),
+            instances,
             groups: config.sync_groups.iter().map(Group::from_config).collect(),
+            fixed: Belongings::fixed(config),
         }
     }
 
@@ -259,7 +262,7 @@ impl Instance {
         };
         let interface = instance.interface.as_ref().map(|name| name.value.clone());
         let transport = transport(instance, global);
-        let device = interface.as_deref().unwrap_or(DEFAULT_INTERFACE);
+        let device = interface.as_deref().unwrap_or(&global.vrrp.default_interface);
         let addresses: Vec<VirtualAddress> = instance
             .virtual_addresses
             .iter()
@@ -269,7 +272,8 @@ impl Instance {
         // A name that stands for nothing here costs its line.
         let routes: Vec<_> =
             instance.virtual_routes.iter().filter_map(|route| HeldRoute::from_config(&route.value)).collect();
-        let rules: Vec<_> = instance.virtual_rules.iter().filter_map(|rule| network::rule(&rule.value)).collect();
+        let rules: Vec<_> =
+            instance.virtual_rules.iter().filter_map(|rule| HeldRule::from_config(&rule.value)).collect();
         Self {
             name: instance.name.value.clone(),
             key: key(instance, &transport),
@@ -288,6 +292,20 @@ impl Instance {
             routes,
             rules,
         }
+    }
+
+    /// `track_group`: the interfaces of the static addresses, routes and rules that name a group of this instance count
+    /// as if it tracked them.
+    fn track_groups(&mut self, config: &Config) {
+        let is_member = |group: &str| {
+            let groups = config.top.track_groups.iter().filter(|it| it.name.value == group);
+            groups.flat_map(|it| &it.members).any(|member| member.value == self.name)
+        };
+        let needed: BTreeSet<_> =
+            network::depended_on(config).into_iter().filter(|(group, _)| is_member(group)).map(|it| it.1).collect();
+        let tracked: BTreeSet<_> = self.tracked.iter().map(|it| it.name.clone()).collect();
+        let more = needed.difference(&tracked);
+        self.tracked.extend(more.map(|name| TrackedInterface { name: name.clone(), weight: 0, reverse: false }));
     }
 
     /// How the instance behaves, with `link` numbering the interfaces. What the runner watches
@@ -368,7 +386,8 @@ impl Instance {
 }
 
 impl VirtualAddress {
-    fn from_config(address: &file::VirtualAddress, device: &str) -> Self {
+    /// What the file says, with the interface `device` where it names none.
+    pub(crate) fn from_config(address: &file::VirtualAddress, device: &str) -> Self {
         let options = address.options();
         Self {
             ip: address.address.value,
@@ -381,6 +400,7 @@ impl VirtualAddress {
             peer: options.peer,
             flags: network::address_flags(address),
             preferred: network::preferred(address.preferred_lifetime()),
+            track: !options.no_track,
         }
     }
 }
@@ -638,6 +658,25 @@ pub(crate) mod tests {
         };
         assert_eq!(uses(0), [(0, 5, true), (1, 2, true), (2, 7, false)]);
         assert_eq!(uses(1), [(0, -4, false), (1, 3, false), (2, 1, true)]);
+    }
+
+    #[test]
+    fn what_names_a_track_group_makes_its_members_track_an_interface() {
+        let part = part(
+            "track_group G {\ngroup {\nA\n}\n}\ntrack_group H {\ngroup {\nA\nB\n}\n}\n\
+             static_ipaddress {\n192.0.2.1/24 dev eth1 track_group G\n192.0.2.2/24 dev eth5\n}\n\
+             static_routes {\n10.1.0.0/16 dev eth2 track_group H\n}\nstatic_rules {\niif eth3 table 7 preference 3 track_group G\n}\n\
+             vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress { 192.0.2.7 }\n\
+             track_interface {\neth3 weight 5\n}\n}\n\
+             vrrp_instance B {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress { 192.0.2.8 }\n}\n",
+        );
+        let tracked = |number: usize| {
+            let tracked = part.instances[number].tracked.iter().map(|it| (it.name.as_str(), it.weight));
+            tracked.collect::<Vec<_>>()
+        };
+        assert_eq!(tracked(0), [("eth3", 5), ("eth1", 0), ("eth2", 0)]);
+        assert_eq!(tracked(1), [("eth2", 0)]);
+        assert_eq!((part.fixed.addresses.len(), part.fixed.routes.len(), part.fixed.rules.len()), (2, 1, 1));
     }
 
     #[test]

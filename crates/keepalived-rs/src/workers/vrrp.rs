@@ -11,6 +11,7 @@ mod clock;
 mod facts;
 mod holdings;
 mod kernel;
+mod losses;
 mod mailbox;
 mod notifier;
 mod packet;

@@ -26,6 +26,8 @@ const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VRF_TABLE: u16 = 1;
 const VETH_INFO_PEER: u16 = 1;
 
 /// Reads the payload of `RTM_NEWLINK` or `RTM_DELLINK` (`struct ifinfomsg` and attributes). `None` if it is not about
@@ -44,7 +46,7 @@ pub fn parse(payload: &[u8]) -> Result<Option<Link>, ParseError> {
     let index = i32::from_ne_bytes([i0, i1, i2, i3]);
     let index = u32::try_from(index).ok().and_then(LinkIndex::new).ok_or(ParseError::LinkIndex)?;
     let (mut name, mut oper_state, mut parent_elsewhere) = (None, OperState::UNKNOWN, false);
-    let (mut mac, mut mtu, mut kind, mut parent, mut master) = (None, 0, None, None, None);
+    let (mut mac, mut mtu, mut kind, mut vrf_table, mut parent, mut master) = (None, 0, None, None, None, None);
     for attribute in attributes(rest) {
         let (attribute, value) = attribute?;
         match attribute {
@@ -61,7 +63,7 @@ pub fn parse(payload: &[u8]) -> Result<Option<Link>, ParseError> {
             IFLA_LINK => parent = LinkIndex::new(number(attribute, value)?),
             IFLA_LINK_NETNSID => parent_elsewhere = true,
             IFLA_MASTER => master = LinkIndex::new(number(attribute, value)?),
-            IFLA_LINKINFO => kind = parse_kind(value)?,
+            IFLA_LINKINFO => (kind, vrf_table) = parse_info(value)?,
             _ => {}
         }
     }
@@ -75,16 +77,24 @@ pub fn parse(payload: &[u8]) -> Result<Option<Link>, ParseError> {
         kind,
         parent: parent.filter(|_| !parent_elsewhere),
         master,
+        vrf_table,
     }))
 }
 
-fn parse_kind(info: &[u8]) -> Result<Option<String>, ParseError> {
+/// What the driver is called, and of a VRF its routing table.
+fn parse_info(info: &[u8]) -> Result<(Option<String>, Option<u32>), ParseError> {
+    let (mut kind, mut data) = (None, None);
     for attribute in attributes(info) {
-        if let (IFLA_INFO_KIND, value) = attribute? {
-            return Ok(Some(String::from_utf8_lossy(text(value)).into_owned()));
+        match attribute? {
+            (IFLA_INFO_KIND, value) => kind = Some(String::from_utf8_lossy(text(value)).into_owned()),
+            (IFLA_INFO_DATA, value) => data = Some(value),
+            _ => {}
         }
     }
-    Ok(None)
+    let data = data.filter(|_| kind.as_deref() == Some("vrf"));
+    let table = data.and_then(|data| attributes(data).map_while(Result::ok).find(|(kind, _)| *kind == IFLA_VRF_TABLE));
+    let table = table.map(|(attribute, value)| number(attribute, value)).transpose()?;
+    Ok((kind, table))
 }
 
 /// Appends a request for all links.
@@ -207,6 +217,21 @@ mod tests {
         assert_eq!((link.parent, link.master), (LinkIndex::new(4), LinkIndex::new(9)));
         assert_eq!(link.kind.as_deref(), Some("veth"));
         assert!(link.is_up() && link.has_multicast() && !link.is_noarp());
+    }
+
+    /// What Linux 6.1 reports for `ip link add blue type vrf table 10`, as far as it matters.
+    #[test]
+    fn a_vrf_has_a_table() {
+        #[rustfmt::skip]
+        let info = [
+            9, 0, 3, 0, b'b', b'l', b'u', b'e', 0, 0, 0, 0,
+            24, 0, 18, 0,
+                8, 0, 1, 0, b'v', b'r', b'f', 0,
+                12, 0, 2, 0, 8, 0, 1, 0, 10, 0, 0, 0,
+        ];
+        let payload = [&VETH[..16], &info].concat();
+        let link = parse(&payload).unwrap().unwrap();
+        assert_eq!((link.kind.as_deref(), link.vrf_table), (Some("vrf"), Some(10)));
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::slice::from_ref;
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::{AddressProtocol, Family, NextHop, RouteKind, RouteProtocol, RuleAction, Scope};
+use crate::types::{AddressProtocol, Family, NextHop, Prefix, RouteKind, RouteProtocol, RuleAction, Scope};
 
 fn eth(index: u32) -> LinkIndex {
     LinkIndex::new(index).unwrap()

@@ -17,6 +17,7 @@ use vrrp_proto::{
 
 use super::clock::{self, Timer};
 use super::facts;
+use super::holdings::HOST;
 use super::kernel::{Job, Outcome};
 use super::mailbox;
 use super::notifier::Notifier;
@@ -25,7 +26,7 @@ use super::roster::{RouterSetup, Setup};
 use super::sockets::{Datagram, LARGEST_PACKET, Place, SocketPair};
 use super::trackers::{News, Trackers};
 use crate::compat;
-use crate::config::vrrp::VirtualAddress;
+use crate::config::network::Footprint;
 use crate::ipc::{self, Channel, Common, Fact, NotifyEvent, NotifyState, Order, Outbox, Report};
 
 /// So many packets of one socket are taken before due timers are looked at again: a flood cannot starve them.
@@ -45,6 +46,9 @@ const PACKETS_AFTER_STALL: usize = 4096;
 
 /// A timer that fires so late is worth a line in the log (keepalived's `min_auto_priority_delay`).
 const LATE: Duration = Duration::from_secs(1);
+
+/// The key of what is static.
+const FIXED: &str = "static";
 
 const SUPERVISOR: u64 = 0;
 const KERNEL: u64 = 1;
@@ -81,9 +85,11 @@ pub(crate) struct Advert {
     /// The newest `Apply` of each router that the kernel thread has not answered.
     applying: BTreeMap<RouterId, Ticket>,
     /// What each router may have put on this host, as the supervisor was told, with its key.
-    told_addresses: BTreeMap<RouterId, (String, Vec<VirtualAddress>)>,
+    told_footprints: BTreeMap<RouterId, (String, Footprint)>,
     /// The sequences of authenticated adverts that are spoken for, by the key of the router; of routers that are gone too.
     reserved: BTreeMap<String, Reserved>,
+    /// What is on this host for as long as the daemon runs.
+    fixed: Footprint,
     beat: Beat,
     lateness: Duration,
     stopping: Option<Instant>,
@@ -100,7 +106,7 @@ struct Router {
     key: String,
     receiver: Receiver,
     transmitter: Transmitter,
-    addresses: Vec<VirtualAddress>,
+    footprint: Footprint,
     destinations: Vec<std::net::IpAddr>,
     /// Where its last advert came from.
     source: Option<std::net::IpAddr>,
@@ -164,8 +170,9 @@ impl Advert {
             abandoned: 0,
             paths: Paths { next: FIRST_SOCKET, ..Paths::default() },
             applying: BTreeMap::new(),
-            told_addresses: BTreeMap::new(),
+            told_footprints: BTreeMap::new(),
             reserved: BTreeMap::new(),
+            fixed: Footprint::default(),
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Duration::ZERO,
             stopping: None,
@@ -333,10 +340,11 @@ impl Advert {
         match ipc::unseal::<Vec<Fact>>(facts) {
             Ok(facts) => {
                 self.notifier.inherit(&facts);
-                self.told_addresses = facts::told_addresses(&facts);
+                self.told_footprints = facts::told_footprints(&facts);
                 self.reserved = facts::told_sequences(&facts);
                 let (_, snapshot) = facts::routers(&facts);
-                self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held);
+                self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held)
+                    || self.told_footprints.contains_key(&HOST);
                 self.jobs.send(Job::Resume(facts));
             }
             Err(error) => tracing::error!("cannot read what the process before this one left: {error}"),
@@ -357,8 +365,10 @@ impl Advert {
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
         self.set_runner(setup.has_runner);
-        self.tell_both_addresses(&setup.routers);
+        self.fixed = setup.fixed;
+        self.tell_both_footprints(&setup.routers);
         self.jobs.send(Job::Commit { generation });
+        self.hold_fixed(Ownership::Held);
         let plan = self.engine.plan(&wanted);
         self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
         self.trackers.configure(setup.trackers);
@@ -375,8 +385,8 @@ impl Advert {
         }
         self.inherits = false;
         self.perform();
-        for id in self.told_addresses.keys().copied().collect::<Vec<_>>() {
-            self.settle_addresses(id);
+        for id in self.told_footprints.keys().copied().collect::<Vec<_>>() {
+            self.settle_footprint(id);
         }
         if self.stopping.is_none() {
             self.outbox.push(Report::Committed { generation });
@@ -384,41 +394,42 @@ impl Advert {
         self.flush();
     }
 
-    /// Before the kernel is asked for anything: until it has answered, old and new addresses may be on this host.
-    fn tell_both_addresses(&mut self, routers: &[RouterSetup]) {
-        for router in routers {
-            let mut both = router.addresses.clone();
-            if let Some((_, told)) = self.told_addresses.get(&router.id) {
-                both.extend(told.iter().filter(|address| !router.addresses.contains(address)).cloned());
-            }
-            self.tell_addresses(router.id, &router.key, both);
+    /// Before the kernel is asked for anything: until it has answered, what was and what will be may be on this host.
+    fn tell_both_footprints(&mut self, routers: &[RouterSetup]) {
+        let fixed = self.fixed.clone();
+        let all = routers.iter().map(|router| (router.id, router.key.as_str(), &router.footprint));
+        for (id, key, footprint) in all.chain([(HOST, FIXED, &fixed)]) {
+            let told = self.told_footprints.get(&id).map(|(_, told)| told);
+            let both = footprint.clone().and(told.unwrap_or(&Footprint::default()));
+            self.tell_footprint(id, key, both);
         }
         self.flush();
     }
 
     /// Once nothing is being changed, a router has no more than it is configured to have.
-    fn settle_addresses(&mut self, id: RouterId) {
+    fn settle_footprint(&mut self, id: RouterId) {
         if self.applying.contains_key(&id) {
             return;
         }
-        let Some((key, _)) = self.told_addresses.get(&id) else { return };
+        let Some((key, _)) = self.told_footprints.get(&id) else { return };
         let key = key.clone();
-        let addresses = self.routers.get(&id).map(|router| router.addresses.clone());
-        self.tell_addresses(id, &key, addresses.unwrap_or_default());
+        let footprint = if id == HOST { Some(&self.fixed) } else { self.routers.get(&id).map(|it| &it.footprint) };
+        let footprint = footprint.cloned().unwrap_or_default();
+        self.tell_footprint(id, &key, footprint);
     }
 
-    fn tell_addresses(&mut self, id: RouterId, key: &str, addresses: Vec<VirtualAddress>) {
-        let told = self.told_addresses.get(&id).map_or(&[][..], |(_, told)| told);
-        if told == addresses {
+    fn tell_footprint(&mut self, id: RouterId, key: &str, footprint: Footprint) {
+        let told = self.told_footprints.get(&id).map(|(_, told)| told.clone()).unwrap_or_default();
+        if told == footprint {
             return;
         }
-        for fact in facts::addresses(key, id, &addresses, told.len()) {
+        for fact in facts::footprint(key, id, &footprint, &told) {
             self.outbox.push(Report::Fact(fact));
         }
-        if addresses.is_empty() {
-            self.told_addresses.remove(&id);
+        if footprint.is_empty() {
+            self.told_footprints.remove(&id);
         } else {
-            self.told_addresses.insert(id, (key.to_owned(), addresses));
+            self.told_footprints.insert(id, (key.to_owned(), footprint));
         }
     }
 
@@ -467,14 +478,14 @@ impl Advert {
             key: setup.key,
             receiver: Receiver::new(setup.wire.clone()),
             transmitter,
-            addresses: Vec::new(),
+            footprint: Footprint::default(),
             destinations: Vec::new(),
             source: None,
             told: None,
             send_error: None,
         });
         router.name = setup.name;
-        router.addresses = setup.addresses;
+        router.footprint = setup.footprint;
         router.destinations = setup.destinations;
         if *router.receiver.config() != setup.wire {
             router.receiver.reconfigure(setup.wire.clone());
@@ -500,6 +511,18 @@ impl Advert {
         }
         self.engine.shutdown(clock::now());
         self.perform();
+        self.hold_fixed(Ownership::Released);
+    }
+
+    /// What is there for as long as the daemon runs is put in place or taken away. It goes even where virtual addresses are
+    /// to stay (`--dont-release-vrrp`), as keepalived does.
+    fn hold_fixed(&mut self, ownership: Ownership) {
+        if self.told_footprints.contains_key(&HOST) {
+            // Only the newest order counts, and it is the only one that is answered.
+            let ticket = Ticket(self.applying.get(&HOST).map_or(0, |ticket| ticket.0 + 1));
+            self.applying.insert(HOST, ticket);
+            self.jobs.send(Job::Apply { router: HOST, ownership, ticket });
+        }
     }
 
     // ---- The kernel thread ----
@@ -543,7 +566,7 @@ impl Advert {
             }
             Outcome::Applied { router, ticket } => {
                 self.answered(router, ticket);
-                self.settle_addresses(router);
+                self.settle_footprint(router);
                 self.engine.handle_applied(now, router, ticket);
             }
             Outcome::Refused { router, ticket } => {
@@ -782,6 +805,9 @@ impl Advert {
     }
 
     fn name(&self, id: RouterId) -> &str {
+        if id == HOST {
+            return FIXED;
+        }
         self.routers.get(&id).or_else(|| self.leaving.get(&id)).map_or("", |router| router.name.as_str())
     }
 
@@ -1031,22 +1057,23 @@ mod tests {
             roster.prepare(1, part).unwrap()
         });
         let id = setups[0].routers[0].id;
-        let told =
-            |bench: &Bench| bench.advert.told_addresses[&id].1.iter().map(|it| it.ip.to_string()).collect::<Vec<_>>();
+        let told = |bench: &Bench| {
+            bench.advert.told_footprints[&id].1.addresses.iter().map(|it| it.ip.to_string()).collect::<Vec<_>>()
+        };
         let [first, second] = setups.each_mut().map(|setup| setup.routers.remove(0));
-        bench.advert.tell_both_addresses(std::slice::from_ref(&first));
+        bench.advert.tell_both_footprints(std::slice::from_ref(&first));
         bench.advert.set_up(first);
         bench.reports();
         bench.advert.applying.insert(id, Ticket(1));
-        bench.advert.tell_both_addresses(std::slice::from_ref(&second));
+        bench.advert.tell_both_footprints(std::slice::from_ref(&second));
         let facts: Vec<_> = bench
             .reports()
             .into_iter()
             .filter_map(|report| if let Report::Fact(fact) = report { Some(fact) } else { None })
             .collect();
-        assert_eq!(facts::told_addresses(&facts)[&id].1.len(), 2);
+        assert_eq!(facts::told_footprints(&facts)[&id].1.addresses.len(), 2);
         bench.advert.set_up(second);
-        bench.advert.settle_addresses(id);
+        bench.advert.settle_footprint(id);
         assert_eq!(told(&bench), ["192.0.2.9", "192.0.2.8"]);
         bench.advert.take_outcome(Outcome::Applied { router: id, ticket: Ticket(1) }).unwrap();
         assert_eq!(told(&bench), ["192.0.2.9"]);

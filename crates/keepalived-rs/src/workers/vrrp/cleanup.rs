@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use vip_netlink::{RouteSocket, Wanted};
-use vrrp_proto::{Ownership, Priority, RouterId, Transmitter};
+use vrrp_proto::{Ownership, Priority, Transmitter};
 
 use super::clock;
-use super::holdings::Holdings;
+use super::holdings::{HOST, Holdings};
 use super::packet;
 use super::roster;
 use super::sockets::SocketPair;
@@ -16,7 +16,7 @@ use crate::config::network::Belongings;
 use crate::config::vrrp::{Instance, Transport, VrrpPart};
 
 /// Sends priority 0 for every instance whose addresses are on this host, then removes these addresses, its routes
-/// and rules.
+/// and rules, and what is static.
 ///
 /// # Errors
 /// When the kernel cannot be asked, or refused to remove some addresses; the others are removed all the same.
@@ -47,18 +47,18 @@ pub(crate) fn cleanup(part: &VrrpPart) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// For each instance what is to go, and whether any of it is there.
+/// For each instance, and last for what is static, what is to go, and whether any of its addresses is there.
 fn wanted(part: &VrrpPart, view: &View) -> Vec<(Wanted, bool)> {
-    let one = |instance: &Instance| {
+    let one = |belongings: Belongings| {
         let mut holdings = Holdings::default();
-        let id = RouterId(0);
-        holdings.configure([(id, Belongings::of(instance))]);
+        let id = HOST;
+        holdings.configure([(id, belongings)]);
         holdings.set(id, Ownership::Released);
         let wanted = holdings.wanted(&BTreeSet::from([id]), |name| view.link(name).map(|link| link.index));
         let present = wanted.release.iter().any(|key| view.has(key));
         (wanted, present)
     };
-    part.instances.iter().map(one).collect()
+    part.instances.iter().map(Belongings::of).chain([part.fixed.clone()]).map(one).collect()
 }
 
 fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<()> {

@@ -9,20 +9,23 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vip_netlink::{
-    AddressKey, AnnounceSocket, Announcement, Change, Event, LinkIndex, Monitor, RouteSocket, Wanted, plan,
+    AddressKey, AnnounceSocket, Announcement, Change, Event, Link, LinkIndex, Monitor, RouteSocket, Wanted, plan,
 };
 use vrrp_proto::{Instant, LinkFacts, LinkId, Ownership, RouterId, Snapshot, Ticket};
 
 use super::announcer::{Announcer, Gaps};
 use super::clock;
 use super::facts;
-use super::holdings::Holdings;
+use super::holdings::{HOST, Holder, Holdings};
+use super::losses::{Held, Losses};
 use super::mailbox::{Receiver, Sender};
 use super::roster::{self, Roster, Setup};
 use super::sockets::{Place, SocketPair};
 use super::view::View;
 use crate::config::vrrp::VrrpPart;
 use crate::ipc::{self, Fact};
+
+mod repair;
 
 /// When something that the kernel refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -133,7 +136,7 @@ pub(crate) enum Outcome {
         /// As in the job.
         ticket: Ticket,
     },
-    /// Someone removed an address that a router holds.
+    /// Someone removed an address, a route or a rule that a router holds.
     AddressLost {
         /// Which router.
         router: RouterId,
@@ -168,6 +171,10 @@ pub(crate) struct Kernel {
     out_of_step: bool,
     /// Refusals that were logged.
     complaints: BTreeSet<String>,
+    /// When something that others took away was put back last.
+    repaired_at: Option<Instant>,
+    /// The addresses that the kernel refused: they are not announced.
+    refused: BTreeSet<AddressKey>,
 }
 
 impl Kernel {
@@ -200,6 +207,8 @@ impl Kernel {
             retry_at: None,
             out_of_step: false,
             complaints: BTreeSet::new(),
+            repaired_at: None,
+            refused: BTreeSet::new(),
         })
     }
 
@@ -272,9 +281,11 @@ impl Kernel {
         self.roster.inherit_trackers(facts::trackers(facts).into_iter().map(|(name, (id, _))| (name, id)));
         self.inherited = snapshot;
         // As if its configuration had been ours: the first one says what of it has to go.
-        let told = facts::told_addresses(facts);
+        let told = facts::told_footprints(facts);
         self.inherits = !told.is_empty();
-        self.holdings.configure(told.into_iter().map(|(id, (_, addresses))| (id, addresses)));
+        for (id, (_, footprint)) in told {
+            self.holdings.inherit(id, footprint);
+        }
     }
 
     fn prepare(&mut self, generation: u64, again: bool, part: &OwnedFd) {
@@ -316,7 +327,7 @@ impl Kernel {
         self.announcer.set_gaps(Gaps { garp: part.garp_interval, gna: part.gna_interval });
         for (router, gone) in self.holdings.configure(self.roster.belongings()) {
             let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
-            let name = self.roster.name(router);
+            let name = if router == HOST { "static" } else { self.roster.name(router) };
             tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
         }
         if std::mem::take(&mut self.inherits) {
@@ -324,6 +335,7 @@ impl Kernel {
             self.unsettled.extend(self.holdings.left_over());
             self.retry_at = Some(clock::now());
         }
+        self.watch_what_is_held();
         self.tell_links();
         self.tell_paths();
     }
@@ -409,8 +421,12 @@ impl Kernel {
         let wanted = self.holdings.wanted(routers, |name| view.link(name).map(|link| link.index));
         let refused = apply(&mut self.route, &wanted);
         for reason in refused.reasons() {
-            self.complain(reason);
+            let rest = if refused.everything.is_some() { "" } else { "the rest is carried out; " };
+            self.complain(format!("{reason}; {rest}this is tried again every second"));
         }
+        let tried: BTreeSet<_> = wanted.addresses.iter().map(vip_netlink::Address::key).collect();
+        self.refused.retain(|key| !tried.contains(key));
+        self.refused.extend(tried.into_iter().filter(|key| refused.has(key)));
         refused
     }
 
@@ -460,10 +476,13 @@ impl Kernel {
         self.tell_paths();
         let routers = self.unsettled.clone();
         if !routers.is_empty() {
+            let late = std::mem::take(&mut self.refused);
             let refused = self.carry_out(&routers);
+            let late: BTreeSet<_> = late.difference(&self.refused).map(|key| key.ip).collect();
             for router in routers {
                 self.judge(router, &refused);
-                if !self.unsettled.contains(&router) {
+                let came = self.holdings.addresses(router).iter().any(|address| late.contains(&address.ip));
+                if (came || !self.unsettled.contains(&router)) && router != HOST {
                     let announcements = self.announcements(router);
                     self.announcer.queue(router, &announcements, REPEAT);
                 }
@@ -485,19 +504,19 @@ impl Kernel {
     /// Takes what the kernel reports: first all of it, so that an address that was removed and put back is not lost.
     fn hear_monitor(&mut self) -> anyhow::Result<()> {
         let mut removed = BTreeSet::new();
+        let mut losses = Losses::default();
         // As it was before anything went: an interface that is gone has no number any more.
-        let mut holders = None;
-        let mut heard = false;
+        let mut before: Option<(BTreeMap<AddressKey, Vec<Holder>>, Held)> = None;
         while let Some(event) = self.monitor.poll_event()? {
-            heard = true;
+            let (_, held) = before.get_or_insert_with(|| (self.holders(), self.held()));
+            losses.hear(&event, held);
             match &event {
                 Event::Overflow => self.out_of_step = true,
-                Event::AddressRemoved(address) => {
-                    holders.get_or_insert_with(|| self.holders());
-                    removed.insert(address.key());
+                Event::Link(link) if link.is_up() => {
+                    losses.silent |= !self.view.link_by_index(link.index).is_some_and(Link::is_up);
                 }
+                Event::AddressRemoved(address) => _ = removed.insert(address.key()),
                 Event::LinkRemoved(link) => {
-                    holders.get_or_insert_with(|| self.holders());
                     removed.extend(self.view.addresses().filter(|key| key.link == link.index));
                 }
                 _ => {}
@@ -505,22 +524,26 @@ impl Kernel {
             self.view.update(event);
         }
         if self.out_of_step {
-            heard = true;
-            holders.get_or_insert_with(|| self.holders());
+            before.get_or_insert_with(|| (self.holders(), Held::default()));
             removed.extend(self.view.addresses());
-            self.look_around();
+            if self.look_around() {
+                self.fear_losses(&mut losses);
+            }
         }
-        if heard {
+        if let Some((holders, _)) = before {
             self.tell_links();
             self.tell_paths();
             removed.retain(|key| !self.view.has(key));
-            self.tell_lost(&removed, &holders.unwrap_or_default());
+            let mut losers = BTreeSet::new();
+            self.take_lost_addresses(&removed, &holders, &mut losers);
+            self.take_losses(&losses, &mut losers);
+            self.tell_losers(losers);
         }
         Ok(())
     }
 
-    /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer.
-    fn look_around(&mut self) {
+    /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer. Whether it was not.
+    fn look_around(&mut self) -> bool {
         match self.route.links().and_then(|links| Ok((links, self.route.addresses()?))) {
             Ok((links, addresses)) => {
                 self.view = View::new(links, addresses);
@@ -531,22 +554,11 @@ impl Kernel {
                 self.retry_soon();
             }
         }
+        !self.out_of_step
     }
 
-    fn holders(&self) -> BTreeMap<AddressKey, Vec<RouterId>> {
+    fn holders(&self) -> BTreeMap<AddressKey, Vec<Holder>> {
         self.holdings.holders(|name| self.view.link(name).map(|link| link.index))
-    }
-
-    fn tell_lost(&self, removed: &BTreeSet<AddressKey>, holders: &BTreeMap<AddressKey, Vec<RouterId>>) {
-        let mut losers = BTreeSet::new();
-        for key in removed {
-            let Some(holders) = holders.get(key) else { continue };
-            tracing::info!("Netlink reflector reports IP {} removed from {}", key.ip, self.link_name(key.link));
-            losers.extend(holders.iter().copied());
-        }
-        for router in losers {
-            self.outcomes.send(Outcome::AddressLost { router });
-        }
     }
 
     fn link_name(&self, index: LinkIndex) -> String {
@@ -563,6 +575,10 @@ impl Kernel {
         for address in self.holdings.addresses(router) {
             let Some(link) = self.view.link(&address.device).filter(|link| !link.is_noarp()) else { continue };
             let Some(mac) = link.mac else { continue };
+            let key = AddressKey { link: link.index, ip: address.ip, prefix_len: address.prefix_len };
+            if self.refused.contains(&key) {
+                continue;
+            }
             let what = if address.ip.is_ipv4() { "gratuitous ARPs" } else { "Unsolicited Neighbour Adverts" };
             tracing::debug!("({name}) Sending/queueing {what} on {} for {}", link.name, address.ip);
             let is_router = address.ip.is_ipv6() && forwards(&address.device);

@@ -10,10 +10,11 @@ use vrrp_proto::{
     WireConfig,
 };
 
+use super::holdings::HOST;
 use super::sockets::{Carrier, Place};
 use super::view::View;
-use crate::config::network::Belongings;
-use crate::config::vrrp::{Group, Instance, Transport, VirtualAddress, VrrpPart};
+use crate::config::network::{Belongings, Footprint};
+use crate::config::vrrp::{Group, Instance, Transport, VrrpPart};
 use crate::ipc::TrackerName;
 
 /// A worker that has not beaten for this long is hung, unless its adverts need more haste.
@@ -39,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) delays: [Duration; 2],
     /// Whether there is a runner to notify.
     pub(crate) has_runner: bool,
+    /// What is on this host for as long as the daemon runs.
+    pub(crate) fixed: Footprint,
     /// What the process before this one left; empty but for the first configuration.
     pub(crate) inherited: Snapshot,
 }
@@ -68,7 +71,7 @@ pub(crate) struct RouterSetup {
     /// What its packets look like.
     pub(crate) wire: WireConfig,
     /// What it puts on this host while it is Active.
-    pub(crate) addresses: Vec<VirtualAddress>,
+    pub(crate) footprint: Footprint,
     /// Where its adverts go.
     pub(crate) destinations: Vec<IpAddr>,
 }
@@ -117,6 +120,7 @@ impl Roster {
             beat_limit: beat_limit(&part),
             delays: [part.startup_delay, part.delay_after_boot],
             has_runner: part.has_runner,
+            fixed: part.fixed.footprint(),
             inherited: Snapshot::default(),
         };
         self.prepared = Some((generation, part));
@@ -136,7 +140,7 @@ impl Roster {
             key: instance.key.clone(),
             config,
             wire,
-            addresses: instance.addresses.clone(),
+            footprint: Belongings::of(instance).footprint(),
             destinations: match &instance.transport {
                 Transport::Multicast { group } => vec![*group],
                 Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
@@ -186,10 +190,12 @@ impl Roster {
         self.names.get(&router).map_or("", String::as_str)
     }
 
-    /// What every router of the running configuration has.
+    /// What every router of the running configuration has, and the host.
     pub(crate) fn belongings(&self) -> Vec<(RouterId, Belongings)> {
         let instances = self.current.iter().flat_map(|part| &part.instances);
-        instances.filter_map(|instance| Some((self.id(instance)?, Belongings::of(instance)))).collect()
+        let routers = instances.filter_map(|instance| Some((self.id(instance)?, Belongings::of(instance))));
+        let fixed = self.current.iter().map(|part| (HOST, part.fixed.clone()));
+        fixed.chain(routers).collect()
     }
 
     /// The links that routers of either configuration run on or track, as the routers of the running one see them, if any

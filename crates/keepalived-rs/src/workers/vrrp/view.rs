@@ -159,6 +159,7 @@ pub(crate) mod tests {
             kind: None,
             parent: None,
             master: None,
+            vrf_table: None,
         }
     }
 
