@@ -147,6 +147,7 @@ impl Instance<'_> {
                 Some(TrackerName::File(file)) => format!("tracked file {file}"),
                 None => "something that it tracks".into(),
             },
+            FaultReason::NoPeers => "unicast without any peers".into(),
             FaultReason::LinkWithoutMulticast(link) => format!("interface {} has no multicast", name(link)),
             FaultReason::SyncGroup(group) => format!("sync group {}", (self.groups)(group)),
             other => format!("{other:?}"),

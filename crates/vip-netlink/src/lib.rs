@@ -40,7 +40,7 @@ pub mod types;
 pub use announce::Announcement;
 pub use message::event::Event;
 pub use plan::{Change, PlacedRoute, Placement, Present, Wanted, plan};
-pub use socket::{AnnounceSocket, Applied, Error, Monitor, Refusal, RouteSocket};
+pub use socket::{AnnounceSocket, Applied, CarrierSocket, Error, Monitor, RECEIVE_BUFFER, Refusal, RouteSocket};
 pub use types::{
     Address, AddressFlags, AddressKey, AddressProtocol, Encapsulation, Family, Fwmark, InvalidName, Lifetime, Link,
     LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr, Metric, Metrics, NextHop, OperState, Prefix, Realms, Route,

@@ -37,6 +37,10 @@ use crate::{
     types::{Address, Link, LinkIndex, LinkName, Route, Rule},
 };
 
+mod carrier;
+
+pub use carrier::CarrierSocket;
+
 /// Something that the kernel or the host refused.
 ///
 /// Its text is whole: "adding 192.0.2.1/24 to eth0: Invalid argument (os error 22): ipv4: Invalid prefix length".
@@ -127,6 +131,17 @@ impl RouteSocket {
     /// Sets how long to wait for one answer.
     pub const fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
+    }
+
+    /// Sets the size of the receive buffer in octets, up to the system's limit or, with `force` and the capability for it,
+    /// beyond. How many requests go into one send follows it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_receive_buffer(&mut self, octets: usize, force: bool) -> Result<(), Error> {
+        self.kernel.set_receive_buffer(octets, force).map_err(buffer_refused)?;
+        self.pace = Pace::new(self.kernel.receive_buffer);
+        Ok(())
     }
 
     /// All links of the namespace.
@@ -426,6 +441,15 @@ impl Monitor {
         Ok(Self { kernel: KernelSocket::open(groups)?, waiting: VecDeque::new() })
     }
 
+    /// Sets the size of the receive buffer in octets, up to the system's limit or, with `force` and the capability for it,
+    /// beyond.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_receive_buffer(&mut self, octets: usize, force: bool) -> Result<(), Error> {
+        self.kernel.set_receive_buffer(octets, force).map_err(buffer_refused)
+    }
+
     /// The next event; `None` if there is none at present. [`Event::Overflow`] stands where events were lost.
     ///
     /// # Errors
@@ -554,6 +578,13 @@ fn on_link(link: LinkIndex) -> LinkAddr {
     address.expect("the family is AF_PACKET")
 }
 
+/// The receive buffer of an rtnetlink socket in octets, unless it is set otherwise.
+pub const RECEIVE_BUFFER: usize = 1 << 20;
+
+fn buffer_refused(error: io::Error) -> Error {
+    Error::new("setting the receive buffer of an rtnetlink socket", error)
+}
+
 /// A netlink socket that only the kernel can write to.
 struct KernelSocket {
     socket: NlSocket,
@@ -562,7 +593,6 @@ struct KernelSocket {
 }
 
 impl KernelSocket {
-    const RECEIVE_BUFFER: usize = 1 << 20;
     const DATAGRAM: usize = 1 << 16;
     const LARGEST_DATAGRAM: usize = 1 << 24;
 
@@ -573,13 +603,20 @@ impl KernelSocket {
             socket.nonblock()?;
             socket.enable_ext_ack(true)?;
             let mut kernel = Self { socket, receive_buffer: 0, datagram: vec![0; Self::DATAGRAM] };
-            // Only a privileged process of the host may pass the system's limit.
-            sockopt::set_socket_recv_buffer_size_force(&kernel, Self::RECEIVE_BUFFER)
-                .or_else(|_| sockopt::set_socket_recv_buffer_size(&kernel, Self::RECEIVE_BUFFER))?;
-            kernel.receive_buffer = sockopt::socket_recv_buffer_size(&kernel)?;
+            kernel.set_receive_buffer(RECEIVE_BUFFER, true)?;
             Ok(kernel)
         };
         opened().map_err(|error| Error::new("opening an rtnetlink socket", error))
+    }
+
+    fn set_receive_buffer(&mut self, octets: usize, force: bool) -> io::Result<()> {
+        // Only a privileged process of the host may pass the system's limit.
+        let forced = force && sockopt::set_socket_recv_buffer_size_force(&*self, octets).is_ok();
+        if !forced {
+            sockopt::set_socket_recv_buffer_size(&*self, octets)?;
+        }
+        self.receive_buffer = sockopt::socket_recv_buffer_size(&*self)?;
+        Ok(())
     }
 
     /// Sends requests after what earlier ones left unread is thrown away.

@@ -24,6 +24,11 @@ const EXAMPLES: &[&str] = &[
 /// Words that are acted on and whose example cannot show it, and why.
 const SILENT: &[(&str, &str, &str)] = &[
     ("global_defs", "vrrp_owner_ignore_adverts", "no instance of the example owns its addresses"),
+    ("global_defs", "default_interface", "every instance here has an interface"),
+    ("global_defs", "vrrp_netlink_cmd_rcv_bufs_force", "it goes with a size"),
+    ("global_defs", "vrrp_netlink_monitor_rcv_bufs_force", "it goes with a size"),
+    ("global_defs/dynamic_interfaces", "allow_if_changes", "interfaces may always change"),
+    ("linkbeat_interfaces", "MII", "it is asked first anyway"),
     ("vrrp_instance", "accept", "what is sent to the addresses is always taken"),
     ("vrrp_instance", "no_virtual_ipaddress", "it permits, and the example has an address"),
     ("vrrp_instance", "native_ipv6", "the addresses say it too"),
@@ -159,6 +164,7 @@ fn frame(keyword: &str) -> (&'static str, &'static str, String) {
         "vrrp_sync_group" => ("G", "group { X W }\n"),
         "vrrp_script" => ("own", "script /bin/true\n"),
         "track_file" | "vrrp_track_file" => ("own", "file /run/own\n"),
+        "garp_group" => ("", "garp_interval 1\n"),
         "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
         "auth_hmac" => ("", "key 1 0123456789abcdef0123456789abcdef\nactive_key 1\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),

@@ -1,6 +1,6 @@
 //! The vrrp worker's part of a configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -24,6 +24,18 @@ pub(crate) struct VrrpPart {
     pub(crate) garp_interval: Duration,
     /// `vrrp_gna_interval`: the same for unsolicited neighbour advertisements.
     pub(crate) gna_interval: Duration,
+    /// `interface_up_down_delays`, as written.
+    pub(crate) interface_delays: Vec<(String, LinkDelays)>,
+    /// `dynamic_interfaces`: interfaces may be missing at the start.
+    pub(crate) dynamic_interfaces: bool,
+    /// The interfaces whose link is polled, and what is asked first.
+    pub(crate) polled: BTreeMap<String, LinkbeatMethod>,
+    /// The `garp_group` blocks, in the order of the file.
+    pub(crate) garp_groups: Vec<GarpGroup>,
+    /// `vrrp_netlink_cmd_rcv_bufs`; the worker's choice where absent.
+    pub(crate) command_buffer: Option<BufferSize>,
+    /// `vrrp_netlink_monitor_rcv_bufs`; the worker's choice where absent.
+    pub(crate) monitor_buffer: Option<BufferSize>,
     /// `vrrp_startup_delay`: nothing is heard or said so long after the start of the daemon.
     pub(crate) startup_delay: Duration,
     /// `vrrp_delay_after_boot`: nor so long after the boot of the host.
@@ -36,6 +48,48 @@ pub(crate) struct VrrpPart {
     pub(crate) instances: Vec<Instance>,
     /// The `vrrp_sync_group` blocks, in the order of the file.
     pub(crate) groups: Vec<Group>,
+}
+
+/// How long a change of a link has to last before it counts (`interface_up_down_delays`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct LinkDelays {
+    /// Before a link that was up counts as down, 0 to 255 s.
+    pub(crate) down: Duration,
+    /// Before a link that was down counts as up, 0 to 255 s.
+    pub(crate) up: Duration,
+}
+
+/// How the state of a link is asked for (`linkbeat_interfaces`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum LinkbeatMethod {
+    /// The link bit of the MII status register.
+    Mii,
+    /// The link query of ethtool.
+    Ethtool,
+    /// The flags of the interface.
+    Flags,
+}
+
+/// A receive buffer of a netlink socket (`vrrp_netlink_*_rcv_bufs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BufferSize {
+    /// Octets, not 0.
+    pub(crate) octets: usize,
+    /// It may be larger than the system allows.
+    pub(crate) force: bool,
+}
+
+/// One `garp_group`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GarpGroup {
+    /// Between two gratuitous ARP frames; zero leaves it to the worker, and without it `vrrp_garp_interval` holds.
+    pub(crate) garp_interval: Option<Duration>,
+    /// The same for unsolicited neighbour advertisements and `vrrp_gna_interval`.
+    pub(crate) gna_interval: Option<Duration>,
+    /// Interfaces that keep the gaps, each for itself.
+    pub(crate) separate: Vec<String>,
+    /// Interfaces that keep the gaps together.
+    pub(crate) shared: Vec<String>,
 }
 
 /// One `vrrp_sync_group`.
@@ -102,6 +156,8 @@ pub(crate) struct Instance {
     router: RouterConfig,
     /// `authentication` or `auth_hmac`.
     proof: Option<Proof>,
+    /// `unicast_ttl`; 255 where absent, as RFC 9568 §5.1.1.3 and §5.1.2.3 have it, whatever the family.
+    hop_limit: u8,
     /// `skip_check_adv_addr`.
     skip_check_adv_addr: bool,
     /// `check_unicast_src`.
@@ -162,7 +218,7 @@ pub(crate) enum Transport {
     },
     /// To each peer alone.
     Unicast {
-        /// In the order of the file.
+        /// In the order of the file; with `unicast_fault_no_peer` there may be none, and then the instance is in FAULT.
         peers: Vec<Peer>,
     },
 }
@@ -190,15 +246,18 @@ pub(crate) struct VirtualAddress {
     pub(crate) preferred: vip_netlink::Lifetime,
 }
 
-/// Where addresses go whose line and instance name no interface (`default_interface`).
-const DEFAULT_INTERFACE: &str = "eth0";
-
 impl VrrpPart {
     /// What the worker needs of `config`.
     pub(crate) fn from_config(config: &Config) -> Self {
         Self {
             garp_interval: config.global.vrrp_garp_interval,
             gna_interval: config.global.vrrp_gna_interval,
+            interface_delays: config.top.interface_delays.iter().map(interface_delays).collect(),
+            dynamic_interfaces: config.global.dynamic_interfaces,
+            polled: polled(config),
+            garp_groups: config.top.garp_groups.iter().map(garp_group).collect(),
+            command_buffer: buffer_size(config.global.processes.buffers.vrrp_command),
+            monitor_buffer: buffer_size(config.global.processes.buffers.vrrp_monitor),
             startup_delay: config.global.vrrp.startup_delay,
             delay_after_boot: config.global.vrrp.delay_after_boot,
             has_runner: RunnerPart::from_config(config).has_work(),
@@ -238,6 +297,44 @@ impl Group {
     }
 }
 
+fn interface_delays(delays: &file::InterfaceDelays) -> (String, LinkDelays) {
+    (delays.interface.value.clone(), LinkDelays { down: delays.down, up: delays.up })
+}
+
+/// Every interface of an instance with `linkbeat_use_polling` in the file, else those of the instances and of
+/// `linkbeat_interfaces` that are named.
+fn polled(config: &Config) -> BTreeMap<String, LinkbeatMethod> {
+    let of_instances = config
+        .vrrp_instances
+        .iter()
+        .filter(|instance| config.top.linkbeat_use_polling || instance.linkbeat_use_polling)
+        .filter_map(|instance| Some((instance.interface.as_ref()?.value.clone(), LinkbeatMethod::Mii)));
+    let listed = config.top.linkbeat_interfaces.iter().map(|one| {
+        let method = match one.method {
+            None | Some(file::LinkbeatMethod::Mii) => LinkbeatMethod::Mii,
+            Some(file::LinkbeatMethod::Ethtool) => LinkbeatMethod::Ethtool,
+            Some(file::LinkbeatMethod::Ioctl) => LinkbeatMethod::Flags,
+        };
+        (one.interface.value.clone(), method)
+    });
+    of_instances.chain(listed).collect()
+}
+
+fn garp_group(group: &file::GarpGroup) -> GarpGroup {
+    let names = |names: &[conf_parser::Spanned<String>]| names.iter().map(|name| name.value.clone()).collect();
+    GarpGroup {
+        garp_interval: group.garp_interval,
+        gna_interval: group.gna_interval,
+        separate: names(&group.separate),
+        shared: names(&group.shared),
+    }
+}
+
+fn buffer_size(buffer: file::ReceiveBuffer) -> Option<BufferSize> {
+    let octets = usize::try_from(buffer.size?).ok()?;
+    Some(BufferSize { octets, force: buffer.force })
+}
+
 fn tracked_interfaces(tracking: &file::Tracking) -> Vec<TrackedInterface> {
     let interface = |tracked: &file::Tracked| {
         let file::Weight { value, reverse } = tracked.weight.value;
@@ -259,7 +356,7 @@ impl Instance {
         };
         let interface = instance.interface.as_ref().map(|name| name.value.clone());
         let transport = transport(instance, global);
-        let device = interface.as_deref().unwrap_or(DEFAULT_INTERFACE);
+        let device = interface.as_deref().unwrap_or(&global.vrrp.default_interface);
         let addresses: Vec<VirtualAddress> = instance
             .virtual_addresses
             .iter()
@@ -277,6 +374,7 @@ impl Instance {
             uses: uses(&instance.tracking),
             router: router(instance, family, revision(&(&addresses, &routes, &rules))),
             proof: proof(instance),
+            hop_limit: instance.unicast_ttl.unwrap_or(u8::MAX),
             skip_check_adv_addr: instance.skip_check_adv_addr,
             check_unicast_src: instance.check_unicast_src,
             owner_ignore_adverts: instance.owner_ignore_adverts,
@@ -290,16 +388,17 @@ impl Instance {
         }
     }
 
-    /// How the instance behaves, with `link` numbering the interfaces. What the runner watches
-    /// for it is left out, see [`trackers`](Self::trackers).
-    pub(crate) fn router_config(&self, mut link: impl FnMut(&str) -> LinkId) -> RouterConfig {
+    /// How the instance behaves, with `link` numbering the interfaces, each with the address of it that must be there
+    /// (`track_src_ip`). What the runner watches for it is left out, see [`trackers`](Self::trackers).
+    pub(crate) fn router_config(&self, mut link: impl FnMut(&str, Option<IpAddr>) -> LinkId) -> RouterConfig {
         let mut router = self.router.clone();
-        router.link = self.interface.as_deref().map(&mut link);
+        router.link = self.interface.as_deref().map(|name| link(name, self.tracked_source()));
         router.partners = match &self.transport {
             Transport::Multicast { .. } => Partners::Multicast,
+            Transport::Unicast { peers } if peers.is_empty() => Partners::Missing,
             Transport::Unicast { .. } => Partners::Unicast,
         };
-        router.tracked_links = tracked_links(&self.tracked, link);
+        router.tracked_links = tracked_links(&self.tracked, |name| link(name, None));
         router
     }
 
@@ -316,6 +415,7 @@ impl Instance {
         let mut wire = WireConfig::new(self.router.vrid, self.router.version, self.router.family);
         wire.advertisement_interval = self.router.advertisement_interval;
         wire.addresses.clone_from(&self.router.addresses);
+        wire.hop_limit = self.hop_limit;
         wire.skip_check_adv_addr = self.skip_check_adv_addr;
         wire.owner_ignore_adverts = self.owner_ignore_adverts;
         wire.v3_checksum_as_v2 = self.v3_checksum_as_v2;
@@ -345,6 +445,12 @@ impl Instance {
         self.router.active_down_interval(self.router.advertisement_interval, self.router.priority)
     }
 
+    /// How many adverts its peers may miss beside one, and how long that is.
+    pub(crate) fn debounce_limit(&self) -> (u8, Duration) {
+        let adverts = self.router.down_timer_adverts.saturating_sub(1);
+        (adverts, self.router.advertisement_interval.duration() * u32::from(adverts))
+    }
+
     /// The number of the instance on the wire.
     pub(crate) fn vrid(&self) -> Vrid {
         self.router.vrid
@@ -358,6 +464,11 @@ impl Instance {
     /// The configured source address.
     pub(crate) fn source(&self) -> Option<IpAddr> {
         self.router.source
+    }
+
+    /// The configured source address, if its loss is a fault (`track_src_ip`).
+    pub(crate) fn tracked_source(&self) -> Option<IpAddr> {
+        self.router.source.filter(|_| self.router.track_source)
     }
 
     /// Every interface that it names; some more than once.
@@ -460,7 +571,7 @@ fn proof(instance: &file::VrrpInstance) -> Option<Proof> {
 }
 
 fn transport(instance: &file::VrrpInstance, global: &file::GlobalDefs) -> Transport {
-    if !instance.unicast_peers.is_empty() {
+    if !instance.unicast_peers.is_empty() || instance.unicast_fault_no_peer {
         return Transport::Unicast { peers: instance.unicast_peers.iter().map(peer).collect() };
     }
     let default = match instance.family {
@@ -507,6 +618,7 @@ fn router(instance: &file::VrrpInstance, family: Family, revision: u64) -> Route
     router.resources_revision = revision;
     router.track_link = instance.track_primary;
     router.source = source(instance);
+    router.track_source = instance.track_src_ip;
     router.preempt_mode = instance.preempt;
     router.preempt_delay = instance.preempt_delay;
     router.down_timer_adverts = instance.down_timer_adverts;
@@ -578,7 +690,7 @@ pub(crate) mod tests {
             "state MASTER\npriority 150\nadvert_int 2\nnopreempt\nauthentication {\nauth_type PASS\nauth_pass secret\n}\n\
              virtual_ipaddress {\n192.0.2.1/24\n192.0.2.2/24 dev eth1 label eth1:v\n}\nvirtual_ipaddress_excluded {\n192.0.2.3\n}",
         );
-        let router = instance.router_config(|name| LinkId(if name == "eth0" { 7 } else { 8 }));
+        let router = instance.router_config(|name, _| LinkId(if name == "eth0" { 7 } else { 8 }));
         assert_eq!((router.vrid.get(), router.priority, router.version), (51, Priority(150), Version::V2));
         assert_eq!(router.advertisement_interval.duration(), Duration::from_secs(2));
         assert_eq!(router.link, Some(LinkId(7)));
@@ -641,6 +753,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn links_are_polled_as_the_file_says() {
+        let text = "linkbeat_interfaces {\neth2 ETHTOOL\neth0 IOCTL\n}\n\
+                    vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nlinkbeat_use_polling\n\
+                    virtual_ipaddress { 192.0.2.1 }\n}\n\
+                    vrrp_instance B {\ninterface eth1\nvirtual_router_id 2\nvirtual_ipaddress { 192.0.2.2 }\n}\n";
+        let polled = |text: &str| part(text).polled.into_iter().collect::<Vec<_>>();
+        let (eth0, eth2) = (("eth0".to_owned(), LinkbeatMethod::Flags), ("eth2".to_owned(), LinkbeatMethod::Ethtool));
+        assert_eq!(polled(text), [eth0.clone(), eth2.clone()]);
+        let eth1 = ("eth1".to_owned(), LinkbeatMethod::Mii);
+        assert_eq!(polled(&format!("linkbeat_use_polling\n{text}")), [eth0, eth1, eth2]);
+    }
+
+    #[test]
     fn there_is_a_runner_if_there_are_scripts() {
         let text = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1 }\n}\n";
         assert!(!part(text).has_runner);
@@ -685,7 +810,9 @@ pub(crate) mod tests {
     #[test]
     fn the_revision_changes_with_anything_about_the_addresses() {
         let revision = |addresses: &str| {
-            instance(&format!("virtual_ipaddress {{\n{addresses}\n}}")).router_config(|_| LinkId(1)).resources_revision
+            instance(&format!("virtual_ipaddress {{\n{addresses}\n}}"))
+                .router_config(|_, _| LinkId(1))
+                .resources_revision
         };
         let base = revision("192.0.2.1/24");
         assert_eq!(base, revision("192.0.2.1/24"));

@@ -3,25 +3,29 @@
 //! announcements. Jobs come in through a mailbox, outcomes go back through another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vip_netlink::{
-    AddressKey, AnnounceSocket, Announcement, Change, Event, LinkIndex, Monitor, RouteSocket, Wanted, plan,
+    AddressKey, AnnounceSocket, Announcement, CarrierSocket, Change, Event, LinkIndex, LinkName, Monitor,
+    RECEIVE_BUFFER, RouteSocket, Wanted, plan,
 };
 use vrrp_proto::{Instant, LinkFacts, LinkId, Ownership, RouterId, Snapshot, Ticket};
 
-use super::announcer::{Announcer, Gaps};
+use super::announcer::Announcer;
 use super::clock;
+use super::debounce::{self, Debounce};
 use super::facts;
 use super::holdings::Holdings;
+use super::linkbeat::Linkbeat;
 use super::mailbox::{Receiver, Sender};
 use super::roster::{self, Roster, Setup};
 use super::sockets::{Place, SocketPair};
 use super::view::View;
-use crate::config::vrrp::VrrpPart;
+use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
 use crate::ipc::{self, Fact};
 
 /// When something that the kernel refused is tried again.
@@ -34,7 +38,7 @@ const REPEAT: u8 = 5;
 const ATTEMPTS: usize = 5;
 
 /// Room for so many octets of adverts while the advert thread is kept waiting: the kernel counts some 800 for each.
-const RECEIVE_BUFFER: usize = 1 << 20;
+const ADVERT_BUFFER: usize = 1 << 20;
 
 /// Exit status of a start that the configuration makes impossible (`behaviour.md` §1.2).
 const EXIT_CONFIG: u8 = 2;
@@ -153,10 +157,13 @@ pub(crate) struct Kernel {
     inherited: Snapshot,
     /// The addresses of the process before this one have not been compared with a configuration yet.
     inherits: bool,
-    /// As the advert thread was told.
-    told_links: BTreeMap<LinkId, LinkFacts>,
+    /// As the advert thread was told; `None` for a link that is missing.
+    told_links: BTreeMap<LinkId, Option<LinkFacts>>,
     told_routes: BTreeMap<RouterId, Place>,
     open: BTreeSet<Place>,
+    debounce: Debounce,
+    linkbeat: Linkbeat,
+    carrier: CarrierSocket,
     holdings: Holdings,
     announcer: Announcer,
     /// Newest `Apply` of each router that waits to be carried out.
@@ -193,6 +200,9 @@ impl Kernel {
             told_links: BTreeMap::new(),
             told_routes: BTreeMap::new(),
             open: BTreeSet::new(),
+            debounce: Debounce::default(),
+            linkbeat: Linkbeat::default(),
+            carrier: CarrierSocket::open()?,
             holdings: Holdings::default(),
             announcer: Announcer::default(),
             pending: BTreeMap::new(),
@@ -220,13 +230,20 @@ impl Kernel {
             self.hear_monitor()?;
             let now = clock::now();
             self.retry(now);
+            self.poll_links(now);
+            if self.debounce.next().is_some_and(|at| at <= now) {
+                self.tell_links();
+            }
             self.announce_due(now);
             self.wait()?;
         }
     }
 
     fn wait(&self) -> anyhow::Result<()> {
-        let due = [self.announcer.next(), self.retry_at].into_iter().flatten().min();
+        let due = [self.announcer.next(), self.retry_at, self.debounce.next(), self.linkbeat.next()]
+            .into_iter()
+            .flatten()
+            .min();
         let left = due.map(|due| due.saturating_duration_since(clock::now()));
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
@@ -292,9 +309,16 @@ impl Kernel {
         let part: VrrpPart = ipc::unseal(part)
             .context("reading this process's part of the configuration")
             .map_err(|error| (EXIT_FATAL, error))?;
-        match roster::check_interfaces(&part, &self.view) {
-            Err(error) if again => tracing::error!("{error:#}"),
-            checked => checked.map_err(|error| (EXIT_CONFIG, error))?,
+        for (name, interface) in roster::missing_interfaces(&part, &self.view) {
+            if part.dynamic_interfaces {
+                tracing::info!(
+                    "Configuration specifies interface {interface} which doesn't currently exist - will use if created"
+                );
+            } else if again {
+                tracing::error!("({name}) interface {interface} doesn't exist");
+            } else {
+                return Err((EXIT_CONFIG, anyhow::anyhow!("({name}) interface {interface} doesn't exist")));
+            }
         }
         let setup = self.roster.prepare(generation, part).map_err(|error| (EXIT_CONFIG, error))?;
         self.tell_links();
@@ -313,7 +337,25 @@ impl Kernel {
 
     fn commit(&mut self, generation: u64) {
         let Some(part) = self.roster.commit(generation) else { return };
-        self.announcer.set_gaps(Gaps { garp: part.garp_interval, gna: part.gna_interval });
+        let [command, monitor] = [part.command_buffer, part.monitor_buffer]
+            .map(|size| size.unwrap_or(BufferSize { octets: RECEIVE_BUFFER, force: true }));
+        let command = self.route.set_receive_buffer(command.octets, command.force);
+        let monitor = self.monitor.set_receive_buffer(monitor.octets, monitor.force);
+        for error in [command, monitor].into_iter().filter_map(Result::err) {
+            tracing::error!("{error}");
+        }
+        let (delays, warnings) = debounce::delays(part);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        self.debounce.configure(delays);
+        if !part.polled.is_empty() {
+            tracing::info!("Using MII-BMSR/ETHTOOL NIC polling thread(s)...");
+        }
+        let now = clock::now();
+        self.linkbeat.configure(now, &part.polled);
+        self.poll_links(now);
+        self.view.set_carriers(self.linkbeat.carriers());
         for (router, gone) in self.holdings.configure(self.roster.belongings()) {
             let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
             let name = self.roster.name(router);
@@ -324,28 +366,73 @@ impl Kernel {
             self.unsettled.extend(self.holdings.left_over());
             self.retry_at = Some(clock::now());
         }
+        self.pace();
         self.tell_links();
         self.tell_paths();
     }
 
+    /// How fast announcements may go out on the links as they are numbered now.
+    fn pace(&mut self) {
+        let (gaps, groups) = self.roster.gaps(&self.view);
+        self.announcer.set_gaps(gaps, groups);
+    }
+
+    /// Asks for the carrier of the links that are polled, when it is time to.
+    fn poll_links(&mut self, now: Instant) {
+        let carrier = &self.carrier;
+        let changed = self.linkbeat.poll(now, |name, method| {
+            let name = LinkName::try_from(name).map_err(std::io::Error::other)?;
+            match method {
+                LinkbeatMethod::Mii => carrier.by_mii(name),
+                LinkbeatMethod::Ethtool => carrier.by_ethtool(name),
+                LinkbeatMethod::Flags => carrier.by_flags(name),
+            }
+        });
+        if changed {
+            self.view.set_carriers(self.linkbeat.carriers());
+            self.tell_links();
+        }
+    }
+
     /// Tells the advert thread what became of links since the last time.
     fn tell_links(&mut self) {
+        let now = clock::now();
         let mut changes = Vec::new();
+        let mut logged = BTreeSet::new();
+        let mut returned = Vec::new();
         for (id, name, facts) in self.roster.links(&self.view) {
-            let before = self.told_links.get(&id).copied();
-            if facts == before {
+            let below = self.view.below(name);
+            let facts = self.debounce.settle(now, id, [Some(name), below.as_deref()], facts);
+            let before = self.told_links.insert(id, facts);
+            if before == Some(facts) {
                 continue;
             }
-            log_link(name, before, facts);
-            match facts {
-                Some(facts) => self.told_links.insert(id, facts),
-                None => self.told_links.remove(&id),
-            };
-            changes.push((id, facts));
+            // More than one number may stand for the same link.
+            if logged.insert(name) {
+                let reporter = if self.linkbeat.polls(name) { "Linkbeat" } else { "Netlink" };
+                log_link(name, reporter, before, facts);
+            }
+            if before.is_some() || facts.is_some() {
+                changes.push((id, facts));
+            }
+            if let (Some(before), Some(facts)) = (before, facts) {
+                returned.extend(self.roster.unicast_sources(id, before, facts));
+            }
         }
         if !changes.is_empty() {
             self.outcomes.send(Outcome::Links(changes));
         }
+        for (router, interface, source) in returned {
+            self.announce_source(router, &interface, source);
+        }
+    }
+
+    /// Nothing else tells switches and peers where a unicast router is after its link was away.
+    fn announce_source(&mut self, router: RouterId, interface: &str, source: IpAddr) {
+        let Some(announcement) = announcement(&self.view, interface, source) else { return };
+        let what = if source.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" };
+        tracing::info!("{}: sending {what} for {source}", self.roster.name(router));
+        self.announcer.add(router, &[announcement], 1);
     }
 
     /// As [`open_paths`](Self::open_paths); what fails is logged and tried again.
@@ -366,7 +453,7 @@ impl Kernel {
                 continue;
             }
             let name = LinkIndex::new(place.link).map(|index| self.link_name(index)).unwrap_or_default();
-            match SocketPair::open(place, &name, RECEIVE_BUFFER) {
+            match SocketPair::open(place, &name, ADVERT_BUFFER) {
                 Ok(pair) => {
                     tracing::debug!("{}", pair.describe());
                     opened.push(pair);
@@ -487,11 +574,20 @@ impl Kernel {
         let mut removed = BTreeSet::new();
         // As it was before anything went: an interface that is gone has no number any more.
         let mut holders = None;
+        // On links that have another name now, which is as if they were gone, but what they have is still there.
+        let mut stranded = BTreeSet::new();
         let mut heard = false;
         while let Some(event) = self.monitor.poll_event()? {
             heard = true;
             match &event {
-                Event::Overflow => self.out_of_step = true,
+                Event::Overflow if self.out_of_step => {}
+                Event::Overflow => {
+                    tracing::info!(
+                        "Netlink: Receive buffer overrun on monitor socket - asking for everything; if this is seen \
+                         often, increase vrrp_netlink_monitor_rcv_bufs and/or set vrrp_netlink_monitor_rcv_bufs_force"
+                    );
+                    self.out_of_step = true;
+                }
                 Event::AddressRemoved(address) => {
                     holders.get_or_insert_with(|| self.holders());
                     removed.insert(address.key());
@@ -499,6 +595,10 @@ impl Kernel {
                 Event::LinkRemoved(link) => {
                     holders.get_or_insert_with(|| self.holders());
                     removed.extend(self.view.addresses().filter(|key| key.link == link.index));
+                }
+                Event::Link(link) if self.view.renames(link) => {
+                    let holders = holders.get_or_insert_with(|| self.holders());
+                    stranded.extend(holders.keys().filter(|key| key.link == link.index));
                 }
                 _ => {}
             }
@@ -511,12 +611,27 @@ impl Kernel {
             self.look_around();
         }
         if heard {
+            self.pace();
             self.tell_links();
             self.tell_paths();
             removed.retain(|key| !self.view.has(key));
             self.tell_lost(&removed, &holders.unwrap_or_default());
+            self.release(stranded);
         }
         Ok(())
+    }
+
+    /// Takes away addresses that no router holds where they are.
+    fn release(&mut self, mut addresses: BTreeSet<AddressKey>) {
+        if addresses.is_empty() {
+            return;
+        }
+        let holders = self.holders();
+        addresses.retain(|key| !holders.contains_key(key));
+        let wanted = Wanted { release: addresses.into_iter().collect(), ..Wanted::default() };
+        for reason in apply(&mut self.route, &wanted).reasons() {
+            self.complain(reason);
+        }
     }
 
     /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer.
@@ -524,6 +639,7 @@ impl Kernel {
         match self.route.links().and_then(|links| Ok((links, self.route.addresses()?))) {
             Ok((links, addresses)) => {
                 self.view = View::new(links, addresses);
+                self.view.set_carriers(self.linkbeat.carriers());
                 self.out_of_step = false;
             }
             Err(error) => {
@@ -561,12 +677,10 @@ impl Kernel {
         let mut announcements = Vec::new();
         let name = self.roster.name(router);
         for address in self.holdings.addresses(router) {
-            let Some(link) = self.view.link(&address.device).filter(|link| !link.is_noarp()) else { continue };
-            let Some(mac) = link.mac else { continue };
+            let Some(announcement) = announcement(&self.view, &address.device, address.ip) else { continue };
             let what = if address.ip.is_ipv4() { "gratuitous ARPs" } else { "Unsolicited Neighbour Adverts" };
-            tracing::debug!("({name}) Sending/queueing {what} on {} for {}", link.name, address.ip);
-            let is_router = address.ip.is_ipv6() && forwards(&address.device);
-            announcements.push(Announcement { link: link.index, mac, ip: address.ip, router: is_router });
+            tracing::debug!("({name}) Sending/queueing {what} on {} for {}", address.device, address.ip);
+            announcements.push(announcement);
         }
         announcements
     }
@@ -651,24 +765,32 @@ fn key(change: &Change) -> Option<AddressKey> {
     }
 }
 
+/// That of `ip` on the link with that name, unless nobody there listens.
+fn announcement(view: &View, interface: &str, ip: IpAddr) -> Option<Announcement> {
+    let link = view.link(interface).filter(|link| !link.is_noarp())?;
+    let router = ip.is_ipv6() && forwards(interface);
+    Some(Announcement { link: link.index, mac: link.mac?, ip, router })
+}
+
 /// Whether this host forwards IPv6 packets that come from a link (RFC 4861 §4.4, Router flag).
 fn forwards(device: &str) -> bool {
     let path = format!("/proc/sys/net/ipv6/conf/{device}/forwarding");
     std::fs::read_to_string(path).is_ok_and(|value| value.trim() != "0")
 }
 
-fn log_link(name: &str, before: Option<LinkFacts>, now: Option<LinkFacts>) {
-    match (before, now) {
-        (Some(before), Some(now)) if before.up != now.up => {
-            tracing::info!("Netlink reports {name} {}", if now.up { "up" } else { "down" });
-        }
-        (Some(before), None) => {
-            if before.up {
-                tracing::info!("Netlink reports {name} down");
-            }
-            tracing::info!("Interface {name} deleted");
-        }
-        _ => {}
+/// What became of a link; `before` is `None` if nothing was said of it yet.
+fn log_link(name: &str, reporter: &str, before: Option<Option<LinkFacts>>, now: Option<LinkFacts>) {
+    let up = |facts: Option<LinkFacts>| facts.is_some_and(|facts| facts.up);
+    let appears = before == Some(None);
+    if appears {
+        tracing::info!("Interface {name} added");
+    }
+    let before = before.flatten();
+    if up(before) != up(now) && (before.is_some() || appears) {
+        tracing::info!("{reporter} reports {name} {}", if up(now) { "up" } else { "down" });
+    }
+    if before.is_some() && now.is_none() {
+        tracing::info!("Interface {name} deleted");
     }
     let addresses = |facts: Option<LinkFacts>| {
         let facts = facts.unwrap_or_default();

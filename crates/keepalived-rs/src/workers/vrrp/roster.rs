@@ -10,6 +10,7 @@ use vrrp_proto::{
     WireConfig,
 };
 
+use super::announcer::{GapGroup, Gaps};
 use super::sockets::{Carrier, Place};
 use super::view::View;
 use crate::config::network::Belongings;
@@ -78,7 +79,8 @@ pub(crate) struct RouterSetup {
 pub(crate) struct Roster {
     router_ids: BTreeMap<String, RouterId>,
     group_ids: BTreeMap<String, GroupId>,
-    link_ids: BTreeMap<String, LinkId>,
+    /// By name, and the address that has to be there.
+    link_ids: BTreeMap<(String, Option<IpAddr>), LinkId>,
     link_names: Vec<String>,
     tracker_ids: BTreeMap<TrackerName, TrackerId>,
     /// The names of the routers of the running configuration.
@@ -128,7 +130,7 @@ impl Roster {
         let id = *self.router_ids.entry(instance.key.clone()).or_insert(RouterId(next));
         let wire = instance.wire_config().with_context(|| format!("({}) auth_hmac", instance.name))?;
         Transmitter::new(wire.clone()).with_context(|| format!("({})", instance.name))?;
-        let mut config = instance.router_config(|name| self.link_id(name));
+        let mut config = instance.router_config(|name, source| self.link_id(name, source));
         config.trackers = instance.trackers(|name| self.tracker_ids.get(name).copied());
         Ok(RouterSetup {
             id,
@@ -149,7 +151,7 @@ impl Roster {
         let id = *self.group_ids.entry(group.name.clone()).or_insert(GroupId(next));
         let members = part.instances.iter().filter(|instance| group.members.contains(&instance.name));
         let members = members.filter_map(|instance| self.id(instance)).collect();
-        let config = group.group_config(members, |name| self.link_id(name));
+        let config = group.group_config(members, |name| self.link_id(name, None));
         GroupSetup { id, name: group.name.clone(), config }
     }
 
@@ -158,13 +160,15 @@ impl Roster {
         *self.tracker_ids.entry(name.clone()).or_insert(TrackerId(next))
     }
 
-    fn link_id(&mut self, name: &str) -> LinkId {
-        if let Some(id) = self.link_ids.get(name) {
+    /// A link of which a certain address has to be there is another one: its only source is that address.
+    fn link_id(&mut self, name: &str, source: Option<IpAddr>) -> LinkId {
+        let key = (name.to_owned(), source);
+        if let Some(id) = self.link_ids.get(&key) {
             return *id;
         }
         let id = LinkId(u32::try_from(self.link_names.len()).unwrap_or(u32::MAX));
         self.link_names.push(name.to_owned());
-        self.link_ids.insert(name.to_owned(), id);
+        self.link_ids.insert(key, id);
         id
     }
 
@@ -197,12 +201,50 @@ impl Roster {
     pub(crate) fn links(&self, view: &View) -> Vec<(LinkId, &str, Option<LinkFacts>)> {
         let mut links = BTreeMap::new();
         for (part, virtual_ones) in self.parts() {
-            for (name, multicast) in links_of(part) {
-                let Some(id) = self.link_ids.get(name) else { continue };
-                links.insert(*id, (name, view.facts(name, multicast, &virtual_ones)));
+            for (name, source) in links_of(part) {
+                let Some(id) = self.link_ids.get(&(name.to_owned(), source)) else { continue };
+                links.insert(*id, (name, view.facts(name, source, &virtual_ones)));
             }
         }
         links.into_iter().map(|(id, (name, facts))| (id, name, facts)).collect()
+    }
+
+    /// The gaps between announcements in the running configuration: everywhere, and those of `garp_group`. Where such a
+    /// group says nothing, the gaps that hold everywhere hold there too.
+    pub(crate) fn gaps(&self, view: &View) -> (Gaps, Vec<GapGroup>) {
+        let Some(part) = &self.current else { return Default::default() };
+        let links = |names: &[String]| names.iter().filter_map(|name| Some(view.link(name)?.index)).collect();
+        let groups = part.garp_groups.iter().map(|group| GapGroup {
+            gaps: Gaps {
+                garp: group.garp_interval.unwrap_or(part.garp_interval),
+                gna: group.gna_interval.unwrap_or(part.gna_interval),
+            },
+            separate: links(&group.separate),
+            shared: links(&group.shared),
+        });
+        (Gaps { garp: part.garp_interval, gna: part.gna_interval }, groups.collect())
+    }
+
+    /// The unicast routers of the running configuration that can be reached through a link again, with its name and
+    /// their source: it is up and has their source address, and before one of the two was missing.
+    pub(crate) fn unicast_sources(
+        &self,
+        link: LinkId,
+        before: Option<LinkFacts>,
+        now: LinkFacts,
+    ) -> Vec<(RouterId, String, IpAddr)> {
+        let source = |facts: LinkFacts, family| facts.source(family).filter(|_| facts.up);
+        let instances = self.current.iter().flat_map(|part| &part.instances);
+        instances
+            .filter(|it| matches!(it.transport, Transport::Unicast { .. }))
+            .filter_map(|it| {
+                let interface = it.interface.clone()?;
+                let id = self.link_ids.get(&(interface.clone(), it.tracked_source()))?;
+                let own = source(now, it.family())?;
+                let returns = *id == link && before.is_none_or(|before| source(before, it.family()).is_none());
+                returns.then_some((self.id(it)?, interface, it.source().unwrap_or(own)))
+            })
+            .collect()
     }
 
     /// Where the adverts of each router of either configuration come and go, as far as it can be told.
@@ -249,38 +291,25 @@ pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<Ip
     Some(Place { link: link.map_or(0, |link| link.get()), address, carrier })
 }
 
-/// The links that routers run on or track, and whether multicast is needed there.
-fn links_of(part: &VrrpPart) -> BTreeMap<&str, bool> {
-    let mut multicast: BTreeMap<&str, bool> = BTreeMap::new();
-    for instance in &part.instances {
-        for name in instance.interface.iter().chain(instance.tracked.iter().map(|tracked| &tracked.name)) {
-            let needed =
-                matches!(instance.transport, Transport::Multicast { .. }) && instance.interface.as_ref() == Some(name);
-            *multicast.entry(name).or_default() |= needed;
-        }
-    }
-    for tracked in part.groups.iter().flat_map(|group| &group.tracked) {
-        multicast.entry(&tracked.name).or_default();
-    }
-    multicast
+/// The links that routers run on or track, and the address of them that has to be there.
+fn links_of(part: &VrrpPart) -> BTreeSet<(&str, Option<IpAddr>)> {
+    let own = part.instances.iter().filter_map(|it| Some((it.interface.as_deref()?, it.tracked_source())));
+    let tracked = part.instances.iter().flat_map(|instance| &instance.tracked);
+    let tracked = tracked.chain(part.groups.iter().flat_map(|group| &group.tracked));
+    own.chain(tracked.map(|tracked| (tracked.name.as_str(), None))).collect()
 }
 
-/// Whether every interface that `part` names is there.
-///
-/// # Errors
-/// The first one that is not.
-pub(crate) fn check_interfaces(part: &VrrpPart, view: &View) -> anyhow::Result<()> {
-    for instance in &part.instances {
-        if let Some(name) = instance.interfaces().find(|name| view.link(name).is_none()) {
-            bail!("({}) interface {name} doesn't exist", instance.name);
-        }
-    }
-    for group in &part.groups {
-        if let Some(tracked) = group.tracked.iter().find(|tracked| view.link(&tracked.name).is_none()) {
-            bail!("({}) interface {} doesn't exist", group.name, tracked.name);
-        }
-    }
-    Ok(())
+/// The interfaces that `part` names and that are not there, each with who names it first.
+pub(crate) fn missing_interfaces<'a>(part: &'a VrrpPart, view: &View) -> Vec<(&'a str, &'a str)> {
+    let of_instances =
+        part.instances.iter().flat_map(|it| it.interfaces().map(|interface| (it.name.as_str(), interface)));
+    let of_groups =
+        part.groups.iter().flat_map(|it| it.tracked.iter().map(|tracked| (it.name.as_str(), tracked.name.as_str())));
+    let mut seen = BTreeSet::new();
+    of_instances
+        .chain(of_groups)
+        .filter(|(_, interface)| view.link(interface).is_none() && seen.insert(*interface))
+        .collect()
 }
 
 fn check_unique(part: &VrrpPart) -> anyhow::Result<()> {
@@ -328,6 +357,39 @@ mod tests {
         assert_eq!(facts(&roster).ipv4_source, Some([192, 0, 2, 1].into()));
         roster.commit(2).unwrap();
         assert_eq!(facts(&roster).ipv4_source, None);
+    }
+
+    #[test]
+    fn unicast_routers_whose_link_returns() {
+        let text = "vrrp_instance U {\ninterface eth0\nvirtual_router_id 51\nunicast_peer {\n192.0.2.2\n}\n\
+                    virtual_ipaddress { 192.0.2.9/24 }\n}\n\
+                    vrrp_instance M {\ninterface eth0\nvirtual_router_id 52\nvirtual_ipaddress { 192.0.2.8/24 }\n}\n";
+        let mut roster = Roster::default();
+        roster.prepare(1, part(text)).unwrap();
+        roster.commit(1).unwrap();
+        let (link, _, up) = roster.links(&view()).remove(0);
+        let up = up.unwrap();
+        let down = LinkFacts { up: false, ..up };
+        let homeless = LinkFacts { ipv4_source: None, ..up };
+        let returned = |before, now| {
+            roster.unicast_sources(link, before, now).into_iter().map(|(_, _, ip)| ip).collect::<Vec<_>>()
+        };
+        let own: Vec<IpAddr> = vec![[192, 0, 2, 1].into()];
+        for before in [None, Some(down), Some(homeless)] {
+            assert_eq!(returned(before, up), own, "{before:?}");
+        }
+        let nobody: Vec<IpAddr> = vec![];
+        assert_eq!(returned(Some(up), up), nobody);
+        assert_eq!(returned(Some(up), down), nobody);
+        assert_eq!(returned(Some(down), homeless), nobody);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_once() {
+        let text = RUNNING.replace("interface eth0", "interface eth0\ntrack_interface {\neth7\neth8 weight 3\n}");
+        let text = text.replace("192.0.2.9/24", "192.0.2.9/24 dev eth7");
+        let part = part(&text);
+        assert_eq!(missing_interfaces(&part, &view()), [("VI_1", "eth7"), ("VI_1", "eth8")]);
     }
 
     #[test]
