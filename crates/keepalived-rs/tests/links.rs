@@ -498,7 +498,7 @@ fn groups_of_interfaces_have_gaps_of_their_own() -> CaseResult {
         })?;
         let mut all: Vec<_> = sent.concat();
         all.sort();
-        let gap = |times: &[Instant]| times.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or_default();
+        let gap = |times: &[Instant]| times.array_windows().map(|[one, next]| *next - *one).min().unwrap_or_default();
         // The timer is exact; what is measured is when the kernel took the frames.
         let kept = |least: Duration| least + Duration::from_millis(20) >= GAP;
         bench.ensure(sent.iter().all(|times| kept(gap(times))), &format!("{interfaces}: {sent:?}"))?;
