@@ -116,6 +116,17 @@ impl Bench {
         Ok(link.ok_or_else(|| Stop::failed(format!("there is no {interface}")))?.index.get())
     }
 
+    /// The address that the kernel gave eth0.
+    fn link_local(&self) -> Result<String, Stop> {
+        let mut found = None;
+        self.wait_until("the link-local address", || {
+            let addresses = self.host.addresses()?;
+            found = addresses.into_iter().map(|address| address.ip.to_string()).find(|ip| ip.starts_with("fe80::"));
+            Ok(found.is_some())
+        })?;
+        found.ok_or_else(|| Stop::failed("no link-local address"))
+    }
+
     /// Waits for the first advert that is sent from now on.
     fn next_advert(&self, wire: &Capture) -> Result<Frame, Stop> {
         let (now, mut found) = (Instant::now(), None);
@@ -286,6 +297,26 @@ fn the_source_address_goes_and_returns(daemon: Daemon) -> CaseResult {
     bench.ensure(source.as_deref() == Some("198.18.0.7"), &format!("{source:?}"))
 }
 
+/// In IPv6 adverts come from the link-local address, whatever else is there.
+fn the_link_local_address_goes_and_returns() -> CaseResult {
+    let mut bench = Bench::new(true)?;
+    bench.host.address("eth0", "2001:db8::1/64")?;
+    let own = bench.link_local()?;
+    let text = config("", FAST, "fe80::100/64\n 2001:db8::100/64");
+    bench.process = Some(bench.host.spawn(Daemon::Ours.program(&text)?)?);
+    bench.process().wait_for_line(ACTIVE, PATIENCE)?;
+    let mark = bench.mark();
+    bench.remove_address(&own)?;
+    bench.line(mark, "(VI_1) entering FAULT state (no IPv6 address for interface)")?;
+    bench.line(mark, IN_FAULT)?;
+    let wire = bench.lan.capture()?;
+    let mark = bench.mark();
+    bench.host.address("eth0", "fe80::7/64")?;
+    bench.line(mark, ACTIVE)?;
+    let source = bench.next_advert(&wire)?.vrrp().map(|packet| packet.source.to_string());
+    bench.ensure(source.as_deref() == Some("fe80::7"), &format!("{source:?}"))
+}
+
 /// `mcast_src_ip` may be an address that the host does not have, unless it is tracked.
 fn a_source_address_that_has_to_be_there() -> CaseResult {
     let mut bench = Bench::new(true)?;
@@ -364,6 +395,22 @@ fn a_unicast_source_is_announced_after_its_link_returns(daemon: Daemon) -> CaseR
     let own = "198.18.0.1".parse().ok();
     bench.line(mark, "VI_1: sending gratuitous ARP for 198.18.0.1")?;
     bench.wait_until("the announcement", || Ok(wire.frames().iter().any(|frame| frame.gratuitous_arp() == own)))
+}
+
+fn a_link_local_unicast_source_is_announced_too() -> CaseResult {
+    let mut bench = Bench::new(true)?;
+    let own = bench.link_local()?;
+    let text = config("", &format!("unicast_peer {{\n fe80::2\n }}\n {SLOW}"), "2001:db8::100/64");
+    bench.process = Some(bench.host.spawn(Daemon::Ours.program(&text)?)?);
+    bench.process().wait_for_line(IN_BACKUP, PATIENCE)?;
+    let mark = bench.mark();
+    bench.host.cut("eth0")?;
+    bench.line(mark, IN_FAULT)?;
+    let wire = bench.lan.capture()?;
+    bench.host.mend("eth0")?;
+    bench.line(mark, &format!("VI_1: sending unsolicited Neighbour Advert for {own}"))?;
+    let own = own.parse().ok();
+    bench.wait_until("the announcement", || Ok(wire.frames().iter().any(|frame| frame.unsolicited_na() == own)))
 }
 
 /// A dormant link has carrier, which is all that ethtool is asked for; the kernel's reports and the flags say "down".
@@ -523,6 +570,7 @@ fn main() -> ExitCode {
         case("addresses_without_an_interface", addresses_without_an_interface),
         case("the_source_address_goes_and_returns_ours", || with(Daemon::Ours, the_source_address_goes_and_returns)),
         case("the_source_address_goes_and_returns_c", || with(Daemon::C, the_source_address_goes_and_returns)),
+        case("the_link_local_address_goes_and_returns", the_link_local_address_goes_and_returns),
         case("a_source_address_that_has_to_be_there", a_source_address_that_has_to_be_there),
         case("unicast_without_peers_may_be_a_fault", unicast_without_peers_may_be_a_fault),
         case("the_ttl_of_adverts", the_ttl_of_adverts),
@@ -533,6 +581,7 @@ fn main() -> ExitCode {
         case("a_unicast_source_is_announced_c", || {
             with(Daemon::C, a_unicast_source_is_announced_after_its_link_returns)
         }),
+        case("a_link_local_unicast_source_is_announced_too", a_link_local_unicast_source_is_announced_too),
         case("what_is_polled_counts_instead_of_what_is_told", what_is_polled_counts_instead_of_what_is_told),
         case("every_link_may_be_polled_ours", || with(Daemon::Ours, every_link_may_be_polled)),
         case("every_link_may_be_polled_c", || with(Daemon::C, every_link_may_be_polled)),

@@ -93,7 +93,7 @@ fn a_bond_fails_over() -> CaseResult {
     Ok(())
 }
 
-/// Carrier of the interface below is carrier of the VLAN, and adverts carry its tag.
+/// Carrier of the interface below is carrier of the VLAN.
 fn a_vlan_follows_the_interface_below() -> CaseResult {
     let bench = Bench::new()?;
     bench.ip(&["link add link eth0 name eth0.5 type vlan id 5", "link set eth0.5 up"])?;

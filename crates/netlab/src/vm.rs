@@ -534,12 +534,10 @@ fn find_kernel(unpacked: &Path) -> Option<PathBuf> {
 /// busybox or the kernel is another.
 fn base_archive(cache: &Path, unpacked: &Path) -> Result<PathBuf, VmError> {
     let busybox = find_program("busybox").ok_or_else(|| VmError::NoProgram("busybox".into()))?;
-    let stamp = format!("{:016x}", fingerprint(&[
-        INIT.as_bytes(),
-        DEVICE_FOLDERS.concat().as_bytes(),
-        &modified(&busybox),
-        &modified(unpacked),
-    ]));
+    let stamp = format!(
+        "{:016x}",
+        fingerprint(&[INIT.as_bytes(), DEVICE_FOLDERS.concat().as_bytes(), &modified(&busybox), &modified(unpacked),])
+    );
     let path = cache.join(format!("base-{stamp}.cpio"));
     if path.is_file() {
         return Ok(path);
@@ -617,8 +615,7 @@ fn needed_modules(dependencies: &str) -> BTreeSet<&str> {
 const DEVICE_FOLDERS: [&str; 3] = ["bonding/", "ipvlan/", "macvlan"];
 
 fn is_root_module(module: &str) -> bool {
-    let is_device =
-        |rest: &str| !rest.contains('/') || DEVICE_FOLDERS.iter().any(|folder| rest.starts_with(folder));
+    let is_device = |rest: &str| !rest.contains('/') || DEVICE_FOLDERS.iter().any(|folder| rest.starts_with(folder));
     module.starts_with("kernel/net/")
         || module.starts_with("kernel/lib/")
         || module.strip_prefix("kernel/drivers/net/").is_some_and(is_device)

@@ -3,7 +3,7 @@
 //! A change that is taken back in time never happened. What is first heard of a link counts at once, and so does its
 //! end: nothing can be sent through a link that is gone. Addresses are not delayed either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vrrp_proto::{Instant, LinkFacts, LinkId};
 
@@ -55,6 +55,16 @@ impl Debounce {
             }
         }
         Some(LinkFacts { up: state.up, ..facts })
+    }
+
+    /// Forgets every link but these: nobody asks for the others any more.
+    pub(crate) fn keep(&mut self, links: &BTreeSet<LinkId>) {
+        self.links.retain(|link, _| links.contains(link));
+    }
+
+    /// When what is reported of a link counts, if it does not yet.
+    pub(crate) fn turns(&self, link: LinkId) -> Option<Instant> {
+        self.links.get(&link)?.turns
     }
 
     /// When to ask again, though nothing is heard.
@@ -142,6 +152,18 @@ mod tests {
         assert!(!up(&mut debounce, 10, DOWN));
         assert_eq!(debounce.settle(at(11), LINK, [Some("eth0"), None], None), None);
         assert!(up(&mut debounce, 11, UP), "another link of that name");
+    }
+
+    #[test]
+    fn nothing_is_waited_for_on_behalf_of_nobody() {
+        let mut debounce = debounce(2, 0);
+        up(&mut debounce, 10, UP);
+        up(&mut debounce, 11, DOWN);
+        assert_eq!(debounce.turns(LINK), Some(at(13)));
+        debounce.keep(&BTreeSet::from([LINK]));
+        assert_eq!(debounce.next(), Some(at(13)));
+        debounce.keep(&BTreeSet::new());
+        assert_eq!((debounce.next(), debounce.turns(LINK)), (None, None));
     }
 
     #[test]

@@ -25,11 +25,15 @@ use super::mailbox::{Receiver, Sender};
 use super::roster::{self, Roster, Setup};
 use super::sockets::{Place, SocketPair};
 use super::view::View;
+use crate::compat;
 use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
 use crate::ipc::{self, Fact};
 
 /// When something that the kernel refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Between two lines of the log about lost events.
+const OVERRUN_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often an address is announced that was put in place late.
 const REPEAT: u8 = 5;
@@ -173,6 +177,8 @@ pub(crate) struct Kernel {
     retry_at: Option<Instant>,
     /// Events were lost, and the kernel could not be asked for everything since.
     out_of_step: bool,
+    /// Losses are not logged again so soon.
+    overrun_is_known_until: Option<Instant>,
     /// Refusals that were logged.
     complaints: BTreeSet<String>,
 }
@@ -209,6 +215,7 @@ impl Kernel {
             unsettled: BTreeSet::new(),
             retry_at: None,
             out_of_step: false,
+            overrun_is_known_until: None,
             complaints: BTreeSet::new(),
         })
     }
@@ -400,9 +407,17 @@ impl Kernel {
         let mut changes = Vec::new();
         let mut logged = BTreeSet::new();
         let mut returned = Vec::new();
+        let mut known = BTreeSet::new();
         for (id, name, facts) in self.roster.links(&self.view) {
+            known.insert(id);
             let below = self.view.below(name);
+            let waited = self.debounce.turns(id);
             let facts = self.debounce.settle(now, id, [Some(name), below.as_deref()], facts);
+            if let (None, Some(turns), Some(facts)) = (waited, self.debounce.turns(id), facts) {
+                let state = if facts.up { "down" } else { "up" };
+                let delay = turns.saturating_duration_since(now);
+                tracing::debug!("{name} is {state}, which counts if it lasts {} seconds", compat::seconds(delay));
+            }
             let before = self.told_links.insert(id, facts);
             if before == Some(facts) {
                 continue;
@@ -419,6 +434,7 @@ impl Kernel {
                 returned.extend(self.roster.unicast_sources(id, before, facts));
             }
         }
+        self.debounce.keep(&known);
         if !changes.is_empty() {
             self.outcomes.send(Outcome::Links(changes));
         }
@@ -580,14 +596,7 @@ impl Kernel {
         while let Some(event) = self.monitor.poll_event()? {
             heard = true;
             match &event {
-                Event::Overflow if self.out_of_step => {}
-                Event::Overflow => {
-                    tracing::info!(
-                        "Netlink: Receive buffer overrun on monitor socket - asking for everything; if this is seen \
-                         often, increase vrrp_netlink_monitor_rcv_bufs and/or set vrrp_netlink_monitor_rcv_bufs_force"
-                    );
-                    self.out_of_step = true;
-                }
+                Event::Overflow => self.out_of_step = true,
                 Event::AddressRemoved(address) => {
                     holders.get_or_insert_with(|| self.holders());
                     removed.insert(address.key());
@@ -605,6 +614,7 @@ impl Kernel {
             self.view.update(event);
         }
         if self.out_of_step {
+            self.log_overrun();
             heard = true;
             holders.get_or_insert_with(|| self.holders());
             removed.extend(self.view.addresses());
@@ -632,6 +642,18 @@ impl Kernel {
         for reason in apply(&mut self.route, &wanted).reasons() {
             self.complain(reason);
         }
+    }
+
+    fn log_overrun(&mut self) {
+        let now = clock::now();
+        if self.overrun_is_known_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.overrun_is_known_until = Some(now + OVERRUN_PAUSE);
+        tracing::warn!(
+            "Netlink: Receive buffer overrun on monitor socket - asking for everything; if this is seen often, increase \
+             vrrp_netlink_monitor_rcv_bufs and/or set vrrp_netlink_monitor_rcv_bufs_force"
+        );
     }
 
     /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer.
