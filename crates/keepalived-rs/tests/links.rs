@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use netlab::harness::{self, CaseResult, Stop, case};
 use netlab::{Bridge, Capture, Frame, Host, Lab, Mark, Process, Skip};
 use support::{Daemon, PATIENCE, wait_until};
-use vip_netlink::{Address, Change, LinkName, LinkRef, RouteSocket};
+use vip_netlink::{Address, Change, LinkIndex, LinkName, LinkRef, RouteSocket};
 
 const VIP: &str = "198.18.0.100";
 const GROUP: &str = "224.0.0.18";
@@ -235,7 +235,7 @@ fn a_renamed_interface_is_another() -> CaseResult {
     let mut bench = Bench::new(true)?;
     bench.start(Daemon::Ours, "global_defs {\n dynamic_interfaces allow_if_changes\n}", FAST)?;
     bench.wait_for_vip(true)?;
-    let index = vip_netlink::LinkIndex::new(bench.index("eth0")?).expect("a number");
+    let index = LinkIndex::new(bench.index("eth0")?).expect("a number");
     let mark = bench.mark();
     let rename = |name| Change::Rename { link: index, name };
     bench.change(&[Change::SetLinkDown(index.into()), rename(name("old0")), Change::SetLinkUp(index.into())])?;
@@ -492,33 +492,37 @@ fn a_router_waits_for_its_source_to_be_its_own() -> CaseResult {
 
 /// With next to no room for them most reports are lost; what is the case then is asked for.
 fn reports_that_are_lost_are_made_up_for() -> CaseResult {
-    const MANY: u16 = 3000;
     let mut bench = Bench::new(true)?;
-    let top = "global_defs {\n vrrp_netlink_monitor_rcv_bufs 1\n vrrp_netlink_cmd_rcv_bufs 4096\n \
-               vrrp_netlink_cmd_rcv_bufs_force on\n}";
+    let top = "global_defs {\n dynamic_interfaces\n vrrp_netlink_monitor_rcv_bufs 1\n \
+               vrrp_netlink_cmd_rcv_bufs 4096\n vrrp_netlink_cmd_rcv_bufs_force on\n}";
     bench.start(Daemon::Ours, top, FAST)?;
     bench.wait_for_vip(true)?;
-    let mark = bench.mark();
-    let eth0 = vip_netlink::LinkIndex::new(bench.index("eth0")?).expect("a number");
-    let many = (0..MANY).map(|number| {
-        let [high, low] = number.to_be_bytes();
-        Address::new(eth0, [10, 9, high, low].into(), 32)
-    });
-    let many: Vec<_> = many.collect();
+    let eth0 = LinkIndex::new(bench.index("eth0")?).expect("a number");
     let own = Address::new(eth0, [198, 18, 0, 1].into(), 24);
-    let mut changes: Vec<_> = many.iter().copied().map(Change::AddAddress).collect();
-    let later = changes.split_off(changes.len() / 2);
-    changes.push(Change::RemoveAddress(own));
-    changes.extend(later);
-    changes.extend(many.into_iter().map(Change::RemoveAddress));
-    bench.change(&changes)?;
+    let mark = bench.mark();
+    bench.change(&amid_many(eth0, vec![Change::RemoveAddress(own)]))?;
     bench.line(mark, "Receive buffer overrun on monitor socket")?;
     bench.line(mark, "(VI_1) entering FAULT state (no IPv4 address for interface)")?;
     bench.wait_for_vip(false)?;
     let mark = bench.mark();
     bench.change(&[Change::AddAddress(own)])?;
     bench.line(mark, ACTIVE)?;
-    bench.wait_for_vip(true)
+    bench.wait_for_vip(true)?;
+    let rename = Change::Rename { link: eth0, name: name("old0") };
+    bench.change(&amid_many(eth0, vec![Change::SetLinkDown(eth0.into()), rename, Change::SetLinkUp(eth0.into())]))?;
+    bench.wait_for_vip(false)
+}
+
+/// `changes` between thousands of others.
+fn amid_many(link: LinkIndex, changes: Vec<Change>) -> Vec<Change> {
+    let many = (0..3000_u16).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        Address::new(link, [10, 9, high, low].into(), 32)
+    });
+    let many: Vec<_> = many.collect();
+    let added = many.iter().copied().map(Change::AddAddress);
+    let removed = many.iter().copied().map(Change::RemoveAddress);
+    added.clone().take(1500).chain(changes).chain(added.skip(1500)).chain(removed).collect()
 }
 
 /// The addresses of two interfaces, of which each or both together keep a gap.

@@ -616,9 +616,12 @@ impl Kernel {
         if self.out_of_step {
             self.log_overrun();
             heard = true;
-            holders.get_or_insert_with(|| self.holders());
+            let holders = holders.get_or_insert_with(|| self.holders());
+            let names: Vec<_> = holders.keys().map(|key| (*key, self.link_name(key.link))).collect();
             removed.extend(self.view.addresses());
             self.look_around();
+            let renamed = names.into_iter().filter(|(key, name)| self.link_name(key.link) != *name);
+            stranded.extend(renamed.map(|(key, _)| key));
         }
         if heard {
             self.pace();
