@@ -49,6 +49,8 @@ pub(crate) struct Announcer {
     /// Where no group says anything else.
     gaps: Gaps,
     groups: Vec<GapGroup>,
+    /// Macvlans and the like, and the link below each: what leaves on the one leaves by the other.
+    below: BTreeMap<LinkIndex, LinkIndex>,
     lanes: BTreeMap<(Way, Family), Lane>,
     /// Routers for which something may wait.
     routers: BTreeSet<RouterId>,
@@ -68,7 +70,13 @@ impl Announcer {
         self.groups = groups;
     }
 
+    /// Which links are made of another one: they share its gaps.
+    pub(crate) fn set_below(&mut self, below: BTreeMap<LinkIndex, LinkIndex>) {
+        self.below = below;
+    }
+
     fn way(&self, link: LinkIndex) -> Way {
+        let link = self.below.get(&link).copied().unwrap_or(link);
         let group = self.groups.iter().position(|group| group.shared.contains(&link));
         group.map_or(Way::Link(link), Way::Group)
     }
@@ -269,6 +277,20 @@ mod tests {
         assert_eq!(of_two_links(&[2, 3], &[]), [0, 0, 20, 20]);
         assert_eq!(of_two_links(&[3], &[]), [0, 0, 0, 20]);
         assert_eq!(of_two_links(&[], &[2, 3]), [0, 20, 40, 60]);
+    }
+
+    #[test]
+    fn a_macvlan_shares_the_gap_of_the_link_below() {
+        let link = |number| LinkIndex::new(number).unwrap();
+        let mut announcer = Announcer::default();
+        announcer.set_gaps(GAPS, Vec::new());
+        announcer.set_below([(link(3), link(2))].into());
+        let mut frames = addresses(2);
+        frames[1].link = link(3);
+        announcer.queue(ROUTER, &frames, 2);
+        let sent = drain(&mut announcer, Instant::from_nanos(1 << 40));
+        let sent: Vec<_> = sent.iter().map(|(at, frame)| (at.as_millis(), frame.link.get())).collect();
+        assert_eq!(sent, [(0, 2), (20, 3), (40, 2), (60, 3)]);
     }
 
     #[test]

@@ -382,6 +382,7 @@ impl Kernel {
     fn pace(&mut self) {
         let (gaps, groups) = self.roster.gaps(&self.view);
         self.announcer.set_gaps(gaps, groups);
+        self.announcer.set_below(self.view.stacked());
     }
 
     /// Asks for the carrier of the links that are polled, when it is time to.

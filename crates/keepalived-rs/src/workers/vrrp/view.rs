@@ -90,10 +90,16 @@ impl View {
         self.links.get(&index)
     }
 
-    /// The name of the link on which the one of that name is built, if it is.
+    /// The name of the link below the macvlan or ipvlan of that name.
     pub(crate) fn below(&self, name: &str) -> Option<String> {
-        let parent = self.link(name).filter(|link| link.kind.is_some())?.parent?;
+        let parent = self.link(name).filter(|link| shares_parent(link))?.parent?;
         Some(self.links.get(&parent)?.name.to_string())
+    }
+
+    /// Macvlans and ipvlans, and the link below each.
+    pub(crate) fn stacked(&self) -> BTreeMap<LinkIndex, LinkIndex> {
+        let stacked = self.links.values().filter(|link| shares_parent(link));
+        stacked.filter_map(|link| Some((link.index, link.parent?))).collect()
     }
 
     /// Whether the address is there.
@@ -165,6 +171,11 @@ impl View {
         found.sort_by_key(|seen| (seen.address.flags.contains(AddressFlags::SECONDARY), seen.order));
         found.into_iter().map(|seen| seen.address.ip).collect()
     }
+}
+
+/// Whether a link is another face of the one below it.
+fn shares_parent(link: &Link) -> bool {
+    matches!(link.kind.as_deref(), Some("macvlan" | "ipvlan"))
 }
 
 fn usable(address: &Address, family: Family) -> bool {
