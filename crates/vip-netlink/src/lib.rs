@@ -32,6 +32,7 @@
 
 pub mod announce;
 pub mod message;
+pub mod nft;
 pub mod pace;
 pub mod plan;
 pub mod socket;
@@ -40,7 +41,7 @@ pub mod types;
 pub use announce::Announcement;
 pub use message::event::Event;
 pub use plan::{Change, PlacedRoute, Placement, Present, Wanted, plan};
-pub use socket::{AnnounceSocket, Applied, Error, Monitor, Refusal, RouteSocket};
+pub use socket::{AnnounceSocket, Applied, Error, Monitor, NftEvent, NftMonitor, NftSocket, Refusal, RouteSocket};
 pub use types::{
     Address, AddressFlags, AddressKey, AddressProtocol, Encapsulation, Family, Fwmark, InvalidName, Lifetime, Link,
     LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr, Metric, Metrics, NextHop, OperState, Prefix, Realms, Route,

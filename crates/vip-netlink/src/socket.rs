@@ -37,6 +37,10 @@ use crate::{
     types::{Address, Link, LinkIndex, LinkName, Route, Rule},
 };
 
+mod nft;
+
+pub use nft::{NftEvent, NftMonitor, NftSocket};
+
 /// Something that the kernel or the host refused.
 ///
 /// Its text is whole: "adding 192.0.2.1/24 to eth0: Invalid argument (os error 22): ipv4: Invalid prefix length".
@@ -567,8 +571,12 @@ impl KernelSocket {
     const LARGEST_DATAGRAM: usize = 1 << 24;
 
     fn open(groups: &[u32]) -> Result<Self, Error> {
+        Self::open_family(NlFamily::Route, groups, "opening an rtnetlink socket")
+    }
+
+    fn open_family(family: NlFamily, groups: &[u32], operation: &str) -> Result<Self, Error> {
         let opened = || -> io::Result<Self> {
-            let socket = NlSocket::connect(NlFamily::Route, None, Groups::new_groups(groups))?;
+            let socket = NlSocket::connect(family, None, Groups::new_groups(groups))?;
             connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
             socket.nonblock()?;
             socket.enable_ext_ack(true)?;
@@ -579,7 +587,7 @@ impl KernelSocket {
             kernel.receive_buffer = sockopt::socket_recv_buffer_size(&kernel)?;
             Ok(kernel)
         };
-        opened().map_err(|error| Error::new("opening an rtnetlink socket", error))
+        opened().map_err(|error| Error::new(operation, error))
     }
 
     /// Sends requests after what earlier ones left unread is thrown away.
