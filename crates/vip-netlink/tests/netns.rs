@@ -25,6 +25,9 @@ use vip_netlink::{
     pace::Pace, plan,
 };
 
+#[path = "netns/nft.rs"]
+mod nft;
+
 /// Why a case cannot run on this kernel.
 type Skip = String;
 type Case = fn() -> Result<(), Skip>;
@@ -57,6 +60,14 @@ const CASES: &[(&str, Case)] = &[
     ("gratuitous_arp_reaches_the_neighbour", gratuitous_arp_reaches_the_neighbour),
     ("an_unsolicited_advertisement_reaches_the_neighbour", an_unsolicited_advertisement_reaches_the_neighbour),
     ("an_announcement_that_is_refused_stops_no_other", an_announcement_that_is_refused_stops_no_other),
+    ("the_filter_of_routers_is_read_back_as_it_was_set", nft::the_filter_of_routers_is_read_back_as_it_was_set),
+    ("thousands_of_elements_take_more_than_one_batch", nft::thousands_of_elements_take_more_than_one_batch),
+    ("what_somebody_changed_is_put_back", nft::what_somebody_changed_is_put_back),
+    (
+        "a_batch_with_a_refusal_changes_nothing_and_says_which",
+        nft::a_batch_with_a_refusal_changes_nothing_and_says_which,
+    ),
+    ("a_monitor_hears_of_others_only", nft::a_monitor_hears_of_others_only),
 ];
 
 const DEADLINE: Duration = Duration::from_secs(5);
