@@ -1,6 +1,7 @@
 //! From what `conf-parser` read to what each worker needs: values of the libraries, no look-ups, no I/O.
 
 pub(crate) mod checker;
+pub(crate) mod firewall;
 pub(crate) mod network;
 pub(crate) mod runner;
 pub(crate) mod vrrp;

@@ -80,6 +80,14 @@ pub fn ipvsadm() -> Result<Peer, Skip> {
     installed("ipvsadm").map_or_else(|| unpacked("ipvsadm", "sbin/ipvsadm"), Ok)
 }
 
+/// nft, installed or unpacked.
+///
+/// # Errors
+/// [`Skip`] if there is none.
+pub fn nft() -> Result<Peer, Skip> {
+    installed("nft").map_or_else(|| unpacked("nftables", "usr/sbin/nft"), Ok)
+}
+
 /// A program of a package that was fetched by `peers.sh`: `path` is relative to the root.
 ///
 /// # Errors

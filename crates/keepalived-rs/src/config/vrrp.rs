@@ -13,6 +13,7 @@ use vrrp_proto::{
     RouterId, TrackedLink, TrackerConfig, TrackerId, TrackerUse, Version, Vrid, WireConfig,
 };
 
+use crate::config::firewall::{self, FirewallPart, LinkKey};
 use crate::config::network::{self, HeldRoute};
 use crate::config::runner::RunnerPart;
 use crate::ipc::TrackerName;
@@ -36,6 +37,8 @@ pub(crate) struct VrrpPart {
     pub(crate) instances: Vec<Instance>,
     /// The `vrrp_sync_group` blocks, in the order of the file.
     pub(crate) groups: Vec<Group>,
+    /// What filters packets; `None` if nothing is to be filtered.
+    pub(crate) firewall: Option<FirewallPart>,
 }
 
 /// One `vrrp_sync_group`.
@@ -118,6 +121,8 @@ pub(crate) struct Instance {
     pub(crate) routes: Vec<HeldRoute>,
     /// `virtual_rules`.
     pub(crate) rules: Vec<vip_netlink::Rule>,
+    /// How the links of its link-local addresses are told if packets to its addresses are dropped; `None` if they are not.
+    pub(crate) closed: Option<LinkKey>,
 }
 
 /// How adverts are authenticated.
@@ -209,6 +214,7 @@ impl VrrpPart {
                 .map(|instance| Instance::from_config(instance, &config.global))
                 .collect(),
             groups: config.sync_groups.iter().map(Group::from_config).collect(),
+            firewall: FirewallPart::from_config(config),
         }
     }
 
@@ -287,6 +293,7 @@ impl Instance {
             addresses,
             routes,
             rules,
+            closed: firewall::closed(instance, global),
         }
     }
 
@@ -507,6 +514,8 @@ fn router(instance: &file::VrrpInstance, family: Family, revision: u64) -> Route
     router.resources_revision = revision;
     router.track_link = instance.track_primary;
     router.source = source(instance);
+    router.strict = instance.strict_mode;
+    router.accept_mode = Some(instance.accept);
     router.preempt_mode = instance.preempt;
     router.preempt_delay = instance.preempt_delay;
     router.down_timer_adverts = instance.down_timer_adverts;

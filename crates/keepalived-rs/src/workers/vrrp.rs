@@ -9,6 +9,7 @@ mod announcer;
 mod cleanup;
 mod clock;
 mod facts;
+mod firewall;
 mod holdings;
 mod kernel;
 mod mailbox;

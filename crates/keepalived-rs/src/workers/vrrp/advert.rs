@@ -86,6 +86,10 @@ pub(crate) struct Advert {
     reserved: BTreeMap<String, Reserved>,
     beat: Beat,
     lateness: Duration,
+    /// The tables of nftables that may be on this host, as the supervisor was told.
+    firewall: Option<String>,
+    /// They are being removed.
+    removing_firewall: bool,
     stopping: Option<Instant>,
     /// The process before this one held addresses, and no configuration was committed yet.
     inherits: bool,
@@ -168,6 +172,8 @@ impl Advert {
             reserved: BTreeMap::new(),
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Duration::ZERO,
+            firewall: None,
+            removing_firewall: false,
             stopping: None,
             inherits: false,
             incoming: vec![0; LARGEST_PACKET],
@@ -261,7 +267,8 @@ impl Advert {
     fn is_done(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
         let notified = self.notifier.is_idle() || now >= since + NOTIFY_WAIT;
-        (self.applying.is_empty() && !self.inherits && notified) || now >= since + STOP_WAIT
+        let withdrawn = self.applying.is_empty() && !self.inherits && !self.removing_firewall;
+        (withdrawn && notified) || now >= since + STOP_WAIT
     }
 
     /// What could not be withdrawn in time.
@@ -271,6 +278,9 @@ impl Advert {
         }
         if self.inherits {
             tracing::error!("what the process before this one held could not be removed");
+        }
+        if self.removing_firewall {
+            tracing::error!("the tables of nftables could not be removed");
         }
     }
 
@@ -335,6 +345,7 @@ impl Advert {
                 self.notifier.inherit(&facts);
                 self.told_addresses = facts::told_addresses(&facts);
                 self.reserved = facts::told_sequences(&facts);
+                self.firewall = facts::told_firewall(&facts);
                 let (_, snapshot) = facts::routers(&facts);
                 self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held);
                 self.jobs.send(Job::Resume(facts));
@@ -357,6 +368,7 @@ impl Advert {
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
         self.set_runner(setup.has_runner);
+        self.tell_firewall(setup.firewall);
         self.tell_both_addresses(&setup.routers);
         self.jobs.send(Job::Commit { generation });
         let plan = self.engine.plan(&wanted);
@@ -382,6 +394,13 @@ impl Advert {
             self.outbox.push(Report::Committed { generation });
         }
         self.flush();
+    }
+
+    /// Before there are any. They are told until the end: a reload may drop them, but never renames them.
+    fn tell_firewall(&mut self, table: Option<String>) {
+        let Some(table) = table.filter(|table| self.firewall.as_ref() != Some(table)) else { return };
+        self.outbox.push(Report::Fact(facts::firewall(&table)));
+        self.firewall = Some(table);
     }
 
     /// Before the kernel is asked for anything: until it has answered, old and new addresses may be on this host.
@@ -500,6 +519,10 @@ impl Advert {
         }
         self.engine.shutdown(clock::now());
         self.perform();
+        if self.firewall.is_some() && !self.keeps_addresses() {
+            self.removing_firewall = true;
+            self.jobs.send(Job::RemoveFirewall);
+        }
     }
 
     // ---- The kernel thread ----
@@ -554,6 +577,7 @@ impl Advert {
                 self.engine.handle_refused(now, router, ticket);
             }
             Outcome::AddressLost { router } => self.engine.handle_address_lost(now, router),
+            Outcome::FirewallRemoved => self.removing_firewall = false,
         }
         self.perform();
         Ok(())
@@ -732,11 +756,22 @@ impl Advert {
         if self.keeps_addresses() {
             return;
         }
-        let what = match ownership {
-            Ownership::Held => "setting VIPs.",
-            Ownership::Released => "removing VIPs.",
-        };
-        tracing::debug!("({}) {what}", self.name(id));
+        let name = self.name(id);
+        let drops = self.running.routers.get(&id).is_some_and(|router| !router.rules().accept_mode);
+        match ownership {
+            Ownership::Held => {
+                if drops {
+                    tracing::debug!("({name}) setting firewall drop rule");
+                }
+                tracing::debug!("({name}) setting VIPs.");
+            }
+            Ownership::Released => {
+                tracing::debug!("({name}) removing VIPs.");
+                if drops {
+                    tracing::debug!("({name}) removing firewall drop rule");
+                }
+            }
+        }
         self.applying.insert(id, ticket);
         self.jobs.send(Job::Apply { router: id, ownership, ticket });
     }

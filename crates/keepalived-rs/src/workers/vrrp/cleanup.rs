@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use vip_netlink::{RouteSocket, Wanted};
+use vip_netlink::{NftSocket, RouteSocket, Wanted, nft};
 use vrrp_proto::{Ownership, Priority, RouterId, Transmitter};
 
 use super::clock;
@@ -12,6 +12,7 @@ use super::packet;
 use super::roster;
 use super::sockets::SocketPair;
 use super::view::View;
+use crate::config::firewall::FirewallPart;
 use crate::config::network::Belongings;
 use crate::config::vrrp::{Instance, Transport, VrrpPart};
 
@@ -44,7 +45,13 @@ pub(crate) fn cleanup(part: &VrrpPart) -> anyhow::Result<()> {
         "{} addresses, routes or rules could not be removed",
         applied.refused.len()
     );
-    Ok(())
+    // Last: as long as an address is here, what is sent to it is dropped.
+    part.firewall.as_ref().map_or(Ok(()), remove_tables)
+}
+
+fn remove_tables(firewall: &FirewallPart) -> anyhow::Result<()> {
+    let applied = NftSocket::open()?.reconcile(&[], &nft::Firewall::names(&firewall.table))?;
+    applied.refused.into_iter().next().map_or(Ok(()), |refusal| Err(refusal.error.into()))
 }
 
 /// For each instance what is to go, and whether any of it is there.

@@ -16,6 +16,7 @@ const ADDRESSES: &str = "addresses ";
 const SEQUENCES: &str = "sequences ";
 const NOTIFICATION: &str = "notification ";
 const TRACKER: &str = "tracker ";
+const FIREWALL: &str = "firewall";
 const NEXT_NOTIFICATION: &str = "next notification";
 
 /// So many times fit into one message.
@@ -94,6 +95,16 @@ pub(crate) fn forget_notification(number: u64) -> Fact {
 /// The number of the next notification.
 pub(crate) fn next_notification(number: u64) -> Fact {
     Fact { key: NEXT_NOTIFICATION.into(), value: ipc::encode(&number) }
+}
+
+/// The tables of nftables with this name may be on this host.
+pub(crate) fn firewall(table: &str) -> Fact {
+    Fact { key: FIREWALL.into(), value: ipc::encode(&table) }
+}
+
+/// The name of the tables of nftables that may be on this host.
+pub(crate) fn told_firewall(facts: &[Fact]) -> Option<String> {
+    facts.iter().find(|fact| fact.key == FIREWALL).and_then(|fact| ipc::decode(&fact.value).ok())
 }
 
 /// What a tracker said; `None` once it is no longer configured.
@@ -225,6 +236,12 @@ mod tests {
         let keys = |facts: &[Fact]| facts.iter().map(|fact| fact.key.clone()).collect::<Vec<_>>();
         assert_eq!(keys(&fewer), keys(&told));
         assert_eq!(told_addresses(&fewer)[&RouterId(7)].1, all[..1]);
+    }
+
+    #[test]
+    fn the_successor_knows_the_tables() {
+        assert_eq!(told_firewall(&[firewall("keepalived")]).as_deref(), Some("keepalived"));
+        assert_eq!(told_firewall(&[]), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which addresses, routes and rules every router has, and which of them belong on this host at the moment. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 
 use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, Rule, Scope, Wanted};
 use vrrp_proto::{Ownership, RouterId};
@@ -157,6 +158,12 @@ impl Holdings {
             }
         }
         holders
+    }
+
+    /// The routers that an address belongs to, or belonged to when it may still be on this host.
+    pub(crate) fn routers_with(&self, ip: std::net::IpAddr) -> Peekable<impl Iterator<Item = RouterId>> {
+        let has = move |holding: &Holding| holding.addresses.iter().chain(&holding.former).any(|it| it.ip == ip);
+        self.routers.iter().filter(move |(_, holding)| has(holding)).map(|(id, _)| *id).peekable()
     }
 
     fn held(&self) -> impl Iterator<Item = (RouterId, &Holding)> {

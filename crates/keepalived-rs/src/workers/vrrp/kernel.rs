@@ -16,6 +16,7 @@ use vrrp_proto::{Instant, LinkFacts, LinkId, Ownership, RouterId, Snapshot, Tick
 use super::announcer::{Announcer, Gaps};
 use super::clock;
 use super::facts;
+use super::firewall::Firewall;
 use super::holdings::Holdings;
 use super::mailbox::{Receiver, Sender};
 use super::roster::{self, Roster, Setup};
@@ -89,6 +90,8 @@ pub(crate) enum Job {
         /// Whose.
         router: RouterId,
     },
+    /// Remove the packet filter once no router holds an address; answered by `FirewallRemoved`.
+    RemoveFirewall,
 }
 
 /// What became of it, and what the kernel reported.
@@ -138,6 +141,8 @@ pub(crate) enum Outcome {
         /// Which router.
         router: RouterId,
     },
+    /// There is no packet filter of ours any more.
+    FirewallRemoved,
 }
 
 /// The thread's state.
@@ -159,6 +164,11 @@ pub(crate) struct Kernel {
     open: BTreeSet<Place>,
     holdings: Holdings,
     announcer: Announcer,
+    firewall: Firewall,
+    /// The packet filter has to go, as soon as all addresses are gone.
+    remove_firewall: bool,
+    /// What others do to the packet filter is not undone before.
+    repair_at: Instant,
     /// Newest `Apply` of each router that waits to be carried out.
     pending: BTreeMap<RouterId, Ticket>,
     /// Routers some of whose addresses the kernel refused.
@@ -195,6 +205,9 @@ impl Kernel {
             open: BTreeSet::new(),
             holdings: Holdings::default(),
             announcer: Announcer::default(),
+            firewall: Firewall::default(),
+            remove_firewall: false,
+            repair_at: Instant::ZERO,
             pending: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             retry_at: None,
@@ -218,6 +231,7 @@ impl Kernel {
                 return Ok(());
             }
             self.hear_monitor()?;
+            self.tend_firewall();
             let now = clock::now();
             self.retry(now);
             self.announce_due(now);
@@ -232,7 +246,9 @@ impl Kernel {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
         });
-        let mut fds = [PollFd::new(&self.jobs, PollFlags::IN), PollFd::new(&self.monitor, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.jobs, PollFlags::IN), PollFd::new(&self.monitor, PollFlags::IN)];
+        let firewall = self.firewall.descriptor();
+        fds.extend(firewall.iter().map(|firewall| PollFd::new(firewall, PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("waiting for the kernel's events"),
@@ -263,6 +279,7 @@ impl Kernel {
                 announcements.retain(|announcement| links.insert(announcement.link));
                 self.announcer.add(router, &announcements, 1);
             }
+            Job::RemoveFirewall => self.remove_firewall = true,
         }
     }
 
@@ -271,6 +288,9 @@ impl Kernel {
         self.roster.inherit(ids);
         self.roster.inherit_trackers(facts::trackers(facts).into_iter().map(|(name, (id, _))| (name, id)));
         self.inherited = snapshot;
+        if let Some(table) = facts::told_firewall(facts) {
+            self.firewall.inherit(table);
+        }
         // As if its configuration had been ours: the first one says what of it has to go.
         let told = facts::told_addresses(facts);
         self.inherits = !told.is_empty();
@@ -313,12 +333,15 @@ impl Kernel {
 
     fn commit(&mut self, generation: u64) {
         let Some(part) = self.roster.commit(generation) else { return };
+        let firewall = part.firewall.clone();
         self.announcer.set_gaps(Gaps { garp: part.garp_interval, gna: part.gna_interval });
         for (router, gone) in self.holdings.configure(self.roster.belongings()) {
             let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
             let name = self.roster.name(router);
             tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
         }
+        self.firewall.configure(firewall, self.roster.closed());
+        self.reconcile_firewall();
         if std::mem::take(&mut self.inherits) {
             // No `Apply` follows for a router that is not configured any more.
             self.unsettled.extend(self.holdings.left_over());
@@ -405,6 +428,8 @@ impl Kernel {
 
     /// Makes the kernel's addresses those that `routers` want. What it refuses, with the reason.
     fn carry_out(&mut self, routers: &BTreeSet<RouterId>) -> Refused {
+        // Before anybody can send to the addresses.
+        self.reconcile_firewall();
         let view = &self.view;
         let wanted = self.holdings.wanted(routers, |name| view.link(name).map(|link| link.index));
         let refused = apply(&mut self.route, &wanted);
@@ -517,6 +542,37 @@ impl Kernel {
             self.tell_lost(&removed, &holders.unwrap_or_default());
         }
         Ok(())
+    }
+
+    /// Follows addresses and links with the packet filter, and puts back what others changed: not at once every time, as
+    /// two that both insist would keep each other busy.
+    fn tend_firewall(&mut self) {
+        self.firewall.hear();
+        if self.firewall.is_disturbed() {
+            let now = clock::now();
+            if now < self.repair_at {
+                return self.retry_soon();
+            }
+            self.repair_at = now + RETRY;
+        }
+        self.reconcile_firewall();
+    }
+
+    /// Makes the packet filter what it has to be.
+    fn reconcile_firewall(&mut self) {
+        let removing = self.remove_firewall && self.unsettled.is_empty();
+        if removing {
+            self.firewall.withdraw();
+        }
+        let done = self.firewall.reconcile(&self.holdings, &self.view);
+        if removing && done.is_ok() {
+            self.remove_firewall = false;
+            self.outcomes.send(Outcome::FirewallRemoved);
+        }
+        for reason in done.err().into_iter().flatten() {
+            self.complain(reason);
+            self.retry_soon();
+        }
     }
 
     /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer.

@@ -12,6 +12,7 @@ use vrrp_proto::{
 
 use super::sockets::{Carrier, Place};
 use super::view::View;
+use crate::config::firewall::LinkKey;
 use crate::config::network::Belongings;
 use crate::config::vrrp::{Group, Instance, Transport, VirtualAddress, VrrpPart};
 use crate::ipc::TrackerName;
@@ -39,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) delays: [Duration; 2],
     /// Whether there is a runner to notify.
     pub(crate) has_runner: bool,
+    /// The name of the tables of nftables, if there are any.
+    pub(crate) firewall: Option<String>,
     /// What the process before this one left; empty but for the first configuration.
     pub(crate) inherited: Snapshot,
 }
@@ -105,6 +108,7 @@ impl Roster {
     /// The first thing that cannot run.
     pub(crate) fn prepare(&mut self, generation: u64, part: VrrpPart) -> anyhow::Result<Setup> {
         check_unique(&part)?;
+        self.check_firewall(&part)?;
         let trackers =
             part.trackers.iter().map(|it| (it.name.clone(), (self.tracker_id(&it.name), it.config))).collect();
         let routers = part.instances.iter().map(|instance| self.number(instance)).collect::<Result<_, _>>()?;
@@ -117,10 +121,20 @@ impl Roster {
             beat_limit: beat_limit(&part),
             delays: [part.startup_delay, part.delay_after_boot],
             has_runner: part.has_runner,
+            firewall: part.firewall.as_ref().map(|firewall| firewall.table.clone()),
             inherited: Snapshot::default(),
         };
         self.prepared = Some((generation, part));
         Ok(setup)
+    }
+
+    fn check_firewall(&self, part: &VrrpPart) -> anyhow::Result<()> {
+        let table = |part: &VrrpPart| part.firewall.as_ref().map(|firewall| firewall.table.clone());
+        let (before, now) = (self.current.as_ref().and_then(table), table(part));
+        if before.is_some() && now.is_some() && before != now {
+            bail!("Cannot change nftables table name at a reload - please restart keepalived");
+        }
+        Ok(())
     }
 
     fn number(&mut self, instance: &Instance) -> anyhow::Result<RouterSetup> {
@@ -184,6 +198,12 @@ impl Roster {
     /// The name of a router in the running configuration.
     pub(crate) fn name(&self, router: RouterId) -> &str {
         self.names.get(&router).map_or("", String::as_str)
+    }
+
+    /// The routers of the running configuration whose addresses packets are dropped for.
+    pub(crate) fn closed(&self) -> BTreeMap<RouterId, LinkKey> {
+        let instances = self.current.iter().flat_map(|part| &part.instances);
+        instances.filter_map(|instance| Some((self.id(instance)?, instance.closed?))).collect()
     }
 
     /// What every router of the running configuration has.

@@ -83,6 +83,11 @@ impl View {
         self.links.get(&index)
     }
 
+    /// Every link that is there.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
     /// Whether the address is there.
     pub(crate) fn has(&self, key: &AddressKey) -> bool {
         self.addresses.contains_key(key)
