@@ -135,8 +135,6 @@ pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
         config_id: source.config_id.clone(),
         check_includes: source.check_includes,
         random_seed: u64::from(std::process::id()),
-        // Nothing acts on it: without permission the start is refused, with it the daemon runs without.
-        without_strict_mode: source.allow_unsupported,
         ..conf_parser::Options::default()
     };
     let mut parsed = conf_parser::parse(&FileLoader, &source.file, &options);

@@ -165,7 +165,7 @@ fn every_word_of_the_language_is_recognised_and_nothing_panics() {
 
 #[test]
 fn words_without_effect_yet_are_listed() {
-    let parsed = instance("track_process {\nchk\n}\nsmtp_alert\nstrict_mode off\ntrack_src_ip");
+    let parsed = instance("track_process {\nchk\n}\nsmtp_alert\nunicast_fault_no_peer\ntrack_src_ip");
     let used: Vec<_> =
         parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.block.as_str(), usage.effect)).collect();
     assert_eq!(
@@ -173,12 +173,12 @@ fn words_without_effect_yet_are_listed() {
         [
             ("track_process", "vrrp_instance", Effect::Traffic),
             ("smtp_alert", "vrrp_instance", Effect::None),
-            ("strict_mode", "vrrp_instance", Effect::Traffic),
+            ("unicast_fault_no_peer", "vrrp_instance", Effect::Traffic),
             ("track_src_ip", "vrrp_instance", Effect::Traffic)
         ]
     );
-    assert_eq!(read("global_defs { vrrp_strict off }").unsupported, []);
-    assert_eq!(read("global_defs { vrrp_strict }").unsupported.len(), 1);
+    assert_eq!(read("global_defs { rs_init_notifies off }").unsupported, []);
+    assert_eq!(read("global_defs { rs_init_notifies }").unsupported.len(), 1);
     let place = parsed.sources.location(parsed.unsupported[0].span).unwrap().to_string();
     assert_eq!(place, "k.conf:7:1");
 }
@@ -717,24 +717,6 @@ fn persistence_granularity_is_a_mask_or_a_length() {
     assert_eq!(of("255.0.255.0"), (mask([255, 0, 255, 0]), 0));
     assert_eq!(of("24"), (mask([255, 255, 255, 0]), 1));
     assert_eq!(of("64"), (None, 1));
-}
-
-#[test]
-fn strict_mode_changes_nothing_for_a_program_that_runs_without_it() {
-    let body = "virtual_router_id 1\ninterface eth0\npreempt_delay 5\nvirtual_ipaddress { 192.0.2.1 }\n\
-        authentication {\nauth_type PASS\nauth_pass secret\n}\n";
-    let text = |more: &str| format!("vrrp_instance V {{\n{body}{more}\n}}\n");
-    let of = |more: &str, without_strict_mode| {
-        let options = Options { without_strict_mode, ..Options::default() };
-        parse(&MemoryLoader::new([("k.conf", text(more).as_str())]), Path::new("k.conf"), &options)
-    };
-    let plain = of("", true).config.vrrp_instances;
-    assert_eq!(of("", false).config.vrrp_instances, plain);
-    let without = of("strict_mode", true);
-    assert_eq!(without.config.vrrp_instances, plain);
-    assert_eq!(without.unsupported.len(), 1);
-    let strict = of("strict_mode", false).config.vrrp_instances;
-    assert_eq!((strict[0].authentication, strict[0].lower_prio_no_advert, strict[0].accept), (None, true, false));
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Firewall {
     sockets: Option<Sockets>,
     /// The tables that are there; `None`: the kernel has to be asked.
     present: Option<Vec<Table>>,
+    /// What is wanted is not known yet: what the process before this one left stays as it is.
+    waiting: bool,
     /// Others changed them since they were put in place.
     disturbed: bool,
 }
@@ -51,6 +53,7 @@ impl Firewall {
     /// A process before this one may have left tables with this name.
     pub(crate) fn inherit(&mut self, name: String) {
         self.names.insert(name);
+        self.waiting = true;
     }
 
     /// The running configuration, and those of its routers whose addresses are dropped.
@@ -63,12 +66,14 @@ impl Firewall {
         }
         self.part = part;
         self.closed = closed;
+        self.waiting = false;
     }
 
     /// Its tables are no longer wanted.
     pub(crate) fn withdraw(&mut self) {
         self.part = None;
         self.closed.clear();
+        self.waiting = false;
     }
 
     /// What becomes readable when somebody changed something.
@@ -109,7 +114,7 @@ impl Firewall {
     /// # Errors
     /// What the kernel refused, in whole sentences. Tables that it did not refuse are as they should be.
     pub(crate) fn reconcile(&mut self, holdings: &Holdings, view: &View) -> Result<(), Vec<String>> {
-        if self.names.is_empty() {
+        if self.names.is_empty() || self.waiting {
             return Ok(());
         }
         let all: Vec<_> = self.names.iter().flat_map(|name| nft::Firewall::names(name)).collect();

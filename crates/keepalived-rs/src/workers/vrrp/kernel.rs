@@ -555,24 +555,25 @@ impl Kernel {
             }
             self.repair_at = now + RETRY;
         }
-        self.reconcile_firewall();
-    }
-
-    /// Makes the packet filter what it has to be.
-    fn reconcile_firewall(&mut self) {
         let removing = self.remove_firewall && self.unsettled.is_empty();
         if removing {
             self.firewall.withdraw();
         }
-        let done = self.firewall.reconcile(&self.holdings, &self.view);
-        if removing && done.is_ok() {
+        if self.reconcile_firewall() && removing {
             self.remove_firewall = false;
             self.outcomes.send(Outcome::FirewallRemoved);
         }
+    }
+
+    /// Makes the packet filter what it has to be; whether it is.
+    fn reconcile_firewall(&mut self) -> bool {
+        let done = self.firewall.reconcile(&self.holdings, &self.view);
+        let is_done = done.is_ok();
         for reason in done.err().into_iter().flatten() {
             self.complain(reason);
             self.retry_soon();
         }
+        is_done
     }
 
     /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer.
