@@ -176,7 +176,11 @@ fn the_tables_of_macvlans_are_those_of_c() -> CaseResult {
     let macvlans = || {
         let links = node.host.run(|| RouteSocket::open()?.links()).map_err(failed)?;
         let macvlans = links.into_iter().filter(|link| link.kind.as_deref() == Some("macvlan"));
-        Ok::<_, Stop>(macvlans.filter_map(|it| Some((it.name.to_string(), Vmac { link: it.index, parent: it.parent? }))).collect::<Vec<_>>())
+        Ok::<_, Stop>(
+            macvlans
+                .filter_map(|it| Some((it.name.to_string(), Vmac { link: it.index, parent: it.parent? })))
+                .collect::<Vec<_>>(),
+        )
     };
     let dropped = || {
         let tables = node.host.run(|| NftSocket::open()?.present(&Firewall::names("keepalived"))).map_err(failed)?;
@@ -318,7 +322,9 @@ fn a_filter_that_somebody_removed_comes_back() -> CaseResult {
     let mut pair = Pair::new(FAST, Daemon::Ours, Daemon::Ours)?;
     pair.r1.start(FAST, "no_accept")?;
     pair.wait_for_holder("r1")?;
-    wait_until("the address to be dropped", || Ok(ruleset(&pair.r1.host)?.iter().any(|it| it.contains("198.18.0.102"))))?;
+    wait_until("the address to be dropped", || {
+        Ok(ruleset(&pair.r1.host)?.iter().any(|it| it.contains("198.18.0.102")))
+    })?;
     let before = ruleset(&pair.r1.host)?;
     for harm in [
         &["flush", "ruleset"][..],

@@ -201,6 +201,32 @@ fn the_checker_keeps_only_its_capabilities() -> CaseResult {
     Ok(())
 }
 
+/// No module of nftables is loaded in this machine: whoever loses the filter keeps the addresses, and says what it lacks.
+fn without_nftables_an_instance_runs_and_says_so() -> CaseResult {
+    let lab = Lab::new()?;
+    let lan = lab.bridge("br0")?;
+    let host = lab.host("r1")?;
+    lab.connect(&host, "eth0", &lan)?;
+    host.address("eth0", "198.18.0.1/24")?;
+    let config = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n version 3\n advert_int 0.1\n no_accept\n \
+                  virtual_ipaddress {\n 198.18.0.100/24\n }\n}\n";
+    let daemon = host.spawn(Daemon::Ours.program(config)?)?;
+    daemon.wait_for_line("packets to virtual addresses without accept are not dropped: ", PATIENCE)?;
+    daemon.wait_for_line(" - is the kernel built with nf_tables?", PATIENCE)?;
+    wait_until("the address to be there", || Ok(host.holds([198, 18, 0, 100].into())?))?;
+    daemon.signal(Signal::SIGTERM)?;
+    daemon.wait_for_exit(PATIENCE)?;
+    let complaints = daemon
+        .lines()
+        .into_iter()
+        .filter(|line| line.text.contains("are not dropped") || line.text.contains("could not be removed"))
+        .count();
+    if complaints != 1 || host.holds([198, 18, 0, 100].into())? {
+        return Err(Stop::failed(format!("{:#?}", daemon.lines())));
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let files = |vm: netlab::vm::Vm| {
         let vm = vm.module("ip_vs").module("ip_vs_wlc").module("veth").module("bridge").memory(1024);
@@ -221,6 +247,7 @@ fn main() -> ExitCode {
             case("the_checker_keeps_only_its_capabilities", the_checker_keeps_only_its_capabilities),
             case("a_stop_leaves_nothing", a_stop_leaves_nothing),
             case("a_dead_checker_changes_nothing", a_dead_checker_changes_nothing),
+            case("without_nftables_an_instance_runs_and_says_so", without_nftables_an_instance_runs_and_says_so),
         ],
     )
 }

@@ -4,7 +4,7 @@
 //! [`plan()`] the difference and [`apply`](RouteSocket::apply) it, many requests in one send. Then tell the neighbours
 //! with [`Announcement`]s. A [`Monitor`] reports what others change meanwhile.
 //!
-//! [`types`], [`message`], [`announce`], [`mod@plan`] and [`pace`] are pure; [`socket`] is the only I/O. Left to the
+//! [`types`], [`message`], [`announce`], [`mod@plan`], [`pace`] and [`nft`] (nftables) are pure; [`socket`] is the only I/O. Left to the
 //! caller: when to do all this, sysctls, and who owns what. A plan removes only what it is told to.
 //!
 //! ```no_run

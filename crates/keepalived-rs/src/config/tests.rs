@@ -92,6 +92,7 @@ const HEARD: &[(&str, &str, &str)] = &[
     ("vrrp_instance/virtual_rules", "dev", UNCOMPARED),
     ("vrrp_instance/virtual_rules", "type", UNCOMPARED),
     ("vrrp_instance", "use_vmac", UNMADE),
+    ("vrrp_instance/use_vmac", "<ifname>", UNMADE),
     ("vrrp_instance/use_vmac", "<mac>", UNMADE),
     ("virtual_server", "group", "the example has an address in front of it"),
     ("virtual_server/real_server", "MISC_CHECK", UNCHECKED),

@@ -154,10 +154,13 @@ impl<'a> Fields<'a> {
     fn expression(&self, name: &str) -> Result<Option<Expression>, ParseError> {
         match name {
             "payload" => self.payload(),
-            "meta" => Ok(self.number(2)?.zip(self.register(1)?).map(|(key, to)| Expression::Meta { key: Meta(key), to })),
-            "cmp" if self.number(2)? == Some(0) => {
-                Ok(self.register(1)?.zip(self.value(3)?).map(|(register, value)| Expression::Equals { register, value }))
+            "meta" => {
+                Ok(self.number(2)?.zip(self.register(1)?).map(|(key, to)| Expression::Meta { key: Meta(key), to }))
             }
+            "cmp" if self.number(2)? == Some(0) => Ok(self
+                .register(1)?
+                .zip(self.value(3)?)
+                .map(|(register, value)| Expression::Equals { register, value })),
             "bitwise" => self.mask(),
             "lookup" if self.number(5)?.unwrap_or(0) == 0 => {
                 let to = self.register(3)?;
@@ -188,7 +191,8 @@ impl<'a> Fields<'a> {
     fn mask(&self) -> Result<Option<Expression>, ParseError> {
         let (from, to) = (self.register(1)?, self.register(2)?);
         let flips = self.value(5)?.is_none_or(|xor| xor.iter().any(|octet| *octet != 0));
-        let Some(register) = from.filter(|_| from == to && !flips && matches!(self.number(6), Ok(None | Some(0)))) else {
+        let Some(register) = from.filter(|_| from == to && !flips && matches!(self.number(6), Ok(None | Some(0))))
+        else {
             return Ok(None);
         };
         Ok(self.value(4)?.map(|mask| Expression::Mask { register, mask }))

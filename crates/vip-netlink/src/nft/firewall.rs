@@ -197,10 +197,8 @@ impl Firewall {
     }
 
     fn link_local_rules(&self, side: Side) -> Vec<Rule> {
-        let sets = [
-            (self.by_index, VIPS_LINK_LOCAL, side.link_index),
-            (self.by_name, VIPS_LINK_LOCAL_NAME, side.link_name),
-        ];
+        let sets =
+            [(self.by_index, VIPS_LINK_LOCAL, side.link_index), (self.by_name, VIPS_LINK_LOCAL_NAME, side.link_name)];
         let rule = |set: &str, key| {
             let what = vec![
                 side.address(Family::Ipv6, Register::FIRST),
@@ -269,18 +267,10 @@ struct Side {
 }
 
 impl Side {
-    const SOURCE: Self = Self {
-        offsets: [12, 8],
-        link_index: Meta::OIF,
-        link_name: Meta::OIFNAME,
-        link_local_chain: "out_link_local",
-    };
-    const DESTINATION: Self = Self {
-        offsets: [16, 24],
-        link_index: Meta::IIF,
-        link_name: Meta::IIFNAME,
-        link_local_chain: "in_link_local",
-    };
+    const SOURCE: Self =
+        Self { offsets: [12, 8], link_index: Meta::OIF, link_name: Meta::OIFNAME, link_local_chain: "out_link_local" };
+    const DESTINATION: Self =
+        Self { offsets: [16, 24], link_index: Meta::IIF, link_name: Meta::IIFNAME, link_local_chain: "in_link_local" };
 
     const fn address(self, family: Family, to: Register) -> Expression {
         let [ipv4, ipv6] = self.offsets;
@@ -385,7 +375,9 @@ mod tests {
         assert_eq!(Firewall::dropped_by(&tables), addresses().into());
         let counts: Vec<_> = tables
             .iter()
-            .flat_map(|table| table.sets.iter().map(|set| (table.name.to_string(), set.name.as_str(), set.elements.len())))
+            .flat_map(|table| {
+                table.sets.iter().map(|set| (table.name.to_string(), set.name.as_str(), set.elements.len()))
+            })
             .collect();
         let [v4, v6] = ["ip keepalived", "ip6 keepalived"].map(str::to_owned);
         assert_eq!(

@@ -192,8 +192,7 @@ mod tests {
 
     fn table(hosts: impl IntoIterator<Item = u8>) -> Table {
         let elements = hosts.into_iter().map(|host| Element::new([192, 0, 2, host])).collect();
-        let set =
-            Set { name: "s".into(), flags: SetFlags::NONE, key: DataType::IPV4_ADDRESS, data: None, elements };
+        let set = Set { name: "s".into(), flags: SetFlags::NONE, key: DataType::IPV4_ADDRESS, data: None, elements };
         let chain = Chain { name: "c".into(), base: None, rules: vec![vec![super::super::Expression::Counter]] };
         Table { name: name(), flags: 0, sets: vec![set], chains: vec![chain] }
     }
@@ -226,7 +225,13 @@ mod tests {
                 "adding 1 elements to the set s of the table ip t"
             ]
         );
-        let many = Table { sets: vec![Set { elements: (0..1200_u32).map(|n| Element::new(n.to_be_bytes())).collect(), ..table([]).sets[0].clone() }], ..table([]) };
+        let many = Table {
+            sets: vec![Set {
+                elements: (0..1200_u32).map(|n| Element::new(n.to_be_bytes())).collect(),
+                ..table([]).sets[0].clone()
+            }],
+            ..table([])
+        };
         assert_eq!(plan(&[many], &[table([])], &[]).len(), 3);
     }
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use vip_netlink::{NftSocket, RouteSocket, Wanted, nft};
+use vip_netlink::{RouteSocket, Wanted};
 use vrrp_proto::{Ownership, Priority, RouterId, Transmitter};
 
 use super::clock;
+use super::firewall;
 use super::holdings::Holdings;
 use super::packet;
 use super::roster;
 use super::sockets::SocketPair;
 use super::view::View;
-use crate::config::firewall::FirewallPart;
 use crate::config::network::Belongings;
 use crate::config::vrrp::{Instance, Transport, VrrpPart};
 
@@ -46,12 +46,10 @@ pub(crate) fn cleanup(part: &VrrpPart) -> anyhow::Result<()> {
         applied.refused.len()
     );
     // Last: as long as an address is here, what is sent to it is dropped.
-    part.firewall.as_ref().map_or(Ok(()), remove_tables)
-}
-
-fn remove_tables(firewall: &FirewallPart) -> anyhow::Result<()> {
-    let applied = NftSocket::open()?.reconcile(&[], &nft::Firewall::names(&firewall.table))?;
-    applied.refused.into_iter().next().map_or(Ok(()), |refusal| Err(refusal.error.into()))
+    if let Some(firewall) = &part.firewall {
+        firewall::remove_tables(&firewall.table)?;
+    }
+    Ok(())
 }
 
 /// For each instance what is to go, and whether any of it is there.

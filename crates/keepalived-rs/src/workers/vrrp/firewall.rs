@@ -120,7 +120,14 @@ impl Firewall {
         let all: Vec<_> = self.names.iter().flat_map(|name| nft::Firewall::names(name)).collect();
         let present = match self.present.take() {
             Some(present) => present,
-            None => self.look(&all).map_err(|error| vec![explain(&error)])?,
+            None => match self.look(&all) {
+                Ok(present) => present,
+                Err(error) if self.part.is_none() && lacks_nftables(&error) => {
+                    *self = Self::default();
+                    return Ok(());
+                }
+                Err(error) => return Err(vec![explain(&error)]),
+            },
         };
         let wanted = self.wanted(holdings, view, &present);
         let Some(sockets) = &mut self.sockets else { return Ok(()) };
@@ -188,15 +195,29 @@ impl Firewall {
     }
 }
 
+/// Removes the tables with that name, for a process that knows nothing else of them.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn remove_tables(name: &str) -> Result<(), vip_netlink::Error> {
+    let removed = NftSocket::open().and_then(|mut nft| nft.reconcile(&[], &nft::Firewall::names(name)));
+    match removed {
+        Ok(applied) => applied.refused.into_iter().next().map_or(Ok(()), |refusal| Err(refusal.error)),
+        Err(error) if lacks_nftables(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The error, and what it means.
 fn explain(error: &vip_netlink::Error) -> String {
-    let hint = match error.io().raw_os_error() {
-        Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::EINVAL | libc::ENOENT) => {
-            " - is the kernel built with nf_tables?"
-        }
-        _ => "",
-    };
+    let hint = if lacks_nftables(error) { " - is the kernel built with nf_tables?" } else { "" };
     format!("packets to virtual addresses without accept are not dropped: {error}{hint}")
+}
+
+/// How a kernel without nftables, or without netfilter, says so: it has no tables.
+fn lacks_nftables(error: &vip_netlink::Error) -> bool {
+    let errors = [libc::EPROTONOSUPPORT, libc::EAFNOSUPPORT, libc::EOPNOTSUPP, libc::EINVAL];
+    error.io().raw_os_error().is_some_and(|errno| errors.contains(&errno))
 }
 
 /// `None` if the link of a link-local address is not there.

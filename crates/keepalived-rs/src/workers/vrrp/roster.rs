@@ -351,6 +351,22 @@ mod tests {
     }
 
     #[test]
+    fn the_tables_of_nftables_keep_their_name() {
+        let text = |table: &str| {
+            format!("global_defs {{\nnftables {table}\n}}\n{}", RUNNING.replace("interface", "no_accept\ninterface"))
+        };
+        let mut roster = Roster::default();
+        let setup = roster.prepare(1, part(&text("a"))).unwrap();
+        assert_eq!(setup.firewall.as_deref(), Some("a"));
+        roster.commit(1).unwrap();
+        assert_eq!(roster.closed().len(), 1);
+        let refused = roster.prepare(2, part(&text("b"))).unwrap_err();
+        assert_eq!(refused.to_string(), "Cannot change nftables table name at a reload - please restart keepalived");
+        roster.prepare(2, part(&text("a"))).unwrap();
+        assert_eq!(roster.prepare(3, part(RUNNING)).unwrap().firewall, None);
+    }
+
+    #[test]
     fn only_the_generation_that_is_named_is_committed_or_abandoned() {
         let mut roster = Roster::default();
         roster.prepare(2, part(RUNNING)).unwrap();
