@@ -79,7 +79,7 @@ pub(super) fn what_somebody_changed_is_put_back() -> Result<(), Skip> {
     let mut nft = socket()?;
     let wanted = everything([1]).tables();
     nft.reconcile(&wanted, &[]).unwrap();
-    let table = wanted[0].name.clone();
+    let table = wanted.first().unwrap().name.clone();
     let rule = vec![Expression::Counter];
     for change in [Change::RemoveTable(table.clone()), Change::AddRule { table, chain: "in".into(), rule }] {
         assert!(nft.apply(&[change]).refused.is_empty());
@@ -93,11 +93,13 @@ pub(super) fn what_somebody_changed_is_put_back() -> Result<(), Skip> {
 pub(super) fn a_batch_with_a_refusal_changes_nothing_and_says_which() -> Result<(), Skip> {
     let mut nft = socket()?;
     let mut wanted = everything([1]).tables();
-    let base = wanted[1].chains[0].base.as_mut().unwrap();
+    let chains = wanted.iter_mut().rev().flat_map(|table| &mut table.chains);
+    let base = chains.filter_map(|chain| chain.base.as_mut()).next().unwrap();
     base.policy = Policy(77);
     let refused = nft.apply(&plan(&wanted, &[], &[])).refused;
     let errors: Vec<_> = refused.iter().map(|refusal| refusal.error.to_string()).collect();
-    assert!(errors[0].starts_with("adding the chain out to the table ip6 routers: Invalid argument"), "{errors:?}");
+    let expected = "adding the chain out to the table ip6 routers: Invalid argument";
+    assert!(errors.first().unwrap().starts_with(expected), "{errors:?}");
     assert_eq!(nft.present(&Firewall::names("routers")).unwrap(), []);
     Ok(())
 }

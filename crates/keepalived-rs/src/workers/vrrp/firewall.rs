@@ -69,6 +69,13 @@ impl Firewall {
         self.waiting = false;
     }
 
+    /// Makes the kernel load what it needs, before anybody waits for it. What goes wrong is said when it matters.
+    pub(crate) fn warm_up(&mut self, part: &FirewallPart) {
+        if self.sockets.is_none() {
+            let _ = self.look(&nft::Firewall::names(&part.table));
+        }
+    }
+
     /// Its tables are no longer wanted.
     pub(crate) fn withdraw(&mut self) {
         self.part = None;

@@ -316,6 +316,9 @@ impl Kernel {
             Err(error) if again => tracing::error!("{error:#}"),
             checked => checked.map_err(|error| (EXIT_CONFIG, error))?,
         }
+        if let Some(firewall) = &part.firewall {
+            self.firewall.warm_up(firewall);
+        }
         let setup = self.roster.prepare(generation, part).map_err(|error| (EXIT_CONFIG, error))?;
         self.tell_links();
         if again {
