@@ -41,13 +41,14 @@ fn ruleset(host: &Host) -> Result<BTreeSet<String>, Stop> {
     let json: Value = serde_json::from_str(&text).map_err(|error| Stop::failed(format!("{error}: {text}")))?;
     let mut shown = BTreeSet::new();
     let mut rules = std::collections::BTreeMap::<String, usize>::new();
-    for mut object in json["nftables"].as_array().into_iter().flatten().cloned() {
+    for mut object in json.get("nftables").and_then(Value::as_array).into_iter().flatten().cloned() {
         if object.get("metainfo").is_some() {
             continue;
         }
         simplify(&mut object);
         let place = object.get("rule").map(|rule| {
-            let place = rules.entry(format!("{} {} {}", rule["family"], rule["table"], rule["chain"])).or_default();
+            let chain = ["family", "table", "chain"].map(|field| rule.get(field).map(Value::to_string));
+            let place = rules.entry(format!("{chain:?}")).or_default();
             *place += 1;
             *place
         });

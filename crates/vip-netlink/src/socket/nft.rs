@@ -88,7 +88,7 @@ impl NftSocket {
         applied
     }
 
-    /// [Lists](Self::present) what is there, [plans](plan) and applies. Begins again if others changed it meanwhile.
+    /// [Lists](Self::present) what is there, [plans](plan()) and applies. Begins again if others changed it meanwhile.
     ///
     /// # Errors
     /// If what is there cannot be listed. What is refused is in [`Applied`].

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::libc;
 use vip_netlink::nft::{self, Dropped, Table, TableName, Vmac, plan};
-use vip_netlink::{Family, LinkName, NftEvent, NftMonitor, NftSocket};
+use vip_netlink::{Family, LinkIndex, LinkName, NftEvent, NftMonitor, NftSocket};
 use vrrp_proto::RouterId;
 
 use super::holdings::Holdings;
@@ -190,15 +190,16 @@ impl Firewall {
             .flat_map(|(router, key)| holdings.addresses(*router).iter().map(move |address| (address, *key)))
             .filter_map(|(address, key)| element(address, key, view))
             .collect();
-        let before = nft::Firewall::dropped_by(present);
-        dropped.extend(before.into_iter().filter(|it| is_here(it, view) && self.may_stay(it.ip(), holdings)));
+        let mut before = nft::Firewall::dropped_by(present);
+        before.retain(|it| !dropped.contains(it));
+        if !before.is_empty() {
+            let (here, owners) = (places(view), holdings.owners());
+            let open = |router: &RouterId| holdings.holds(*router) && !self.closed.contains_key(router);
+            // A virtual address that nobody accepts packets for now.
+            let may_stay = |ip: IpAddr| owners.get(&ip).is_some_and(|routers| !routers.iter().any(open));
+            dropped.extend(before.into_iter().filter(|it| is_here(it, &here, view) && may_stay(it.ip())));
+        }
         dropped
-    }
-
-    /// Whether it is a virtual address that nobody accepts packets for now.
-    fn may_stay(&self, ip: IpAddr, holdings: &Holdings) -> bool {
-        let mut routers = holdings.routers_with(ip);
-        routers.peek().is_some() && routers.all(|router| !holdings.holds(router) || self.closed.contains_key(&router))
     }
 }
 
@@ -238,16 +239,22 @@ fn element(address: &VirtualAddress, key: LinkKey, view: &View) -> Option<Droppe
     }
 }
 
-fn is_here(dropped: &Dropped, view: &View) -> bool {
-    let link = match dropped {
-        Dropped::Anywhere(_) => None,
-        Dropped::OnLink(_, link) => Some(*link),
-        Dropped::OnLinkNamed(_, name) => match view.link(&name.to_string()) {
-            Some(link) => Some(link.index),
-            None => return false,
-        },
-    };
-    view.addresses().any(|key| key.ip == dropped.ip() && link.is_none_or(|link| key.link == link))
+/// Every address of this host, and the links that have it.
+fn places(view: &View) -> BTreeMap<IpAddr, Vec<LinkIndex>> {
+    let mut places: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for key in view.addresses() {
+        places.entry(key.ip).or_default().push(key.link);
+    }
+    places
+}
+
+fn is_here(dropped: &Dropped, places: &BTreeMap<IpAddr, Vec<LinkIndex>>, view: &View) -> bool {
+    let Some(links) = places.get(&dropped.ip()) else { return false };
+    match dropped {
+        Dropped::Anywhere(_) => true,
+        Dropped::OnLink(_, link) => links.contains(link),
+        Dropped::OnLinkNamed(_, name) => view.link(&name.to_string()).is_some_and(|link| links.contains(&link.index)),
+    }
 }
 
 /// The macvlans that have one of the MAC addresses.
@@ -263,7 +270,7 @@ fn vmacs(part: &FirewallPart, view: &View) -> BTreeMap<Family, Vec<Vmac>> {
 
 #[cfg(test)]
 mod tests {
-    use vip_netlink::{Address, LinkIndex, MacAddr};
+    use vip_netlink::{Address, MacAddr};
     use vrrp_proto::Ownership;
 
     use super::*;

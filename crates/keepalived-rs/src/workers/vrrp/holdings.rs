@@ -1,7 +1,7 @@
 //! Which addresses, routes and rules every router has, and which of them belong on this host at the moment. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter::Peekable;
+use std::net::IpAddr;
 
 use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, Rule, Scope, Wanted};
 use vrrp_proto::{Ownership, RouterId};
@@ -160,10 +160,15 @@ impl Holdings {
         holders
     }
 
-    /// The routers that an address belongs to, or belonged to when it may still be on this host.
-    pub(crate) fn routers_with(&self, ip: std::net::IpAddr) -> Peekable<impl Iterator<Item = RouterId>> {
-        let has = move |holding: &Holding| holding.addresses.iter().chain(&holding.former).any(|it| it.ip == ip);
-        self.routers.iter().filter(move |(_, holding)| has(holding)).map(|(id, _)| *id).peekable()
+    /// The routers that each address belongs to, or belonged to when it may still be on this host.
+    pub(crate) fn owners(&self) -> BTreeMap<IpAddr, Vec<RouterId>> {
+        let mut owners: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (id, holding) in &self.routers {
+            for address in holding.addresses.iter().chain(&holding.former) {
+                owners.entry(address.ip).or_default().push(*id);
+            }
+        }
+        owners
     }
 
     fn held(&self) -> impl Iterator<Item = (RouterId, &Holding)> {
@@ -201,8 +206,6 @@ fn resolve(address: &VirtualAddress, link: &impl Fn(&str) -> Option<LinkIndex>) 
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
 
     fn address(last: u8) -> VirtualAddress {
