@@ -22,6 +22,7 @@ mod demo;
 mod host;
 mod ipc;
 mod log;
+mod os;
 mod pid_file;
 mod privileges;
 mod reader;

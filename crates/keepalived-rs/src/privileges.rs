@@ -10,8 +10,14 @@ fn kept(role: Role) -> Option<&'static [Capability]> {
     match role {
         Role::Runner => None,
         Role::Reader => Some(&[Capability::CAP_DAC_READ_SEARCH]),
-        // `bind_port` may be a privileged one.
-        Role::Checker => Some(&[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_NET_BIND_SERVICE]),
+        // `bind_port` may be a privileged one; `checker_rt_priority` and `checker_no_swap` need the last two.
+        Role::Checker => Some(&[
+            Capability::CAP_NET_ADMIN,
+            Capability::CAP_NET_RAW,
+            Capability::CAP_NET_BIND_SERVICE,
+            Capability::CAP_IPC_LOCK,
+            Capability::CAP_SYS_NICE,
+        ]),
         Role::Cleanup => Some(&[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]),
         Role::Vrrp => Some(&[
             Capability::CAP_NET_ADMIN,

@@ -80,6 +80,8 @@ pub(crate) struct Reading {
     pub(crate) parts: Vec<Role>,
     /// `child_wait_time`.
     pub(crate) child_wait: Duration,
+    /// `process_name`: that of the supervisor.
+    pub(crate) process_name: Option<String>,
     /// `reload_check_config`: where a reload leaves its findings.
     pub(crate) check_log: Option<PathBuf>,
 }
@@ -375,6 +377,7 @@ fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<Own
         refused: checked.refused(),
         parts: Vec::new(),
         child_wait: config.global.child_wait_time,
+        process_name: config.global.processes.parent_name.clone(),
         check_log: config.global.reload.check_config.as_ref().map(PathBuf::from),
     };
     let mut parts = Vec::new();

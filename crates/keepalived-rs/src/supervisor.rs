@@ -19,6 +19,8 @@ use tracing::{error, info, warn};
 use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
 use crate::pid_file::PidFile;
 use crate::reader::{Finding, Reading, Source};
+use crate::workers::lateness::Histogram;
+use crate::workers::scheduling;
 use machine::{Action, Ended, Machine, Notify, ReadOutcome, Severity};
 
 mod check_log;
@@ -189,6 +191,7 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
         generations: BTreeMap::from([(1, Generation::from(first))]),
         newest: 1,
         facts: BTreeMap::new(),
+        lateness: BTreeMap::new(),
         exit: None,
     };
     shell.run(machine)
@@ -227,11 +230,14 @@ struct Generation {
     parts: BTreeMap<Role, OwnedFd>,
     /// `reload_check_config`
     check_log: Option<PathBuf>,
+    /// `process_name`
+    process_name: Option<String>,
 }
 
 impl From<ReadResult> for Generation {
     fn from(result: ReadResult) -> Self {
-        Self { parts: result.parts, check_log: result.reading.check_log }
+        let ReadResult { parts, reading, .. } = result;
+        Self { parts, check_log: reading.check_log, process_name: reading.process_name }
     }
 }
 
@@ -245,6 +251,8 @@ struct Shell {
     newest: u64,
     /// The snapshot: per worker the newest value of each key.
     facts: BTreeMap<Role, BTreeMap<String, Vec<u8>>>,
+    /// How late the timers of each worker were when it last said so.
+    lateness: BTreeMap<Role, Histogram>,
     exit: Option<u8>,
 }
 
@@ -351,8 +359,11 @@ impl Shell {
                     facts.insert(key, value);
                 }
             }
-            // The exit follows and is what counts.
-            Report::Stopped => {}
+            Report::Lateness(histogram) => {
+                self.lateness.insert(role, histogram);
+            }
+            // The exit follows and is what counts; it has said itself how late it was.
+            Report::Stopped => drop(self.lateness.remove(&role)),
         }
     }
 
@@ -414,6 +425,9 @@ impl Shell {
         let Some(process) = self.processes.get_mut(&role) else { return Ok(()) };
         let Some(status) = process.child.try_wait()? else { return Ok(()) };
         self.processes.remove(&role);
+        if let Some(lateness) = self.lateness.remove(&role) {
+            info!("{} process: {lateness}", machine::process_name(role));
+        }
         let now = Instant::now();
         match role {
             Role::Reader => {
@@ -455,7 +469,12 @@ impl Shell {
             }
             Action::Prepare(role, generation) => self.hand_over(role, generation, false),
             Action::Restore(role, generation) => self.hand_over(role, generation, true),
-            Action::Commit(role, generation) => self.order(role, Order::Commit { generation }, Vec::new()),
+            Action::Commit(role, generation) => {
+                if let Some(running) = self.generations.get(&generation) {
+                    scheduling::set_name(running.process_name.as_deref());
+                }
+                self.order(role, Order::Commit { generation }, Vec::new());
+            }
             Action::Abandon(role, generation) => self.order(role, Order::Abandon { generation }, Vec::new()),
             Action::Forget(generation) => {
                 self.generations.remove(&generation);

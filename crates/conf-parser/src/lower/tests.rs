@@ -108,6 +108,7 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("track_file/weight", vec!["reverse"]);
     options("track_file/init_file", vec!["overwrite"]);
     options("global_defs", vec!["include_check"]);
+    options("global_defs/vrrp_rx_bufs_policy", vec!["MTU", "ADVERT"]);
     options("global_defs/include_check", vec!["read", "match", "wildcard_match", "brace_match"]);
     options("virtual_server", vec!["fwmark"]);
     options("virtual_server/ip_family", virtual_server::FAMILIES.iter().map(|(word, _)| *word).collect());

@@ -14,6 +14,7 @@ use vrrp_proto::{
 };
 
 use crate::config::network::{self, HeldRoute};
+use crate::config::process::ProcessPart;
 use crate::config::runner::RunnerPart;
 use crate::ipc::TrackerName;
 
@@ -28,6 +29,10 @@ pub(crate) struct VrrpPart {
     pub(crate) startup_delay: Duration,
     /// `vrrp_delay_after_boot`: nor so long after the boot of the host.
     pub(crate) delay_after_boot: Duration,
+    /// `log_unknown_vrids`: adverts for virtual routers that are not configured are logged.
+    pub(crate) log_unknown_vrids: bool,
+    /// How the process is scheduled.
+    pub(crate) process: ProcessPart,
     /// Whether any script is configured, and so a runner that takes notifications.
     pub(crate) has_runner: bool,
     /// What the runner watches for the instances, in the order of the file.
@@ -98,6 +103,8 @@ pub(crate) struct Instance {
     uses: Vec<Use>,
     /// Where its adverts go.
     pub(crate) transport: Transport,
+    /// What it adds to the receive buffer of its socket.
+    pub(crate) room: Room,
     /// How it behaves; its links are left open, see [`router_config`](Self::router_config).
     router: RouterConfig,
     /// `authentication` or `auth_hmac`.
@@ -118,6 +125,19 @@ pub(crate) struct Instance {
     pub(crate) routes: Vec<HeldRoute>,
     /// `virtual_rules`.
     pub(crate) rules: Vec<vip_netlink::Rule>,
+}
+
+/// What an instance adds to the receive buffer of its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Room {
+    /// Nothing is configured.
+    Default,
+    /// The socket has so many octets, however many instances use it.
+    Socket(u32),
+    /// So many octets for this instance.
+    Instance(u64),
+    /// So many packets of the link's MTU for this instance.
+    Mtu(u32),
 }
 
 /// How adverts are authenticated.
@@ -201,6 +221,8 @@ impl VrrpPart {
             gna_interval: config.global.vrrp_gna_interval,
             startup_delay: config.global.vrrp.startup_delay,
             delay_after_boot: config.global.vrrp.delay_after_boot,
+            log_unknown_vrids: config.global.vrrp.log_unknown_vrids,
+            process: ProcessPart::vrrp(&config.global),
             has_runner: RunnerPart::from_config(config).has_work(),
             trackers: trackers(config),
             instances: config
@@ -282,6 +304,7 @@ impl Instance {
             owner_ignore_adverts: instance.owner_ignore_adverts,
             v3_checksum_as_v2: instance.v3_checksum_as_v2,
             old_checksum: (old_checksum(instance.old_unicast_checksum), global.vrrp_mcast_group4),
+            room: room(instance, &global.vrrp),
             interface,
             transport,
             addresses,
@@ -468,6 +491,39 @@ fn transport(instance: &file::VrrpInstance, global: &file::GlobalDefs) -> Transp
         file::Family::Ipv6 => global.vrrp_mcast_group6.into(),
     };
     Transport::Multicast { group: instance.multicast_group.unwrap_or(default) }
+}
+
+/// `kernel_rx_buf_size`, else `vrrp_rx_bufs_policy`.
+fn room(instance: &file::VrrpInstance, global: &file::VrrpDefaults) -> Room {
+    let multiplier = global.rx_bufs_multiplier;
+    match (instance.kernel_rx_buf_size, global.rx_bufs_policy) {
+        (Some(octets), _) => Room::Instance(octets.into()),
+        (None, file::RxBufsPolicy::System) => Room::Default,
+        (None, file::RxBufsPolicy::Bytes(octets)) => Room::Socket(octets),
+        (None, file::RxBufsPolicy::Mtu) => Room::Mtu(multiplier),
+        (None, file::RxBufsPolicy::Advert) => Room::Instance(advert_length(instance) * u64::from(multiplier)),
+    }
+}
+
+/// The octets of an instance's advert with all headers.
+fn advert_length(instance: &file::VrrpInstance) -> u64 {
+    const PDU: u64 = 8;
+    const PASSWORD: u64 = 8;
+    const AH: u64 = 24;
+    const HMAC_TRAILER: u64 = 28;
+    let (ip, address) = match instance.family {
+        file::Family::Ipv4 => (20, 4),
+        file::Family::Ipv6 => (40, 16),
+    };
+    let extra = match proof(instance) {
+        Some(Proof::Hmac(_)) => HMAC_TRAILER,
+        Some(Proof::Ah(_)) => AH + PASSWORD,
+        Some(Proof::Pass(_)) => PASSWORD,
+        None if instance.version == file::VrrpVersion::V2 => PASSWORD,
+        None => 0,
+    };
+    let count = u64::try_from(instance.virtual_addresses.len()).unwrap_or(u64::MAX);
+    ip + PDU + extra + address * count
 }
 
 fn peer(peer: &file::UnicastPeer) -> Peer {

@@ -9,6 +9,7 @@ mod announcer;
 mod cleanup;
 mod clock;
 mod facts;
+mod filter;
 mod holdings;
 mod kernel;
 mod mailbox;
@@ -18,6 +19,7 @@ mod roster;
 mod sockets;
 mod trackers;
 mod view;
+mod warmup;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

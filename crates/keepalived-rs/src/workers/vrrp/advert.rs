@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,19 +18,31 @@ use vrrp_proto::{
 
 use super::clock::{self, Timer};
 use super::facts;
+use super::filter::Vrids;
 use super::kernel::{Job, Outcome};
 use super::mailbox;
 use super::notifier::Notifier;
 use super::packet;
 use super::roster::{RouterSetup, Setup};
-use super::sockets::{Datagram, LARGEST_PACKET, Place, SocketPair};
+use super::sockets::{Departures, LARGEST_PACKET, Losses, Place, ReceiveSocket};
 use super::trackers::{News, Trackers};
 use crate::compat;
+use crate::config::process::ProcessPart;
 use crate::config::vrrp::VirtualAddress;
 use crate::ipc::{self, Channel, Common, Fact, NotifyEvent, NotifyState, Order, Outbox, Report};
+use crate::os::{Arrived, Inbound};
+use crate::workers::lateness::Lateness;
+use crate::workers::scheduling;
 
-/// So many packets of one socket are taken before due timers are looked at again: a flood cannot starve them.
+/// So many packets of one socket are taken in one call, before due timers are looked at again: a flood cannot starve
+/// them.
 const PACKETS_PER_TURN: usize = 32;
+
+/// Adverts that are due so soon leave with those that are due now.
+const AHEAD: Duration = Duration::from_millis(1);
+
+/// A worker tells the supervisor of its lateness at most so often.
+const SAMPLE: Duration = Duration::from_secs(1);
 
 /// A worker beats at least this often.
 const LONGEST_BEAT: Duration = Duration::from_millis(250);
@@ -42,9 +55,6 @@ const STOP_WAIT: Duration = Duration::from_secs(4);
 /// socket's receive buffer has room for.
 const STALLED: Duration = Duration::from_millis(2);
 const PACKETS_AFTER_STALL: usize = 4096;
-
-/// A timer that fires so late is worth a line in the log (keepalived's `min_auto_priority_delay`).
-const LATE: Duration = Duration::from_secs(1);
 
 const SUPERVISOR: u64 = 0;
 const KERNEL: u64 = 1;
@@ -59,6 +69,8 @@ pub(crate) struct Advert {
     common: Common,
     outbox: Outbox,
     jobs: mailbox::Sender<Job>,
+    /// Jobs that follow adverts which have not left yet.
+    following: Vec<Job>,
     outcomes: mailbox::Receiver<Outcome>,
     notifier: Notifier,
     /// Nobody hears notifications without one.
@@ -85,12 +97,14 @@ pub(crate) struct Advert {
     /// The sequences of authenticated adverts that are spoken for, by the key of the router; of routers that are gone too.
     reserved: BTreeMap<String, Reserved>,
     beat: Beat,
-    lateness: Duration,
+    lateness: Lateness,
+    /// When the supervisor hears of the lateness again.
+    next_sample: Instant,
+    log_unknown_vrids: bool,
     stopping: Option<Instant>,
     /// The process before this one held addresses, and no configuration was committed yet.
     inherits: bool,
-    incoming: Vec<u8>,
-    outgoing: Vec<u8>,
+    incoming: Inbound,
 }
 
 /// One virtual router: all that the engine does not know.
@@ -108,17 +122,29 @@ struct Router {
     told: Option<RouterSnapshot>,
     /// The last send failed like this, which was logged.
     send_error: Option<i32>,
+    /// And the one before it.
+    send_error_before: Option<i32>,
 }
 
 /// The sockets, and who uses them.
 #[derive(Debug, Default)]
 struct Paths {
     routes: BTreeMap<RouterId, Place>,
-    sockets: BTreeMap<u64, SocketPair>,
+    sockets: BTreeMap<u64, Ear>,
+    departures: Vec<Departures>,
     tokens: BTreeMap<Place, u64>,
     next: u64,
     /// Which router a packet is for: by place and VRID.
     by_vrid: HashMap<(Place, u8), RouterId>,
+}
+
+/// A receive socket, and what is remembered of it.
+#[derive(Debug)]
+struct Ear {
+    socket: Arc<ReceiveSocket>,
+    losses: Losses,
+    /// VRIDs of others that were logged.
+    unknown: Vrids,
 }
 
 #[derive(Debug)]
@@ -148,6 +174,7 @@ impl Advert {
             common,
             outbox: Outbox::default(),
             jobs,
+            following: Vec::new(),
             outcomes,
             notifier: Notifier::default(),
             has_runner: false,
@@ -167,11 +194,12 @@ impl Advert {
             told_addresses: BTreeMap::new(),
             reserved: BTreeMap::new(),
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
-            lateness: Duration::ZERO,
+            lateness: Lateness::default(),
+            next_sample: Instant::ZERO,
+            log_unknown_vrids: false,
             stopping: None,
             inherits: false,
-            incoming: vec![0; LARGEST_PACKET],
-            outgoing: Vec::with_capacity(LARGEST_PACKET),
+            incoming: Inbound::new(PACKETS_PER_TURN, LARGEST_PACKET),
         })
     }
 
@@ -189,7 +217,7 @@ impl Advert {
                 self.log_remains();
                 self.outbox.push(Report::Stopped);
                 self.flush();
-                tracing::debug!("The latest timer fired {} s late", compat::seconds(self.lateness));
+                tracing::info!("Timers of adverts: {}", self.lateness.histogram);
                 return Ok(());
             }
             self.timer.set(self.next_due()).context("setting the timer")?;
@@ -222,14 +250,11 @@ impl Advert {
     fn fire(&mut self, now: Instant) {
         let Some(due) = self.engine.poll_timeout().filter(|due| *due <= now) else { return };
         let late = now.saturating_duration_since(due);
-        if late >= LATE {
-            tracing::warn!("A thread timer expired {} seconds ago", compat::seconds(late));
-        }
-        self.lateness = self.lateness.max(late);
+        scheduling::note_lateness(&mut self.lateness, late);
         if late >= STALLED {
             self.hear_sockets();
         }
-        self.engine.handle_timeout(clock::now());
+        self.engine.handle_timeout_ahead(clock::now(), AHEAD);
         self.perform();
     }
 
@@ -244,6 +269,10 @@ impl Advert {
             active.filter_map(|router| Some((router.id(), router.snapshot().last_advertisement?))).collect();
         for fact in facts::last_adverts(&times) {
             self.outbox.push(Report::Fact(fact));
+        }
+        if now >= self.next_sample && self.lateness.histogram.count() > 0 {
+            self.next_sample = now + SAMPLE;
+            self.outbox.push(Report::Lateness(self.lateness.histogram));
         }
         self.outbox.push(Report::Beat);
         self.flush();
@@ -357,6 +386,7 @@ impl Advert {
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
         self.set_runner(setup.has_runner);
+        self.set_process(&setup.process, setup.log_unknown_vrids);
         self.tell_both_addresses(&setup.routers);
         self.jobs.send(Job::Commit { generation });
         let plan = self.engine.plan(&wanted);
@@ -422,6 +452,16 @@ impl Advert {
         }
     }
 
+    /// What this thread does of it itself; the kernel thread does the rest.
+    fn set_process(&mut self, process: &ProcessPart, log_unknown_vrids: bool) {
+        scheduling::set_name(process.name.as_deref());
+        self.lateness.configure(process.lateness, process.real_time);
+        self.log_unknown_vrids = log_unknown_vrids;
+        for ear in self.paths.sockets.values_mut() {
+            ear.unknown = Vrids::default();
+        }
+    }
+
     /// Without a runner nothing is kept: scripts that a later configuration brings must not hear of old events.
     fn set_runner(&mut self, has_runner: bool) {
         self.has_runner = has_runner;
@@ -472,6 +512,7 @@ impl Advert {
             source: None,
             told: None,
             send_error: None,
+            send_error_before: None,
         });
         router.name = setup.name;
         router.addresses = setup.addresses;
@@ -531,10 +572,11 @@ impl Advert {
                     }
                 }
             }
-            Outcome::Paths { routes, opened } => {
-                for pair in opened {
-                    self.paths.open(&self.epoll, pair)?;
+            Outcome::Paths { routes, opened, senders } => {
+                for socket in opened {
+                    self.paths.open(&self.epoll, socket)?;
                 }
+                self.paths.departures.extend(senders.into_iter().map(Departures::new));
                 let unused = self.paths.reroute(&self.epoll, routes)?;
                 if !unused.is_empty() {
                     self.jobs.send(Job::Close(unused));
@@ -600,33 +642,62 @@ impl Advert {
     }
 
     fn hear_socket(&mut self, token: u64, most: usize) {
-        let mut buffer = std::mem::take(&mut self.incoming);
-        for _ in 0..most {
-            let Some(pair) = self.paths.sockets.get(&token) else { break };
-            let place = pair.place();
-            match pair.receive(&mut buffer) {
-                Ok(Some(datagram)) => self.take_packet(place, &datagram),
-                Ok(None) => break,
-                // A link that is down or gone says so here too; the kernel thread reports it.
-                Err(error) => {
-                    tracing::debug!("receiving adverts for {}: {error}", place.address);
-                    break;
+        let mut heard = 0;
+        while heard < most {
+            let Some(ear) = self.paths.sockets.get(&token) else { return };
+            let place = ear.socket.place();
+            match self.incoming.receive(ear.socket.as_fd()) {
+                Ok(count) => {
+                    self.take_packets(token, place, count);
+                    heard += count;
+                    if count < self.incoming.places() {
+                        return;
+                    }
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // A link that is down or gone says so here too; the kernel thread reports it.
+                Err(error) => return tracing::debug!("receiving adverts for {}: {error}", place.address),
             }
         }
-        self.incoming = buffer;
     }
 
-    fn take_packet(&mut self, place: Place, datagram: &Datagram<'_>) {
-        let packet = match datagram.ipv6 {
-            Some(meta) => Packet::from_ipv6(meta.source, Some(meta.destination), meta.hop_limit, datagram.octets),
-            None => match Packet::from_ipv4(datagram.octets) {
+    /// What has just come to a socket.
+    fn take_packets(&mut self, token: u64, place: Place, count: usize) {
+        // Lent out: the packets stay in it while the routers act.
+        let incoming = std::mem::take(&mut self.incoming);
+        for arrived in (0..count).filter_map(|index| incoming.arrived(index)) {
+            if let Some(lost) = arrived.lost {
+                self.note_losses(token, lost);
+            }
+            self.take_packet(token, place, &arrived);
+        }
+        self.incoming = incoming;
+    }
+
+    fn note_losses(&mut self, token: u64, total: u32) {
+        let Some(ear) = self.paths.sockets.get_mut(&token) else { return };
+        if let Some(lost) = ear.losses.note(clock::now(), total) {
+            let address = ear.socket.place().address;
+            tracing::warn!(
+                "{lost} adverts for {address} were lost, {total} in all: the receive buffer was full; larger values of \
+                 vrrp_rx_bufs_policy or kernel_rx_buf_size, or less load, may help"
+            );
+        }
+    }
+
+    fn take_packet(&mut self, token: u64, place: Place, arrived: &Arrived<'_>) {
+        let packet = match arrived.source {
+            Some(source) => {
+                Packet::from_ipv6(source, arrived.destination, arrived.hop_limit.unwrap_or(0), arrived.octets)
+            }
+            None => match Packet::from_ipv4(arrived.octets) {
                 Ok(packet) => packet,
                 // The kernel itself checks IP headers: nobody can send us such a packet.
                 Err(_) => return,
             },
         };
-        let Some(id) = packet.vrid().and_then(|vrid| self.paths.by_vrid.get(&(place, vrid))).copied() else { return };
+        let Some(vrid) = packet.vrid() else { return };
+        let Some(id) = self.paths.by_vrid.get(&(place, vrid)).copied() else { return self.note_unknown(token, vrid) };
         let Some(router) = self.routers.get_mut(&id) else { return };
         match router.receiver.receive(&packet, clock::wall()) {
             Ok(verified) => {
@@ -645,41 +716,58 @@ impl Advert {
         }
     }
 
+    /// `log_unknown_vrids`: each once per socket and configuration, as any host could fill the log otherwise.
+    fn note_unknown(&mut self, token: u64, vrid: u8) {
+        if !self.log_unknown_vrids {
+            return;
+        }
+        let Some(ear) = self.paths.sockets.get_mut(&token) else { return };
+        if ear.unknown.insert(vrid) {
+            tracing::info!("Unknown VRID({vrid}) received on interface({}). ignoring...", ear.socket.name());
+        }
+    }
+
+    /// Adds an advert to those that leave together at the end of [`perform`](Self::perform).
     fn advertise(&mut self, id: RouterId, priority: vrrp_proto::Priority) {
         if self.keeps_addresses() {
             return;
         }
         let Some(router) = self.routers.get_mut(&id) else { return };
         router.source = self.engine.router(id).and_then(|it| it.source()).or(router.source);
-        let (Some(source), Some(pair)) = (router.source, self.paths.socket_of(id)) else { return };
-        let before = router.send_error.take();
+        let (Some(source), Some((place, departures))) = (router.source, self.paths.way_of(id)) else { return };
+        router.send_error_before = router.send_error.take();
         let wall = clock::wall();
         if let Some(reserved) = router.transmitter.reserve(wall) {
             self.reserved.insert(router.key.clone(), reserved);
             self.outbox.push(Report::Fact(facts::sequences(&router.key, &reserved)));
-            // Before the advert; but as ever a full or closed socket must not keep it waiting.
-            let _ = self.outbox.flush(&self.supervisor);
         }
         let advert = router.transmitter.begin(priority, wall);
         router.receiver.follow(source, &advert);
         for destination in &router.destinations {
-            self.outgoing.clear();
-            let sent = packet::emit(&mut router.transmitter, &advert, source, *destination, &mut self.outgoing)
-                .map_err(io::Error::other)
-                .and_then(|()| pair.send(&self.outgoing, *destination));
-            if let Err(error) = sent {
-                let number = error.raw_os_error();
-                if number.is_none() || before != number && router.send_error != number {
-                    compat::send_error_line(&router.name, &error).write();
-                }
-                router.send_error = number;
+            let transmitter = &mut router.transmitter;
+            let emit = |out: &mut Vec<u8>| packet::emit(transmitter, &advert, source, *destination, out);
+            if let Err(error) = departures.add(id, &place, [source, *destination], emit) {
+                compat::send_error_line(&router.name, &io::Error::other(error)).write();
             }
+        }
+    }
+
+    /// Sends the adverts that wait, those of each family together. One that is refused does not stop the others.
+    fn send_adverts(&mut self) {
+        let routers = &mut self.routers;
+        for departures in &mut self.paths.departures {
+            departures.send(|id, error| {
+                if let Some(router) = routers.get_mut(&id) {
+                    router.note_send_error(&error);
+                }
+            });
         }
     }
 
     // ---- Actions ----
 
-    /// Carries out what the engine decided, in its order.
+    /// Carries out what the engine decided, in its order, but each kind of thing together: the supervisor learns the
+    /// facts, then the adverts leave, then the kernel thread hears what follows them.
     fn perform(&mut self) {
         while let Some(action) = self.engine.poll_action() {
             match action {
@@ -687,10 +775,10 @@ impl Advert {
                 Action::Advertise { router, priority } => self.advertise(router, priority),
                 Action::Apply { router, ownership, ticket } => self.apply(router, ownership, ticket),
                 Action::Announce { router, scope: AnnounceScope::Addresses, repeat } => {
-                    self.jobs.send(Job::Announce { router, repeat });
+                    self.following.push(Job::Announce { router, repeat });
                 }
                 Action::Announce { router, scope: AnnounceScope::AllLinks, .. } => {
-                    self.jobs.send(Job::AnnounceLinks { router });
+                    self.following.push(Job::AnnounceLinks { router });
                 }
                 Action::Notify { router, notification, priority } => {
                     self.notify(router, notification, priority.0);
@@ -705,6 +793,10 @@ impl Advert {
                 _ => {}
             }
         }
+        // A full or closed socket must not keep an advert waiting.
+        let _ = self.outbox.flush(&self.supervisor);
+        self.send_adverts();
+        self.jobs.send_all(self.following.drain(..));
         self.flush();
     }
 
@@ -723,8 +815,6 @@ impl Advert {
         if router.told.is_none_or(news) {
             router.told = Some(*snapshot);
             self.outbox.push(Report::Fact(facts::router(&router.key, id, snapshot)));
-            // A full or closed socket must not keep an advert waiting.
-            let _ = self.outbox.flush(&self.supervisor);
         }
     }
 
@@ -738,7 +828,7 @@ impl Advert {
         };
         tracing::debug!("({}) {what}", self.name(id));
         self.applying.insert(id, ticket);
-        self.jobs.send(Job::Apply { router: id, ownership, ticket });
+        self.following.push(Job::Apply { router: id, ownership, ticket });
     }
 
     fn notify(&mut self, id: RouterId, notification: Notification, priority: u8) {
@@ -806,23 +896,38 @@ impl Advert {
     }
 }
 
+impl Router {
+    /// Logs it, unless the last advert failed alike.
+    fn note_send_error(&mut self, error: &io::Error) {
+        let number = error.raw_os_error();
+        if number.is_none() || self.send_error_before != number && self.send_error != number {
+            compat::send_error_line(&self.name, error).write();
+        }
+        self.send_error = number;
+    }
+}
+
 impl Paths {
-    fn open(&mut self, epoll: &OwnedFd, pair: SocketPair) -> anyhow::Result<()> {
+    fn open(&mut self, epoll: &OwnedFd, socket: Arc<ReceiveSocket>) -> anyhow::Result<()> {
         let token = self.next;
         self.next += 1;
-        watch(epoll, &pair, token)?;
-        self.tokens.insert(pair.place(), token);
-        self.sockets.insert(token, pair);
+        watch(epoll, &*socket, token)?;
+        self.tokens.insert(socket.place(), token);
+        self.sockets.insert(token, Ear { socket, losses: Losses::default(), unknown: Vrids::default() });
         Ok(())
     }
 
     /// Takes out what no router uses any more. To close it may wait inside the kernel: leaving a group does.
-    fn reroute(&mut self, epoll: &OwnedFd, routes: BTreeMap<RouterId, Place>) -> anyhow::Result<Vec<SocketPair>> {
+    fn reroute(
+        &mut self,
+        epoll: &OwnedFd,
+        routes: BTreeMap<RouterId, Place>,
+    ) -> anyhow::Result<Vec<Arc<ReceiveSocket>>> {
         let used: BTreeSet<_> = routes.values().filter_map(|place| self.tokens.get(place)).copied().collect();
         let unused: Vec<_> =
-            self.sockets.extract_if(.., |token, _| !used.contains(token)).map(|(_, pair)| pair).collect();
-        for pair in &unused {
-            epoll::delete(epoll, pair).context("forgetting a descriptor")?;
+            self.sockets.extract_if(.., |token, _| !used.contains(token)).map(|(_, ear)| ear.socket).collect();
+        for socket in &unused {
+            epoll::delete(epoll, &**socket).context("forgetting a descriptor")?;
         }
         self.tokens.retain(|_, token| used.contains(token));
         self.routes = routes;
@@ -835,8 +940,11 @@ impl Paths {
         self.by_vrid = keys.collect();
     }
 
-    fn socket_of(&self, router: RouterId) -> Option<&SocketPair> {
-        self.sockets.get(self.tokens.get(self.routes.get(&router)?)?)
+    /// Where the adverts of a router go, and those that leave with them.
+    fn way_of(&mut self, router: RouterId) -> Option<(Place, &mut Departures)> {
+        let place = *self.routes.get(&router)?;
+        let departures = self.departures.iter_mut().find(|departures| departures.family() == place.family())?;
+        Some((place, departures))
     }
 }
 

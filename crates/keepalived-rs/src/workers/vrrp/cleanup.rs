@@ -10,7 +10,7 @@ use super::clock;
 use super::holdings::Holdings;
 use super::packet;
 use super::roster;
-use super::sockets::SocketPair;
+use super::sockets::{Departures, SendSocket};
 use super::view::View;
 use crate::config::network::Belongings;
 use crate::config::vrrp::{Instance, Transport, VrrpPart};
@@ -70,18 +70,21 @@ fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<(
         view.sources(link.index, instance.family(), &virtual_ones).first().copied()
     };
     let source = instance.source().or_else(of_link).context("there is no address to send from")?;
-    let pair = SocketPair::open(place, name.unwrap_or_default(), 0)?;
     let destinations = match &instance.transport {
         Transport::Multicast { group } => vec![*group],
         Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
     };
+    let mut departures = Departures::new(SendSocket::open(instance.family())?);
     let mut transmitter = Transmitter::new(instance.wire_config()?)?;
     let advert = transmitter.begin(Priority::RESIGN, clock::wall());
     for destination in destinations {
-        let mut packet = Vec::new();
-        packet::emit(&mut transmitter, &advert, source, destination, &mut packet)?;
-        pair.send(&packet, destination).with_context(|| format!("sending priority 0 to {destination}"))?;
+        let ends = [source, destination];
+        let emit = |out: &mut Vec<u8>| packet::emit(&mut transmitter, &advert, source, destination, out);
+        departures.add(RouterId(0), &place, ends, emit)?;
     }
+    let mut failure = None;
+    departures.send(|_, error| failure = Some(error));
+    failure.map_or(Ok(()), Err).context("sending priority 0")?;
     tracing::debug!("({}) sent 0 priority", instance.name);
     Ok(())
 }

@@ -3,7 +3,8 @@
 //! announcements. Jobs come in through a mailbox, outcomes go back through another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vip_netlink::{
     AddressKey, AnnounceSocket, Announcement, Change, Event, LinkIndex, Monitor, RouteSocket, Wanted, plan,
 };
-use vrrp_proto::{Instant, LinkFacts, LinkId, Ownership, RouterId, Snapshot, Ticket};
+use vrrp_proto::{Family, Instant, LinkFacts, LinkId, Ownership, RouterId, Snapshot, Ticket};
 
 use super::announcer::{Announcer, Gaps};
 use super::clock;
@@ -19,10 +20,12 @@ use super::facts;
 use super::holdings::Holdings;
 use super::mailbox::{Receiver, Sender};
 use super::roster::{self, Roster, Setup};
-use super::sockets::{Place, SocketPair};
+use super::sockets::{Listening, Place, ReceiveSocket, SendSocket};
 use super::view::View;
+use super::warmup;
 use crate::config::vrrp::VrrpPart;
 use crate::ipc::{self, Fact};
+use crate::workers::scheduling::Scheduling;
 
 /// When something that the kernel refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -32,9 +35,6 @@ const REPEAT: u8 = 5;
 
 /// How often a plan whose answers were lost is made anew.
 const ATTEMPTS: usize = 5;
-
-/// Room for so many octets of adverts while the advert thread is kept waiting: the kernel counts some 800 for each.
-const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// Exit status of a start that the configuration makes impossible (`behaviour.md` §1.2).
 const EXIT_CONFIG: u8 = 2;
@@ -67,7 +67,7 @@ pub(crate) enum Job {
         generation: u64,
     },
     /// Close these sockets.
-    Close(Vec<SocketPair>),
+    Close(Vec<Arc<ReceiveSocket>>),
     /// Put a router's addresses in place or take them away; answered by `Applied` or `Refused`.
     Apply {
         /// Whose.
@@ -117,7 +117,9 @@ pub(crate) enum Outcome {
         /// By router; one that is missing has no way at present.
         routes: BTreeMap<RouterId, Place>,
         /// Sockets that were not open before.
-        opened: Vec<SocketPair>,
+        opened: Vec<Arc<ReceiveSocket>>,
+        /// Sockets to send from, for families that had none before.
+        senders: Vec<SendSocket>,
     },
     /// An `Apply` was carried out, if not in every part.
     Applied {
@@ -140,6 +142,13 @@ pub(crate) enum Outcome {
     },
 }
 
+/// A socket that the advert thread reads, and what it was told last.
+#[derive(Debug)]
+struct Open {
+    socket: Arc<ReceiveSocket>,
+    listening: Listening,
+}
+
 /// The thread's state.
 #[derive(Debug)]
 pub(crate) struct Kernel {
@@ -156,7 +165,9 @@ pub(crate) struct Kernel {
     /// As the advert thread was told.
     told_links: BTreeMap<LinkId, LinkFacts>,
     told_routes: BTreeMap<RouterId, Place>,
-    open: BTreeSet<Place>,
+    open: BTreeMap<Place, Open>,
+    /// The families that adverts can be sent over, with the number of the descriptor.
+    sends: BTreeMap<Family, RawFd>,
     holdings: Holdings,
     announcer: Announcer,
     /// Newest `Apply` of each router that waits to be carried out.
@@ -168,6 +179,7 @@ pub(crate) struct Kernel {
     out_of_step: bool,
     /// Refusals that were logged.
     complaints: BTreeSet<String>,
+    scheduling: Scheduling,
 }
 
 impl Kernel {
@@ -192,7 +204,8 @@ impl Kernel {
             inherits: false,
             told_links: BTreeMap::new(),
             told_routes: BTreeMap::new(),
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
+            sends: BTreeMap::new(),
             holdings: Holdings::default(),
             announcer: Announcer::default(),
             pending: BTreeMap::new(),
@@ -200,6 +213,7 @@ impl Kernel {
             retry_at: None,
             out_of_step: false,
             complaints: BTreeSet::new(),
+            scheduling: Scheduling::default(),
         })
     }
 
@@ -313,6 +327,10 @@ impl Kernel {
 
     fn commit(&mut self, generation: u64) {
         let Some(part) = self.roster.commit(generation) else { return };
+        self.scheduling.apply(&part.process, || {
+            let actions = warmup::dry_transition();
+            tracing::debug!("Memory is locked after a dry transition of {actions} actions");
+        });
         self.announcer.set_gaps(Gaps { garp: part.garp_interval, gna: part.gna_interval });
         for (router, gone) in self.holdings.configure(self.roster.belongings()) {
             let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
@@ -356,33 +374,67 @@ impl Kernel {
         }
     }
 
-    /// Opens what is missing, forgets what is no longer needed, and tells the advert thread.
+    /// Opens what is missing, tells sockets what they are for now, forgets what is no longer needed, and tells the
+    /// advert thread.
     fn open_paths(&mut self) -> anyhow::Result<()> {
         let mut routes = self.roster.routes(&self.view);
+        let listening = self.roster.listening(&self.view);
         let mut opened = Vec::new();
+        let mut senders = Vec::new();
         let mut failure = None;
         for place in routes.values().copied().collect::<BTreeSet<_>>() {
-            if self.open.contains(&place) {
-                continue;
-            }
-            let name = LinkIndex::new(place.link).map(|index| self.link_name(index)).unwrap_or_default();
-            match SocketPair::open(place, &name, RECEIVE_BUFFER) {
-                Ok(pair) => {
-                    tracing::debug!("{}", pair.describe());
-                    opened.push(pair);
-                }
+            let Some(listening) = listening.get(&place) else { continue };
+            let ready =
+                self.open_sender(place.family(), &mut senders).and_then(|send| self.listen(place, listening, send));
+            match ready {
+                Ok(new) => opened.extend(new),
                 Err(error) => {
                     routes.retain(|_, wanted| *wanted != place);
                     failure = Some(error);
                 }
             }
         }
-        if routes != self.told_routes || !opened.is_empty() {
-            self.open = routes.values().copied().collect();
+        if routes != self.told_routes || !opened.is_empty() || !senders.is_empty() {
+            let used: BTreeSet<_> = routes.values().copied().collect();
+            self.open.retain(|place, _| used.contains(place));
             self.told_routes.clone_from(&routes);
-            self.outcomes.send(Outcome::Paths { routes, opened });
+            self.outcomes.send(Outcome::Paths { routes, opened, senders });
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// The descriptor that sends over `family`; its socket goes to `senders` if it is new.
+    fn open_sender(&mut self, family: Family, senders: &mut Vec<SendSocket>) -> anyhow::Result<RawFd> {
+        if let Some(number) = self.sends.get(&family) {
+            return Ok(*number);
+        }
+        let sender = SendSocket::open(family)?;
+        let number = sender.number();
+        self.sends.insert(family, number);
+        senders.push(sender);
+        Ok(number)
+    }
+
+    /// Makes the socket of a place hear what it should; returns it if it is new.
+    fn listen(
+        &mut self,
+        place: Place,
+        listening: &Listening,
+        send: RawFd,
+    ) -> anyhow::Result<Option<Arc<ReceiveSocket>>> {
+        if let Some(open) = self.open.get_mut(&place) {
+            if open.listening != *listening {
+                open.socket.listen(listening)?;
+                open.listening = *listening;
+            }
+            return Ok(None);
+        }
+        let [name, device] = [place.link, place.device()]
+            .map(|index| LinkIndex::new(index).map(|index| self.link_name(index)).unwrap_or_default());
+        let socket = Arc::new(ReceiveSocket::open(place, &name, &device, listening)?);
+        tracing::debug!("{}", socket.describe(send));
+        self.open.insert(place, Open { socket: Arc::clone(&socket), listening: *listening });
+        Ok(Some(socket))
     }
 
     /// Carries out the newest `Apply` of every router in one plan.

@@ -10,9 +10,11 @@ use vrrp_proto::{
     WireConfig,
 };
 
-use super::sockets::{Carrier, Place};
+use super::filter::Vrids;
+use super::sockets::{Carrier, Listening, Place, Rooms};
 use super::view::View;
 use crate::config::network::Belongings;
+use crate::config::process::ProcessPart;
 use crate::config::vrrp::{Group, Instance, Transport, VirtualAddress, VrrpPart};
 use crate::ipc::TrackerName;
 
@@ -39,6 +41,10 @@ pub(crate) struct Setup {
     pub(crate) delays: [Duration; 2],
     /// Whether there is a runner to notify.
     pub(crate) has_runner: bool,
+    /// `log_unknown_vrids`.
+    pub(crate) log_unknown_vrids: bool,
+    /// How the process is named and scheduled.
+    pub(crate) process: ProcessPart,
     /// What the process before this one left; empty but for the first configuration.
     pub(crate) inherited: Snapshot,
 }
@@ -117,6 +123,8 @@ impl Roster {
             beat_limit: beat_limit(&part),
             delays: [part.startup_delay, part.delay_after_boot],
             has_runner: part.has_runner,
+            log_unknown_vrids: part.log_unknown_vrids,
+            process: part.process.clone(),
             inherited: Snapshot::default(),
         };
         self.prepared = Some((generation, part));
@@ -215,6 +223,28 @@ impl Roster {
         routes
     }
 
+    /// What the socket of each place has to let through for the routers of both configurations.
+    pub(crate) fn listening(&self, view: &View) -> BTreeMap<Place, Listening> {
+        let mut all: BTreeMap<Place, Listening> = BTreeMap::new();
+        for (part, virtual_ones) in self.parts() {
+            let mut rooms: BTreeMap<Place, Rooms> = BTreeMap::new();
+            for instance in &part.instances {
+                let Some(place) = place(instance, view, &virtual_ones) else { continue };
+                let nothing = Listening { vrids: Vrids::default(), hears_all: false, room: 0 };
+                let listening = all.entry(place).or_insert(nothing);
+                listening.vrids.insert(instance.vrid().get());
+                listening.hears_all |= part.log_unknown_vrids;
+                let mtu = instance.interface.as_ref().and_then(|name| view.link(name)).map(|link| link.mtu);
+                rooms.entry(place).or_default().add(instance.room, mtu);
+            }
+            for (place, rooms) in rooms {
+                let Some(listening) = all.get_mut(&place) else { continue };
+                listening.room = listening.room.max(rooms.octets());
+            }
+        }
+        all
+    }
+
     /// The prepared configuration, then the running one, which prevails; each with the addresses that are virtual to it.
     fn parts(&self) -> impl Iterator<Item = (&VrrpPart, BTreeSet<IpAddr>)> {
         let running = self.current.as_ref().map(|part| (part, part.virtual_addresses()));
@@ -246,7 +276,8 @@ pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<Ip
         },
     };
     let carrier = if instance.has_authentication_header() { Carrier::Ah } else { Carrier::Vrrp };
-    Some(Place { link: link.map_or(0, |link| link.get()), address, carrier })
+    let vrf = link.filter(|_| !address.is_multicast()).and_then(|link| view.vrf(link)).map_or(0, |vrf| vrf.get());
+    Some(Place { link: link.map_or(0, |link| link.get()), vrf, address, carrier })
 }
 
 /// The links that routers run on or track, and whether multicast is needed there.

@@ -83,6 +83,12 @@ impl View {
         self.links.get(&index)
     }
 
+    /// The VRF that a link belongs to.
+    pub(crate) fn vrf(&self, index: LinkIndex) -> Option<LinkIndex> {
+        let master = self.links.get(&index)?.master?;
+        self.links.get(&master).filter(|link| link.kind.as_deref() == Some("vrf")).map(|link| link.index)
+    }
+
     /// Whether the address is there.
     pub(crate) fn has(&self, key: &AddressKey) -> bool {
         self.addresses.contains_key(key)
