@@ -368,7 +368,32 @@ fn lateness_is_said_and_counted() -> CaseResult {
     Ok(())
 }
 
-/// 255 instances, and what still comes while they all advertise at once: a socket's queue, not memory, is the limit.
+/// In a user namespace, where no more memory may be locked than the limit says: the daemon says what it could not do, goes
+/// on, and never runs out of memory at that limit.
+fn memory_is_locked_as_far_as_the_limit_allows() -> CaseResult {
+    let mut pair = Pair::new(FAST, Daemon::Ours, Daemon::Ours)?;
+    let text = FAST.config(150, "").replacen("router_id test", "router_id test\n vrrp_no_swap", 1);
+    pair.r1.process = Some(pair.r1.host.spawn(Daemon::Ours.program(&text)?)?);
+    pair.wait_for_holder("r1")?;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", pair.r1.worker()))?;
+    let unlimited = limits.lines().any(|line| line.starts_with("Max locked memory") && line.contains("unlimited"));
+    if !unlimited {
+        let refused = |line: &netlab::Line| {
+            line.text.contains("Unable to lock process in memory") || line.text.contains("RLIMIT_MEMLOCK is finite")
+        };
+        wait_until("a word about the limit", || Ok(pair.r1.process().lines().iter().any(refused)))?;
+    }
+    // Threads, and with them memory, come and go.
+    pair.r1.process().wait_for_line("Startup complete", PATIENCE)?;
+    for _ in 0..3 {
+        let mark = pair.r1.process().mark();
+        pair.r1.process().signal(Signal::SIGHUP)?;
+        pair.r1.process().wait_for_line_after(mark, "Reloading", PATIENCE)?;
+    }
+    pair.wait_for_holder("r1")
+}
+
+/// Many instances in step: their adverts leave in one call, which wakes the thread once.
 fn adverts_due_together_leave_together() -> CaseResult {
     const COUNT: u8 = 200;
     let mut pair = Pair::new(FAST, Daemon::Ours, Daemon::Ours)?;
@@ -406,6 +431,7 @@ fn main() -> ExitCode {
         case("what_a_small_buffer_loses_is_said", what_a_small_buffer_loses_is_said),
         case("the_usual_buffer_loses_nothing", the_usual_buffer_loses_nothing),
         case("the_policy_sets_the_room", the_policy_sets_the_room),
+        case("memory_is_locked_as_far_as_the_limit_allows", memory_is_locked_as_far_as_the_limit_allows),
         case("lateness_is_said_and_counted", lateness_is_said_and_counted),
         case("adverts_due_together_leave_together", adverts_due_together_leave_together),
     ])

@@ -23,6 +23,7 @@ const EXAMPLES: &[&str] = &[
 
 /// Words that are acted on and whose example cannot show it, and why.
 const SILENT: &[(&str, &str, &str)] = &[
+    ("global_defs", "vrrp_rx_bufs_multiplier", "it counts for a policy, and its example has none"),
     ("global_defs", "vrrp_owner_ignore_adverts", "no instance of the example owns its addresses"),
     ("vrrp_instance", "accept", "what is sent to the addresses is always taken"),
     ("vrrp_instance", "no_virtual_ipaddress", "it permits, and the example has an address"),
@@ -233,7 +234,10 @@ fn told(worker: &str, text: &str) -> Vec<u8> {
         "vrrp" => ipc::encode(&VrrpPart::from_config(&config)),
         "runner" => ipc::encode(&RunnerPart::from_config(&config)),
         // Its part is a copy of the blocks: what the libraries make of it counts.
-        _ => ipc::encode(&super::checker::tests::carried_out(&CheckerPart::from_config(&config))),
+        _ => {
+            let part = CheckerPart::from_config(&config);
+            ipc::encode(&(super::checker::tests::carried_out(&part), &part.process))
+        }
     }
 }
 
