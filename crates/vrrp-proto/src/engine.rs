@@ -204,7 +204,7 @@ impl Engine {
 
     /// [`handle_timeout`](Self::handle_timeout), and with what is due now every advertisement of an Active Router that is
     /// due within `ahead` of it, so that the driver can send them together. None leaves earlier than `ahead` before its
-    /// time; each router keeps its own rhythm, and nobody takes over early.
+    /// time; the next one is due an interval later, so that they stay together. Nobody takes over early.
     pub fn handle_timeout_ahead(&mut self, now: Instant, ahead: Duration) {
         self.handle_timeout(now);
         let limit = now + ahead;
@@ -217,8 +217,8 @@ impl Engine {
                 State::Active(active) => Some(active.adver_timer),
                 _ => None,
             });
-            if let Some(due) = adver_timer.filter(|due| *due <= limit) {
-                self.with(due.max(now), id, |it| it.handle_timeout(due.max(now)));
+            if adver_timer.is_some_and(|due| due <= limit) {
+                self.with(now, id, |it| it.advertise_early(now));
             }
         }
     }

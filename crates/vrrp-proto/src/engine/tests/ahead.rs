@@ -30,7 +30,7 @@ fn offset_by(offset: Duration) -> (Engine, Instant) {
 }
 
 #[test]
-fn what_is_due_within_the_time_leaves_together_and_keeps_its_rhythm() {
+fn what_is_due_within_the_time_leaves_together_from_then_on() {
     let (mut engine, start) = offset_by(Duration::from_micros(700));
     let sent = adverts(&mut engine, start, start + Duration::from_secs(10));
     assert_eq!(sent.len(), 20);
