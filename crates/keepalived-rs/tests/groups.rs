@@ -239,6 +239,43 @@ fn a_group_tracks_a_link_for_its_members() -> CaseResult {
     net.wait_for_holders(["r1", "r1"])
 }
 
+/// What the runner watches for a group moves every member, or is a fault of each; whether the weights of the members'
+/// own trackers count makes no difference to that.
+fn a_group_tracks_a_script_and_a_file_for_its_members() -> CaseResult {
+    for weights in ["", "sync_group_tracking_weight\n"] {
+        let mut net = Net::new(Daemon::Ours, Daemon::Ours)?;
+        let (script, load) = (net.r1.path("chk.sh"), net.r1.path("load"));
+        std::fs::write(&script, format!("#!/bin/sh\ntest -e {}\n", net.r1.path("good").display()))?;
+        std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755))?;
+        std::fs::write(net.r1.path("good"), "")?;
+        let trackers = format!(
+            "vrrp_script chk {{\n script {}\n interval 0.1\n }}\n track_file load {{\n file {}\n init_file 0\n }}\n",
+            script.display(),
+            load.display()
+        );
+        let tracking = " track_script {\n chk weight -10\n }\n track_file {\n load weight 2\n }\n";
+        net.r1.start("", &format!("{trackers}{GROUP}{tracking}{weights}}}\n"))?;
+        net.r2.start("", &format!("{GROUP}}}\n"))?;
+        net.wait_for_holders(["r1", "r1"])?;
+        let moves = |change: &str| {
+            let line = |name| format!("({name}) Changing effective priority from {change}");
+            ["A", "B"].into_iter().try_for_each(|name| net.wait_for_line(&net.r1, &line(name)))
+        };
+        std::fs::remove_file(net.r1.path("good"))?;
+        moves("150 to 140")?;
+        std::fs::write(&load, "-30")?;
+        moves("140 to 80")?;
+        net.wait_for_holders(["r2", "r2"])?;
+        std::fs::write(net.r1.path("good"), "")?;
+        moves("80 to 90")?;
+        std::fs::write(&load, "-127")?;
+        net.wait_for_line(&net.r1, "(A): tracked file load now FAULT state")?;
+        std::fs::write(&load, "0")?;
+        net.wait_for_holders(["r1", "r1"])?;
+    }
+    Ok(())
+}
+
 /// A member's own weight counts only if the group says so; else the link that fails is a fault.
 fn the_weights_of_members_count_where_the_group_says_so() -> CaseResult {
     let tracking = "track_interface {\n eth2 weight -20\n }\n";
@@ -274,6 +311,10 @@ fn main() -> ExitCode {
         case("a_worker_with_a_group_is_replaced", a_worker_with_a_group_is_replaced),
         case("a_reload_makes_and_ends_a_group", a_reload_makes_and_ends_a_group),
         case("a_group_tracks_a_link_for_its_members", a_group_tracks_a_link_for_its_members),
+        case(
+            "a_group_tracks_a_script_and_a_file_for_its_members",
+            a_group_tracks_a_script_and_a_file_for_its_members,
+        ),
         case(
             "the_weights_of_members_count_where_the_group_says_so",
             the_weights_of_members_count_where_the_group_says_so,

@@ -104,6 +104,8 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("vrrp_sync_group/group", vec!["<vrrp_instance>"]);
     options("vrrp_instance/track_script", vec!["<vrrp_script>", "weight", "reverse", "noreverse"]);
     options("vrrp_instance/track_file", vec!["<track_file>", "weight", "reverse", "noreverse"]);
+    options("vrrp_sync_group/track_script", vec!["<vrrp_script>", "weight", "reverse", "noreverse"]);
+    options("vrrp_sync_group/track_file", vec!["<track_file>", "weight", "reverse", "noreverse"]);
     options("vrrp_script/weight", vec!["reverse"]);
     options("track_file/weight", vec!["reverse"]);
     options("track_file/init_file", vec!["overwrite"]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use conf_parser::Spanned;
-use conf_parser::config::{Config, InitFile, Notify, Script, ScriptUser, VirtualServer};
+use conf_parser::config::{Config, InitFile, Notify, Script, ScriptUser, Tracking, VirtualServer};
 use serde::{Deserialize, Serialize};
 
 use crate::config::checker;
@@ -160,8 +160,7 @@ impl RunnerPart {
     }
 
     fn add_trackers(&mut self, config: &Config) {
-        let tracking = || config.vrrp_instances.iter().map(|instance| &instance.tracking);
-        let scripts: BTreeSet<_> = tracking().flat_map(|it| &it.scripts).map(|it| it.name.value.as_str()).collect();
+        let scripts: BTreeSet<_> = tracking(config).flat_map(|it| &it.scripts).map(|it| it.name.value.as_str()).collect();
         for script in config.vrrp_scripts.iter().filter(|script| scripts.contains(script.name.as_str())) {
             let name = script.name.value.clone();
             self.scripts.extend(taken(Occasion::Track { script: name.clone() }, Some(&script.script)));
@@ -169,7 +168,7 @@ impl RunnerPart {
                 Timing { interval: script.interval, timeout: script.timeout, rise: script.rise, fall: script.fall };
             self.tracked_scripts.insert(name, timing);
         }
-        let files: BTreeSet<_> = tracking().flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();
+        let files: BTreeSet<_> = tracking(config).flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();
         for file in config.track_files.iter().filter(|file| files.contains(file.name.as_str())) {
             let tracked = TrackedFile { path: PathBuf::from(&file.file.value), init: file.init_file };
             self.tracked_files.insert(file.name.value.clone(), tracked);
@@ -192,6 +191,12 @@ impl RunnerPart {
             }
         }
     }
+}
+
+/// What every instance, then every group tracks.
+pub(crate) fn tracking(config: &Config) -> impl Iterator<Item = &Tracking> {
+    let instances = config.vrrp_instances.iter().map(|instance| &instance.tracking);
+    instances.chain(config.sync_groups.iter().map(|group| &group.tracking))
 }
 
 fn of_states(

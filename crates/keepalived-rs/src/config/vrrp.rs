@@ -14,7 +14,7 @@ use vrrp_proto::{
 };
 
 use crate::config::network::{self, HeldRoute};
-use crate::config::runner::RunnerPart;
+use crate::config::runner::{self, RunnerPart};
 use crate::ipc::TrackerName;
 
 /// Everything the vrrp worker is told by a configuration.
@@ -47,6 +47,8 @@ pub(crate) struct Group {
     pub(crate) members: Vec<String>,
     /// `track_interface`: counts for every member.
     pub(crate) tracked: Vec<TrackedInterface>,
+    /// `track_script`, then `track_file`: they count for every member.
+    uses: Vec<Use>,
     /// `sync_group_tracking_weight`.
     tracking_weight: bool,
 }
@@ -225,16 +227,23 @@ impl Group {
             name: group.name.value.clone(),
             members: group.members.iter().map(|member| member.value.clone()).collect(),
             tracked: tracked_interfaces(&group.tracking),
+            uses: uses(&group.tracking),
             tracking_weight: group.sync_group_tracking_weight,
         }
     }
 
-    /// What holds for its `members`, with `link` numbering the interfaces.
+    /// What holds for its `members`, with `link` numbering the interfaces. What the runner watches for it is left out,
+    /// see [`trackers`](Self::trackers).
     pub(crate) fn group_config(&self, members: Vec<RouterId>, link: impl FnMut(&str) -> LinkId) -> GroupConfig {
         let mut group = GroupConfig::new(members);
         group.tracked_links = tracked_links(&self.tracked, link);
         group.tracking_weight = self.tracking_weight;
         group
+    }
+
+    /// What it tracks, with `id` numbering that.
+    pub(crate) fn trackers(&self, id: impl FnMut(&TrackerName) -> Option<TrackerId>) -> Vec<TrackerUse> {
+        tracker_uses(&self.uses, id)
     }
 }
 
@@ -404,8 +413,7 @@ pub(crate) fn tracker_uses(uses: &[Use], mut id: impl FnMut(&TrackerName) -> Opt
 
 /// What the runner watches.
 fn trackers(config: &Config) -> Vec<Tracker> {
-    let tracked: BTreeSet<_> =
-        config.vrrp_instances.iter().flat_map(|instance| uses(&instance.tracking)).map(|it| it.tracker).collect();
+    let tracked: BTreeSet<_> = runner::tracking(config).flat_map(uses).map(|it| it.tracker).collect();
     let scripts = config.vrrp_scripts.iter().map(|script| Tracker {
         name: TrackerName::Script(script.name.value.clone()),
         config: TrackerConfig::Script { init_fail: script.init_fail },
@@ -638,6 +646,25 @@ pub(crate) mod tests {
         };
         assert_eq!(uses(0), [(0, 5, true), (1, 2, true), (2, 7, false)]);
         assert_eq!(uses(1), [(0, -4, false), (1, 3, false), (2, 1, true)]);
+    }
+
+    #[test]
+    fn what_only_a_group_tracks_is_watched_for_it() {
+        let part = part(
+            "vrrp_script s {\nscript /bin/true\nweight 5\n}\nvrrp_script unused {\nscript /bin/true\n}\n\
+             track_file f {\nfile /run/f\nweight 2 reverse\n}\n\
+             vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress { 192.0.2.1 }\n}\n\
+             vrrp_instance B {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress { 192.0.2.2 }\n}\n\
+             vrrp_sync_group G {\ngroup {\nA\nB\n}\ntrack_script {\ns weight -4 reverse\n}\n\
+             track_file {\nf weight 3 noreverse\n}\n}\n",
+        );
+        let [s, f] = [TrackerName::Script("s".into()), TrackerName::File("f".into())];
+        let names: Vec<_> = part.trackers.iter().map(|tracker| &tracker.name).collect();
+        assert_eq!(names, [&s, &f]);
+        assert!(part.has_runner);
+        let uses = part.groups[0].trackers(|name| Some(TrackerId(if *name == s { 1 } else { 2 })));
+        let uses: Vec<_> = uses.into_iter().map(|it| (it.tracker.0, it.weight, it.reverse)).collect();
+        assert_eq!(uses, [(1, -4, true), (2, 3, false)]);
     }
 
     #[test]

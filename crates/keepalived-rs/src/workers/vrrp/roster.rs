@@ -149,7 +149,8 @@ impl Roster {
         let id = *self.group_ids.entry(group.name.clone()).or_insert(GroupId(next));
         let members = part.instances.iter().filter(|instance| group.members.contains(&instance.name));
         let members = members.filter_map(|instance| self.id(instance)).collect();
-        let config = group.group_config(members, |name| self.link_id(name));
+        let mut config = group.group_config(members, |name| self.link_id(name));
+        config.trackers = group.trackers(|name| self.tracker_ids.get(name).copied());
         GroupSetup { id, name: group.name.clone(), config }
     }
 
