@@ -311,10 +311,7 @@ fn main() -> ExitCode {
         case("a_worker_with_a_group_is_replaced", a_worker_with_a_group_is_replaced),
         case("a_reload_makes_and_ends_a_group", a_reload_makes_and_ends_a_group),
         case("a_group_tracks_a_link_for_its_members", a_group_tracks_a_link_for_its_members),
-        case(
-            "a_group_tracks_a_script_and_a_file_for_its_members",
-            a_group_tracks_a_script_and_a_file_for_its_members,
-        ),
+        case("a_group_tracks_a_script_and_a_file_for_its_members", a_group_tracks_a_script_and_a_file_for_its_members),
         case(
             "the_weights_of_members_count_where_the_group_says_so",
             the_weights_of_members_count_where_the_group_says_so,

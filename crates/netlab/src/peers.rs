@@ -64,6 +64,18 @@ pub fn keepalived() -> Result<Peer, Skip> {
     unpacked("keepalived", "usr/sbin/keepalived")
 }
 
+/// A daemon of FRR as Debian builds it: `zebra`, `vrrpd`.
+///
+/// # Errors
+/// [`Skip`] if it was not fetched.
+pub fn frr(daemon: &str) -> Result<Peer, Skip> {
+    let mut peer = unpacked("frr", &format!("usr/lib/frr/{daemon}"))?;
+    // Its own libraries lie one folder below the others.
+    let own: Vec<_> = peer.libraries.iter().map(|folder| folder.join("frr")).filter(|folder| folder.is_dir()).collect();
+    peer.libraries.extend(own);
+    Ok(peer)
+}
+
 /// tshark, installed or unpacked.
 ///
 /// # Errors

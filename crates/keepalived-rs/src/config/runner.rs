@@ -160,7 +160,8 @@ impl RunnerPart {
     }
 
     fn add_trackers(&mut self, config: &Config) {
-        let scripts: BTreeSet<_> = tracking(config).flat_map(|it| &it.scripts).map(|it| it.name.value.as_str()).collect();
+        let scripts: BTreeSet<_> =
+            tracking(config).flat_map(|it| &it.scripts).map(|it| it.name.value.as_str()).collect();
         for script in config.vrrp_scripts.iter().filter(|script| scripts.contains(script.name.as_str())) {
             let name = script.name.value.clone();
             self.scripts.extend(taken(Occasion::Track { script: name.clone() }, Some(&script.script)));
