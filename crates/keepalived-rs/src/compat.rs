@@ -145,6 +145,7 @@ impl Instance<'_> {
             FaultReason::Tracker(tracker) => match (self.trackers)(tracker) {
                 Some(TrackerName::Script(script)) => format!("tracked script {script}"),
                 Some(TrackerName::File(file)) => format!("tracked file {file}"),
+                Some(TrackerName::Process(process)) => format!("tracked process {process}"),
                 None => "something that it tracks".into(),
             },
             FaultReason::LinkWithoutMulticast(link) => format!("interface {} has no multicast", name(link)),

@@ -2,6 +2,7 @@
 
 pub(crate) mod checker;
 pub(crate) mod network;
+pub(crate) mod process;
 pub(crate) mod runner;
 pub(crate) mod vrrp;
 

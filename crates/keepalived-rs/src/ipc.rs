@@ -235,6 +235,8 @@ pub(crate) enum TrackerName {
     Script(String),
     /// A `track_file`.
     File(String),
+    /// A `vrrp_track_process`.
+    Process(String),
 }
 
 /// What the runner knows of a tracker.

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Bridge, Host, Lab, Process};
+use netlab::{Bridge, Host, Lab, Process, Program};
 use nix::sys::signal::{Signal, kill};
 use support::{Daemon, PATIENCE, Protocol, wait_until};
 
@@ -276,6 +276,27 @@ fn a_group_tracks_a_script_and_a_file_for_its_members() -> CaseResult {
     Ok(())
 }
 
+/// A process that a group tracks moves every member. The kernel tells nothing of processes to a namespace: they are looked
+/// for.
+fn a_group_tracks_processes_for_its_members() -> CaseResult {
+    let mut net = Net::new(Daemon::Ours, Daemon::Ours)?;
+    // A number that no other sleeper has.
+    let seconds = format!("{}", 200_000 + std::process::id());
+    let block = format!("vrrp_track_process nap {{\n process sleep {seconds}\n weight -100\n}}\n");
+    let sleeper = net.r1.host.spawn(Program::new("sleep").arg(&seconds))?;
+    net.r1.start("", &format!("{block}{GROUP} track_process {{\n nap weight -70\n }}\n}}\n"))?;
+    net.r2.start("", &format!("{GROUP}}}\n"))?;
+    net.wait_for_line(&net.r1, "tracked processes are looked for every second instead")?;
+    net.wait_for_holders(["r1", "r1"])?;
+    drop(sleeper);
+    for name in ["A", "B"] {
+        net.wait_for_line(&net.r1, &format!("({name}) Changing effective priority from 150 to 80"))?;
+    }
+    net.wait_for_holders(["r2", "r2"])?;
+    let _sleeper = net.r1.host.spawn(Program::new("sleep").arg(&seconds))?;
+    net.wait_for_holders(["r1", "r1"])
+}
+
 /// A member's own weight counts only if the group says so; else the link that fails is a fault.
 fn the_weights_of_members_count_where_the_group_says_so() -> CaseResult {
     let tracking = "track_interface {\n eth2 weight -20\n }\n";
@@ -312,6 +333,7 @@ fn main() -> ExitCode {
         case("a_reload_makes_and_ends_a_group", a_reload_makes_and_ends_a_group),
         case("a_group_tracks_a_link_for_its_members", a_group_tracks_a_link_for_its_members),
         case("a_group_tracks_a_script_and_a_file_for_its_members", a_group_tracks_a_script_and_a_file_for_its_members),
+        case("a_group_tracks_processes_for_its_members", a_group_tracks_processes_for_its_members),
         case(
             "the_weights_of_members_count_where_the_group_says_so",
             the_weights_of_members_count_where_the_group_says_so,

@@ -106,6 +106,11 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("vrrp_instance/track_file", vec!["<track_file>", "weight", "reverse", "noreverse"]);
     options("vrrp_sync_group/track_script", vec!["<vrrp_script>", "weight", "reverse", "noreverse"]);
     options("vrrp_sync_group/track_file", vec!["<track_file>", "weight", "reverse", "noreverse"]);
+    for block in ["vrrp_instance/track_process", "vrrp_sync_group/track_process"] {
+        options(block, vec!["<vrrp_track_process>", "weight", "reverse", "noreverse"]);
+    }
+    options("vrrp_track_process/weight", vec!["reverse"]);
+    options("vrrp_track_process/param_match", vec!["initial", "partial"]);
     options("vrrp_script/weight", vec!["reverse"]);
     options("track_file/weight", vec!["reverse"]);
     options("track_file/init_file", vec!["overwrite"]);

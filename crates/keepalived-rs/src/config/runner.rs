@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use conf_parser::Spanned;
-use conf_parser::config::{Config, InitFile, Notify, Script, ScriptUser, Tracking, VirtualServer};
+use conf_parser::config::{Config, InitFile, Notify, ReceiveBuffer, Script, ScriptUser, Tracking, VirtualServer};
 use serde::{Deserialize, Serialize};
 
 use crate::config::checker;
+use crate::config::process::TrackedProcess;
 use crate::ipc::{NotifyEvent, NotifyState};
 
 /// Everything the runner worker is told by a configuration.
@@ -26,6 +27,10 @@ pub(crate) struct RunnerPart {
     pub(crate) tracked_scripts: BTreeMap<String, Timing>,
     /// The `track_file` blocks that somebody tracks, by name.
     pub(crate) tracked_files: BTreeMap<String, TrackedFile>,
+    /// The `vrrp_track_process` blocks that somebody tracks, by name.
+    pub(crate) tracked_processes: BTreeMap<String, TrackedProcess>,
+    /// `process_monitor_rcv_bufs` and its `_force`.
+    pub(crate) process_monitor: ReceiveBuffer,
 }
 
 /// How a tracked script is run and judged.
@@ -133,6 +138,7 @@ impl RunnerPart {
         let mut part = Self {
             script_user: config.global.script_user.as_ref().map(|user| user.value.clone()),
             script_security: config.global.enable_script_security,
+            process_monitor: config.global.processes.buffers.process_monitor,
             ..Self::default()
         };
         for instance in &config.vrrp_instances {
@@ -156,7 +162,7 @@ impl RunnerPart {
 
     /// Whether there is something to do.
     pub(crate) fn has_work(&self) -> bool {
-        !(self.scripts.is_empty() && self.tracked_files.is_empty())
+        !(self.scripts.is_empty() && self.tracked_files.is_empty() && self.tracked_processes.is_empty())
     }
 
     fn add_trackers(&mut self, config: &Config) {
@@ -174,6 +180,10 @@ impl RunnerPart {
             let tracked = TrackedFile { path: PathBuf::from(&file.file.value), init: file.init_file };
             self.tracked_files.insert(file.name.value.clone(), tracked);
         }
+        let processes: BTreeSet<_> = tracking(config).flat_map(|it| &it.processes).map(|it| &it.name.value).collect();
+        let processes = config.track_processes.iter().filter(|process| processes.contains(&process.name.value));
+        let tracked = |process| TrackedProcess::from_config(process);
+        self.tracked_processes = processes.map(|process| (process.name.value.clone(), tracked(process))).collect();
     }
 
     fn add_virtual_server(&mut self, server: &VirtualServer) {

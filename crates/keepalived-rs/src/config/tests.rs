@@ -32,6 +32,10 @@ const SILENT: &[(&str, &str, &str)] = &[
     ("vrrp_instance/auth_hmac/mode", "enforce", "the default"),
     ("vrrp_instance/track_script", "noreverse", "the default of the script too"),
     ("vrrp_instance/track_file", "noreverse", "the default of the file too"),
+    ("vrrp_instance/track_process", "noreverse", "the default of the process too"),
+    ("vrrp_sync_group/track_script", "noreverse", "the default of the script too"),
+    ("vrrp_sync_group/track_file", "noreverse", "the default of the file too"),
+    ("vrrp_sync_group/track_process", "noreverse", "the default of the process too"),
     ("vrrp_instance/virtual_rules", "inet", "the default"),
     ("vrrp_instance/virtual_rules", "table", "a name for which the host has to be asked"),
     ("virtual_server", "ip_family", "the default: its option inet6 is not"),
@@ -135,6 +139,10 @@ vrrp_instance X {
         x
         own
     }
+    track_process {
+        x
+        own
+    }
     virtual_ipaddress { 192.0.2.91 }
 }
 vrrp_instance W {
@@ -159,6 +167,7 @@ fn frame(keyword: &str) -> (&'static str, &'static str, String) {
         "vrrp_sync_group" => ("G", "group { X W }\n"),
         "vrrp_script" => ("own", "script /bin/true\n"),
         "track_file" | "vrrp_track_file" => ("own", "file /run/own\n"),
+        "vrrp_track_process" => ("own", "process own\n"),
         "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
         "auth_hmac" => ("", "key 1 0123456789abcdef0123456789abcdef\nactive_key 1\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),

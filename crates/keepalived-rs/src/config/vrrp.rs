@@ -47,7 +47,7 @@ pub(crate) struct Group {
     pub(crate) members: Vec<String>,
     /// `track_interface`: counts for every member.
     pub(crate) tracked: Vec<TrackedInterface>,
-    /// `track_script`, then `track_file`: they count for every member.
+    /// `track_script`, then `track_file`, then `track_process`: they count for every member.
     uses: Vec<Use>,
     /// `sync_group_tracking_weight`.
     tracking_weight: bool,
@@ -64,7 +64,7 @@ pub(crate) struct TrackedInterface {
     reverse: bool,
 }
 
-/// A script or a file that somebody tracks.
+/// A script, a file or processes that somebody tracks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tracker {
     /// Its name.
@@ -73,7 +73,7 @@ pub(crate) struct Tracker {
     pub(crate) config: TrackerConfig,
 }
 
-/// A line of `track_script` or `track_file`.
+/// A line of `track_script`, `track_file` or `track_process`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Use {
     /// What is tracked.
@@ -96,7 +96,7 @@ pub(crate) struct Instance {
     pub(crate) interface: Option<String>,
     /// `track_interface`.
     pub(crate) tracked: Vec<TrackedInterface>,
-    /// `track_script`, then `track_file`.
+    /// `track_script`, then `track_file`, then `track_process`.
     uses: Vec<Use>,
     /// Where its adverts go.
     pub(crate) transport: Transport,
@@ -394,7 +394,7 @@ impl VirtualAddress {
     }
 }
 
-/// What of scripts and files `tracking` names.
+/// What of scripts, files and processes `tracking` names.
 fn uses(tracking: &file::Tracking) -> Vec<Use> {
     let made = |tracked: &file::Tracked, name: fn(String) -> TrackerName| Use {
         tracker: name(tracked.name.value.clone()),
@@ -402,7 +402,9 @@ fn uses(tracking: &file::Tracking) -> Vec<Use> {
         reverse: tracked.weight.value.reverse,
     };
     let scripts = tracking.scripts.iter().map(|tracked| made(tracked, TrackerName::Script));
-    scripts.chain(tracking.files.iter().map(|tracked| made(tracked, TrackerName::File))).collect()
+    let files = tracking.files.iter().map(|tracked| made(tracked, TrackerName::File));
+    let processes = tracking.processes.iter().map(|tracked| made(tracked, TrackerName::Process));
+    scripts.chain(files).chain(processes).collect()
 }
 
 /// The same for the engine, with `id` numbering what is tracked.
@@ -422,7 +424,11 @@ fn trackers(config: &Config) -> Vec<Tracker> {
         .track_files
         .iter()
         .map(|file| Tracker { name: TrackerName::File(file.name.value.clone()), config: TrackerConfig::File });
-    scripts.chain(files).filter(|tracker| tracked.contains(&tracker.name)).collect()
+    let processes = config.track_processes.iter().map(|process| Tracker {
+        name: TrackerName::Process(process.name.value.clone()),
+        config: TrackerConfig::Process,
+    });
+    scripts.chain(files).chain(processes).filter(|tracker| tracked.contains(&tracker.name)).collect()
 }
 
 impl Signature {
@@ -627,14 +633,18 @@ pub(crate) mod tests {
         let part = part(
             "vrrp_script s {\nscript /bin/true\nweight 5 reverse\ninit_fail\n}\nvrrp_script unused {\nscript /bin/true\n}\n\
              track_file f {\nfile /run/f\nweight 2 reverse\n}\nvrrp_track_file g {\nfile /run/g\nweight 7\n}\n\
+             vrrp_track_process p {\nprocess p\nweight 9 reverse\n}\n\
              vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress { 192.0.2.1 }\n\
-             track_script {\ns\n}\ntrack_file {\nf\ng\n}\n}\n\
+             track_script {\ns\n}\ntrack_file {\nf\ng\n}\ntrack_process {\np\n}\n}\n\
              vrrp_instance B {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress { 192.0.2.2 }\n\
-             track_script {\ns weight -4 noreverse\n}\ntrack_file {\nf weight 3 noreverse\ng weight 1 reverse\n}\n}\n",
+             track_script {\ns weight -4 noreverse\n}\ntrack_file {\nf weight 3 noreverse\ng weight 1 reverse\n}\n\
+             track_process {\np weight 8 noreverse\n}\n}\n",
         );
         let names: Vec<_> = part.trackers.iter().map(|tracker| &tracker.name).collect();
         let [s, f, g] = [TrackerName::Script("s".into()), TrackerName::File("f".into()), TrackerName::File("g".into())];
-        assert_eq!(names, [&s, &f, &g]);
+        let p = TrackerName::Process("p".into());
+        assert_eq!(names, [&s, &f, &g, &p]);
+        assert_eq!(part.trackers[3].config, TrackerConfig::Process);
         assert_eq!(part.trackers[0].config, TrackerConfig::Script { init_fail: true });
         let id = |name: &TrackerName| {
             let place = part.trackers.iter().position(|tracker| tracker.name == *name)?;
@@ -644,8 +654,8 @@ pub(crate) mod tests {
             let uses = part.instances[number].trackers(id);
             uses.into_iter().map(|it| (it.tracker.0, it.weight, it.reverse)).collect::<Vec<_>>()
         };
-        assert_eq!(uses(0), [(0, 5, true), (1, 2, true), (2, 7, false)]);
-        assert_eq!(uses(1), [(0, -4, false), (1, 3, false), (2, 1, true)]);
+        assert_eq!(uses(0), [(0, 5, true), (1, 2, true), (2, 7, false), (3, 9, true)]);
+        assert_eq!(uses(1), [(0, -4, false), (1, 3, false), (2, 1, true), (3, 8, false)]);
     }
 
     #[test]
@@ -653,18 +663,21 @@ pub(crate) mod tests {
         let part = part(
             "vrrp_script s {\nscript /bin/true\nweight 5\n}\nvrrp_script unused {\nscript /bin/true\n}\n\
              track_file f {\nfile /run/f\nweight 2 reverse\n}\n\
+             vrrp_track_process p {\nprocess p\nweight 9\n}\n\
              vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress { 192.0.2.1 }\n}\n\
              vrrp_instance B {\ninterface eth0\nvirtual_router_id 2\nvirtual_ipaddress { 192.0.2.2 }\n}\n\
              vrrp_sync_group G {\ngroup {\nA\nB\n}\ntrack_script {\ns weight -4 reverse\n}\n\
-             track_file {\nf weight 3 noreverse\n}\n}\n",
+             track_file {\nf weight 3 noreverse\n}\ntrack_process {\np weight 8 reverse\n}\n}\n",
         );
         let [s, f] = [TrackerName::Script("s".into()), TrackerName::File("f".into())];
+        let p = TrackerName::Process("p".into());
         let names: Vec<_> = part.trackers.iter().map(|tracker| &tracker.name).collect();
-        assert_eq!(names, [&s, &f]);
+        assert_eq!(names, [&s, &f, &p]);
         assert!(part.has_runner);
-        let uses = part.groups[0].trackers(|name| Some(TrackerId(if *name == s { 1 } else { 2 })));
+        let id = |name: &TrackerName| names.iter().position(|it| *it == name);
+        let uses = part.groups[0].trackers(|name| Some(TrackerId(u32::try_from(id(name)?).ok()?)));
         let uses: Vec<_> = uses.into_iter().map(|it| (it.tracker.0, it.weight, it.reverse)).collect();
-        assert_eq!(uses, [(1, -4, true), (2, 3, false)]);
+        assert_eq!(uses, [(0, -4, true), (1, 3, false), (2, 8, true)]);
     }
 
     #[test]

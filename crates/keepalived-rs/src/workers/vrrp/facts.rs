@@ -101,6 +101,7 @@ pub(crate) fn tracker(name: &TrackerName, id: TrackerId, verdict: Option<Verdict
     let key = match name {
         TrackerName::Script(name) => format!("{TRACKER}script {name}"),
         TrackerName::File(name) => format!("{TRACKER}file {name}"),
+        TrackerName::Process(name) => format!("{TRACKER}process {name}"),
     };
     Fact { key, value: verdict.map(|verdict| ipc::encode(&(name, id, verdict))).unwrap_or_default() }
 }
