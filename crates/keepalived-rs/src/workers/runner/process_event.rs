@@ -22,8 +22,9 @@ const MESSAGE: usize = 512;
 /// `CN_IDX_PROC`, `CN_VAL_PROC`, and the multicast group of the same number.
 const PROCESSES: u32 = 1;
 
-/// `PROC_CN_MCAST_LISTEN`.
+/// `PROC_CN_MCAST_LISTEN` and `PROC_CN_MCAST_IGNORE`.
 const LISTEN: u32 = 1;
+const IGNORE: u32 = 2;
 
 /// `NLMSG_DONE`: what every message of a connector is.
 const DONE: u16 = 3;
@@ -56,6 +57,13 @@ impl AsFd for ProcessEvents {
     }
 }
 
+/// The kernel counts who listens, and goes on telling nobody when a socket is only closed.
+impl Drop for ProcessEvents {
+    fn drop(&mut self) {
+        let _ = send(&self.0, &request(IGNORE), SendFlags::empty());
+    }
+}
+
 impl ProcessEvents {
     /// Asks the kernel to speak. May block for a second.
     ///
@@ -76,7 +84,7 @@ impl ProcessEvents {
             }
         }
         bind(&socket, &netlink::SocketAddrNetlink::new(0, PROCESSES))?;
-        send(&socket, &listen(), SendFlags::empty())?;
+        send(&socket, &request(LISTEN), SendFlags::empty())?;
         let events = Self(socket);
         events.wait_for_answer()?;
         Ok(events)
@@ -112,9 +120,9 @@ impl ProcessEvents {
     }
 }
 
-/// The message that asks the kernel to speak.
-fn listen() -> Vec<u8> {
-    let operation = LISTEN.to_ne_bytes();
+/// The message that asks the kernel to speak, or to be silent.
+fn request(operation: u32) -> Vec<u8> {
+    let operation = operation.to_ne_bytes();
     let mut message = Vec::with_capacity(HEADERS + operation.len());
     message.extend((40u32).to_ne_bytes());
     message.extend(DONE.to_ne_bytes());
@@ -159,7 +167,7 @@ mod tests {
     use super::*;
 
     fn message(what: u32, data: &[u32]) -> Vec<u8> {
-        let mut message = listen();
+        let mut message = request(LISTEN);
         message.truncate(HEADERS);
         for word in [what, 7, 1, 2].iter().chain(data) {
             message.extend(word.to_ne_bytes());
@@ -184,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_request_is_as_long_as_it_says() {
-        let message = listen();
+        let message = request(LISTEN);
         assert_eq!(message.first_chunk::<4>(), Some(&40u32.to_ne_bytes()));
         assert_eq!(message.len(), 40);
     }
