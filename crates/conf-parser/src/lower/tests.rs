@@ -172,13 +172,13 @@ fn every_word_of_the_language_is_recognised_and_nothing_panics() {
 
 #[test]
 fn words_without_effect_yet_are_listed() {
-    let parsed = instance("track_process {\nchk\n}\nsmtp_alert\nstrict_mode off\ntrack_src_ip");
+    let parsed = instance("track_bfd {\nchk\n}\nsmtp_alert\nstrict_mode off\ntrack_src_ip");
     let used: Vec<_> =
         parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.block.as_str(), usage.effect)).collect();
     assert_eq!(
         used,
         [
-            ("track_process", "vrrp_instance", Effect::Traffic),
+            ("track_bfd", "vrrp_instance", Effect::Traffic),
             ("smtp_alert", "vrrp_instance", Effect::None),
             ("strict_mode", "vrrp_instance", Effect::Traffic),
             ("track_src_ip", "vrrp_instance", Effect::Traffic)
@@ -579,7 +579,7 @@ fn a_prefix_length_of_a_router_is_passed_over() {
 
 #[test]
 fn a_word_that_a_definition_repeats_is_listed_once() {
-    let parsed = read("$V=\\\nvrrp_track_process $N {\\\n process x\\\n}\n\n~LST(N, a, b, c) $V\n");
+    let parsed = read("$V=\\\nbfd_instance $N {\\\n neighbor_ip 192.0.2.1\\\n}\n\n~LST(N, a, b, c) $V\n");
     assert_eq!(parsed.unsupported.len(), 1, "{:?}", parsed.unsupported);
 }
 
