@@ -182,8 +182,13 @@ fn a_restart_within_the_delay_is_not_noticed() -> CaseResult {
     let first = Waiting::new(&[])?;
     let running = Running::start(Daemon::Ours, "delays", block, "track_process {\n p\n}")?;
     running.says("Tracked process p: 1 running, which is the quorum")?;
+    let since = Instant::now();
     drop(first);
     let second = Waiting::new(&[])?;
+    running.wait_until("the delay to be over", || Ok(since.elapsed() > DELAY + DELAY / 4))?;
+    if running.lines()?.iter().any(|line| line.contains("Changing effective priority")) {
+        return Err(Stop::failed(format!("the restart was noticed\n{}", running.lines()?.join("\n"))));
+    }
     let since = Instant::now();
     drop(second);
     running.has_priority(BASE - 20)?;

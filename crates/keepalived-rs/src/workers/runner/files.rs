@@ -38,10 +38,14 @@ pub(super) struct Watch {
 /// How often a directory may come or go while the one to watch for it is looked for.
 const ATTEMPTS: usize = 16;
 
-/// Files by name, and what is watched for them by the number of the watch: their directories, or those above that are there.
+/// What is watched by the number of the watch: directories of files, or those above them that are there. One that has
+/// several paths has one number.
+type Directories = BTreeMap<i32, BTreeSet<PathBuf>>;
+
+/// Files by name, and what is watched for them.
 #[derive(Debug, Default)]
 struct Places {
-    directories: BTreeMap<i32, PathBuf>,
+    directories: Directories,
     files: BTreeMap<String, TrackedFile>,
 }
 
@@ -63,12 +67,8 @@ fn directories(files: &BTreeMap<String, TrackedFile>) -> BTreeSet<PathBuf> {
 
 /// Watches each directory, or the nearest one above it that is there, and nothing else that was watched `before`. May
 /// block.
-fn watch(
-    inotify: &OwnedFd,
-    directories: &BTreeSet<PathBuf>,
-    before: &BTreeMap<i32, PathBuf>,
-) -> BTreeMap<i32, PathBuf> {
-    let mut watched = BTreeMap::new();
+fn watch(inotify: &OwnedFd, directories: &BTreeSet<PathBuf>, before: &Directories) -> Directories {
+    let mut watched = Directories::new();
     for directory in directories {
         match watch_nearest(inotify, directory) {
             Ok((number, nearest)) => {
@@ -79,7 +79,7 @@ fn watch(
                         nearest.display()
                     );
                 }
-                watched.insert(number, nearest);
+                watched.entry(number).or_default().insert(nearest);
             }
             Err(error) => error!(
                 "The directory {} of a track_file cannot be watched, changes go unnoticed until a reload - {error}",
@@ -95,17 +95,18 @@ fn watch(
 }
 
 fn watch_nearest(inotify: &OwnedFd, directory: &Path) -> io::Result<(i32, PathBuf)> {
-    let flags = WatchFlags::CLOSE_WRITE
-        | WatchFlags::CREATE
-        | WatchFlags::MOVED_FROM
+    // Whether it is here or above, and for whom else it is watched.
+    let for_all = WatchFlags::CREATE
         | WatchFlags::MOVED_TO
-        | WatchFlags::DELETE
         | WatchFlags::DELETE_SELF
         | WatchFlags::MOVE_SELF
-        | WatchFlags::ONLYDIR;
+        | WatchFlags::ONLYDIR
+        | WatchFlags::MASK_ADD;
+    let for_files = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
     let mut last = io::ErrorKind::NotFound.into();
     for _ in 0..ATTEMPTS {
         let nearest = nearest(directory);
+        let flags = if nearest == directory { for_all | for_files } else { for_all };
         match inotify::add_watch(inotify, nearest, flags) {
             // What has come meanwhile was not watched.
             Ok(number) if self::nearest(directory) == nearest => return Ok((number, nearest.to_owned())),
@@ -130,9 +131,9 @@ impl Places {
     /// The names of the files that what happened in a directory may have changed. An event without a name is about the
     /// directory itself.
     fn affected<'a>(&'a self, number: i32, name: Option<&'a OsStr>) -> impl Iterator<Item = &'a str> {
-        let place = self.directories.get(&number);
+        let places = self.directories.get(&number);
         let is_meant = move |file: &TrackedFile| {
-            place.is_some_and(|place| directory(&file.path) == place)
+            places.is_some_and(|places| places.contains(directory(&file.path)))
                 && name.is_none_or(|name| file.path.file_name() == Some(name))
         };
         self.files.iter().filter(move |(_, file)| is_meant(file)).map(|(name, _)| name.as_str())
@@ -140,13 +141,15 @@ impl Places {
 
     /// Whether the directories to watch are others after what happened in one.
     fn moves(&self, number: i32, events: ReadFlags, name: Option<&OsStr>) -> bool {
-        let Some(place) = self.directories.get(&number) else { return false };
+        let Some(places) = self.directories.get(&number) else { return false };
         if events.intersects(ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
             return true;
         }
-        let Some(path) = name.map(|name| place.join(name)) else { return false };
-        let came = events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
-        came && self.files.values().any(|file| directory(&file.path).starts_with(&path))
+        let Some(name) = name.filter(|_| events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO)) else {
+            return false;
+        };
+        let is_above = |path: &Path| self.files.values().any(|file| directory(&file.path).starts_with(path));
+        places.iter().any(|place| is_above(&place.join(name)))
     }
 }
 
@@ -180,7 +183,7 @@ pub(super) enum Event {
     /// Something in the directories.
     Noticed(Noticed),
     /// These are watched now.
-    Watched(BTreeMap<i32, PathBuf>),
+    Watched(Directories),
     /// A file was read and holds this number.
     Read(String, i64),
 }
@@ -431,15 +434,15 @@ mod tests {
 
     #[test]
     fn an_event_is_about_the_files_of_that_name_in_its_directory() {
-        let files = [("a", "/d/a"), ("again", "/d/a"), ("b", "/d/b"), ("other", "/e/a")];
+        let files = [("a", "/d/a"), ("again", "/d/a"), ("b", "/d/b"), ("linked", "/link/a"), ("other", "/e/a")];
         let places = Places {
-            directories: [(1, "/d".into()), (2, "/e".into())].into(),
+            directories: [(1, ["/d".into()].into()), (2, ["/e".into(), "/link".into()].into())].into(),
             files: files.map(|(name, path)| (name.to_owned(), tracked(path))).into(),
         };
         let affected =
             |number, name: Option<&'static str>| places.affected(number, name.map(OsStr::new)).collect::<Vec<_>>();
         assert_eq!(affected(1, Some("a")), ["a", "again"]);
-        assert_eq!(affected(2, Some("a")), ["other"]);
+        assert_eq!(affected(2, Some("a")), ["linked", "other"]);
         assert_eq!(affected(2, Some("b")), [""; 0]);
         assert_eq!(affected(1, None), ["a", "again", "b"], "the directory itself");
         assert_eq!(affected(3, None), [""; 0]);
@@ -448,7 +451,7 @@ mod tests {
     #[test]
     fn what_comes_above_a_directory_or_goes_with_it_moves_the_watch() {
         let places = Places {
-            directories: [(1, "/d".into()), (2, "/e".into())].into(),
+            directories: [(1, ["/d".into()].into()), (2, ["/e".into()].into())].into(),
             files: [("a".to_owned(), tracked("/d/sub/deep/a")), ("b".to_owned(), tracked("/e/b"))].into(),
         };
         let moves = |number, events, name: &'static str| {
@@ -506,6 +509,24 @@ mod tests {
         while next_number(&mut files).await != 7 {}
         std::fs::remove_file(&path).unwrap();
         while next_number(&mut files).await != 0 {}
+    }
+
+    #[tokio::test]
+    async fn a_directory_with_two_paths_is_watched_for_both() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, link) = (root.path().join("folder"), root.path().join("link"));
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let mut files = Files::default();
+        let tracked = [("a", folder.join("f")), ("b", link.join("f"))];
+        let tracked = tracked.map(|(name, path)| (name.to_owned(), TrackedFile { path, init: None }));
+        files.configure(Some(Watch::open(tracked.into()).unwrap()), false).unwrap();
+        std::fs::write(folder.join("f"), "6").unwrap();
+        let mut numbers = BTreeMap::new();
+        while numbers != [("a".to_owned(), 6), ("b".to_owned(), 6)].into() {
+            let event = tokio::time::timeout(std::time::Duration::from_secs(10), files.next()).await.unwrap();
+            numbers.extend(files.take(event));
+        }
     }
 
     /// Directories above go and come too, by any name.
