@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "the kernel under test needs the real world")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
@@ -16,7 +16,12 @@ use ipvs_control::types::{
     DestinationEntry, Family, Granularity, InterfaceName, Persistence, PersistenceEngine, Seconds, ServiceFlags, Stats,
     SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelChecksum,
 };
-use ipvs_control::{Change, Destination, ForwardingMethod, Pool, Scheduler, Service, ServiceAddress, Weight, plan};
+use ipvs_control::virtual_server::{
+    Checker, CheckerId, Config, DrainProgress, RealServer, RealServerId, SorryServer, VirtualServer,
+};
+use ipvs_control::{
+    Change, Destination, ForwardingMethod, Pool, Scheduler, Service, ServiceAddress, Verdict, Weight, plan,
+};
 use netlab::harness::{self, case};
 use netlab::peers;
 use proptest::collection::{btree_map, vec};
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
             ipvsadm_shows_every_option,
             timeouts_counters_and_version,
             connections_are_counted,
+            a_drained_server_keeps_its_connections_until_they_end,
             sync_daemons_start_and_stop,
             no_sync_daemon_beside_a_mixed_family_tunnel,
             refusals_say_what_is_the_matter,
@@ -520,6 +526,57 @@ fn connections_are_counted() {
     let (service, destinations) = socket.dump().unwrap().entries.remove(0);
     assert_eq!((service.stats.connections, destinations[0].stats.connections), (0, 0));
     assert_eq!(destinations[0].inactive_connections, 1, "connections are no counter");
+}
+
+/// Three servers on this machine: two behind the service, and the sorry server.
+fn a_drained_server_keeps_its_connections_until_they_end() {
+    let mut socket = socket();
+    for last in 70..74 {
+        busybox(&format!("ip addr add 192.0.2.{last}/32 dev lo"));
+    }
+    let [first, second, sorry] = [71, 72, 73].map(|last| address(&format!("192.0.2.{last}:8080")));
+    let service = Service { scheduler: Scheduler::RR, ..service("192.0.2.70:80") };
+    let mut config = Config::new(service);
+    for (address, checker) in [(first, Checker::UP), (second, Checker::DOWN)] {
+        let server = RealServer::new(&service, address, ForwardingMethod::Masquerade).with_checkers(vec![checker]);
+        config.real_servers.push(server);
+    }
+    config.sorry_server = Some(SorryServer::new(&service, sorry, ForwardingMethod::Masquerade));
+    let [first, second, sorry] = [first, second, sorry].map(|address| TcpListener::bind(address).unwrap());
+    let connect_to = |listener: &TcpListener| {
+        let client = TcpStream::connect_timeout(&address("192.0.2.70:80"), MINUTE).unwrap();
+        (client, listener.accept().unwrap().0)
+    };
+    let mut virtual_server = VirtualServer::new(config);
+    virtual_server.start();
+    reach(&mut socket, &virtual_server.wanted());
+    let (mut client, served) = connect_to(&first);
+    let drained = RealServerId(0);
+    virtual_server.handle_verdict(RealServerId(1), CheckerId(0), Verdict::Up);
+    virtual_server.drain(drained, None);
+    reach(&mut socket, &virtual_server.wanted());
+    let others: Vec<_> = (0..3).map(|_| connect_to(&second)).collect();
+    // The other one fails, and the sorry server takes what is new. What there is goes on.
+    virtual_server.handle_verdict(RealServerId(1), CheckerId(0), Verdict::Down);
+    assert_eq!(reach(&mut socket, &virtual_server.wanted()).len(), 2);
+    drop((others, connect_to(&sorry)));
+    client.write_all(b"hello").unwrap();
+    let mut count = || {
+        let present = socket.destinations(service.address).unwrap().unwrap();
+        virtual_server.handle_destinations(&BTreeMap::from([(service.address, present)]));
+        virtual_server.drain_status(drained).unwrap()
+    };
+    assert_eq!((count().left, count().progress), (Some(1), DrainProgress::Waiting));
+    wait_for("the octets", || served.peek(&mut [0; 5]).is_ok_and(|length| length == 5).then_some(()));
+    // Closed with octets unread: a reset, after which the kernel keeps the connection for ten seconds.
+    drop(served);
+    wait_for("the end of the last connection", || {
+        Some(count()).filter(|drain| drain.progress == DrainProgress::Drained)
+    });
+    reach(&mut socket, &virtual_server.wanted());
+    virtual_server.undrain(drained);
+    assert_eq!(reach(&mut socket, &virtual_server.wanted()).len(), 2);
+    drop(connect_to(&first));
 }
 
 fn sync_daemons_start_and_stop() {
