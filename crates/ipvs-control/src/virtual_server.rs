@@ -703,11 +703,13 @@ impl VirtualServer {
             let weight = if replaced { Weight::default() } else { Weight::ZERO };
             Destination::new(SocketAddr::new(sorry_server.address, port), sorry_server.forwarding).with_weight(weight)
         });
-        let mut wanted: Vec<_> = servers.chain(sorry_server).collect();
-        // Few leave at a time. One may be a destination that another takes the place of.
-        for Leaving { server, .. } in &self.leaving {
-            if wanted.iter().all(|there| there.key() != destination_key(server, service)) {
-                wanted.push(destination(server, service, Weight::ZERO));
+        // A sorry server may be one of the real servers: whoever takes the connections counts.
+        let takes_over = sorry_server.filter(|_| replaced).map(|sorry_server| sorry_server.key());
+        let mut wanted: Vec<_> = servers.filter(|there| Some(there.key()) != takes_over).collect();
+        let leaving = self.leaving.iter().map(|leaving| destination(&leaving.server, service, Weight::ZERO));
+        for other in sorry_server.into_iter().chain(leaving) {
+            if wanted.iter().all(|there| there.key() != other.key()) {
+                wanted.push(other);
             }
         }
         wanted

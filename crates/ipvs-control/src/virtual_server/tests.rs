@@ -129,6 +129,21 @@ fn without_a_sorry_server_the_rest_stays() {
 }
 
 #[test]
+fn a_real_server_may_be_the_sorry_server_too() {
+    let mut config = config(&[1, 5], Checker::UP);
+    config.real_servers[0].inhibit_on_failure = true;
+    let sorry = SorryServer { address: config.real_servers[0].address, ..sorry_server(true).unwrap() };
+    let mut virtual_server = started(Config { quorum: 3, sorry_server: Some(sorry), ..config });
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 1\n10.0.0.2:80 5\n");
+    verdict(&mut virtual_server, 1, Verdict::Down);
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 1\n");
+    verdict(&mut virtual_server, 0, Verdict::Down);
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 1\n");
+    verdict(&mut virtual_server, 1, Verdict::Up);
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 0\n10.0.0.2:80 5\n");
+}
+
+#[test]
 fn omega_notifies_the_stop() {
     let mut virtual_server = started(Config { omega: true, ..config(&[1], Checker::UP) });
     events(&mut virtual_server);
