@@ -42,9 +42,10 @@ pub use message::event::Event;
 pub use plan::{Change, PlacedRoute, Placement, Present, Wanted, plan};
 pub use socket::{AnnounceSocket, Applied, Error, Monitor, Refusal, RouteSocket};
 pub use types::{
-    Address, AddressFlags, AddressKey, AddressProtocol, Encapsulation, Family, Fwmark, InvalidName, Lifetime, Link,
-    LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr, Metric, Metrics, NextHop, OperState, Prefix, Realms, Route,
-    RouteKey, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope, Tunnel,
+    Address, AddressFlags, AddressGeneration, AddressKey, AddressProtocol, Encapsulation, Family, Fwmark, InvalidName,
+    Ipv4Conf, Ipv4Setting, IpvlanFlags, IpvlanMode, Lifetime, Link, LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr,
+    MacvlanMode, Metric, Metrics, NextHop, OperState, Prefix, Realms, Route, RouteKey, RouteKind, RouteProtocol,
+    RouterPreference, Rule, RuleAction, Scope, Tunnel, VirtualKind, VirtualLink,
 };
 
 #[cfg(doctest)]

@@ -181,7 +181,7 @@ impl RouteSocket {
         })
     }
 
-    /// What a plan for `wanted` has to know: all addresses, and routes and rules where it has any.
+    /// What a plan for `wanted` has to know: all addresses, and routes, rules and links where it has any.
     ///
     /// # Errors
     /// As [`links`](Self::links).
@@ -191,7 +191,9 @@ impl RouteSocket {
         let routes = if no_routes { Vec::new() } else { self.routes()? };
         let no_rules = wanted.rules.is_empty() && wanted.release_rules.is_empty();
         let rules = if no_rules { Vec::new() } else { self.rules()? };
-        Ok(Present { addresses, routes, rules })
+        let no_links = wanted.links.is_empty() && wanted.release_links.is_empty();
+        let links = if no_links { Vec::new() } else { self.links()? };
+        Ok(Present { addresses, routes, rules, links })
     }
 
     /// Carries `changes` out in their order, many in one send, and goes on after one that is refused. Adding an

@@ -19,10 +19,10 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use vip_netlink::{
-    Address, AddressFlags, AddressProtocol, AnnounceSocket, Announcement, Change, Encapsulation, Event, Family, Fwmark,
-    Lifetime, Link, LinkIndex, LinkName, Metric, Metrics, Monitor, NextHop, OperState, PlacedRoute, Placement, Prefix,
-    Realms, Route, RouteKind, RouteProtocol, RouteSocket, RouterPreference, Rule, RuleAction, Scope, Tunnel, Wanted,
-    pace::Pace, plan,
+    Address, AddressFlags, AddressGeneration, AddressProtocol, AnnounceSocket, Announcement, Change, Encapsulation,
+    Event, Family, Fwmark, Ipv4Conf, Ipv4Setting, Lifetime, Link, LinkIndex, LinkName, MacAddr, MacvlanMode, Metric,
+    Metrics, Monitor, NextHop, OperState, PlacedRoute, Placement, Prefix, Realms, Route, RouteKind, RouteProtocol,
+    RouteSocket, RouterPreference, Rule, RuleAction, Scope, Tunnel, VirtualKind, VirtualLink, Wanted, pace::Pace, plan,
 };
 
 /// Why a case cannot run on this kernel.
@@ -34,6 +34,8 @@ const CASES: &[(&str, Case)] = &[
     ("a_bridge_takes_and_gives_back_its_ports", a_bridge_takes_and_gives_back_its_ports),
     ("links_are_renamed_and_removed", links_are_renamed_and_removed),
     ("a_link_moves_to_another_namespace", a_link_moves_to_another_namespace),
+    ("a_macvlan_is_made_kept_and_removed", a_macvlan_is_made_kept_and_removed),
+    ("a_macvlan_that_cannot_be_made_is_named_with_the_reason", a_macvlan_that_cannot_be_made_is_named_with_the_reason),
     ("a_thousand_addresses_take_few_sends", a_thousand_addresses_take_few_sends),
     ("a_thousand_refusals_are_all_reported", a_thousand_refusals_are_all_reported),
     ("a_refusal_has_the_kernels_own_words", a_refusal_has_the_kernels_own_words),
@@ -833,5 +835,71 @@ fn refusals_of_routes_and_rules_have_the_kernels_own_words() -> Result<(), Skip>
         assert!(error.starts_with(start), "{error}");
     }
     assert!(refused.iter().all(|refusal| refusal.error.explanation().is_some()), "{errors:?}");
+    Ok(())
+}
+
+/// That of virtual router 51 on `parent`, in a group of its own.
+fn vmac(parent: LinkIndex) -> VirtualLink {
+    VirtualLink {
+        name: "vrrp.51".parse().unwrap(),
+        parent,
+        kind: VirtualKind::Macvlan { mode: MacvlanMode::PRIVATE },
+        mac: Some(MacAddr([0, 0, 0x5e, 0, 1, 51])),
+        group: 9,
+        master: None,
+        address_generation: Some(AddressGeneration::NONE),
+        ipv4: Ipv4Conf::default().with(Ipv4Setting::ArpIgnore, 1).with(Ipv4Setting::AcceptLocal, 1),
+    }
+}
+
+fn a_macvlan_is_made_kept_and_removed() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, b) = veth(&mut route);
+    let wanted = Wanted { links: vec![vmac(a.index)], ..Wanted::default() };
+    let first = route.reconcile(&wanted).unwrap().refused;
+    if let Some(refusal) = first.first().filter(|refusal| refusal.error.io().raw_os_error() == Some(95)) {
+        return Err(format!("no macvlans in this kernel: {}", refusal.error));
+    }
+    assert!(first.is_empty(), "{first:?}");
+    assert!(route.reconcile(&wanted).unwrap().refused.is_empty());
+    let made = route.link(vmac(a.index).name).unwrap().unwrap();
+    assert!(made.flags.contains(vip_netlink::LinkFlags::UP));
+    assert_eq!((made.parent, made.group, made.mac), (Some(a.index), 9, vmac(a.index).mac));
+    assert_eq!(made.ipv4.value(Ipv4Setting::AcceptLocal), Some(1));
+    let present = route.present(&wanted).unwrap();
+    assert_eq!(plan(&wanted, &present), []);
+    // What somebody changes is changed back, in the same link.
+    let changes = [
+        Change::SetMac { link: made.index, mac: MacAddr([2, 0, 0, 0, 0, 1]) },
+        Change::SetVirtualKind { link: made.index, kind: VirtualKind::Macvlan { mode: MacvlanMode::BRIDGE } },
+        Change::SetGroup { link: made.index, group: 0 },
+        Change::SetIpv4Conf { link: made.index, conf: Ipv4Conf::default().with(Ipv4Setting::ArpIgnore, 0) },
+        Change::SetAddressGeneration { link: made.index, mode: AddressGeneration::EUI64 },
+        Change::SetLinkDown(made.index.into()),
+    ];
+    all_applied(&mut route, &changes);
+    assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()).len(), changes.len());
+    assert!(route.reconcile(&wanted).unwrap().refused.is_empty());
+    let repaired = route.link(made.name).unwrap().unwrap();
+    assert_eq!((repaired.index, repaired.mac, repaired.group), (made.index, made.mac, 9));
+    // To another parent it cannot be moved.
+    let moved = Wanted { links: vec![vmac(b.index)], release_links: vec![made.name], ..Wanted::default() };
+    assert!(route.reconcile(&moved).unwrap().refused.is_empty());
+    assert_eq!(route.link(made.name).unwrap().unwrap().parent, Some(b.index));
+    let gone = Wanted { release_links: vec![made.name], ..Wanted::default() };
+    assert!(route.reconcile(&gone).unwrap().refused.is_empty());
+    assert_eq!(route.link(made.name).unwrap(), None);
+    Ok(())
+}
+
+fn a_macvlan_that_cannot_be_made_is_named_with_the_reason() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let taken = VirtualLink { name: a.name, ..vmac(a.index) };
+    let refused = route.reconcile(&Wanted { links: vec![taken], ..Wanted::default() }).unwrap().refused;
+    let text = refused.iter().map(|refusal| refusal.error.to_string()).collect::<String>();
+    let start =
+        format!("making the macvlan {} with 00:00:5e:00:01:33 on {}: File exists (os error 17)", a.name, a.name);
+    assert!(text.starts_with(&start) || text.contains("Operation not supported"), "{text}");
     Ok(())
 }

@@ -159,6 +159,10 @@ pub(crate) mod tests {
             kind: None,
             parent: None,
             master: None,
+            virtual_kind: None,
+            group: 0,
+            address_generation: None,
+            ipv4: vip_netlink::Ipv4Conf::default(),
         }
     }
 
