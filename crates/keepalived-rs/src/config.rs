@@ -3,6 +3,7 @@
 pub(crate) mod checker;
 pub(crate) mod network;
 pub(crate) mod runner;
+pub(crate) mod virtual_link;
 pub(crate) mod vrrp;
 
 #[cfg(test)]

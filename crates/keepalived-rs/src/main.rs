@@ -207,6 +207,7 @@ fn settings(cli: &Cli, source: reader::Source) -> supervisor::Settings {
             (Role::Vrrp, cli.vrrp_pid_file.clone()),
             (Role::Checker, cli.checker_pid_file.clone()),
         ]),
+        state_file: supervisor::Kept::path_of(&cli.pid_file),
     }
 }
 
@@ -232,8 +233,16 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
         pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
     let checked = reader::check(source, &NoHost);
     anyhow::ensure!(checked.readable(), "{} cannot be read", source.file.display());
+    let mut kept = supervisor::Kept::load(&supervisor::Kept::path_of(&cli.pid_file))?;
     privileges::drop_to(Role::Cleanup)?;
-    workers::vrrp::cleanup(&checked.vrrp_part())
+    let part = checked.vrrp_part();
+    let removed = workers::vrrp::cleanup(&part);
+    let facts: Vec<_> = kept.facts().collect();
+    for over in workers::vrrp::restore_host(&[part], &facts)? {
+        kept.take(over);
+    }
+    kept.save()?;
+    removed
 }
 
 /// The first lines of keepalived's log (`behaviour.md` §1.5).
@@ -300,11 +309,18 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
 
 /// Withdraws what a VRRP worker that may not be restarted in time left behind.
 fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
+    let Some((Order::Resume, kept)) = channel.wait::<Order>()? else {
+        anyhow::bail!("the supervisor did not say what there was before");
+    };
     let Some((Order::Prepare { .. }, parts)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say what to clean up");
     };
-    for part in parts {
-        workers::vrrp::cleanup(&ipc::unseal(&part)?)?;
+    let kept: Vec<ipc::Fact> = kept.first().map(ipc::unseal).transpose()?.unwrap_or_default();
+    let parts: Vec<_> = parts.iter().map(ipc::unseal).collect::<Result<_, _>>()?;
+    let removed: Vec<_> = parts.iter().map(workers::vrrp::cleanup).collect();
+    for over in workers::vrrp::restore_host(&parts, &kept)? {
+        channel.send(&ipc::Report::Fact(over), &[])?;
     }
+    removed.into_iter().collect::<anyhow::Result<()>>()?;
     Ok(0)
 }

@@ -22,7 +22,10 @@ use crate::reader::{Finding, Reading, Source};
 use machine::{Action, Ended, Machine, Notify, ReadOutcome, Severity};
 
 mod check_log;
+mod kept;
 mod machine;
+
+pub(crate) use kept::Kept;
 
 /// Signals that mean something.
 const SIGNALS: [i32; 9] = [
@@ -50,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) ignore_sigint: bool,
     /// The pid file of each worker.
     pub(crate) pid_files: BTreeMap<Role, PathBuf>,
+    /// Where facts are that must outlive every process.
+    pub(crate) state_file: PathBuf,
 }
 
 /// A process and the way to talk to it.
@@ -181,8 +186,13 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
         anyhow::bail!("a refused configuration cannot be run");
     };
     let machine = Machine::start(Instant::now(), settings.respawn, needed, child_wait);
+    let kept = Kept::load(&settings.state_file).unwrap_or_else(|error| {
+        warn!("What an earlier daemon left in {} cannot be read: {error}", settings.state_file.display());
+        Kept::none(&settings.state_file)
+    });
     let mut shell = Shell {
         signals,
+        kept,
         settings,
         processes: BTreeMap::new(),
         pid_files: BTreeMap::new(),
@@ -245,6 +255,7 @@ struct Shell {
     newest: u64,
     /// The snapshot: per worker the newest value of each key.
     facts: BTreeMap<Role, BTreeMap<String, Vec<u8>>>,
+    kept: Kept,
     exit: Option<u8>,
 }
 
@@ -310,6 +321,14 @@ impl Shell {
     }
 
     fn handle_channel(&mut self, role: Role, machine: &mut Machine) {
+        self.hear(role, machine);
+        // Before any order that follows: what a worker announced may be on the host from then on.
+        if let Err(error) = self.kept.save() {
+            error!("What must outlive this daemon cannot be written to {}: {error}", self.kept.path().display());
+        }
+    }
+
+    fn hear(&mut self, role: Role, machine: &mut Machine) {
         loop {
             let Some(process) = self.processes.get_mut(&role) else { return };
             process.flush();
@@ -343,7 +362,8 @@ impl Shell {
             Report::Rejected { generation, exit, why } => machine.handle_rejected(now, role, generation, exit, &why),
             Report::Committed { generation } => machine.handle_committed(now, role, generation),
             Report::Beat => machine.handle_beat(now, role),
-            Report::Fact(Fact { key, value }) => {
+            Report::Fact(fact) => {
+                let Some(Fact { key, value }) = self.kept.take(fact) else { return };
                 let facts = self.facts.entry(role).or_default();
                 if value.is_empty() {
                     facts.remove(&key);
@@ -482,9 +502,10 @@ impl Shell {
     /// Starts a worker and tells it what its predecessor knew.
     fn start_worker(&mut self, role: Role) -> anyhow::Result<u32> {
         let mut process = Process::start(role, &self.settings)?;
-        if let Some(facts) = self.facts.get(&role).filter(|facts| !facts.is_empty()) {
-            let facts: Vec<Fact> =
-                facts.iter().map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
+        let told = self.facts.get(&role).into_iter().flatten();
+        let told = told.map(|(key, value)| Fact { key: key.clone(), value: value.clone() });
+        let facts: Vec<Fact> = told.chain(self.kept.facts().filter(|_| role == Role::Vrrp)).collect();
+        if !facts.is_empty() {
             process.send(Order::Resume, vec![ipc::seal(&facts)?]);
         }
         let pid = process.child.id();
@@ -506,6 +527,8 @@ impl Shell {
         let parts = self.generations.values().filter_map(|generation| generation.parts.get(&Role::Vrrp));
         let parts: Vec<OwnedFd> = parts.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
         let mut process = Process::start(Role::Cleanup, &self.settings)?;
+        let kept: Vec<Fact> = self.kept.facts().collect();
+        process.send(Order::Resume, vec![ipc::seal(&kept)?]);
         process.send(Order::Prepare { generation: 0, again: true }, parts);
         self.processes.insert(Role::Cleanup, process);
         self.facts.remove(&Role::Vrrp);

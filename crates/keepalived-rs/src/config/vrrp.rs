@@ -1,6 +1,6 @@
 //! The vrrp worker's part of a configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use vrrp_proto::{
 
 use crate::config::network::{self, HeldRoute};
 use crate::config::runner::RunnerPart;
+use crate::config::virtual_link::{Home, Kind, VirtualLink, VirtualLinks};
 use crate::ipc::TrackerName;
 
 /// Everything the vrrp worker is told by a configuration.
@@ -36,6 +37,8 @@ pub(crate) struct VrrpPart {
     pub(crate) instances: Vec<Instance>,
     /// The `vrrp_sync_group` blocks, in the order of the file.
     pub(crate) groups: Vec<Group>,
+    /// The macvlans and ipvlans that the instances need, by name.
+    pub(crate) virtual_links: BTreeMap<String, VirtualLink>,
 }
 
 /// One `vrrp_sync_group`.
@@ -92,6 +95,12 @@ pub(crate) struct Instance {
     pub(crate) key: String,
     /// The interface that it runs on; `None` for a unicast instance that is bound to none.
     pub(crate) interface: Option<String>,
+    /// The macvlan or ipvlan that it runs on in place of `interface`.
+    pub(crate) virtual_link: Option<String>,
+    /// Its adverts travel on `interface` all the same.
+    xmit_base: bool,
+    /// `promote_secondaries`: of its interface; a macvlan has it anyway.
+    pub(crate) promote_secondaries: bool,
     /// `track_interface`.
     pub(crate) tracked: Vec<TrackedInterface>,
     /// `track_script`, then `track_file`.
@@ -196,6 +205,9 @@ const DEFAULT_INTERFACE: &str = "eth0";
 impl VrrpPart {
     /// What the worker needs of `config`.
     pub(crate) fn from_config(config: &Config) -> Self {
+        let mut links = VirtualLinks::new(config);
+        let instances = config.vrrp_instances.iter();
+        let instances = instances.map(|instance| Instance::from_config(instance, &config.global, &mut links)).collect();
         Self {
             garp_interval: config.global.vrrp_garp_interval,
             gna_interval: config.global.vrrp_gna_interval,
@@ -203,12 +215,22 @@ impl VrrpPart {
             delay_after_boot: config.global.vrrp.delay_after_boot,
             has_runner: RunnerPart::from_config(config).has_work(),
             trackers: trackers(config),
-            instances: config
-                .vrrp_instances
-                .iter()
-                .map(|instance| Instance::from_config(instance, &config.global))
-                .collect(),
+            instances,
             groups: config.sync_groups.iter().map(Group::from_config).collect(),
+            virtual_links: links.into_links(),
+        }
+    }
+
+    /// The macvlan or ipvlan of that name.
+    pub(crate) fn virtual_link(&self, name: &str) -> Option<&VirtualLink> {
+        self.virtual_links.get(name)
+    }
+
+    /// The interface whose addresses adverts on `name` come from: for a macvlan the one below.
+    pub(crate) fn source_interface<'a>(&'a self, name: &'a str) -> &'a str {
+        match self.virtual_link(name) {
+            Some(VirtualLink { kind: Kind::Macvlan { .. }, parent, .. }) => parent,
+            _ => name,
         }
     }
 
@@ -252,7 +274,7 @@ fn tracked_links(tracked: &[TrackedInterface], mut link: impl FnMut(&str) -> Lin
 }
 
 impl Instance {
-    fn from_config(instance: &file::VrrpInstance, global: &file::GlobalDefs) -> Self {
+    fn from_config(instance: &file::VrrpInstance, global: &file::GlobalDefs, links: &mut VirtualLinks) -> Self {
         let family = match instance.family {
             file::Family::Ipv4 => Family::Ipv4,
             file::Family::Ipv6 => Family::Ipv6,
@@ -260,11 +282,13 @@ impl Instance {
         let interface = instance.interface.as_ref().map(|name| name.value.clone());
         let transport = transport(instance, global);
         let device = interface.as_deref().unwrap_or(DEFAULT_INTERFACE);
+        let virtual_link = links.of_instance(instance);
+        let home = Home { instance, interface: device, own: virtual_link.as_deref() };
         let addresses: Vec<VirtualAddress> = instance
             .virtual_addresses
             .iter()
             .chain(&instance.excluded_addresses)
-            .map(|address| VirtualAddress::from_config(address, device))
+            .map(|address| VirtualAddress::from_config(address, links.of_address(home, address)))
             .collect();
         // A name that stands for nothing here costs its line.
         let routes: Vec<_> =
@@ -273,6 +297,8 @@ impl Instance {
         Self {
             name: instance.name.value.clone(),
             key: key(instance, &transport),
+            xmit_base: instance.vmac_xmit_base,
+            promote_secondaries: instance.promote_secondaries,
             tracked: tracked_interfaces(&instance.tracking),
             uses: uses(&instance.tracking),
             router: router(instance, family, revision(&(&addresses, &routes, &rules))),
@@ -283,6 +309,7 @@ impl Instance {
             v3_checksum_as_v2: instance.v3_checksum_as_v2,
             old_checksum: (old_checksum(instance.old_unicast_checksum), global.vrrp_mcast_group4),
             interface,
+            virtual_link,
             transport,
             addresses,
             routes,
@@ -294,13 +321,23 @@ impl Instance {
     /// for it is left out, see [`trackers`](Self::trackers).
     pub(crate) fn router_config(&self, mut link: impl FnMut(&str) -> LinkId) -> RouterConfig {
         let mut router = self.router.clone();
-        router.link = self.interface.as_deref().map(&mut link);
+        router.link = self.link().map(&mut link);
         router.partners = match &self.transport {
             Transport::Multicast { .. } => Partners::Multicast,
             Transport::Unicast { .. } => Partners::Unicast,
         };
         router.tracked_links = tracked_links(&self.tracked, link);
         router
+    }
+
+    /// The interface that it runs on: its macvlan or ipvlan if it has one.
+    pub(crate) fn link(&self) -> Option<&str> {
+        self.virtual_link.as_deref().or(self.interface.as_deref())
+    }
+
+    /// The interface that its adverts travel on.
+    pub(crate) fn advert_interface(&self) -> Option<&str> {
+        self.virtual_link.as_deref().filter(|_| !self.xmit_base).or(self.interface.as_deref())
     }
 
     /// What it tracks, with `id` numbering that.
@@ -368,12 +405,12 @@ impl Instance {
 }
 
 impl VirtualAddress {
-    fn from_config(address: &file::VirtualAddress, device: &str) -> Self {
+    fn from_config(address: &file::VirtualAddress, device: String) -> Self {
         let options = address.options();
         Self {
             ip: address.address.value,
             prefix_len: address.prefix_len,
-            device: address.dev.as_ref().map_or(device, |dev| dev.value.as_str()).to_owned(),
+            device,
             broadcast: options.broadcast,
             // A name is one of which this host knows nothing.
             scope: options.scope.number().unwrap_or(0),
@@ -521,10 +558,9 @@ fn router(instance: &file::VrrpInstance, family: Family, revision: u64) -> Route
     router
 }
 
-/// The configured source; nothing makes the interface that has the address of `use_ipvlan`.
+/// The configured source.
 fn source(instance: &file::VrrpInstance) -> Option<IpAddr> {
-    let ipvlan = instance.ipvlan.as_ref().and_then(|ipvlan| ipvlan.address.as_ref());
-    instance.source_address.as_ref().filter(|source| ipvlan != Some(source)).map(|source| source.value)
+    instance.source_address.as_ref().map(|source| source.value)
 }
 
 fn vrid(instance: &file::VrrpInstance) -> Vrid {
@@ -669,9 +705,23 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_address_of_an_ipvlan_that_nothing_makes_is_no_source() {
+    fn adverts_travel_on_the_macvlan_unless_told_otherwise() {
+        let of = |body: &str| {
+            let instance = instance(&format!("{body}\nvirtual_ipaddress {{ 192.0.2.1 }}"));
+            (instance.link().map(str::to_owned), instance.advert_interface().map(str::to_owned))
+        };
+        let pair = |link: &str, adverts: &str| (Some(link.to_owned()), Some(adverts.to_owned()));
+        assert_eq!(of(""), pair("eth0", "eth0"));
+        assert_eq!(of("use_vmac"), pair("vrrp.51", "vrrp.51"));
+        assert_eq!(of("use_vmac\nvmac_xmit_base"), pair("vrrp.51", "eth0"));
+        assert_eq!(of("use_vmac vm\nunicast_peer {\n192.0.2.9\n}"), pair("vm", "eth0"));
+        assert_eq!(of("use_ipvlan ip0 192.0.2.9/24"), pair("ip0", "ip0"));
+    }
+
+    #[test]
+    fn the_address_of_an_ipvlan_is_a_source() {
         let source = |body: &str| instance(&format!("{body}\nvirtual_ipaddress {{ 192.0.2.1 }}")).source();
-        assert_eq!(source("use_ipvlan 192.0.2.9/24"), None);
+        assert_eq!(source("use_ipvlan 192.0.2.9/24"), Some([192, 0, 2, 9].into()));
         assert_eq!(source("use_ipvlan 192.0.2.9/24\nmcast_src_ip 192.0.2.8"), Some([192, 0, 2, 8].into()));
     }
 

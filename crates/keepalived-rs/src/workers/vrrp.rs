@@ -16,8 +16,10 @@ mod notifier;
 mod packet;
 mod roster;
 mod sockets;
+mod sysctl;
 mod trackers;
 mod view;
+mod vmac;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,7 +31,7 @@ use nix::sys::time::TimeVal;
 
 use crate::ipc::{Channel, Common};
 
-pub(crate) use cleanup::cleanup;
+pub(crate) use cleanup::{cleanup, restore_host};
 
 /// Signals that mean something to the supervisor alone, though they often reach every process at once.
 const SIGNALS: [i32; 6] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT];

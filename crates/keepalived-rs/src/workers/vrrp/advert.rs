@@ -87,10 +87,22 @@ pub(crate) struct Advert {
     beat: Beat,
     lateness: Duration,
     stopping: Option<Instant>,
+    host: HostState,
     /// The process before this one held addresses, and no configuration was committed yet.
     inherits: bool,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
+}
+
+/// What is on this host beside addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HostState {
+    /// It may be there.
+    Held,
+    /// The kernel thread takes it away.
+    Leaving,
+    /// It is gone, or stays on purpose.
+    Settled,
 }
 
 /// One virtual router: all that the engine does not know.
@@ -169,6 +181,7 @@ impl Advert {
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Duration::ZERO,
             stopping: None,
+            host: HostState::Held,
             inherits: false,
             incoming: vec![0; LARGEST_PACKET],
             outgoing: Vec::with_capacity(LARGEST_PACKET),
@@ -185,6 +198,7 @@ impl Advert {
             let now = clock::now();
             self.fire(now);
             self.beat(now);
+            self.leave_host();
             if self.is_done(now) {
                 self.log_remains();
                 self.outbox.push(Report::Stopped);
@@ -261,7 +275,22 @@ impl Advert {
     fn is_done(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
         let notified = self.notifier.is_idle() || now >= since + NOTIFY_WAIT;
-        (self.applying.is_empty() && !self.inherits && notified) || now >= since + STOP_WAIT
+        let left = self.host == HostState::Settled;
+        (self.applying.is_empty() && !self.inherits && notified && left) || now >= since + STOP_WAIT
+    }
+
+    /// After the last advert and the last address: macvlans go, settings are as they were.
+    fn leave_host(&mut self) {
+        let ready = self.stopping.is_some() && self.applying.is_empty() && !self.inherits;
+        if !ready || self.host != HostState::Held {
+            return;
+        }
+        if self.keeps_addresses() {
+            self.host = HostState::Settled;
+        } else {
+            self.host = HostState::Leaving;
+            self.jobs.send(Job::Withdraw);
+        }
     }
 
     /// What could not be withdrawn in time.
@@ -271,6 +300,9 @@ impl Advert {
         }
         if self.inherits {
             tracing::error!("what the process before this one held could not be removed");
+        }
+        if self.host == HostState::Leaving {
+            tracing::error!("macvlans and settings of interfaces could not be taken back");
         }
     }
 
@@ -553,6 +585,12 @@ impl Advert {
                 }
                 self.engine.handle_refused(now, router, ticket);
             }
+            Outcome::Host(facts) => {
+                facts.into_iter().for_each(|fact| self.outbox.push(Report::Fact(fact)));
+                self.flush();
+                self.jobs.send(Job::Told);
+            }
+            Outcome::Withdrawn => self.host = HostState::Settled,
             Outcome::AddressLost { router } => self.engine.handle_address_lost(now, router),
         }
         self.perform();
@@ -689,8 +727,9 @@ impl Advert {
                 Action::Announce { router, scope: AnnounceScope::Addresses, repeat } => {
                     self.jobs.send(Job::Announce { router, repeat });
                 }
-                Action::Announce { router, scope: AnnounceScope::AllLinks, .. } => {
-                    self.jobs.send(Job::AnnounceLinks { router });
+                Action::Announce { router, scope, .. } => {
+                    let only_vmacs = scope == AnnounceScope::VirtualMacLinks;
+                    self.jobs.send(Job::AnnounceLinks { router, only_vmacs });
                 }
                 Action::Notify { router, notification, priority } => {
                     self.notify(router, notification, priority.0);

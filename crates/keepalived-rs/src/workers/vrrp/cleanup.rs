@@ -12,8 +12,10 @@ use super::packet;
 use super::roster;
 use super::sockets::SocketPair;
 use super::view::View;
+use super::vmac::{self, Vmacs};
 use crate::config::network::Belongings;
 use crate::config::vrrp::{Instance, Transport, VrrpPart};
+use crate::ipc::Fact;
 
 /// Sends priority 0 for every instance whose addresses are on this host, then removes these addresses, its routes
 /// and rules.
@@ -47,6 +49,18 @@ pub(crate) fn cleanup(part: &VrrpPart) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Removes macvlans and ipvlans and restores settings of interfaces: those of `kept`, which processes before this one
+/// announced, and the links that `parts` name. The facts that are over.
+///
+/// # Errors
+/// When the kernel cannot be asked; what it refuses is logged.
+pub(crate) fn restore_host(parts: &[VrrpPart], kept: &[Fact]) -> anyhow::Result<Vec<Fact>> {
+    let mut vmacs = Vmacs::default();
+    parts.iter().for_each(|part| vmacs.inherit_links(part));
+    vmacs.inherit(kept);
+    vmac::restore(&mut vmacs)
+}
+
 /// For each instance what is to go, and whether any of it is there.
 fn wanted(part: &VrrpPart, view: &View) -> Vec<(Wanted, bool)> {
     let one = |instance: &Instance| {
@@ -64,9 +78,9 @@ fn wanted(part: &VrrpPart, view: &View) -> Vec<(Wanted, bool)> {
 fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<()> {
     let virtual_ones = part.virtual_addresses();
     let place = roster::place(instance, view, &virtual_ones).context("its interface is gone")?;
-    let name = instance.interface.as_deref();
+    let name = instance.advert_interface();
     let of_link = || {
-        let link = view.link(name?)?;
+        let link = view.link(part.source_interface(name?))?;
         view.sources(link.index, instance.family(), &virtual_ones).first().copied()
     };
     let source = instance.source().or_else(of_link).context("there is no address to send from")?;

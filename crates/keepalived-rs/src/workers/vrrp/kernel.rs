@@ -21,6 +21,7 @@ use super::mailbox::{Receiver, Sender};
 use super::roster::{self, Roster, Setup};
 use super::sockets::{Place, SocketPair};
 use super::view::View;
+use super::vmac::{self, Needs, Vmacs};
 use crate::config::vrrp::VrrpPart;
 use crate::ipc::{self, Fact};
 
@@ -88,7 +89,13 @@ pub(crate) enum Job {
     AnnounceLinks {
         /// Whose.
         router: RouterId,
+        /// Only on macvlans that are not the router's own.
+        only_vmacs: bool,
     },
+    /// The supervisor has been told of one [`Outcome::Host`].
+    Told,
+    /// Take everything off the host that is not an address; answered by `Withdrawn`.
+    Withdraw,
 }
 
 /// What became of it, and what the kernel reported.
@@ -133,6 +140,10 @@ pub(crate) enum Outcome {
         /// As in the job.
         ticket: Ticket,
     },
+    /// What is about to be put on this host, or is no longer there; answered by [`Job::Told`].
+    Host(Vec<Fact>),
+    /// Nothing is left on this host but addresses.
+    Withdrawn,
     /// Someone removed an address that a router holds.
     AddressLost {
         /// Which router.
@@ -151,6 +162,9 @@ pub(crate) struct Kernel {
     view: View,
     roster: Roster,
     inherited: Snapshot,
+    vmacs: Vmacs,
+    /// Waits until the supervisor knows what it needs: generation, whether it ran before, the configuration.
+    preparing: Option<(u64, bool, Box<VrrpPart>)>,
     /// The addresses of the process before this one have not been compared with a configuration yet.
     inherits: bool,
     /// As the advert thread was told.
@@ -189,6 +203,8 @@ impl Kernel {
             view,
             roster: Roster::default(),
             inherited: Snapshot::default(),
+            vmacs: Vmacs::default(),
+            preparing: None,
             inherits: false,
             told_links: BTreeMap::new(),
             told_routes: BTreeMap::new(),
@@ -257,9 +273,20 @@ impl Kernel {
                 let announcements = self.announcements(router);
                 self.announcer.queue(router, &announcements, repeat);
             }
-            Job::AnnounceLinks { router } => {
+            Job::Told => {
+                self.vmacs.told();
+                self.settle_vmacs();
+                self.go_on_preparing();
+            }
+            Job::Withdraw => self.withdraw(),
+            Job::AnnounceLinks { router, only_vmacs } => {
                 let mut announcements = self.announcements(router);
                 let mut links = BTreeSet::new();
+                let own = self.roster.link_of(router);
+                announcements.retain(|announcement| {
+                    let name = self.link_name(announcement.link);
+                    !only_vmacs || self.vmacs.has(&name) && own != Some(name.as_str())
+                });
                 announcements.retain(|announcement| links.insert(announcement.link));
                 self.announcer.add(router, &announcements, 1);
             }
@@ -271,6 +298,7 @@ impl Kernel {
         self.roster.inherit(ids);
         self.roster.inherit_trackers(facts::trackers(facts).into_iter().map(|(name, (id, _))| (name, id)));
         self.inherited = snapshot;
+        self.vmacs.inherit(facts);
         // As if its configuration had been ours: the first one says what of it has to go.
         let told = facts::told_addresses(facts);
         self.inherits = !told.is_empty();
@@ -278,17 +306,18 @@ impl Kernel {
     }
 
     fn prepare(&mut self, generation: u64, again: bool, part: &OwnedFd) {
-        let outcome = match self.try_prepare(generation, again, part) {
-            Ok(setup) => Outcome::Prepared { generation, setup: Box::new(setup) },
-            Err((exit, why)) => {
-                self.abandon(generation);
-                Outcome::Rejected { generation, exit, why: format!("{why:#}") }
+        match self.check(again, part) {
+            Ok(part) => {
+                self.vmacs.prepare(generation, Needs::of(&part));
+                self.preparing = Some((generation, again, Box::new(part)));
+                self.settle_vmacs_anew();
+                self.go_on_preparing();
             }
-        };
-        self.outcomes.send(outcome);
+            Err(refusal) => self.reject(generation, refusal),
+        }
     }
 
-    fn try_prepare(&mut self, generation: u64, again: bool, part: &OwnedFd) -> Result<Setup, (u8, anyhow::Error)> {
+    fn check(&self, again: bool, part: &OwnedFd) -> Result<VrrpPart, (u8, anyhow::Error)> {
         let part: VrrpPart = ipc::unseal(part)
             .context("reading this process's part of the configuration")
             .map_err(|error| (EXIT_FATAL, error))?;
@@ -296,6 +325,27 @@ impl Kernel {
             Err(error) if again => tracing::error!("{error:#}"),
             checked => checked.map_err(|error| (EXIT_CONFIG, error))?,
         }
+        Ok(part)
+    }
+
+    /// The rest, once the links that it needs are there.
+    fn go_on_preparing(&mut self) {
+        if self.vmacs.is_untold() {
+            return;
+        }
+        let Some((generation, again, part)) = self.preparing.take() else { return };
+        match self.number(generation, again, *part) {
+            Ok(setup) => self.outcomes.send(Outcome::Prepared { generation, setup: Box::new(setup) }),
+            Err(refusal) => self.reject(generation, refusal),
+        }
+    }
+
+    fn reject(&mut self, generation: u64, (exit, why): (u8, anyhow::Error)) {
+        self.abandon(generation);
+        self.outcomes.send(Outcome::Rejected { generation, exit, why: format!("{why:#}") });
+    }
+
+    fn number(&mut self, generation: u64, again: bool, part: VrrpPart) -> Result<Setup, (u8, anyhow::Error)> {
         let setup = self.roster.prepare(generation, part).map_err(|error| (EXIT_CONFIG, error))?;
         self.tell_links();
         if again {
@@ -306,8 +356,63 @@ impl Kernel {
         Ok(Setup { inherited: std::mem::take(&mut self.inherited), ..setup })
     }
 
+    // ---- Macvlans, ipvlans and settings of interfaces ----
+
+    /// Announces what is needed, or carries out what was announced.
+    fn settle_vmacs(&mut self) {
+        if self.vmacs.is_idle() {
+            return;
+        }
+        let news = self.vmacs.announce(&self.view);
+        self.tell_host(news);
+        if !self.vmacs.is_untold() {
+            self.carry_out_vmacs();
+        }
+    }
+
+    /// As [`settle_vmacs`](Self::settle_vmacs), after another look: the kernel does not tell of every setting.
+    fn settle_vmacs_anew(&mut self) {
+        if self.vmacs.is_idle() {
+            return;
+        }
+        if let Err(error) = vmac::look_at_links(&mut self.route, &mut self.view) {
+            self.complain(error.to_string());
+        }
+        self.settle_vmacs();
+    }
+
+    fn carry_out_vmacs(&mut self) {
+        let done = self.vmacs.carry_out(&mut self.route, &mut self.view);
+        if !done.refused.is_empty() {
+            self.retry_soon();
+        }
+        done.refused.into_iter().for_each(|reason| self.complain(reason));
+        self.tell_host(done.forgotten);
+    }
+
+    fn tell_host(&mut self, facts: Vec<Fact>) {
+        if !facts.is_empty() {
+            self.vmacs.tell();
+            self.outcomes.send(Outcome::Host(facts));
+        }
+    }
+
+    fn withdraw(&mut self) {
+        self.vmacs.withdraw();
+        if !self.vmacs.is_idle() {
+            if let Err(error) = vmac::look_at_links(&mut self.route, &mut self.view) {
+                self.complain(error.to_string());
+            }
+            self.carry_out_vmacs();
+        }
+        self.outcomes.send(Outcome::Withdrawn);
+    }
+
     fn abandon(&mut self, generation: u64) {
         self.roster.abandon(generation);
+        self.vmacs.abandon(generation);
+        self.preparing.take_if(|(preparing, ..)| *preparing == generation);
+        self.settle_vmacs_anew();
         self.tell_paths();
     }
 
@@ -324,6 +429,8 @@ impl Kernel {
             self.unsettled.extend(self.holdings.left_over());
             self.retry_at = Some(clock::now());
         }
+        self.vmacs.commit(generation);
+        self.settle_vmacs_anew();
         self.tell_links();
         self.tell_paths();
     }
@@ -457,6 +564,7 @@ impl Kernel {
             return;
         }
         self.retry_at = None;
+        self.settle_vmacs();
         self.tell_paths();
         let routers = self.unsettled.clone();
         if !routers.is_empty() {
@@ -511,6 +619,7 @@ impl Kernel {
             self.look_around();
         }
         if heard {
+            self.settle_vmacs();
             self.tell_links();
             self.tell_paths();
             removed.retain(|key| !self.view.has(key));

@@ -186,6 +186,12 @@ impl Roster {
         self.names.get(&router).map_or("", String::as_str)
     }
 
+    /// The link that a router of the running configuration runs on.
+    pub(crate) fn link_of(&self, router: RouterId) -> Option<&str> {
+        let mut instances = self.current.iter().flat_map(|part| &part.instances);
+        instances.find(|instance| self.id(instance) == Some(router))?.link()
+    }
+
     /// What every router of the running configuration has.
     pub(crate) fn belongings(&self) -> Vec<(RouterId, Belongings)> {
         let instances = self.current.iter().flat_map(|part| &part.instances);
@@ -199,7 +205,8 @@ impl Roster {
         for (part, virtual_ones) in self.parts() {
             for (name, multicast) in links_of(part) {
                 let Some(id) = self.link_ids.get(name) else { continue };
-                links.insert(*id, (name, view.facts(name, multicast, &virtual_ones)));
+                let source = part.source_interface(name);
+                links.insert(*id, (name, view.facts_with_source(name, source, multicast, &virtual_ones)));
             }
         }
         links.into_iter().map(|(id, (name, facts))| (id, name, facts)).collect()
@@ -233,7 +240,7 @@ impl Roster {
 
 /// Where an instance's adverts come and go; `None` while its interface or its source address is missing.
 pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<IpAddr>) -> Option<Place> {
-    let link = match &instance.interface {
+    let link = match instance.advert_interface() {
         Some(name) => Some(view.link(name)?.index),
         None => None,
     };
@@ -253,9 +260,9 @@ pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<Ip
 fn links_of(part: &VrrpPart) -> BTreeMap<&str, bool> {
     let mut multicast: BTreeMap<&str, bool> = BTreeMap::new();
     for instance in &part.instances {
-        for name in instance.interface.iter().chain(instance.tracked.iter().map(|tracked| &tracked.name)) {
-            let needed =
-                matches!(instance.transport, Transport::Multicast { .. }) && instance.interface.as_ref() == Some(name);
+        let tracked = instance.tracked.iter().map(|tracked| tracked.name.as_str());
+        for name in instance.link().into_iter().chain(tracked) {
+            let needed = matches!(instance.transport, Transport::Multicast { .. }) && instance.link() == Some(name);
             *multicast.entry(name).or_default() |= needed;
         }
     }
@@ -271,8 +278,14 @@ fn links_of(part: &VrrpPart) -> BTreeMap<&str, bool> {
 /// The first one that is not.
 pub(crate) fn check_interfaces(part: &VrrpPart, view: &View) -> anyhow::Result<()> {
     for instance in &part.instances {
-        if let Some(name) = instance.interfaces().find(|name| view.link(name).is_none()) {
+        let missing = |name: &&str| view.link(name).is_none() && part.virtual_link(name).is_none();
+        if let Some(name) = instance.interfaces().find(missing) {
             bail!("({}) interface {name} doesn't exist", instance.name);
+        }
+    }
+    for link in part.virtual_links.values() {
+        if view.link(&link.parent).is_none() {
+            bail!("({}) interface {} below {} doesn't exist", link.instance, link.parent, link.name);
         }
     }
     for group in &part.groups {

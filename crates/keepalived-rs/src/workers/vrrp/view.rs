@@ -110,9 +110,31 @@ impl View {
         Some(LinkFacts { up, multicast: link.has_multicast(), ipv4_source, ipv6_source })
     }
 
-    /// A macvlan is up only if the link below is.
+    /// As [`facts`](Self::facts), with the addresses of another link: adverts on a macvlan come from those of the link
+    /// below (`behaviour.md` §3.2).
+    pub(crate) fn facts_with_source(
+        &self,
+        name: &str,
+        source: &str,
+        multicast: bool,
+        virtual_ones: &BTreeSet<IpAddr>,
+    ) -> Option<LinkFacts> {
+        let facts = self.facts(name, multicast, virtual_ones)?;
+        if source == name {
+            return Some(facts);
+        }
+        let below = self.facts(source, false, virtual_ones)?;
+        Some(LinkFacts { ipv4_source: below.ipv4_source, ipv6_source: below.ipv6_source, ..facts })
+    }
+
+    /// Every link.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
+    /// A macvlan or ipvlan is up only if the link below is.
     fn is_up(&self, link: &Link) -> bool {
-        let below = link.parent.filter(|_| link.kind.as_deref() == Some("macvlan"));
+        let below = link.parent.filter(|_| link.virtual_kind.is_some());
         let parent = below.and_then(|parent| self.links.get(&parent));
         link.is_up() && parent.is_none_or(Link::is_up)
     }

@@ -1,0 +1,488 @@
+//! The macvlans and ipvlans of the instances, and the settings of interfaces that go with them (`behaviour.md` §3.11).
+//!
+//! What is put on the host is [announced](Vmacs::announce) first, with the original values of settings, and
+//! [carried out](Vmacs::carry_out) once the supervisor has been told: whoever follows can take it away again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conf_parser::config::NameTable;
+use conf_parser::host::{Fact as HostFact, Host as _};
+use vip_netlink::{
+    Address, AddressFlags, AddressGeneration, AddressKey, Change, Event, Ipv4Conf, Ipv4Setting, IpvlanFlags,
+    IpvlanMode, Lifetime, LinkIndex, LinkName, MacAddr, MacvlanMode, Present, RouteSocket, VirtualKind, Wanted, plan,
+};
+use vrrp_proto::Family;
+
+use super::sysctl::{self, Kept, Purpose, Sysctl};
+use super::view::View;
+use crate::config::virtual_link::{self, Group, Kind, VirtualLink};
+use crate::config::vrrp::VrrpPart;
+use crate::host::ThisHost;
+use crate::ipc::Fact;
+
+/// How often a plan is made anew: a link is made, then given its settings, then nothing is left.
+const ROUNDS: usize = 4;
+
+const LINK: &str = "host link ";
+const SYSCTL: &str = "host sysctl ";
+
+/// What a configuration needs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Needs {
+    /// By name.
+    links: BTreeMap<String, VirtualLink>,
+    /// Interfaces on which the next address of a network takes the place of the first.
+    promote: BTreeSet<String>,
+}
+
+impl Needs {
+    /// What `part` needs.
+    pub(crate) fn of(part: &VrrpPart) -> Self {
+        let instances = part.instances.iter().filter(|instance| instance.promote_secondaries);
+        let mut links = part.virtual_links.clone();
+        for link in links.values_mut() {
+            if let Some(Group::Name(name)) = &link.group {
+                link.group = group_number(link, name).map(Group::Number);
+            }
+        }
+        Self { links, promote: instances.filter_map(|instance| instance.link()).map(str::to_owned).collect() }
+    }
+}
+
+fn group_number(link: &VirtualLink, name: &str) -> Option<u32> {
+    let HostFact::Present(number) = ThisHost::look().number(NameTable::InterfaceGroups, name) else {
+        tracing::warn!(
+            "({}) there is no group of links {name}: {} joins that of {}",
+            link.instance,
+            link.name,
+            link.parent
+        );
+        return None;
+    };
+    Some(number)
+}
+
+/// What is needed, and what is or may be on this host for it.
+#[derive(Debug, Default)]
+pub(crate) struct Vmacs {
+    running: Needs,
+    /// With its generation.
+    prepared: Option<(u64, Needs)>,
+    /// Links that may be there, with the instance they were made for.
+    made: BTreeMap<String, String>,
+    /// Settings that may have been changed.
+    kept: BTreeMap<Sysctl, Kept>,
+    /// Addresses that were put on links so that adverts can leave.
+    placed: BTreeSet<AddressKey>,
+    /// Links that were seen to do without IPv6.
+    quiet: BTreeSet<LinkIndex>,
+    /// Announcements that the supervisor may not have heard.
+    untold: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// What was refused, with the reason.
+    pub(crate) refused: Vec<String>,
+    /// What is no longer on this host.
+    pub(crate) forgotten: Vec<Fact>,
+}
+
+impl Vmacs {
+    /// What the process before this one announced.
+    pub(crate) fn inherit(&mut self, facts: &[Fact]) {
+        for fact in facts {
+            let Ok(value) = std::str::from_utf8(&fact.value) else { continue };
+            if let Some(name) = fact.key.strip_prefix(LINK) {
+                self.made.insert(name.to_owned(), value.to_owned());
+            }
+            let sysctl = fact.key.strip_prefix(SYSCTL).and_then(Sysctl::from_text);
+            if let Some((sysctl, kept)) = sysctl.zip(Kept::from_text(value)) {
+                self.kept.insert(sysctl, kept);
+            }
+        }
+    }
+
+    /// The links of a configuration may be there, whoever made them.
+    pub(crate) fn inherit_links(&mut self, part: &VrrpPart) {
+        let links = part.virtual_links.values();
+        self.made.extend(links.map(|link| (link.name.clone(), link.instance.clone())));
+    }
+
+    /// A configuration may become the running one; what that has comes first while they differ.
+    pub(crate) fn prepare(&mut self, generation: u64, needs: Needs) {
+        self.prepared = Some((generation, needs));
+    }
+
+    /// The configuration that was prepared as `generation` is the running one.
+    pub(crate) fn commit(&mut self, generation: u64) {
+        if let Some((_, needs)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) {
+            self.running = needs;
+        }
+    }
+
+    /// The configuration that was prepared as `generation` is not wanted.
+    pub(crate) fn abandon(&mut self, generation: u64) {
+        self.prepared.take_if(|(prepared, _)| *prepared == generation);
+    }
+
+    /// Nothing is needed any more.
+    pub(crate) fn withdraw(&mut self) {
+        (self.running, self.prepared) = (Needs::default(), None);
+    }
+
+    /// Nothing is needed and nothing is there.
+    pub(crate) fn is_idle(&self) -> bool {
+        let needs = |needs: &Needs| !needs.links.is_empty() || !needs.promote.is_empty();
+        !needs(&self.running)
+            && !self.prepared.as_ref().is_some_and(|(_, prepared)| needs(prepared))
+            && self.made.is_empty()
+            && self.kept.is_empty()
+    }
+
+    /// So many sets of facts are on their way to the supervisor.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.untold > 0
+    }
+
+    /// A set of facts was sent.
+    pub(crate) fn tell(&mut self) {
+        self.untold += 1;
+    }
+
+    /// The supervisor was told one of them.
+    pub(crate) fn told(&mut self) {
+        self.untold = self.untold.saturating_sub(1);
+    }
+
+    /// The macvlans that hold or carry something, each with the interface below.
+    #[expect(dead_code, reason = "for the packet filter that keeps IGMP and MLD off them")]
+    pub(crate) fn pairs(&self, view: &View) -> Vec<(LinkIndex, LinkIndex)> {
+        let links = self.links().filter(|link| matches!(link.kind, Kind::Macvlan { .. }));
+        links.filter_map(|link| Some((view.link(&link.name)?.index, view.link(&link.parent)?.index))).collect()
+    }
+
+    /// Whether `name` is a link of the running configuration.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.running.links.contains_key(name)
+    }
+
+    /// What is about to be put on this host and was not said yet.
+    pub(crate) fn announce(&mut self, view: &View) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        let new: Vec<_> = self.links().filter(|link| !self.made.contains_key(&link.name)).collect();
+        let new: Vec<_> = new.into_iter().map(|link| (link.name.clone(), link.instance.clone())).collect();
+        facts.extend(new.iter().map(|(name, instance)| fact(LINK, name, instance)));
+        self.made.extend(new);
+        for (sysctl, ours) in self.sysctls(view) {
+            let Some(original) = sysctl.value(view).filter(|_| !self.kept.contains_key(&sysctl)) else { continue };
+            if original != ours {
+                let kept = Kept { original, ours };
+                facts.push(fact(SYSCTL, &sysctl, &kept.to_text()));
+                self.kept.insert(sysctl, kept);
+            }
+        }
+        facts
+    }
+
+    /// Makes the host what it is to be, as far as that was announced.
+    pub(crate) fn carry_out(&mut self, route: &mut RouteSocket, view: &mut View) -> Done {
+        let mut done = Done::default();
+        self.change_sysctls(route, view, &mut done);
+        self.change_links(route, view, &mut done);
+        self.place_addresses(route, view, &mut done);
+        self.disable_ipv6(view, &mut done);
+        done
+    }
+
+    /// Those of the running configuration, then those that only the prepared one has.
+    fn links(&self) -> impl Iterator<Item = &VirtualLink> {
+        let prepared = self.prepared.iter().flat_map(|(_, needs)| needs.links.values());
+        let added = prepared.filter(|link| !self.running.links.contains_key(&link.name));
+        self.running.links.values().chain(added)
+    }
+
+    // ---- Settings of interfaces ----
+
+    /// What the settings are to be.
+    fn sysctls(&self, view: &View) -> BTreeMap<Sysctl, u32> {
+        let mut needed = BTreeMap::new();
+        let prepared = self.prepared.iter().flat_map(|(_, needs)| &needs.promote);
+        for device in self.running.promote.iter().chain(prepared).filter(|device| !self.made.contains_key(*device)) {
+            needed.insert(Sysctl::new(device, Ipv4Setting::PromoteSecondaries), 1);
+        }
+        let mut parents = self.links().filter(|link| needs_settings(link)).map(|link| link.parent.as_str()).peekable();
+        if parents.peek().is_some() {
+            self.move_rp_filter(view, &mut needed);
+        }
+        for parent in parents {
+            for setting in [Ipv4Setting::ArpIgnore, Ipv4Setting::ArpFilter] {
+                needed.insert(Sysctl::new(parent, setting), 1);
+            }
+        }
+        needed
+    }
+
+    /// A macvlan takes packets from anywhere, which `all` would forbid: it counts for every interface. What it asks for
+    /// is asked of each other interface instead.
+    fn move_rp_filter(&self, view: &View, needed: &mut BTreeMap<Sysctl, u32>) {
+        let before = |sysctl: &Sysctl| self.kept.get(sysctl).map(|kept| kept.original).or_else(|| sysctl.value(view));
+        let all = Sysctl::new("all", Ipv4Setting::RpFilter);
+        let Some(level) = before(&all).filter(|level| *level > 0) else { return };
+        needed.insert(all, 0);
+        let links = view.links().map(|link| link.name.to_string()).filter(|name| !self.made.contains_key(name));
+        for device in links.chain(["default".to_owned()]) {
+            let sysctl = Sysctl::new(&device, Ipv4Setting::RpFilter);
+            if let Some(own) = before(&sysctl) {
+                needed.insert(sysctl, own.max(level));
+            }
+        }
+    }
+
+    /// `all` counts for every interface: it is loosened last and tightened first.
+    fn change_sysctls(&mut self, route: &mut RouteSocket, view: &mut View, done: &mut Done) {
+        let needed = self.sysctls(view);
+        let (ours, rest): (Vec<_>, Vec<_>) = self.kept.iter().partition(|(sysctl, _)| needed.contains_key(*sysctl));
+        let mut ours: Vec<_> = ours.into_iter().map(|(sysctl, kept)| (sysctl, kept.ours)).collect();
+        ours.sort_by_key(|(sysctl, _)| sysctl.device == "all");
+        // What somebody else has changed meanwhile is theirs.
+        let still_ours = |(sysctl, kept): &(&Sysctl, &Kept)| sysctl.value(view) == Some(kept.ours);
+        let back = rest.iter().copied().filter(still_ours);
+        let mut back: Vec<_> = back.map(|(sysctl, kept)| (sysctl, kept.original)).collect();
+        back.sort_by_key(|(sysctl, _)| sysctl.device != "all");
+        let gone: Vec<_> = rest.into_iter().map(|(sysctl, _)| sysctl.clone()).collect();
+
+        let (changed, refused) = sysctl::write(&ours, Purpose::Change, route, view);
+        done.refused.extend(refused);
+        let (restored, refused) = sysctl::write(&back, Purpose::Restore, route, view);
+        if refused.is_empty() {
+            for sysctl in gone {
+                done.forgotten.push(fact(SYSCTL, &sysctl, ""));
+                self.kept.remove(&sysctl);
+            }
+        }
+        done.refused.extend(refused);
+        if changed + restored > 0 {
+            // The kernel tells of it only where an interface is up.
+            done.refused.extend(look_at_links(route, view).err().map(|error| error.to_string()));
+        }
+    }
+
+    // ---- Links ----
+
+    fn change_links(&mut self, route: &mut RouteSocket, view: &mut View, done: &mut Done) {
+        for _ in 0..ROUNDS {
+            let (links, release_links) = self.wanted_links(view);
+            let wanted = Wanted { links, release_links, ..Wanted::default() };
+            let present = Present { links: view.links().cloned().collect(), ..Present::default() };
+            let changes = plan(&wanted, &present);
+            if changes.is_empty() {
+                break;
+            }
+            let names: Vec<_> = changes.iter().map(|change| removed_name(change, view)).collect();
+            let refused: BTreeMap<_, _> =
+                route.apply(&changes).refused.into_iter().map(|it| (it.index, it.error)).collect();
+            for (index, (change, removed)) in changes.iter().zip(names).enumerate() {
+                match refused.get(&index) {
+                    None => self.tell_success(change, removed.as_deref(), view, route),
+                    Some(error) => done.refused.push(self.complaint(change, &error.to_string())),
+                }
+            }
+            if let Err(error) = look_at_links(route, view) {
+                done.refused.push(error.to_string());
+                break;
+            }
+            if !refused.is_empty() {
+                break;
+            }
+        }
+        self.forget_links(view, done);
+    }
+
+    /// What is wanted, and what of ours may be removed for it.
+    fn wanted_links(&self, view: &View) -> (Vec<vip_netlink::VirtualLink>, Vec<LinkName>) {
+        let links = self.links().filter_map(|link| as_link(link, view)).collect();
+        (links, self.made.keys().filter_map(|name| LinkName::try_from(name.as_str()).ok()).collect())
+    }
+
+    fn tell_success(&self, change: &Change, removed: Option<&str>, view: &View, route: &mut RouteSocket) {
+        match (change, removed) {
+            (Change::AddVirtualLink(made), _) => {
+                let name = made.name.to_string();
+                let Some(link) = self.links().find(|link| link.name == name) else { return };
+                tracing::info!("({}): Success creating {} interface {name}", link.instance, sort(made.kind));
+                let group = view.link_by_index(made.parent).map(|parent| parent.group).filter(|_| link.notify);
+                if let Some(group) = group {
+                    // In which it is already: the kernel tells everyone of it. Whoever does not hear it misses nothing else.
+                    route.apply(&[Change::SetGroup { link: made.parent, group }]);
+                }
+            }
+            (_, Some(name)) => {
+                let instance = self.made.get(name).map_or("", String::as_str);
+                tracing::info!("({instance}) Success removing VMAC interface {name}");
+            }
+            _ => {}
+        }
+    }
+
+    fn complaint(&self, change: &Change, error: &str) -> String {
+        let Change::AddVirtualLink(made) = change else { return error.to_owned() };
+        let name = made.name.to_string();
+        let instance = self.made.get(&name).map_or("", String::as_str);
+        format!("({instance}): Unable to create {} interface {name}: {error}", sort(made.kind))
+    }
+
+    /// What is neither wanted nor there.
+    fn forget_links(&mut self, view: &View, done: &mut Done) {
+        let wanted: BTreeSet<_> = self.links().map(|link| link.name.clone()).collect();
+        let gone =
+            |name: &String| !wanted.contains(name) && view.link(name).is_none_or(|link| link.virtual_kind.is_none());
+        let gone: Vec<_> = self.made.keys().filter(|name| gone(name)).cloned().collect();
+        for name in gone {
+            done.forgotten.push(fact(LINK, &name, ""));
+            self.made.remove(&name);
+        }
+    }
+
+    // ---- What is on the links ----
+
+    /// IPv6 adverts leave a macvlan from the link-local address of the interface below, an ipvlan has an address of its
+    /// own.
+    fn place_addresses(&mut self, route: &mut RouteSocket, view: &View, done: &mut Done) {
+        let addresses: Vec<_> = self.links().filter_map(|link| address_on(link, view)).collect();
+        let keys: BTreeSet<_> = addresses.iter().map(Address::key).collect();
+        let missing = addresses.iter().filter(|address| !view.has(&address.key())).map(|it| Change::AddAddress(*it));
+        let surplus = self.placed.difference(&keys).filter(|key| view.has(key));
+        let surplus = surplus.map(|key| Change::RemoveAddress(Address::new(key.link, key.ip, key.prefix_len)));
+        let changes: Vec<_> = surplus.chain(missing).collect();
+        if !changes.is_empty() {
+            done.refused.extend(route.apply(&changes).refused.into_iter().map(|refusal| refusal.error.to_string()));
+        }
+        self.placed = keys;
+    }
+
+    /// A macvlan for IPv4 alone has no business with IPv6.
+    fn disable_ipv6(&mut self, view: &View, done: &mut Done) {
+        let without = self.links().filter(|link| !link.ipv6 && !link.keeps_ipv6);
+        let new: Vec<_> = without.filter_map(|link| Some((view.link(&link.name)?.index, link.name.clone()))).collect();
+        for (index, name) in new {
+            if self.quiet.contains(&index) {
+                continue;
+            }
+            match sysctl::disable_ipv6(&name) {
+                Ok(()) => {
+                    self.quiet.insert(index);
+                }
+                Err(reason) => done.refused.push(reason),
+            }
+        }
+        self.quiet.retain(|index| view.link_by_index(*index).is_some());
+    }
+}
+
+/// Brings the links of `view` up to date.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn look_at_links(route: &mut RouteSocket, view: &mut View) -> Result<(), vip_netlink::Error> {
+    let links = route.links()?;
+    let there: BTreeSet<_> = links.iter().map(|link| link.index).collect();
+    let gone: Vec<_> = view.links().filter(|link| !there.contains(&link.index)).cloned().collect();
+    let events = gone.into_iter().map(Event::LinkRemoved).chain(links.into_iter().map(Event::Link));
+    events.for_each(|event| view.update(event));
+    Ok(())
+}
+
+/// Removes what was announced and put on the host by processes that are gone; the facts that are over.
+///
+/// # Errors
+/// When the kernel cannot be asked; what it refuses is logged.
+pub(crate) fn restore(vmacs: &mut Vmacs) -> anyhow::Result<Vec<Fact>> {
+    let mut route = RouteSocket::open()?;
+    let mut view = View::new(route.links()?, Vec::new());
+    vmacs.withdraw();
+    let done = vmacs.carry_out(&mut route, &mut view);
+    for reason in &done.refused {
+        tracing::error!("{reason}");
+    }
+    Ok(done.forgotten)
+}
+
+fn fact(prefix: &str, name: impl std::fmt::Display, value: &str) -> Fact {
+    Fact { key: format!("{prefix}{name}"), value: value.as_bytes().to_vec() }
+}
+
+fn needs_settings(link: &VirtualLink) -> bool {
+    link.ipv4 && matches!(link.kind, Kind::Macvlan { .. })
+}
+
+fn sort(kind: VirtualKind) -> &'static str {
+    match kind {
+        VirtualKind::Macvlan { .. } => "VMAC",
+        VirtualKind::Ipvlan { .. } => "ipvlan",
+    }
+}
+
+fn removed_name(change: &Change, view: &View) -> Option<String> {
+    let Change::DelLink(vip_netlink::LinkRef::Index(index)) = change else { return None };
+    view.link_by_index(*index).map(|link| link.name.to_string())
+}
+
+/// As the kernel is to have it; `None` without the interface below.
+fn as_link(link: &VirtualLink, view: &View) -> Option<vip_netlink::VirtualLink> {
+    let parent = view.link(&link.parent)?;
+    let master = parent.master.and_then(|master| view.link_by_index(master));
+    let (kind, mac) = match &link.kind {
+        Kind::Macvlan { mac } => (VirtualKind::Macvlan { mode: MacvlanMode::PRIVATE }, Some(MacAddr(*mac))),
+        Kind::Ipvlan { mode, .. } => (VirtualKind::Ipvlan { mode: IpvlanMode::L2, flags: ipvlan_flags(*mode) }, None),
+    };
+    let ipv4 = Ipv4Conf::default()
+        .with(Ipv4Setting::AcceptLocal, 1)
+        .with(Ipv4Setting::ArpIgnore, 1)
+        .with(Ipv4Setting::PromoteSecondaries, 1)
+        .with(Ipv4Setting::RpFilter, 0);
+    Some(vip_netlink::VirtualLink {
+        name: LinkName::try_from(link.name.as_str()).ok()?,
+        parent: parent.index,
+        kind,
+        mac,
+        group: match link.group {
+            Some(Group::Number(number)) => number,
+            _ => parent.group,
+        },
+        // A bridge or a bond takes the interface itself; a VRF takes what is on it too.
+        master: master.filter(|master| master.kind.as_deref() == Some("vrf")).map(|master| master.index),
+        address_generation: mac.map(|_| AddressGeneration::NONE),
+        ipv4: if needs_settings(link) { ipv4 } else { Ipv4Conf::default() },
+    })
+}
+
+fn ipvlan_flags(mode: virtual_link::IpvlanMode) -> IpvlanFlags {
+    match mode {
+        virtual_link::IpvlanMode::Bridge => IpvlanFlags::BRIDGE,
+        virtual_link::IpvlanMode::Private => IpvlanFlags::PRIVATE,
+        virtual_link::IpvlanMode::Vepa => IpvlanFlags::VEPA,
+    }
+}
+
+/// The address that belongs on a link while no instance is Active.
+fn address_on(link: &VirtualLink, view: &View) -> Option<Address> {
+    let index = view.link(&link.name)?.index;
+    match &link.kind {
+        Kind::Ipvlan { address, .. } => {
+            let (ip, prefix_len) = (*address)?;
+            Some(Address::virtual_address(index, ip, prefix_len))
+        }
+        Kind::Macvlan { .. } if link.ipv6 => {
+            let parent = view.link(&link.parent)?.index;
+            let source = view.sources(parent, Family::Ipv6, &BTreeSet::new());
+            let mut address = Address::virtual_address(index, *source.first()?, 64);
+            // Nothing else is to choose it.
+            address.flags |= AddressFlags::NODAD;
+            address.preferred = Lifetime::ZERO;
+            Some(address)
+        }
+        Kind::Macvlan { .. } => None,
+    }
+}
