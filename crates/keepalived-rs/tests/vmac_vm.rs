@@ -1,6 +1,5 @@
 //! Ipvlans and VRFs, on a kernel that has them: this test boots a virtual machine and runs itself in there.
 
-#[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "support/node.rs"]
 mod node;
 #[expect(dead_code, reason = "the other tests use the rest")]

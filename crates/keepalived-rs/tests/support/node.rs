@@ -69,8 +69,9 @@ impl Node {
         for link in self.json(&["-6", "-j", "addr", "show", "scope", "link"])? {
             let name = text(&link["ifname"]);
             for address in link["addr_info"].as_array().into_iter().flatten().filter(|_| name.starts_with("eth")) {
-                if !text(&address["local"]).starts_with("fe80::1") {
-                    found.insert(text(&address["local"]), format!("LL({name})"));
+                let local = text(&address["local"]);
+                if local.starts_with("fe80:") && local != "fe80::100" {
+                    found.insert(local, format!("LL({name})"));
                 }
             }
         }

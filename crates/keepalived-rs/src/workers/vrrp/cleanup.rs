@@ -77,7 +77,7 @@ fn wanted(part: &VrrpPart, view: &View) -> Vec<(Wanted, bool)> {
 
 fn resign(instance: &Instance, part: &VrrpPart, view: &View) -> anyhow::Result<()> {
     let virtual_ones = part.virtual_addresses();
-    let place = roster::place(instance, view, &virtual_ones).context("its interface is gone")?;
+    let place = roster::place(instance, part, view, &virtual_ones).context("its interface is gone")?;
     let name = instance.advert_interface();
     let of_link = || {
         let link = view.link(part.source_interface(name?))?;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use vip_netlink::Link;
 use vrrp_proto::{
     GroupConfig, GroupId, LinkFacts, LinkId, RouterConfig, RouterId, Snapshot, TrackerConfig, TrackerId, Transmitter,
     WireConfig,
@@ -206,7 +207,8 @@ impl Roster {
             for (name, multicast) in links_of(part) {
                 let Some(id) = self.link_ids.get(name) else { continue };
                 let source = part.source_interface(name);
-                links.insert(*id, (name, view.facts_with_source(name, source, multicast, &virtual_ones)));
+                let facts = || view.facts_with_source(name, source, multicast, &virtual_ones);
+                links.insert(*id, (name, own_link(part, name, view).and_then(|_| facts())));
             }
         }
         links.into_iter().map(|(id, (name, facts))| (id, name, facts)).collect()
@@ -216,7 +218,8 @@ impl Roster {
     pub(crate) fn routes(&self, view: &View) -> BTreeMap<RouterId, Place> {
         let mut routes = BTreeMap::new();
         for (part, virtual_ones) in self.parts() {
-            let places = part.instances.iter().filter_map(|it| Some((self.id(it)?, place(it, view, &virtual_ones)?)));
+            let places =
+                part.instances.iter().filter_map(|it| Some((self.id(it)?, place(it, part, view, &virtual_ones)?)));
             routes.extend(places);
         }
         routes
@@ -239,9 +242,14 @@ impl Roster {
 }
 
 /// Where an instance's adverts come and go; `None` while its interface or its source address is missing.
-pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<IpAddr>) -> Option<Place> {
+pub(crate) fn place(
+    instance: &Instance,
+    part: &VrrpPart,
+    view: &View,
+    virtual_ones: &BTreeSet<IpAddr>,
+) -> Option<Place> {
     let link = match instance.advert_interface() {
-        Some(name) => Some(view.link(name)?.index),
+        Some(name) => Some(own_link(part, name, view)?.index),
         None => None,
     };
     let address = match &instance.transport {
@@ -254,6 +262,14 @@ pub(crate) fn place(instance: &Instance, view: &View, virtual_ones: &BTreeSet<Ip
     };
     let carrier = if instance.has_authentication_header() { Carrier::Ah } else { Carrier::Vrrp };
     Some(Place { link: link.map_or(0, |link| link.get()), address, carrier })
+}
+
+/// The link of that name. What else may have the name of a macvlan or ipvlan of `part` is none.
+fn own_link<'a>(part: &VrrpPart, name: &str, view: &'a View) -> Option<&'a Link> {
+    let link = view.link(name)?;
+    let Some(wanted) = part.virtual_link(name) else { return Some(link) };
+    let parent = view.link(&wanted.parent)?.index;
+    (link.virtual_kind.is_some() && link.parent == Some(parent)).then_some(link)
 }
 
 /// The links that routers run on or track, and whether multicast is needed there.

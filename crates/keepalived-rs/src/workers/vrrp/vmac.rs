@@ -9,7 +9,8 @@ use conf_parser::config::NameTable;
 use conf_parser::host::{Fact as HostFact, Host as _};
 use vip_netlink::{
     Address, AddressFlags, AddressGeneration, AddressKey, Change, Event, Ipv4Conf, Ipv4Setting, IpvlanFlags,
-    IpvlanMode, Lifetime, LinkIndex, LinkName, MacAddr, MacvlanMode, Present, RouteSocket, VirtualKind, Wanted, plan,
+    IpvlanMode, Lifetime, LinkFlags, LinkIndex, LinkName, MacAddr, MacvlanMode, Present, RouteSocket, VirtualKind,
+    Wanted, plan,
 };
 use vrrp_proto::Family;
 
@@ -231,7 +232,8 @@ impl Vmacs {
         let all = Sysctl::new("all", Ipv4Setting::RpFilter);
         let Some(level) = before(&all).filter(|level| *level > 0) else { return };
         needed.insert(all, 0);
-        let links = view.links().map(|link| link.name.to_string()).filter(|name| !self.made.contains_key(name));
+        let links = view.links().filter(|link| !link.flags.contains(LinkFlags::LOOPBACK));
+        let links = links.map(|link| link.name.to_string()).filter(|name| !self.made.contains_key(name));
         for device in links.chain(["default".to_owned()]) {
             let sysctl = Sysctl::new(&device, Ipv4Setting::RpFilter);
             if let Some(own) = before(&sysctl) {
