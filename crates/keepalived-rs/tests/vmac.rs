@@ -392,6 +392,53 @@ fn a_name_that_is_taken_is_refused_with_the_reason() -> CaseResult {
     wait_until("the address", || Ok(node.host.holds("198.18.0.100".parse()?)?)).map_err(|_| Stop::failed(log(&process)))
 }
 
+/// A switch forgets a MAC address that sends nothing: one that only holds addresses is reminded.
+fn a_macvlan_that_only_holds_addresses_is_reminded() -> CaseResult {
+    let lab = Lab::new()?;
+    let node = Node::new(&lab, "r")?;
+    let wires = [node.host.capture("eth0")?, node.host.capture("eth1")?];
+    let addresses = "virtual_ipaddress {\n 198.18.0.100/24\n 198.18.1.100/24 dev eth1\n }";
+    let options = "garp_master_repeat 1\n garp_extra_if 1";
+    let config = instance("A", 51, "eth0", &format!("use_vmac\n use_vmac_addr\n {options}\n {addresses}"));
+    let process = node.start(Daemon::Ours, &config.replace("garp_master_delay 1", "garp_master_delay 0"))?;
+    let count = |wire: usize| wires[wire].frames().iter().filter(|frame| frame.gratuitous_arp().is_some()).count();
+    wait_until("the third announcement", || Ok(count(1) >= 3)).map_err(|_| Stop::failed(log(&process)))?;
+    match count(0) {
+        1 => Ok(()),
+        other => Err(Stop::failed(format!("{other} of the instance's own\n{}", log(&process)))),
+    }
+}
+
+/// A worker that dies again and again leaves nothing while it waits, and has it all once it is back.
+fn a_crash_loop_takes_the_macvlan_away_and_brings_it_back() -> CaseResult {
+    let mut pair = Pair::new(V3, Daemon::Ours, Daemon::Ours)?;
+    pair.r1.start(V3, "use_vmac")?;
+    let setting = || -> Result<String, Stop> {
+        Ok(pair.r1.host.run(|| std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/arp_ignore"))?)
+    };
+    pair.wait_for_holder("r1")?;
+    let mut killed = pair.r1.worker();
+    kill(killed, Signal::SIGKILL)?;
+    let mark = pair.r1.process().mark();
+    wait_until("the macvlan to be gone", || {
+        let newest = pair.r1.worker();
+        if newest != killed && pair.r1.host.holds(V3.vip())? {
+            // It may have ended by itself.
+            let _ = kill(newest, Signal::SIGKILL);
+            killed = newest;
+        }
+        Ok(index(&pair.r1.host, "vrrp.51") == 0)
+    })
+    .map_err(|_| Stop::failed(pair.logs()))?;
+    wait_until("the setting to be restored", || Ok(setting()?.trim() == "0")).map_err(|_| Stop::failed(pair.logs()))?;
+    pair.r1.process().wait_for_line_after(mark, "(VI_1): Success creating VMAC interface vrrp.51", PATIENCE)?;
+    pair.wait_for_holder("r1")?;
+    if setting()?.trim() != "1" {
+        return Err(Stop::failed(pair.logs()));
+    }
+    Ok(())
+}
+
 macro_rules! cases {
     ($($name:ident = $protocol:expr, $first:ident, $second:ident;)+; $($plain:ident),+ $(,)?) => {
         $(fn $name() -> CaseResult { story($protocol, Daemon::$first, Daemon::$second) })+
@@ -421,4 +468,6 @@ cases! {
     a_reload_makes_changes_and_removes_macvlans,
     a_link_joins_a_group_and_its_parent_is_told_of,
     a_name_that_is_taken_is_refused_with_the_reason,
+    a_macvlan_that_only_holds_addresses_is_reminded,
+    a_crash_loop_takes_the_macvlan_away_and_brings_it_back,
 }

@@ -99,6 +99,9 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("vrrp_instance/old_unicast_checksum", vec!["never"]);
     options("vrrp_instance/garp_extra_if", vec!["all"]);
     options("global_defs/vrrp_garp_extra_if", vec!["all"]);
+    options("vrrp_instance/use_vmac", vec!["name", "<ifname>", "<mac>", "netlink_notify_msg", "group"]);
+    let modes = IpvlanMode::WORDS.iter().map(|(word, _)| *word);
+    options("vrrp_instance/use_ipvlan", modes.chain(["name", "<ifname>", "<ip>", "group"]).collect());
     options("vrrp_instance/track_interface", vec!["<iface>", "weight", "reverse"]);
     options("vrrp_sync_group/track_interface", vec!["<iface>", "weight", "reverse"]);
     options("vrrp_sync_group/group", vec!["<vrrp_instance>"]);

@@ -74,7 +74,7 @@ pub(crate) struct Home<'a> {
     pub(crate) instance: &'a file::VrrpInstance,
     /// Its interface, or the one for addresses of an instance that has none.
     pub(crate) interface: &'a str,
-    /// The macvlan or ipvlan of the instance itself.
+    /// The macvlan of the instance itself. An ipvlan carries adverts only.
     pub(crate) own: Option<&'a str>,
 }
 
@@ -132,7 +132,6 @@ impl VirtualLinks {
             file::LinkGroup::Name(name) => Group::Name(name.clone()),
         });
         let six = instance.excluded_addresses.iter().any(|address| address.address.value.is_ipv6());
-        // An ipvlan has what the kernel gives it.
         let keeps_ipv6 = six || matches!(kind, Kind::Ipvlan { .. });
         self.add(VirtualLink {
             name: name.clone(),
@@ -257,14 +256,23 @@ mod tests {
     fn two_families_of_one_router_have_two_links() {
         let text = instance("A", "use_vmac\nvirtual_ipaddress { 192.0.2.1 }")
             + &instance("B", "use_vmac\nvirtual_ipaddress { fe80::1 }");
-        insta::assert_snapshot!(in_words(&text), @"");
+        insta::assert_snapshot!(in_words(&text), @"
+        vrrp.51 on eth0 ipv4 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        vrrp6.51 on eth0 ipv6 Macvlan { mac: [0, 0, 5e, 0, 2, 33] }
+        (A) 192.0.2.1 dev vrrp.51
+        (B) fe80::1 dev vrrp6.51
+        ");
     }
 
     #[test]
     fn two_families_may_share_a_link() {
         let text = instance("A", "use_vmac shared\nvirtual_ipaddress { 192.0.2.1 }")
             + &instance("B", "use_vmac shared\nvirtual_ipaddress { fe80::1 }");
-        insta::assert_snapshot!(in_words(&text), @"");
+        insta::assert_snapshot!(in_words(&text), @"
+        shared on eth0 ipv4 ipv6 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        (A) 192.0.2.1 dev shared
+        (B) fe80::1 dev shared
+        ");
     }
 
     #[test]
@@ -274,7 +282,16 @@ mod tests {
         };
         let six = instance("D", "use_vmac\nvirtual_ipaddress { fe80::1 }").replace("eth0", "eth1");
         let text = other("A", "eth0") + &other("B", "eth1") + &other("C", "eth2") + &six;
-        insta::assert_snapshot!(in_words(&text), @"");
+        insta::assert_snapshot!(in_words(&text), @"
+        vrrp.51 on eth0 ipv4 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        vrrp1.51 on eth1 ipv4 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        vrrp2.51 on eth2 ipv4 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        vrrp6.51 on eth1 ipv6 Macvlan { mac: [0, 0, 5e, 0, 2, 33] }
+        (A) 192.0.2.1 dev vrrp.51
+        (B) 192.0.2.1 dev vrrp1.51
+        (C) 192.0.2.1 dev vrrp2.51
+        (D) fe80::1 dev vrrp6.51
+        ");
     }
 
     #[test]
@@ -283,18 +300,61 @@ mod tests {
                          virtual_ipaddress_excluded {\n2001:db8::1\n198.51.100.2 dev eth1\n2001:db8:1::1 dev eth1\n}";
         let prefixes = "global_defs {\nvmac_prefix vm\nvmac_addr_prefix va\n}\n";
         let text = prefixes.to_owned() + &instance("A", &format!("use_vmac\nuse_vmac_addr\n{addresses}"));
-        insta::assert_snapshot!(in_words(&text), @"");
-        insta::assert_snapshot!(in_words(&instance("A", &format!("use_vmac\n{addresses}"))), @"");
-        insta::assert_snapshot!(in_words(&instance("A", &format!("use_vmac_addr\n{addresses}"))), @"");
+        insta::assert_snapshot!(in_words(&text), @"
+        va.51 on eth1 ipv4 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        va1.51 on eth1 ipv6 Macvlan { mac: [0, 0, 5e, 0, 2, 33] }
+        va6.51 on eth0 ipv6 Macvlan { mac: [0, 0, 5e, 0, 2, 33] }
+        vm.51 on eth0 ipv4 keeps-ipv6 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        (A) 192.0.2.1 dev vm.51
+        (A) 192.0.2.2 dev vm.51
+        (A) 198.51.100.1 dev va.51
+        (A) 2001:db8::1 dev va6.51
+        (A) 198.51.100.2 dev va.51
+        (A) 2001:db8:1::1 dev va1.51
+        ");
+        insta::assert_snapshot!(in_words(&instance("A", &format!("use_vmac\n{addresses}"))), @"
+        vrrp.51 on eth0 ipv4 keeps-ipv6 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        (A) 192.0.2.1 dev vrrp.51
+        (A) 192.0.2.2 dev vrrp.51
+        (A) 198.51.100.1 dev eth1
+        (A) 2001:db8::1 dev eth0
+        (A) 198.51.100.2 dev eth1
+        (A) 2001:db8:1::1 dev eth1
+        ");
+        insta::assert_snapshot!(in_words(&instance("A", &format!("use_vmac_addr\n{addresses}"))), @"
+        vrrp.51 on eth1 ipv4 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        vrrp1.51 on eth1 ipv6 Macvlan { mac: [0, 0, 5e, 0, 2, 33] }
+        vrrp6.51 on eth0 ipv6 Macvlan { mac: [0, 0, 5e, 0, 2, 33] }
+        (A) 192.0.2.1 dev eth0
+        (A) 192.0.2.2 dev eth0
+        (A) 198.51.100.1 dev vrrp.51
+        (A) 2001:db8::1 dev vrrp6.51
+        (A) 198.51.100.2 dev vrrp.51
+        (A) 2001:db8:1::1 dev vrrp1.51
+        ");
         let each = addresses.replace("198.51.100.1 dev eth1", "198.51.100.1 dev eth1 use_vmac");
-        insta::assert_snapshot!(in_words(&instance("A", &each)), @"");
+        insta::assert_snapshot!(in_words(&instance("A", &each)), @"
+        vrrp.51 on eth1 ipv4 Macvlan { mac: [0, 0, 5e, 0, 1, 33] }
+        (A) 192.0.2.1 dev eth0
+        (A) 192.0.2.2 dev eth0
+        (A) 198.51.100.1 dev vrrp.51
+        (A) 2001:db8::1 dev eth0
+        (A) 198.51.100.2 dev eth1
+        (A) 2001:db8:1::1 dev eth1
+        ");
     }
 
     #[test]
     fn an_own_mac_address_and_an_ipvlan() {
         let text = instance("A", "use_vmac 02:00:00:00:01\nvirtual_ipaddress {\n192.0.2.1\n}");
-        insta::assert_snapshot!(in_words(&text), @"");
+        insta::assert_snapshot!(in_words(&text), @"
+        vrrp.51 on eth0 ipv4 Macvlan { mac: [2, 0, 0, 0, 1, 33] }
+        (A) 192.0.2.1 dev vrrp.51
+        ");
         let text = instance("A", "use_ipvlan ipv0 192.0.2.9/24 vepa\nvirtual_ipaddress {\n192.0.2.1\n}");
-        insta::assert_snapshot!(in_words(&text), @"");
+        insta::assert_snapshot!(in_words(&text), @"
+        ipv0 on eth0 ipv4 keeps-ipv6 Ipvlan { mode: Vepa, address: Some((192.0.2.9, 18)) }
+        (A) 192.0.2.1 dev eth0
+        ");
     }
 }

@@ -283,7 +283,8 @@ impl Instance {
         let transport = transport(instance, global);
         let device = interface.as_deref().unwrap_or(DEFAULT_INTERFACE);
         let virtual_link = links.of_instance(instance);
-        let home = Home { instance, interface: device, own: virtual_link.as_deref() };
+        let own = virtual_link.as_deref().filter(|_| instance.vmac.is_some());
+        let home = Home { instance, interface: device, own };
         let addresses: Vec<VirtualAddress> = instance
             .virtual_addresses
             .iter()

@@ -94,10 +94,11 @@ impl Node {
         let mut shown = BTreeSet::new();
         for link in self.json(&["-d", "-j", "link"])? {
             let name = text(&link["ifname"]);
-            if name != "lo" {
+            // The MAC address of a VRF is random, and it is not ours.
+            if name != "lo" && link["linkinfo"]["info_kind"] != "vrf" {
                 let info = &link["linkinfo"];
                 let attributes: Vec<_> = SHOWN.iter().map(|key| known(text(&link[key]))).collect();
-                let (kind, mode) = (text(&info["info_kind"]), text(&info["info_data"]["mode"]));
+                let (kind, mode) = (text(&info["info_kind"]), ways(&info["info_data"]));
                 shown.insert(format!("{name} {kind} {mode} {} {}", attributes.join(" "), link["flags"]));
             }
         }
@@ -127,6 +128,14 @@ impl Node {
             Ok(values)
         })
     }
+}
+
+/// How a macvlan or ipvlan reaches others.
+fn ways(data: &Value) -> String {
+    let data = data.as_object().into_iter().flatten();
+    data.filter(|(key, _)| !key.starts_with("bc") && !key.starts_with("used"))
+        .map(|(key, value)| format!("{key}={value} "))
+        .collect()
 }
 
 pub(crate) fn text(value: &Value) -> String {

@@ -158,7 +158,7 @@ impl Vmacs {
     }
 
     /// The macvlans that hold or carry something, each with the interface below.
-    #[expect(dead_code, reason = "for the packet filter that keeps IGMP and MLD off them")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the packet filter that keeps IGMP and MLD off them"))]
     pub(crate) fn pairs(&self, view: &View) -> Vec<(LinkIndex, LinkIndex)> {
         let links = self.links().filter(|link| matches!(link.kind, Kind::Macvlan { .. }));
         links.filter_map(|link| Some((view.link(&link.name)?.index, view.link(&link.parent)?.index))).collect()
@@ -455,7 +455,8 @@ fn as_link(link: &VirtualLink, view: &View) -> Option<vip_netlink::VirtualLink> 
         },
         // A bridge or a bond takes the interface itself; a VRF takes what is on it too.
         master: master.filter(|master| master.kind.as_deref() == Some("vrf")).map(|master| master.index),
-        address_generation: mac.map(|_| AddressGeneration::NONE),
+        // An ipvlan for IPv6 sends from the link-local address that the kernel gives it.
+        address_generation: (mac.is_some() || !link.ipv6).then_some(AddressGeneration::NONE),
         ipv4: if needs_settings(link) { ipv4 } else { Ipv4Conf::default() },
     })
 }
@@ -486,5 +487,126 @@ fn address_on(link: &VirtualLink, view: &View) -> Option<Address> {
             Some(address)
         }
         Kind::Macvlan { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vip_netlink::Link;
+
+    use super::*;
+    use crate::config::vrrp::tests::part;
+    use crate::workers::vrrp::view::tests::link;
+
+    fn index(number: u32) -> LinkIndex {
+        LinkIndex::new(number).unwrap()
+    }
+
+    /// eth0, which answers ARP for everything.
+    fn view() -> View {
+        let ipv4 = Ipv4Setting::ALL.into_iter().fold(Ipv4Conf::default(), |conf, setting| conf.with(setting, 0));
+        View::new(vec![Link { ipv4, ..link(index(2), "eth0") }], vec![])
+    }
+
+    fn needs(body: &str) -> Needs {
+        let text = format!("vrrp_instance A {{\ninterface eth0\nvirtual_router_id 51\n{body}\n}}\n");
+        Needs::of(&part(&text))
+    }
+
+    /// Those of eth0 and of links: what all interfaces have is this host's.
+    fn in_words(facts: &[Fact]) -> Vec<String> {
+        let own = facts.iter().filter(|fact| fact.key.starts_with(LINK) || fact.key.contains("/eth0/arp_"));
+        own.map(|fact| format!("{} = {}", fact.key, String::from_utf8_lossy(&fact.value))).collect()
+    }
+
+    const MACVLAN: &str = "use_vmac\nvirtual_ipaddress { 192.0.2.1 }";
+
+    #[test]
+    fn what_is_about_to_happen_is_said_once() {
+        let mut vmacs = Vmacs::default();
+        assert!(vmacs.is_idle());
+        vmacs.prepare(1, needs(MACVLAN));
+        let facts = vmacs.announce(&view());
+        assert_eq!(
+            in_words(&facts),
+            [
+                "host link vrrp.51 = A",
+                "host sysctl net/ipv4/conf/eth0/arp_filter = 0 1",
+                "host sysctl net/ipv4/conf/eth0/arp_ignore = 0 1",
+            ]
+        );
+        assert_eq!(vmacs.announce(&view()), []);
+        let mut successor = Vmacs::default();
+        successor.inherit(&facts);
+        successor.prepare(1, needs(MACVLAN));
+        assert_eq!(successor.announce(&view()), []);
+    }
+
+    #[test]
+    fn what_is_as_it_is_to_be_is_nobody_s_to_restore() {
+        let mut view = view();
+        let eth0 = view.link("eth0").unwrap().clone();
+        let ipv4 = eth0.ipv4.with(Ipv4Setting::ArpIgnore, 1);
+        view.update(Event::Link(Link { ipv4, ..eth0 }));
+        let mut vmacs = Vmacs::default();
+        vmacs.prepare(1, needs(MACVLAN));
+        let expected = ["host link vrrp.51 = A", "host sysctl net/ipv4/conf/eth0/arp_filter = 0 1"];
+        assert_eq!(in_words(&vmacs.announce(&view)), expected);
+    }
+
+    #[test]
+    fn until_it_is_committed_the_running_configuration_prevails() {
+        let mut vmacs = Vmacs::default();
+        let mac = |vmacs: &Vmacs| vmacs.wanted_links(&view()).0.first().and_then(|link| link.mac).unwrap().0[5];
+        vmacs.prepare(1, needs(MACVLAN));
+        vmacs.commit(1);
+        vmacs.prepare(2, needs(&MACVLAN.replace("use_vmac", "use_vmac 02:00:00:00:00:07")));
+        vmacs.commit(1);
+        assert_eq!(mac(&vmacs), 51);
+        vmacs.commit(2);
+        assert_eq!(mac(&vmacs), 7);
+        vmacs.prepare(3, needs(MACVLAN));
+        vmacs.abandon(3);
+        vmacs.commit(3);
+        assert_eq!(mac(&vmacs), 7);
+    }
+
+    #[test]
+    fn only_a_vrf_takes_the_macvlan_too() {
+        let master = |kind: &str| {
+            let eth0 = Link { master: Some(index(9)), ..link(index(2), "eth0") };
+            let master = Link { kind: Some(kind.into()), ..link(index(9), "m") };
+            let mut vmacs = Vmacs::default();
+            vmacs.prepare(1, needs(MACVLAN));
+            vmacs.wanted_links(&View::new(vec![eth0, master], vec![])).0[0].master
+        };
+        assert_eq!(master("vrf"), Some(index(9)));
+        assert_eq!(master("bridge"), None);
+    }
+
+    #[test]
+    fn adverts_of_ipv6_need_the_address_of_the_interface_below() {
+        let mut view = view();
+        view.update(Event::Link(Link { parent: Some(index(2)), ..link(index(7), "vrrp.51") }));
+        view.update(Event::Address(Address::new(index(2), "fe80::2".parse().unwrap(), 64)));
+        let on = |body: &str| {
+            let mut vmacs = Vmacs::default();
+            vmacs.prepare(1, needs(body));
+            vmacs
+                .links()
+                .find_map(|link| address_on(link, &view))
+                .map(|address| (address.ip.to_string(), address.preferred))
+        };
+        assert_eq!(on("use_vmac\nvirtual_ipaddress { fe80::1 }"), Some(("fe80::2".into(), Lifetime::ZERO)));
+        assert_eq!(on(MACVLAN), None);
+    }
+
+    #[test]
+    fn the_packet_filter_knows_each_macvlan_and_what_is_below() {
+        let mut view = view();
+        view.update(Event::Link(Link { parent: Some(index(2)), ..link(index(7), "vrrp.51") }));
+        let mut vmacs = Vmacs::default();
+        vmacs.prepare(1, needs(MACVLAN));
+        assert_eq!(vmacs.pairs(&view), [(index(7), index(2))]);
     }
 }
