@@ -1,5 +1,7 @@
 //! Ipvlans and VRFs, on a kernel that has them: this test boots a virtual machine and runs itself in there.
 
+#![expect(clippy::indexing_slicing, reason = "what JSON does not have is null")]
+
 #[path = "support/node.rs"]
 mod node;
 #[expect(dead_code, reason = "the other tests use the rest")]

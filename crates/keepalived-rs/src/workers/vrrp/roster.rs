@@ -13,6 +13,7 @@ use vrrp_proto::{
 
 use super::sockets::{Carrier, Place};
 use super::view::View;
+use super::vmac;
 use crate::config::network::Belongings;
 use crate::config::vrrp::{Group, Instance, Transport, VirtualAddress, VrrpPart};
 use crate::ipc::TrackerName;
@@ -267,9 +268,7 @@ pub(crate) fn place(
 /// The link of that name. What else may have the name of a macvlan or ipvlan of `part` is none.
 fn own_link<'a>(part: &VrrpPart, name: &str, view: &'a View) -> Option<&'a Link> {
     let link = view.link(name)?;
-    let Some(wanted) = part.virtual_link(name) else { return Some(link) };
-    let parent = view.link(&wanted.parent)?.index;
-    (link.virtual_kind.is_some() && link.parent == Some(parent)).then_some(link)
+    part.virtual_link(name).is_none_or(|wanted| vmac::is_own(wanted, link, view)).then_some(link)
 }
 
 /// The links that routers run on or track, and whether multicast is needed there.

@@ -9,8 +9,8 @@ use conf_parser::config::NameTable;
 use conf_parser::host::{Fact as HostFact, Host as _};
 use vip_netlink::{
     Address, AddressFlags, AddressGeneration, AddressKey, Change, Event, Ipv4Conf, Ipv4Setting, IpvlanFlags,
-    IpvlanMode, Lifetime, LinkFlags, LinkIndex, LinkName, MacAddr, MacvlanMode, Present, RouteSocket, VirtualKind,
-    Wanted, plan,
+    IpvlanMode, Lifetime, Link, LinkFlags, LinkIndex, LinkName, MacAddr, MacvlanMode, Present, RouteSocket,
+    VirtualKind, Wanted, plan,
 };
 use vrrp_proto::Family;
 
@@ -172,8 +172,10 @@ impl Vmacs {
     /// What is about to be put on this host and was not said yet.
     pub(crate) fn announce(&mut self, view: &View) -> Vec<Fact> {
         let mut facts = Vec::new();
-        let new: Vec<_> = self.links().filter(|link| !self.made.contains_key(&link.name)).collect();
-        let new: Vec<_> = new.into_iter().map(|link| (link.name.clone(), link.instance.clone())).collect();
+        let new = self.links().filter(|link| !self.made.contains_key(&link.name));
+        // One that is there is ours only if it is just as we would make it.
+        let new = new.filter(|link| view.link(&link.name).is_none_or(|there| is_own(link, there, view)));
+        let new: Vec<_> = new.map(|link| (link.name.clone(), link.instance.clone())).collect();
         facts.extend(new.iter().map(|(name, instance)| fact(LINK, name, instance)));
         self.made.extend(new);
         for (sysctl, ours) in self.sysctls(view) {
@@ -274,20 +276,27 @@ impl Vmacs {
     // ---- Links ----
 
     fn change_links(&mut self, route: &mut RouteSocket, view: &mut View, done: &mut Done) {
+        let strange = self.links().filter(|link| !self.made.contains_key(&link.name));
+        done.refused.extend(strange.map(|link| {
+            let VirtualLink { instance, name, .. } = link;
+            format!(
+                "({instance}): Unable to create interface {name}: another one has this name; give it one of its own"
+            )
+        }));
         for _ in 0..ROUNDS {
-            let (links, release_links) = self.wanted_links(view);
-            let wanted = Wanted { links, release_links, ..Wanted::default() };
-            let present = Present { links: view.links().cloned().collect(), ..Present::default() };
+            let wanted = self.wanted_links(view);
+            let named = |link: &&Link| wanted.release_links.binary_search(&link.name).is_ok();
+            let present = Present { links: view.links().filter(named).cloned().collect(), ..Present::default() };
             let changes = plan(&wanted, &present);
             if changes.is_empty() {
                 break;
             }
-            let names: Vec<_> = changes.iter().map(|change| removed_name(change, view)).collect();
+            let gone: Vec<_> = changes.iter().map(|change| removed_link(change, view)).collect();
             let refused: BTreeMap<_, _> =
                 route.apply(&changes).refused.into_iter().map(|it| (it.index, it.error)).collect();
-            for (index, (change, removed)) in changes.iter().zip(names).enumerate() {
+            for (index, (change, removed)) in changes.iter().zip(gone).enumerate() {
                 match refused.get(&index) {
-                    None => self.tell_success(change, removed.as_deref(), view, route),
+                    None => self.tell_success(change, removed.as_ref(), view, route),
                     Some(error) => done.refused.push(self.complaint(change, &error.to_string())),
                 }
             }
@@ -303,12 +312,18 @@ impl Vmacs {
     }
 
     /// What is wanted, and what of ours may be removed for it.
-    fn wanted_links(&self, view: &View) -> (Vec<vip_netlink::VirtualLink>, Vec<LinkName>) {
-        let links = self.links().filter_map(|link| as_link(link, view)).collect();
-        (links, self.made.keys().filter_map(|name| LinkName::try_from(name.as_str()).ok()).collect())
+    fn wanted_links(&self, view: &View) -> Wanted {
+        let ours = self.links().filter(|link| self.made.contains_key(&link.name));
+        let mut names: Vec<_> = self.made.keys().filter_map(|name| LinkName::try_from(name.as_str()).ok()).collect();
+        names.sort_unstable();
+        Wanted {
+            links: ours.filter_map(|link| as_link(link, view)).collect(),
+            release_links: names,
+            ..Wanted::default()
+        }
     }
 
-    fn tell_success(&self, change: &Change, removed: Option<&str>, view: &View, route: &mut RouteSocket) {
+    fn tell_success(&self, change: &Change, removed: Option<&Link>, view: &View, route: &mut RouteSocket) {
         match (change, removed) {
             (Change::AddVirtualLink(made), _) => {
                 let name = made.name.to_string();
@@ -320,9 +335,9 @@ impl Vmacs {
                     route.apply(&[Change::SetGroup { link: made.parent, group }]);
                 }
             }
-            (_, Some(name)) => {
-                let instance = self.made.get(name).map_or("", String::as_str);
-                tracing::info!("({instance}) Success removing VMAC interface {name}");
+            (_, Some(Link { name, virtual_kind: Some(kind), .. })) => {
+                let instance = self.made.get(&name.to_string()).map_or("", String::as_str);
+                tracing::info!("({instance}) Success removing {} interface {name}", sort(*kind));
             }
             _ => {}
         }
@@ -426,9 +441,19 @@ fn sort(kind: VirtualKind) -> &'static str {
     }
 }
 
-fn removed_name(change: &Change, view: &View) -> Option<String> {
+fn removed_link(change: &Change, view: &View) -> Option<Link> {
     let Change::DelLink(vip_netlink::LinkRef::Index(index)) = change else { return None };
-    view.link_by_index(*index).map(|link| link.name.to_string())
+    view.link_by_index(*index).cloned()
+}
+
+/// Whether a link that has the name of `link` is that one, and not one that somebody else gave the same name.
+pub(crate) fn is_own(link: &VirtualLink, there: &Link, view: &View) -> bool {
+    let kind = match (&link.kind, there.virtual_kind) {
+        (Kind::Macvlan { mac }, Some(VirtualKind::Macvlan { .. })) => there.mac == Some(MacAddr(*mac)),
+        (Kind::Ipvlan { .. }, Some(VirtualKind::Ipvlan { .. })) => true,
+        _ => false,
+    };
+    kind && there.parent.is_some() && there.parent == view.link(&link.parent).map(|parent| parent.index)
 }
 
 /// As the kernel is to have it; `None` without the interface below.
@@ -492,8 +517,6 @@ fn address_on(link: &VirtualLink, view: &View) -> Option<Address> {
 
 #[cfg(test)]
 mod tests {
-    use vip_netlink::Link;
-
     use super::*;
     use crate::config::vrrp::tests::part;
     use crate::workers::vrrp::view::tests::link;
@@ -557,8 +580,9 @@ mod tests {
     #[test]
     fn until_it_is_committed_the_running_configuration_prevails() {
         let mut vmacs = Vmacs::default();
-        let mac = |vmacs: &Vmacs| vmacs.wanted_links(&view()).0.first().and_then(|link| link.mac).unwrap().0[5];
+        let mac = |vmacs: &Vmacs| vmacs.wanted_links(&view()).links.first().and_then(|link| link.mac).unwrap().0[5];
         vmacs.prepare(1, needs(MACVLAN));
+        vmacs.announce(&view());
         vmacs.commit(1);
         vmacs.prepare(2, needs(&MACVLAN.replace("use_vmac", "use_vmac 02:00:00:00:00:07")));
         vmacs.commit(1);
@@ -572,13 +596,37 @@ mod tests {
     }
 
     #[test]
+    fn another_link_of_that_name_is_left_alone() {
+        let there = |mac: u8| Link {
+            parent: Some(index(2)),
+            mac: Some(MacAddr([0, 0, 0x5e, 0, 1, mac])),
+            virtual_kind: Some(VirtualKind::Macvlan { mode: MacvlanMode::PRIVATE }),
+            ..link(index(7), "vrrp.51")
+        };
+        let announced = |there: Link| {
+            let mut view = view();
+            view.update(Event::Link(there));
+            let mut vmacs = Vmacs::default();
+            vmacs.prepare(1, needs(MACVLAN));
+            let announced = vmacs.announce(&view).iter().any(|fact| fact.key == "host link vrrp.51");
+            (announced, vmacs.wanted_links(&view).links.len())
+        };
+        assert_eq!(announced(there(51)), (true, 1));
+        assert_eq!(announced(there(52)), (false, 0));
+        assert_eq!(announced(Link { parent: Some(index(3)), ..there(51) }), (false, 0));
+        assert_eq!(announced(Link { virtual_kind: None, ..there(51) }), (false, 0));
+    }
+
+    #[test]
     fn only_a_vrf_takes_the_macvlan_too() {
         let master = |kind: &str| {
             let eth0 = Link { master: Some(index(9)), ..link(index(2), "eth0") };
             let master = Link { kind: Some(kind.into()), ..link(index(9), "m") };
             let mut vmacs = Vmacs::default();
             vmacs.prepare(1, needs(MACVLAN));
-            vmacs.wanted_links(&View::new(vec![eth0, master], vec![])).0[0].master
+            let view = View::new(vec![eth0, master], vec![]);
+            vmacs.announce(&view);
+            vmacs.wanted_links(&view).links[0].master
         };
         assert_eq!(master("vrf"), Some(index(9)));
         assert_eq!(master("bridge"), None);
