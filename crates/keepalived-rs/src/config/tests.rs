@@ -27,6 +27,8 @@ const SILENT: &[(&str, &str, &str)] = &[
     ("vrrp_instance", "accept", "what is sent to the addresses is always taken"),
     ("vrrp_instance", "no_virtual_ipaddress", "it permits, and the example has an address"),
     ("vrrp_instance", "native_ipv6", "the addresses say it too"),
+    ("vrrp_instance", "use_vmac_addr", "the addresses of the example are on the interface of the instance"),
+    ("vrrp_instance/use_ipvlan", "bridge", "the default"),
     ("vrrp_instance/state", "BACKUP", "the default"),
     ("vrrp_instance/auth_hmac/anti_replay", "time", "the default"),
     ("vrrp_instance/auth_hmac/mode", "enforce", "the default"),
@@ -135,7 +137,11 @@ vrrp_instance X {
         x
         own
     }
-    virtual_ipaddress { 192.0.2.91 }
+    use_vmac
+    virtual_ipaddress {
+        192.0.2.91
+        192.0.2.90 dev eth1 use_vmac
+    }
 }
 vrrp_instance W {
     interface eth0

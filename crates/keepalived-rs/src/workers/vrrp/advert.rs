@@ -946,6 +946,15 @@ mod tests {
             std::iter::from_fn(receive).map(|(report, _)| report).collect()
         }
 
+        /// The kernel thread is told to take everything else off the host, and does.
+        fn leaves_the_host(&mut self) {
+            self.advert.leave_host();
+            assert!(!self.advert.is_done(clock::now()));
+            let jobs = self.jobs.take().values;
+            assert!(matches!(jobs.last(), Some(Job::Withdraw)), "{jobs:?}");
+            self.advert.take_outcome(Outcome::Withdrawn).unwrap();
+        }
+
         fn notifications(&self) -> Vec<u64> {
             let receive = || self.runner.receive::<ipc::Notification>().ok().flatten();
             std::iter::from_fn(receive).map(|(notification, _)| notification.number).collect()
@@ -1025,7 +1034,10 @@ mod tests {
         let since = bench.advert.stopping.unwrap();
         assert!(!bench.advert.is_done(since));
         assert!(bench.advert.is_done(since + STOP_WAIT));
+        bench.advert.leave_host();
+        assert!(!matches!(bench.jobs.take().values.last(), Some(Job::Withdraw)), "the macvlan may still be needed");
         bench.advert.take_outcome(Outcome::Applied { router: RouterId(1), ticket: Ticket(3) }).unwrap();
+        bench.leaves_the_host();
         assert!(bench.advert.is_done(since));
     }
 
@@ -1057,6 +1069,7 @@ mod tests {
         assert!(matches!(jobs.last(), Some(Job::Apply { ownership: Ownership::Released, .. })), "{jobs:?}");
         let Some(Job::Apply { router, ticket, .. }) = jobs.last() else { unreachable!("as was seen") };
         bench.advert.take_outcome(Outcome::Applied { router: *router, ticket: *ticket }).unwrap();
+        bench.leaves_the_host();
         assert!(bench.advert.is_done(now));
     }
 

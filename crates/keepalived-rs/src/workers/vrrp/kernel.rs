@@ -388,6 +388,12 @@ impl Kernel {
         }
         done.refused.into_iter().for_each(|reason| self.complain(reason));
         self.tell_host(done.forgotten);
+        if !done.made.is_empty() {
+            let new: BTreeSet<_> = done.made.iter().filter_map(|name| Some(self.view.link(name)?.index)).collect();
+            let holders = self.holders();
+            let lost = holders.keys().filter(|key| new.contains(&key.link) && !self.view.has(key)).copied().collect();
+            self.tell_lost(&lost, &holders);
+        }
     }
 
     fn tell_host(&mut self, facts: Vec<Fact>) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use conf_parser::config::NameTable;
 use conf_parser::host::{Fact as HostFact, Host as _};
 use vip_netlink::{
-    Address, AddressFlags, AddressGeneration, AddressKey, Change, Event, Ipv4Conf, Ipv4Setting, IpvlanFlags,
+    Address, AddressFlags, AddressGeneration, AddressKey, Change, Error, Event, Ipv4Conf, Ipv4Setting, IpvlanFlags,
     IpvlanMode, Lifetime, Link, LinkFlags, LinkIndex, LinkName, MacAddr, MacvlanMode, Present, RouteSocket,
     VirtualKind, Wanted, plan,
 };
@@ -23,6 +23,9 @@ use crate::ipc::Fact;
 
 /// How often a plan is made anew: a link is made, then given its settings, then nothing is left.
 const ROUNDS: usize = 4;
+
+/// No such device.
+const ENODEV: i32 = nix::libc::ENODEV;
 
 const LINK: &str = "host link ";
 const SYSCTL: &str = "host sysctl ";
@@ -88,6 +91,8 @@ pub(crate) struct Done {
     pub(crate) refused: Vec<String>,
     /// What is no longer on this host.
     pub(crate) forgotten: Vec<Fact>,
+    /// Links that are new: what an earlier one of the name held is gone.
+    pub(crate) made: Vec<String>,
 }
 
 impl Vmacs {
@@ -292,11 +297,19 @@ impl Vmacs {
                 break;
             }
             let gone: Vec<_> = changes.iter().map(|change| removed_link(change, view)).collect();
-            let refused: BTreeMap<_, _> =
-                route.apply(&changes).refused.into_iter().map(|it| (it.index, it.error)).collect();
+            let refused = route.apply(&changes).refused.into_iter().map(|it| (it.index, it.error));
+            // A link that goes while it is changed is made anew.
+            let gone_meanwhile = |index: usize, error: &Error| {
+                error.io().raw_os_error() == Some(ENODEV)
+                    && !matches!(changes.get(index), Some(Change::AddVirtualLink(_)))
+            };
+            let refused: BTreeMap<_, _> = refused.filter(|(index, error)| !gone_meanwhile(*index, error)).collect();
             for (index, (change, removed)) in changes.iter().zip(gone).enumerate() {
                 match refused.get(&index) {
-                    None => self.tell_success(change, removed.as_ref(), view, route),
+                    None => {
+                        done.made.extend(made_link(change));
+                        self.tell_success(change, removed.as_ref(), view, route);
+                    }
                     Some(error) => done.refused.push(self.complaint(change, &error.to_string())),
                 }
             }
@@ -405,7 +418,9 @@ impl Vmacs {
 pub(crate) fn look_at_links(route: &mut RouteSocket, view: &mut View) -> Result<(), vip_netlink::Error> {
     let links = route.links()?;
     let there: BTreeSet<_> = links.iter().map(|link| link.index).collect();
-    let gone: Vec<_> = view.links().filter(|link| !there.contains(&link.index)).cloned().collect();
+    // Of any other link that is gone the kernel tells, and with it what was lost.
+    let gone = view.links().filter(|link| link.virtual_kind.is_some() && !there.contains(&link.index));
+    let gone: Vec<_> = gone.cloned().collect();
     let events = gone.into_iter().map(Event::LinkRemoved).chain(links.into_iter().map(Event::Link));
     events.for_each(|event| view.update(event));
     Ok(())
@@ -439,6 +454,11 @@ fn sort(kind: VirtualKind) -> &'static str {
         VirtualKind::Macvlan { .. } => "VMAC",
         VirtualKind::Ipvlan { .. } => "ipvlan",
     }
+}
+
+fn made_link(change: &Change) -> Option<String> {
+    let Change::AddVirtualLink(made) = change else { return None };
+    Some(made.name.to_string())
 }
 
 fn removed_link(change: &Change, view: &View) -> Option<Link> {
