@@ -147,7 +147,7 @@ impl Vmacs {
             && self.kept.is_empty()
     }
 
-    /// So many sets of facts are on their way to the supervisor.
+    /// Whether facts are on their way to the supervisor.
     pub(crate) fn is_untold(&self) -> bool {
         self.untold > 0
     }
