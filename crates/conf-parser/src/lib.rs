@@ -65,8 +65,6 @@ pub struct Options {
     pub check_includes: bool,
     /// Where the numbers of `${_RANDOM}` start.
     pub random_seed: u64,
-    /// Strict mode changes nothing: for a program that is told to run without it. It is listed as unsupported still.
-    pub without_strict_mode: bool,
     /// Bounds on what a file may make of itself.
     pub limits: Limits,
 }

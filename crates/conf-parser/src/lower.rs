@@ -86,8 +86,6 @@ struct Carried {
     declared: checker::Declared,
     /// For what is not written.
     defaults: defaults::Defaults,
-    /// Strict mode changes nothing.
-    without_strict_mode: bool,
 }
 
 impl Sink for Lowering {
@@ -100,8 +98,7 @@ impl Sink for Lowering {
 
 impl Lowering {
     pub(crate) fn new(options: &Options) -> Self {
-        let carried = Carried { without_strict_mode: options.without_strict_mode, ..Carried::default() };
-        Self { carried, unsupported: Uses { limit: options.limits.findings, ..Uses::default() }, ..Self::default() }
+        Self { unsupported: Uses { limit: options.limits.findings, ..Uses::default() }, ..Self::default() }
     }
 
     fn split<'a>(&'a mut self, diagnostics: &'a mut Findings) -> (&'a mut Draft, Context<'a>) {

@@ -3,15 +3,16 @@
 //! Four layers, each usable alone:
 //!
 //! * [`types`]: what IPVS knows, as values: [`Service`], [`Destination`], [`Pool`] (a service with its
-//!   destinations), statistics.
+//!   destinations), sync daemons, statistics.
 //! * [`message`]: requests and answers of the generic netlink family `IPVS` as octets. Pure; no octets panic.
 //! * [`plan`](mod@plan): the smallest ordered list of changes from what is present to what is wanted. Pure.
-//! * [`socket`]: carries changes out and reads the kernel's table back. The only I/O.
+//! * [`socket`]: carries changes out and reads the kernel's table back; starts and stops sync daemons. The only I/O.
 //!
-//! Beside them stands [`virtual_server`]: verdicts of health checks in, the wanted table and events out. Pure.
+//! Beside them stands [`virtual_server`]: verdicts of health checks in, the wanted table and events out. Real servers
+//! can be drained, and checks suspended where the service's address is not. Pure.
 //!
-//! What is left to the caller: running the checks, reading a configuration, deciding which services are its own,
-//! and when to carry a plan out.
+//! What is left to the caller: running the checks (with retries and warm-up), reading a configuration, deciding which
+//! services are its own, counting connections while a server is drained, and when to carry a plan out.
 //!
 //! ```no_run
 //! use ipvs_control::socket::Socket;

@@ -7,7 +7,7 @@
 
 use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
 use neli::ToBytes;
 use neli::consts::nl::NlmF;
@@ -16,9 +16,9 @@ use neli::nl::{NlPayload, NlmsghdrBuilder};
 use neli::types::{Buffer, GenlBuffer};
 
 use crate::types::{
-    Change, Destination, DestinationEntry, DestinationKey, Family, ForwardingMethod, Granularity, Info, Persistence,
-    PersistenceEngine, Protocol, Scheduler, Seconds, Service, ServiceAddress, ServiceEntry, ServiceFlags, Stats,
-    Timeouts, Tunnel, TunnelChecksum, Weight, address_from,
+    Change, Destination, DestinationEntry, DestinationKey, Family, ForwardingMethod, Granularity, Info, InterfaceName,
+    Persistence, PersistenceEngine, Protocol, Scheduler, Seconds, Service, ServiceAddress, ServiceEntry, ServiceFlags,
+    Stats, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelChecksum, Weight, address_from,
 };
 
 /// Name of the generic netlink family.
@@ -45,6 +45,9 @@ const IPVS_CMD_NEW_DEST: u8 = 5;
 const IPVS_CMD_SET_DEST: u8 = 6;
 const IPVS_CMD_DEL_DEST: u8 = 7;
 const IPVS_CMD_GET_DEST: u8 = 8;
+const IPVS_CMD_NEW_DAEMON: u8 = 9;
+const IPVS_CMD_DEL_DAEMON: u8 = 10;
+const IPVS_CMD_GET_DAEMON: u8 = 11;
 const IPVS_CMD_SET_CONFIG: u8 = 12;
 const IPVS_CMD_GET_CONFIG: u8 = 13;
 const IPVS_CMD_SET_INFO: u8 = 14;
@@ -54,6 +57,7 @@ const IPVS_CMD_FLUSH: u8 = 17;
 
 const IPVS_CMD_ATTR_SERVICE: u16 = 1;
 const IPVS_CMD_ATTR_DEST: u16 = 2;
+const IPVS_CMD_ATTR_DAEMON: u16 = 3;
 const IPVS_CMD_ATTR_TIMEOUT_TCP: u16 = 4;
 const IPVS_CMD_ATTR_TIMEOUT_TCP_FIN: u16 = 5;
 const IPVS_CMD_ATTR_TIMEOUT_UDP: u16 = 6;
@@ -90,6 +94,15 @@ const IPVS_DEST_ATTR_TUN_TYPE: u16 = 13;
 const IPVS_DEST_ATTR_TUN_PORT: u16 = 14;
 const IPVS_DEST_ATTR_TUN_FLAGS: u16 = 15;
 
+const IPVS_DAEMON_ATTR_STATE: u16 = 1;
+const IPVS_DAEMON_ATTR_MCAST_IFN: u16 = 2;
+const IPVS_DAEMON_ATTR_SYNC_ID: u16 = 3;
+const IPVS_DAEMON_ATTR_SYNC_MAXLEN: u16 = 4;
+const IPVS_DAEMON_ATTR_MCAST_GROUP: u16 = 5;
+const IPVS_DAEMON_ATTR_MCAST_GROUP6: u16 = 6;
+const IPVS_DAEMON_ATTR_MCAST_PORT: u16 = 7;
+const IPVS_DAEMON_ATTR_MCAST_TTL: u16 = 8;
+
 const IPVS_STATS_ATTR_CONNS: u16 = 1;
 const IPVS_STATS_ATTR_INPKTS: u16 = 2;
 const IPVS_STATS_ATTR_OUTPKTS: u16 = 3;
@@ -116,6 +129,9 @@ const IP_VS_CONN_F_TUNNEL_TYPE_GUE: u8 = 1;
 const IP_VS_CONN_F_TUNNEL_TYPE_GRE: u8 = 2;
 const IP_VS_TUNNEL_ENCAP_FLAG_CSUM: u16 = 1;
 const IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM: u16 = 2;
+
+const IP_VS_STATE_MASTER: u32 = 1;
+const IP_VS_STATE_BACKUP: u32 = 2;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -171,6 +187,12 @@ pub enum Request {
     DumpServices,
     /// All destinations of a service.
     DumpDestinations(ServiceAddress),
+    /// Starts a sync daemon.
+    StartSyncDaemon(SyncDaemon),
+    /// Stops the sync daemon of this role.
+    StopSyncDaemon(SyncRole),
+    /// The sync daemons that run.
+    DumpSyncDaemons,
     /// Removes all services with their destinations, whoever made them.
     Flush,
     /// Sets the counters of a service and its destinations to 0, or of all.
@@ -202,7 +224,7 @@ impl Request {
             _ => (family, IPVS_GENL_VERSION),
         };
         let mut flags = NlmF::REQUEST;
-        if matches!(self, Self::DumpServices | Self::DumpDestinations(_)) {
+        if matches!(self, Self::DumpServices | Self::DumpDestinations(_) | Self::DumpSyncDaemons) {
             flags |= NlmF::DUMP;
         }
         if acknowledge == Acknowledge::Always {
@@ -217,6 +239,11 @@ impl Request {
             Self::Change(change) => change_parts(change),
             Self::DumpServices => (IPVS_CMD_GET_SERVICE, GenlBuffer::new()),
             Self::DumpDestinations(service) => (IPVS_CMD_GET_DEST, one(service_key(*service))),
+            Self::StartSyncDaemon(daemon) => (IPVS_CMD_NEW_DAEMON, one(sync_daemon_full(daemon))),
+            Self::StopSyncDaemon(role) => {
+                (IPVS_CMD_DEL_DAEMON, one(nested(IPVS_CMD_ATTR_DAEMON, one(sync_role_attribute(*role)))))
+            }
+            Self::DumpSyncDaemons => (IPVS_CMD_GET_DAEMON, GenlBuffer::new()),
             Self::Flush => (IPVS_CMD_FLUSH, GenlBuffer::new()),
             Self::Zero(service) => (IPVS_CMD_ZERO, service.map(service_key).into_iter().collect()),
             Self::SetTimeouts(timeouts) => (IPVS_CMD_SET_CONFIG, timeout_attributes(timeouts)),
@@ -254,6 +281,8 @@ pub enum Answer {
     Service(ServiceEntry),
     /// A destination of a dump.
     Destination(DestinationEntry),
+    /// A sync daemon that runs.
+    SyncDaemon(SyncDaemon),
     /// How long idle connections are kept.
     Timeouts(Timeouts),
     /// Version and limits.
@@ -267,12 +296,13 @@ impl Answer {
             Self::Family(number) => (CTRL_CMD_NEWFAMILY, one(attribute(CTRL_ATTR_FAMILY_ID, *number))),
             Self::Service(entry) => (IPVS_CMD_NEW_SERVICE, one(service_full(&entry.service, Some(&entry.stats)))),
             Self::Destination(entry) => (IPVS_CMD_NEW_DEST, one(destination_full(&entry.destination, Some(entry)))),
+            Self::SyncDaemon(daemon) => (IPVS_CMD_NEW_DAEMON, one(sync_daemon_full(daemon))),
             Self::Timeouts(timeouts) => (IPVS_CMD_SET_CONFIG, timeout_attributes(timeouts)),
             Self::Info(info) => (IPVS_CMD_SET_INFO, info_attributes(info)),
         };
         let (kind, flags) = match self {
             Self::Family(_) => (GENL_ID_CTRL, NlmF::empty()),
-            Self::Service(_) | Self::Destination(_) => (family, NlmF::MULTI),
+            Self::Service(_) | Self::Destination(_) | Self::SyncDaemon(_) => (family, NlmF::MULTI),
             Self::Timeouts(_) | Self::Info(_) => (family, NlmF::empty()),
         };
         emit(Head { kind, flags, sequence, command, version: IPVS_GENL_VERSION }, attributes, out);
@@ -466,6 +496,31 @@ fn stats_attribute(kind: u16, stats: &Stats) -> Nlattr<u16, Buffer> {
         (IPVS_STATS_ATTR_OUTBPS, stats.outgoing_octet_rate),
     ];
     nested(kind, values.into_iter().map(|(kind, value)| attribute(kind, value)).collect())
+}
+
+fn sync_role_attribute(role: SyncRole) -> Nlattr<u16, Buffer> {
+    let state = match role {
+        SyncRole::Master => IP_VS_STATE_MASTER,
+        SyncRole::Backup => IP_VS_STATE_BACKUP,
+    };
+    attribute(IPVS_DAEMON_ATTR_STATE, state)
+}
+
+fn sync_daemon_full(daemon: &SyncDaemon) -> Nlattr<u16, Buffer> {
+    let mut inner = one(sync_role_attribute(daemon.role));
+    inner.push(attribute(IPVS_DAEMON_ATTR_MCAST_IFN, daemon.interface.as_str()));
+    inner.push(attribute(IPVS_DAEMON_ATTR_SYNC_ID, u32::from(daemon.sync_id)));
+    if let Some(length) = daemon.max_length {
+        inner.push(attribute(IPVS_DAEMON_ATTR_SYNC_MAXLEN, length.get()));
+    }
+    inner.push(match daemon.group {
+        IpAddr::V4(group) => attribute(IPVS_DAEMON_ATTR_MCAST_GROUP, octets(&group.octets())),
+        IpAddr::V6(group) => attribute(IPVS_DAEMON_ATTR_MCAST_GROUP6, octets(&group.octets())),
+    });
+    // In the host's order, unlike all other ports of this family.
+    inner.push(attribute(IPVS_DAEMON_ATTR_MCAST_PORT, daemon.port.get()));
+    inner.push(attribute(IPVS_DAEMON_ATTR_MCAST_TTL, daemon.ttl.get()));
+    nested(IPVS_CMD_ATTR_DAEMON, inner)
 }
 
 fn timeout_attributes(timeouts: &Timeouts) -> GenlBuffer<u16, Buffer> {
@@ -714,6 +769,7 @@ fn answer(payload: &[u8]) -> Result<Answer, ParseError> {
     match command {
         IPVS_CMD_NEW_SERVICE => service_entry(&attributes.nested(IPVS_CMD_ATTR_SERVICE)?).map(Answer::Service),
         IPVS_CMD_NEW_DEST => destination_entry(&attributes.nested(IPVS_CMD_ATTR_DEST)?).map(Answer::Destination),
+        IPVS_CMD_NEW_DAEMON => sync_daemon(&attributes.nested(IPVS_CMD_ATTR_DAEMON)?).map(Answer::SyncDaemon),
         IPVS_CMD_SET_CONFIG => timeouts(&attributes).map(Answer::Timeouts),
         IPVS_CMD_SET_INFO => info(&attributes).map(Answer::Info),
         other => Err(ParseError::Command(other)),
@@ -724,6 +780,7 @@ fn request(command: u8, attributes: &Attributes<'_>) -> Result<Request, ParseErr
     let service = || attributes.nested(IPVS_CMD_ATTR_SERVICE);
     let address = || service_address(&service()?);
     let destination = || destination(&attributes.nested(IPVS_CMD_ATTR_DEST)?);
+    let daemon = || attributes.nested(IPVS_CMD_ATTR_DAEMON);
     let change = match command {
         IPVS_CMD_NEW_SERVICE => Change::AddService(self::service(&service()?)?),
         IPVS_CMD_SET_SERVICE => Change::EditService(self::service(&service()?)?),
@@ -736,6 +793,9 @@ fn request(command: u8, attributes: &Attributes<'_>) -> Result<Request, ParseErr
         }
         IPVS_CMD_GET_SERVICE => return Ok(Request::DumpServices),
         IPVS_CMD_GET_DEST => return address().map(Request::DumpDestinations),
+        IPVS_CMD_NEW_DAEMON => return sync_daemon(&daemon()?).map(Request::StartSyncDaemon),
+        IPVS_CMD_DEL_DAEMON => return sync_role(&daemon()?).map(Request::StopSyncDaemon),
+        IPVS_CMD_GET_DAEMON => return Ok(Request::DumpSyncDaemons),
         IPVS_CMD_FLUSH => return Ok(Request::Flush),
         IPVS_CMD_ZERO if attributes.find(IPVS_CMD_ATTR_SERVICE).is_none() => return Ok(Request::Zero(None)),
         IPVS_CMD_ZERO => return address().map(Some).map(Request::Zero),
@@ -887,6 +947,45 @@ fn stats(attributes: &Attributes<'_>, wide: u16, narrow: u16) -> Result<Stats, P
         incoming_octet_rate: counters.counter(IPVS_STATS_ATTR_INBPS),
         outgoing_octet_rate: counters.counter(IPVS_STATS_ATTR_OUTBPS),
     })
+}
+
+fn sync_role(attributes: &Attributes<'_>) -> Result<SyncRole, ParseError> {
+    match attributes.u32(IPVS_DAEMON_ATTR_STATE)? {
+        IP_VS_STATE_MASTER => Ok(SyncRole::Master),
+        IP_VS_STATE_BACKUP => Ok(SyncRole::Backup),
+        value => Err(ParseError::Value { attribute: IPVS_DAEMON_ATTR_STATE, value }),
+    }
+}
+
+/// Kernels before 4.3 know role, interface and id only; their other settings are the ones that are filled in here.
+fn sync_daemon(attributes: &Attributes<'_>) -> Result<SyncDaemon, ParseError> {
+    let name = attributes.name(IPVS_DAEMON_ATTR_MCAST_IFN)?;
+    let wrong_name = |_| ParseError::Value { attribute: IPVS_DAEMON_ATTR_MCAST_IFN, value: 0 };
+    let id = attributes.u32(IPVS_DAEMON_ATTR_SYNC_ID)?;
+    let wrong_id = |_| ParseError::Value { attribute: IPVS_DAEMON_ATTR_SYNC_ID, value: id };
+    let number = |kind| attributes.find(kind).map_or(Ok(0), |_| attributes.u16(kind)).map(NonZeroU16::new);
+    let [ttl] = attributes
+        .find(IPVS_DAEMON_ATTR_MCAST_TTL)
+        .map_or(Ok([0]), |_| attributes.array(IPVS_DAEMON_ATTR_MCAST_TTL))?;
+    Ok(SyncDaemon {
+        role: sync_role(attributes)?,
+        interface: InterfaceName::new(name).map_err(wrong_name)?,
+        sync_id: u8::try_from(id).map_err(wrong_id)?,
+        max_length: number(IPVS_DAEMON_ATTR_SYNC_MAXLEN)?,
+        group: sync_group(attributes)?,
+        port: number(IPVS_DAEMON_ATTR_MCAST_PORT)?.unwrap_or(SyncDaemon::PORT),
+        ttl: NonZeroU8::new(ttl).unwrap_or(SyncDaemon::TTL),
+    })
+}
+
+fn sync_group(attributes: &Attributes<'_>) -> Result<IpAddr, ParseError> {
+    if attributes.find(IPVS_DAEMON_ATTR_MCAST_GROUP6).is_some() {
+        return attributes.array::<16>(IPVS_DAEMON_ATTR_MCAST_GROUP6).map(IpAddr::from);
+    }
+    if attributes.find(IPVS_DAEMON_ATTR_MCAST_GROUP).is_some() {
+        return attributes.array::<4>(IPVS_DAEMON_ATTR_MCAST_GROUP).map(IpAddr::from);
+    }
+    Ok(SyncDaemon::GROUP)
 }
 
 fn timeouts(attributes: &Attributes<'_>) -> Result<Timeouts, ParseError> {

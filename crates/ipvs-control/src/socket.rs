@@ -5,6 +5,7 @@
 //! acknowledgement for each of a thousand would overflow the receive buffer. A refused request is always answered,
 //! and the others of its batch are done.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,10 @@ use neli::socket::NlSocket;
 use neli::utils::Groups;
 
 use crate::message::{Acknowledge, Answer, ParseError, Refusal, Reply, Request, frames};
-use crate::types::{Change, DestinationEntry, Info, ServiceAddress, ServiceEntry, Table, Timeouts};
+use crate::types::{
+    Change, Destination, DestinationEntry, Family, Info, Service, ServiceAddress, ServiceEntry, SyncDaemon, SyncRole,
+    Table, Timeouts,
+};
 
 /// Why there is no IPVS to talk to. The text begins with the words that keepalived logs.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +69,8 @@ pub enum ExchangeError {
     /// The kernel refused.
     #[error("{operation}: {source}")]
     Refused {
-        /// What was tried.
-        operation: &'static str,
+        /// What was tried, with its object.
+        operation: Cow<'static, str>,
         /// Why.
         source: RefusedError,
     },
@@ -109,23 +113,69 @@ pub struct Failure {
     pub source: RefusedError,
 }
 
+const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
 const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
 const EEXIST: i32 = 17;
-const EPERM: i32 = 1;
+const EINVAL: i32 = 22;
+const ERANGE: i32 = 34;
+const EAFNOSUPPORT: i32 = 97;
 const ENOBUFS: i32 = 105;
 
 /// What most likely is the matter, where the error number alone misleads.
 fn hint(change: &Change, refused: &RefusedError) -> Option<String> {
     match (change, refused.0.errno) {
-        (Change::AddService(service) | Change::EditService(service), ENOENT) => {
-            let scheduler = service.scheduler;
-            Some(format!("; the kernel has no scheduler {scheduler}: load it with `modprobe ip_vs_{scheduler}`"))
+        (_, ENOMEM) => Some("; the kernel has no memory left for it".to_owned()),
+        (_, EAFNOSUPPORT) => Some("; the kernel has no IPVS for IPv6".to_owned()),
+        (Change::AddService(service) | Change::EditService(service), ENOENT) => Some(missing_modules(service)),
+        (Change::AddService(service) | Change::EditService(service), EINVAL) => {
+            doubtful_option(service).map(str::to_owned)
         }
-        (Change::AddDestination { .. } | Change::EditDestination { .. }, ESRCH) => {
+        (Change::EditService(_) | Change::AddDestination { .. } | Change::EditDestination { .. }, ESRCH) => {
             Some("; somebody removed the service".to_owned())
         }
+        (Change::AddDestination { service, destination } | Change::EditDestination { service, destination }, errno) => {
+            doubtful_setting(service, destination, errno).map(str::to_owned)
+        }
+        _ => None,
+    }
+}
+
+/// The kernel does not say which of the two it has not found.
+fn missing_modules(service: &Service) -> String {
+    let Service { scheduler, persistence_engine, .. } = service;
+    match persistence_engine {
+        None => format!("; the kernel has no scheduler {scheduler}: load it with `modprobe ip_vs_{scheduler}`"),
+        Some(engine) => format!(
+            "; the kernel has no scheduler {scheduler} or no persistence engine {engine}: load them with \
+             `modprobe ip_vs_{scheduler}` and `modprobe ip_vs_pe_{engine}`"
+        ),
+    }
+}
+
+fn doubtful_option(service: &Service) -> Option<&'static str> {
+    match service {
+        Service { address: ServiceAddress::Socket { port: 0, .. }, persistence: None, .. } => {
+            Some("; port 0 needs persistence")
+        }
+        Service { persistence: Some(_), .. } => Some("; the netmask or prefix length of persistence is wrong"),
+        _ => None,
+    }
+}
+
+/// The kernel counts connections in numbers with a sign.
+const GREATEST_THRESHOLD: u32 = i32::MAX.unsigned_abs();
+
+fn doubtful_setting(service: &ServiceAddress, destination: &Destination, errno: i32) -> Option<&'static str> {
+    match errno {
+        ERANGE => Some("; the lower threshold is above the upper one"),
+        EINVAL if Family::of(destination.address) != service.family() => {
+            Some("; a server of the other family needs a tunnel, and no sync daemon may run")
+        }
+        EINVAL if destination.upper_threshold > GREATEST_THRESHOLD => Some("; the upper threshold is above 2147483647"),
+        EINVAL => Some("; its address is not a host's"),
         _ => None,
     }
 }
@@ -176,6 +226,39 @@ impl Socket {
     /// no error but a [`Failure`] in the report.
     pub fn apply(&mut self, changes: &[Change], limit: Duration) -> Result<Report, ExchangeError> {
         self.exchange.apply(changes, limit)
+    }
+
+    /// The destinations of one service with their counters; `None` if there is no such service.
+    ///
+    /// # Errors
+    /// [`ExchangeError`].
+    pub fn destinations(&mut self, service: ServiceAddress) -> Result<Option<Vec<DestinationEntry>>, ExchangeError> {
+        self.exchange.destinations(service)
+    }
+
+    /// Starts a sync daemon. One of its role that runs with other settings is stopped first; one that runs as wanted
+    /// goes on.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]. The kernel synchronises nothing while a destination is of another family than its service.
+    pub fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), ExchangeError> {
+        self.exchange.start_sync_daemon(daemon)
+    }
+
+    /// Stops the sync daemon of this role. That none runs is no error.
+    ///
+    /// # Errors
+    /// [`ExchangeError`].
+    pub fn stop_sync_daemon(&mut self, role: SyncRole) -> Result<(), ExchangeError> {
+        self.exchange.stop_sync_daemon(role)
+    }
+
+    /// The sync daemons that run.
+    ///
+    /// # Errors
+    /// [`ExchangeError`].
+    pub fn sync_daemons(&mut self) -> Result<Vec<SyncDaemon>, ExchangeError> {
+        self.exchange.sync_daemons()
     }
 
     /// Removes all services with their destinations, whoever made them.
@@ -324,23 +407,56 @@ impl<D: Datagrams> Exchange<D> {
         })?;
         let mut table = Table::default();
         for service in services {
-            let mut destinations: Vec<DestinationEntry> = Vec::new();
-            let request = Request::DumpDestinations(service.service.address);
-            let dumped = self.collect("reading destinations", request, |answer| {
-                if let Answer::Destination(entry) = answer {
-                    destinations.push(entry);
-                }
-            });
-            match dumped {
-                // Somebody removed the service since it was listed.
-                Err(ExchangeError::Refused { source, .. }) if matches!(source.0.errno, ENOENT | ESRCH) => {}
-                other => {
-                    other?;
-                    table.entries.push((service, destinations));
-                }
+            // Somebody may have removed the service since it was listed.
+            if let Some(destinations) = self.destinations(service.service.address)? {
+                table.entries.push((service, destinations));
             }
         }
         Ok(table)
+    }
+
+    fn destinations(&mut self, service: ServiceAddress) -> Result<Option<Vec<DestinationEntry>>, ExchangeError> {
+        let mut destinations = Vec::new();
+        let dumped = self.collect("reading destinations", Request::DumpDestinations(service), |answer| {
+            if let Answer::Destination(entry) = answer {
+                destinations.push(entry);
+            }
+        });
+        Ok(tolerating(dumped, &[ENOENT, ESRCH])?.map(|()| destinations))
+    }
+
+    fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), ExchangeError> {
+        let start = |exchange: &mut Self| {
+            let operation = format!("starting the {daemon}");
+            exchange.collect(operation, Request::StartSyncDaemon(*daemon), |_| ())
+        };
+        let started = start(self);
+        if tolerating(started, &[EEXIST])?.is_some() || self.sync_daemons()?.iter().any(|it| daemon.is_met_by(it)) {
+            return Ok(());
+        }
+        self.stop_sync_daemon(daemon.role)?;
+        start(self)
+    }
+
+    fn stop_sync_daemon(&mut self, role: SyncRole) -> Result<(), ExchangeError> {
+        let operation = format!("stopping the {role} sync daemon");
+        let stopped = self.collect(operation, Request::StopSyncDaemon(role), |_| ());
+        match tolerating(stopped, &[ESRCH]) {
+            // The kernel gives no answer when the thread had not begun to run: what it returns then, -EINTR, is
+            // taken for a request that will be sent again.
+            Err(ExchangeError::NoAnswer) if self.sync_daemons()?.iter().all(|running| running.role != role) => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+
+    fn sync_daemons(&mut self) -> Result<Vec<SyncDaemon>, ExchangeError> {
+        let mut daemons = Vec::new();
+        self.collect("reading sync daemons", Request::DumpSyncDaemons, |answer| {
+            if let Answer::SyncDaemon(daemon) = answer {
+                daemons.push(daemon);
+            }
+        })?;
+        Ok(daemons)
     }
 
     fn apply(&mut self, changes: &[Change], limit: Duration) -> Result<Report, ExchangeError> {
@@ -414,7 +530,7 @@ impl<D: Datagrams> Exchange<D> {
     /// Does one request and gives all its answers to `take`.
     fn collect(
         &mut self,
-        operation: &'static str,
+        operation: impl Into<Cow<'static, str>>,
         request: Request,
         mut take: impl FnMut(Answer),
     ) -> Result<(), ExchangeError> {
@@ -435,7 +551,7 @@ impl<D: Datagrams> Exchange<D> {
             Reply::Noop => false,
         })?;
         match refused {
-            Some(refusal) => Err(ExchangeError::Refused { operation, source: RefusedError(refusal) }),
+            Some(refusal) => Err(ExchangeError::Refused { operation: operation.into(), source: RefusedError(refusal) }),
             None => Ok(()),
         }
     }
@@ -466,6 +582,14 @@ impl<D: Datagrams> Exchange<D> {
                 return Ok(());
             }
         }
+    }
+}
+
+/// `None` for a refusal with one of these error numbers.
+fn tolerating<T>(result: Result<T, ExchangeError>, numbers: &[i32]) -> Result<Option<T>, ExchangeError> {
+    match result {
+        Err(ExchangeError::Refused { source, .. }) if numbers.contains(&source.0.errno) => Ok(None),
+        other => other.map(Some),
     }
 }
 

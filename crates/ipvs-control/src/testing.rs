@@ -7,9 +7,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use crate::types::{
-    Change, Destination, DestinationEntry, DestinationKey, Family, ForwardingMethod, Granularity, Info, Persistence,
-    PersistenceEngine, Pool, Protocol, Scheduler, Seconds, Service, ServiceAddress, ServiceEntry, ServiceFlags, Stats,
-    Timeouts, Tunnel, TunnelChecksum, Weight,
+    Change, Destination, DestinationEntry, DestinationKey, Family, ForwardingMethod, Granularity, Info, InterfaceName,
+    Persistence, PersistenceEngine, Pool, Protocol, Scheduler, Seconds, Service, ServiceAddress, ServiceEntry,
+    ServiceFlags, Stats, SyncDaemon, SyncRole, Timeouts, Tunnel, TunnelChecksum, Weight,
 };
 
 pub(crate) fn address() -> impl Strategy<Value = IpAddr> {
@@ -109,6 +109,33 @@ pub(crate) fn change() -> BoxedStrategy<Change> {
         (service_address(), key).prop_map(|(service, destination)| Change::RemoveDestination { service, destination }),
     ]
     .boxed()
+}
+
+pub(crate) fn sync_role() -> impl Strategy<Value = SyncRole> {
+    prop_oneof![Just(SyncRole::Master), Just(SyncRole::Backup)]
+}
+
+pub(crate) fn sync_daemon() -> BoxedStrategy<SyncDaemon> {
+    let interface = "[a-z0-9.@-]{1,15}".prop_map(|name| InterfaceName::new(&name).unwrap());
+    (
+        sync_role(),
+        interface,
+        any::<u8>(),
+        option::of(any::<std::num::NonZeroU16>()),
+        address(),
+        any::<std::num::NonZeroU16>(),
+        any::<std::num::NonZeroU8>(),
+    )
+        .prop_map(|(role, interface, sync_id, max_length, group, port, ttl)| SyncDaemon {
+            role,
+            interface,
+            sync_id,
+            max_length,
+            group,
+            port,
+            ttl,
+        })
+        .boxed()
 }
 
 pub(crate) fn timeouts() -> impl Strategy<Value = Timeouts> {

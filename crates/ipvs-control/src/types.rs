@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
+use std::ops::Add;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bitflags::bitflags;
 #[cfg(feature = "serde")]
@@ -232,6 +234,11 @@ name_type! {
     PersistenceEngine
 }
 
+name_type! {
+    /// A network interface, as the kernel names it.
+    InterfaceName
+}
+
 impl Scheduler {
     /// Round robin.
     pub const RR: Self = Self(Name::constant("rr"));
@@ -445,7 +452,7 @@ pub struct Destination {
     pub weight: Weight,
     /// How packets reach it.
     pub forwarding: ForwardingMethod,
-    /// Connections from which on it gets no new ones; 0: no limit.
+    /// Connections from which on it gets no new ones, at most 2³¹ − 1; 0: no limit.
     pub upper_threshold: u32,
     /// Connections below which it gets new ones again; 0: three quarters of the upper threshold.
     pub lower_threshold: u32,
@@ -617,6 +624,13 @@ pub struct DestinationEntry {
     pub stats: Stats,
 }
 
+impl DestinationEntry {
+    /// All that keeps the destination in use: connections in any state, and clients that would come back to it.
+    pub fn in_use(&self) -> u64 {
+        [self.active_connections, self.inactive_connections, self.persistent_connections].map(u64::from).iter().sum()
+    }
+}
+
 /// The kernel's whole table at the time of a dump.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -646,6 +660,109 @@ pub struct Timeouts {
     pub tcp_fin: Seconds,
     /// UDP.
     pub udp: Seconds,
+}
+
+/// Which half of connection synchronisation a [`SyncDaemon`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub enum SyncRole {
+    /// Tells other hosts of this host's connections.
+    Master,
+    /// Takes over what other hosts tell of theirs.
+    Backup,
+}
+
+impl fmt::Display for SyncRole {
+    /// `master` or `backup`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Master => "master",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+/// A thread of the kernel that keeps connections the same on several hosts, so that they survive a failover. There
+/// is at most one of each role in a network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct SyncDaemon {
+    /// Which half it does.
+    pub role: SyncRole,
+    /// Where it sends or listens. Must exist and be up.
+    pub interface: InterfaceName,
+    /// Tells groups of hosts apart; a backup with 0 takes messages of every id.
+    pub sync_id: u8,
+    /// Octets of the largest message; `None` for what the interface's MTU allows. A backup takes messages of 1024
+    /// octets in any case.
+    pub max_length: Option<NonZeroU16>,
+    /// Multicast group, IPv4 or IPv6.
+    pub group: IpAddr,
+    /// UDP port; further ports after it are used where the host has several sync threads (`sync_ports`).
+    pub port: NonZeroU16,
+    /// TTL or hop limit of the messages.
+    pub ttl: NonZeroU8,
+}
+
+impl SyncDaemon {
+    /// The kernel's group unless another is given.
+    pub const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
+    /// The kernel's port unless another is given.
+    pub const PORT: NonZeroU16 = NonZeroU16::new(8848).unwrap();
+    /// The kernel's TTL unless another is given: the messages stay on the link.
+    pub const TTL: NonZeroU8 = NonZeroU8::MIN;
+
+    /// A daemon with id 0 and the kernel's settings.
+    pub const fn new(role: SyncRole, interface: InterfaceName) -> Self {
+        let (group, port, ttl) = (Self::GROUP, Self::PORT, Self::TTL);
+        Self { role, interface, sync_id: 0, max_length: None, group, port, ttl }
+    }
+
+    /// Whether `running`, as the kernel reports it, is what was asked for: the kernel fills in the largest message.
+    pub fn is_met_by(&self, running: &Self) -> bool {
+        let length = self.max_length.map(|length| match self.role {
+            SyncRole::Master => length,
+            SyncRole::Backup => length.max(Self::LEAST_LENGTH),
+        });
+        *running == Self { max_length: length.or(running.max_length), ..*self }
+    }
+
+    /// The kernel's own minimum for a backup.
+    const LEAST_LENGTH: NonZeroU16 = NonZeroU16::new(1024).unwrap();
+}
+
+impl fmt::Display for SyncDaemon {
+    /// `master sync daemon on eth0 (id 3)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sync daemon on {} (id {})", self.role, self.interface, self.sync_id)
+    }
+}
+
+/// A point in time: nanoseconds since an origin that the caller chooses once and that all its processes share
+/// (CLOCK_BOOTTIME's).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The instant `nanos` nanoseconds after the origin.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the origin.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+}
+
+/// Saturates 584 years after the origin.
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
 }
 
 /// What the kernel's IPVS says of itself.
@@ -685,6 +802,27 @@ mod tests {
         assert_eq!(ServiceAddress::udp("[2001:db8::1]:53".parse().unwrap()).to_string(), "[2001:db8::1]:udp:53");
         let mark = ServiceAddress::fwmark(NonZeroU32::new(3).unwrap(), Family::Inet6);
         assert_eq!(mark.to_string(), "FWM 3");
+    }
+
+    #[test]
+    fn a_sync_daemon_is_met_whatever_length_the_kernel_fills_in() {
+        let asked = SyncDaemon::new(SyncRole::Master, InterfaceName::new("eth0").unwrap());
+        let running = SyncDaemon { max_length: NonZeroU16::new(1472), ..asked };
+        assert!(asked.is_met_by(&running) && running.is_met_by(&running));
+        assert!(!running.is_met_by(&SyncDaemon { max_length: NonZeroU16::new(1000), ..asked }));
+        assert!(!asked.is_met_by(&SyncDaemon { sync_id: 1, ..running }));
+        let short = SyncDaemon { max_length: NonZeroU16::new(1000), ..asked };
+        let raised = SyncDaemon { max_length: NonZeroU16::new(1024), ..asked };
+        assert!(!short.is_met_by(&raised));
+        let backup = |daemon: SyncDaemon| SyncDaemon { role: SyncRole::Backup, ..daemon };
+        assert!(backup(short).is_met_by(&backup(raised)));
+        assert_eq!(asked.to_string(), "master sync daemon on eth0 (id 0)");
+    }
+
+    #[test]
+    fn time_does_not_run_over() {
+        assert_eq!(Instant::from_nanos(5) + Duration::from_nanos(2), Instant::from_nanos(7));
+        assert_eq!((Instant::from_nanos(5) + Duration::MAX).as_nanos(), u64::MAX);
     }
 
     #[test]

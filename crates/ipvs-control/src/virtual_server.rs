@@ -5,6 +5,9 @@
 //! `handle_*`, `reconfigure` or `shutdown`, drain [`poll_event`](VirtualServer::poll_event), plan and apply
 //! `wanted`.
 //!
+//! A real server can be taken out of use without cutting its connections ([`drain`](VirtualServer::drain)), and
+//! checks can be left to the host that has the address ([`checks_run`](VirtualServer::checks_run)).
+//!
 //! ```
 //! use ipvs_control::virtual_server::{Checker, CheckerId, Config, RealServer, RealServerId, Verdict, VirtualServer};
 //! use ipvs_control::{ForwardingMethod, Scheduler, Service, ServiceAddress};
@@ -34,7 +37,13 @@ use std::sync::Arc;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Destination, ForwardingMethod, Pool, Service, ServiceAddress, Weight};
+use crate::types::{Destination, ForwardingMethod, Instant, Pool, Service, ServiceAddress, Weight};
+use drain::{Leaving, destination_key};
+
+mod drain;
+mod suspend;
+
+pub use drain::{Drain, DrainProgress};
 
 /// What a check says of a real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -184,6 +193,9 @@ pub struct Config {
     pub quorum: u32,
     /// How much more is needed to gain the quorum, and how much less is tolerated before it is lost; 0 unless set.
     pub hysteresis: u32,
+    /// Checks run only while this host has the service's address, or one of a group's. Means nothing for firewall
+    /// marks.
+    pub ha_suspend: bool,
     /// The stop is notified as if all real servers went down.
     pub omega: bool,
     /// The first result of a real server is notified even if it changes nothing.
@@ -200,6 +212,7 @@ impl Config {
             sorry_server: None,
             quorum: 1,
             hysteresis: 0,
+            ha_suspend: false,
             omega: false,
             initial_notifications: false,
         }
@@ -336,6 +349,21 @@ pub enum Message {
     EnablingSorryServer(Arc<str>),
     /// The sorry server is not needed any more and gets weight 0.
     DisablingSorryServer(Arc<str>),
+    /// A drained real server has nothing left.
+    Drained(Arc<str>),
+    /// A drained real server's connections were waited for long enough.
+    NotDrained {
+        /// Which one.
+        real_server: Arc<str>,
+        /// Connections and remembered clients when they were counted last.
+        left: Option<u64>,
+    },
+    /// A checker begins, because the virtual server's address is on this host.
+    ActivatingChecker(Arc<str>),
+    /// A checker does not begin, because the virtual server's address is not on this host.
+    DeactivatingChecker(Arc<str>),
+    /// A checker pauses, because the virtual server's address went from this host.
+    SuspendingChecker(Arc<str>),
     /// All real servers that are up take part again.
     AddingAliveServers,
     /// All real servers that are up are taken out.
@@ -390,6 +418,16 @@ impl Message {
             Self::RemovingSorryServer(server) => write!(f, "Removing sorry server {server} from VS {name}"),
             Self::EnablingSorryServer(server) => write!(f, "Enabling sorry server {server} to VS {name}"),
             Self::DisablingSorryServer(server) => write!(f, "Disabling sorry server {server} from VS {name}"),
+            Self::Drained(server) => write!(f, "Drained service {server} of VS {name}"),
+            Self::NotDrained { real_server, left } => {
+                let left = left.map_or_else(|| "an unknown number of".to_owned(), |left| left.to_string());
+                write!(f, "Not waiting any longer for {left} connections of service {real_server} of VS {name}")
+            }
+            Self::ActivatingChecker(server) => write!(f, "Activating healthchecker for service {server} for VS {name}"),
+            Self::DeactivatingChecker(server) => {
+                write!(f, "Deactivating healthchecker for service {server} for VS {name}")
+            }
+            Self::SuspendingChecker(server) => write!(f, "Suspending healthchecker for service {server} for VS {name}"),
             Self::AddingAliveServers => write!(f, "Adding alive servers to the pool for VS {name}"),
             Self::RemovingAliveServers => write!(f, "Removing alive servers from the pool for VS {name}"),
         }
@@ -403,6 +441,10 @@ pub struct VirtualServer {
     thresholds: Thresholds,
     /// One for each of `config.real_servers`.
     servers: Vec<ServerState>,
+    /// Not configured any more.
+    leaving: Vec<Leaving>,
+    /// Whether this host has the address, once it is known.
+    is_on_host: Option<bool>,
     phase: Phase,
     /// What was last told of the quorum.
     notified_quorum: Option<Quorum>,
@@ -420,11 +462,13 @@ struct ServerState {
     checkers: Vec<Checker>,
     /// Whether anybody was told what it is.
     notified: bool,
+    /// It is taken out of use.
+    drain: Option<Drain>,
 }
 
 impl ServerState {
     fn new(server: &RealServer) -> Self {
-        Self { checkers: server.checkers.clone(), notified: false }
+        Self { checkers: server.checkers.clone(), notified: false, drain: None }
     }
 
     /// Down if any checker says so.
@@ -440,6 +484,9 @@ impl ServerState {
     }
 
     fn weight(&self, server: &RealServer) -> Weight {
+        if self.drain.is_some() {
+            return Weight::ZERO;
+        }
         let contributions = self.checkers.iter().map(|checker| checker.contribution);
         Weight::saturating_from(contributions.fold(i64::from(server.weight.0), i64::saturating_add))
     }
@@ -450,7 +497,16 @@ impl VirtualServer {
     pub fn new(config: Config) -> Self {
         let thresholds = config.thresholds();
         let servers = config.real_servers.iter().map(ServerState::new).collect();
-        Self { config, thresholds, servers, phase: Phase::Stopped, notified_quorum: None, events: VecDeque::new() }
+        Self {
+            config,
+            thresholds,
+            servers,
+            leaving: Vec::new(),
+            is_on_host: None,
+            phase: Phase::Stopped,
+            notified_quorum: None,
+            events: VecDeque::new(),
+        }
     }
 
     /// Begins to want its services and real servers. The quorum is up if the checkers' first verdicts give it.
@@ -516,10 +572,20 @@ impl VirtualServer {
     /// what is known from each checker: what [`checker`](Self::checker) gave for one that goes on, [`Checker::UP`] or
     /// [`Checker::DOWN`] for one that begins. The quorum stays as it is until the live weight says otherwise.
     pub fn reconfigure(&mut self, config: Config) {
+        self.replace(config, None);
+    }
+
+    /// Takes another configuration; with a deadline for the connections of real servers that it leaves out.
+    fn replace(&mut self, config: Config, deadline: Option<Instant>) {
+        let (stopped, replaced) = (self.phase == Phase::Stopped, self.is_replaced());
         let old = std::mem::replace(self, Self::new(config));
         self.phase = old.phase;
         self.notified_quorum = old.notified_quorum;
         self.events = old.events;
+        self.is_on_host = old.is_on_host.filter(|_| old.config.ha_suspend);
+        self.leaving = old.leaving;
+        let config = &self.config;
+        self.leaving.retain(|leaving| config.real_servers.iter().all(|server| key(server) != key(&leaving.server)));
         let mut former: HashMap<_, _> = old
             .config
             .real_servers
@@ -536,7 +602,8 @@ impl VirtualServer {
         for (server, state) in old.config.real_servers.iter().zip(&old.servers) {
             if former.contains_key(&key(server)) {
                 self.say(Message::NoLongerExists(Arc::clone(&server.name)));
-                self.announce_removed(server, state, None);
+                let was_listed = !stopped && (!replaced || state.drain.is_some());
+                self.part_with(server, state, was_listed, deadline);
             }
         }
         self.evaluate_quorum();
@@ -546,6 +613,7 @@ impl VirtualServer {
     fn adopt(&mut self, id: RealServerId, old: &RealServer, old_state: &ServerState) {
         let Some(state) = self.servers.get_mut(id.0) else { return };
         state.notified = old_state.notified;
+        state.drain = old_state.drain;
         let verdict = state.verdict();
         self.announce_weight(id, Some(old_state.weight(old)));
         if verdict != old_state.verdict() {
@@ -569,6 +637,9 @@ impl VirtualServer {
                 self.notify_down(&server, Some(RealServerId(place)), audience);
             }
         }
+        for Leaving { server, .. } in std::mem::take(&mut self.leaving) {
+            self.say(Message::ShuttingDown(server.name));
+        }
         self.stop(audience);
     }
 
@@ -578,6 +649,9 @@ impl VirtualServer {
         self.say(Message::RemovingVirtualServer);
         for (place, (server, state)) in self.servers().enumerate() {
             self.announce_removed(&server, &state, Some(RealServerId(place)));
+        }
+        for Leaving { server, .. } in std::mem::take(&mut self.leaving) {
+            self.say(Message::Removing(server.name));
         }
         self.stop(self.last_audience());
     }
@@ -604,39 +678,46 @@ impl VirtualServer {
 
     /// What the kernel shall hold: one pool for each service, none while stopped.
     pub fn wanted(&self) -> Vec<Pool> {
-        let Phase::Running(quorum) = self.phase else { return Vec::new() };
-        let pool = |service: &Service| Pool {
-            service: *service,
-            destinations: self.wanted_destinations(service.address, quorum),
-        };
+        if self.phase == Phase::Stopped {
+            return Vec::new();
+        }
+        let pool =
+            |service: &Service| Pool { service: *service, destinations: self.wanted_destinations(service.address) };
         self.config.services.iter().map(pool).collect()
     }
 
-    fn wanted_destinations(&self, service: ServiceAddress, quorum: Quorum) -> Vec<Destination> {
-        let sorry_server = self.config.sorry_server.as_ref();
-        let replaced = quorum == Quorum::Down && sorry_server.is_some();
+    fn wanted_destinations(&self, service: ServiceAddress) -> Vec<Destination> {
+        let replaced = self.is_replaced();
         let servers = self.config.real_servers.iter().zip(&self.servers);
         let servers = servers.filter_map(|(server, state)| {
             let weight = match state.verdict() {
-                Verdict::Up if !replaced => state.weight(server),
+                Verdict::Up if !replaced || state.drain.is_some() => state.weight(server),
                 _ if server.inhibit_on_failure => Weight::ZERO,
                 _ => return None,
             };
-            Some(Destination {
-                address: server.address,
-                port: destination_port(service, server.forwarding, server.port),
-                weight,
-                forwarding: server.forwarding,
-                upper_threshold: server.upper_threshold,
-                lower_threshold: server.lower_threshold,
-            })
+            Some(destination(server, service, weight))
         });
+        let sorry_server = self.config.sorry_server.as_ref();
         let sorry_server = sorry_server.filter(|sorry_server| replaced || sorry_server.inhibit).map(|sorry_server| {
             let port = destination_port(service, sorry_server.forwarding, sorry_server.port);
             let weight = if replaced { Weight::default() } else { Weight::ZERO };
             Destination::new(SocketAddr::new(sorry_server.address, port), sorry_server.forwarding).with_weight(weight)
         });
-        servers.chain(sorry_server).collect()
+        // A sorry server may be one of the real servers: whoever takes the connections counts.
+        let takes_over = sorry_server.filter(|_| replaced).map(|sorry_server| sorry_server.key());
+        let mut wanted: Vec<_> = servers.filter(|there| Some(there.key()) != takes_over).collect();
+        let leaving = self.leaving.iter().map(|leaving| destination(&leaving.server, service, Weight::ZERO));
+        for other in sorry_server.into_iter().chain(leaving) {
+            if wanted.iter().all(|there| there.key() != other.key()) {
+                wanted.push(other);
+            }
+        }
+        wanted
+    }
+
+    /// Whether the sorry server takes the connections.
+    fn is_replaced(&self) -> bool {
+        self.phase == Phase::Running(Quorum::Down) && self.config.sorry_server.is_some()
     }
 
     /// The configuration in force.
@@ -772,6 +853,16 @@ impl VirtualServer {
 /// What tells real servers of one virtual server apart.
 fn key(server: &RealServer) -> (IpAddr, Option<u16>) {
     (server.address, server.port)
+}
+
+fn destination(server: &RealServer, service: ServiceAddress, weight: Weight) -> Destination {
+    let place = destination_key(server, service);
+    Destination {
+        weight,
+        upper_threshold: server.upper_threshold,
+        lower_threshold: server.lower_threshold,
+        ..Destination::new(SocketAddr::new(place.address, place.port), server.forwarding)
+    }
 }
 
 /// Direct routing and tunnels leave the port as it is, so it cannot differ from the service's.

@@ -118,10 +118,10 @@ impl Instance<'_> {
                 (Level::Info, format!("Changing effective priority from {} to {}", from.0, to.0))
             }
             Event::AddressLost { restored: true } => {
-                (Level::Warning, "putting back an address that was removed from outside".into())
+                (Level::Warning, "putting back what was removed from outside".into())
             }
             Event::AddressLost { restored: false } => {
-                (Level::Warning, "an address was removed from outside; giving up the others too".into())
+                (Level::Warning, "something was removed from outside; giving up the rest too".into())
             }
             Event::Refused { ownership } => (Level::Warning, refused(*ownership).into()),
             Event::RivalOwnerStopped { .. }
@@ -145,8 +145,10 @@ impl Instance<'_> {
             FaultReason::Tracker(tracker) => match (self.trackers)(tracker) {
                 Some(TrackerName::Script(script)) => format!("tracked script {script}"),
                 Some(TrackerName::File(file)) => format!("tracked file {file}"),
+                Some(TrackerName::Process(process)) => format!("tracked process {process}"),
                 None => "something that it tracks".into(),
             },
+            FaultReason::NoPeers => "unicast without any peers".into(),
             FaultReason::LinkWithoutMulticast(link) => format!("interface {} has no multicast", name(link)),
             FaultReason::SyncGroup(group) => format!("sync group {}", (self.groups)(group)),
             other => format!("{other:?}"),

@@ -289,6 +289,6 @@ impl Router {
         let parsed = conf_parser::parse(&loader, Path::new("k.conf"), &conf_parser::Options::default());
         let part = VrrpPart::from_config(&parsed.config);
         let instance = part.instances.first().context("the example has no instance")?;
-        Ok(instance.router_config(|_| vrrp_proto::LinkId(0)))
+        Ok(instance.router_config(|_, _| vrrp_proto::LinkId(0)))
     }
 }

@@ -116,9 +116,8 @@ impl Host for ThisHost {
         }
     }
 
-    /// A device is looked for among the interfaces: which of them are VRF devices is not known.
     fn number(&self, table: NameTable, name: &str) -> Fact<u32> {
-        let names = self.names.get_or_init(|| names::of_host(Path::new("/")));
+        let names = self.names.get_or_init(names);
         match names.get(&table) {
             Some(names) => names.get(name).map_or(Fact::Absent, |number| Fact::Present(*number)),
             None => Fact::Unknown,
@@ -126,7 +125,7 @@ impl Host for ThisHost {
     }
 
     fn names(&self, table: NameTable) -> Vec<String> {
-        let names = self.names.get_or_init(|| names::of_host(Path::new("/")));
+        let names = self.names.get_or_init(names);
         names.get(&table).into_iter().flat_map(BTreeMap::keys).cloned().collect()
     }
 
@@ -164,6 +163,16 @@ impl Host for ThisHost {
     }
 }
 
+/// Numbers by name: those of the tables in files, and of the VRF devices that are there.
+fn names() -> BTreeMap<NameTable, BTreeMap<String, u32>> {
+    let mut names = names::of_host(Path::new("/"));
+    if let Ok(links) = vip_netlink::RouteSocket::open().and_then(|mut route| route.links()) {
+        let tables = links.into_iter().filter_map(|link| Some((link.name.to_string(), link.vrf_table?)));
+        names.insert(NameTable::VrfDevices, tables.collect());
+    }
+    names
+}
+
 /// What could not be found out is not known.
 fn fact<T>(found: nix::Result<Option<T>>) -> Fact<T> {
     match found {
@@ -183,6 +192,7 @@ mod tests {
         let lo = host.interface("lo").present().expect("every network namespace has lo");
         assert!(lo.loopback);
         assert_eq!(host.interface("no-such-link"), Fact::Absent);
+        assert_eq!(host.number(NameTable::VrfDevices, "lo"), Fact::Absent);
         assert_eq!(host.user("0"), Fact::Present(Account { uid: 0, gid: 0 }));
         assert_eq!((host.user("no-such-user"), host.group("12345")), (Fact::Absent, Fact::Present(12345)));
         let directory = tempfile::tempdir().unwrap();

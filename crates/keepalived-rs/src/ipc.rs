@@ -17,6 +17,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::workers::lateness::Histogram;
+
 /// The largest message; larger values travel as a sealed memfd beside a small message.
 const MAX_MESSAGE: usize = 64 * 1024;
 
@@ -142,6 +144,8 @@ pub(crate) enum Report {
     Beat,
     /// A fact that a successor resumes from.
     Fact(Fact),
+    /// How late its timers have fired since it began.
+    Lateness(Histogram),
     /// Everything is withdrawn; the process is about to exit 0.
     Stopped,
 }
@@ -235,6 +239,8 @@ pub(crate) enum TrackerName {
     Script(String),
     /// A `track_file`.
     File(String),
+    /// A `vrrp_track_process`.
+    Process(String),
 }
 
 /// What the runner knows of a tracker.

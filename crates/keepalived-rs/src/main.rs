@@ -21,6 +21,7 @@ mod demo;
 mod host;
 mod ipc;
 mod log;
+mod os;
 mod pid_file;
 mod privileges;
 mod reader;
@@ -34,6 +35,10 @@ const CHILD_ARGUMENT: &str = "--child";
 
 /// Exit status of a fatal failure (`behaviour.md` §1.2).
 const EXIT_FATAL: u8 = 1;
+
+/// What is said where the kernel does not permit what the capabilities do.
+const DENIED: &str = "; the capabilities are there: look for a seccomp filter (SystemCallFilter= and \
+     RestrictAddressFamilies= of a systemd unit, the profile of a container) or a security module";
 
 /// Exit status of an internal error: a worker that ends with it is restarted.
 const EXIT_INTERNAL: u8 = 70;
@@ -240,11 +245,11 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
     let mut kept = facts.clone();
     let mut keep = |fact: ipc::Fact| {
         kept.retain(|known| known.key != fact.key);
-        kept.push(fact);
+        kept.extend(Some(fact).filter(|fact| !fact.value.is_empty()));
         state.write(&kept).with_context(|| state.path().display().to_string())
     };
     workers::vrrp::cleanup(&[part], &facts, &mut keep)?;
-    kept.retain(|fact| workers::vrrp::facts::is_known_to_peers(&fact.key));
+    kept.retain(|fact| workers::vrrp::facts::outlives_cleanup(&fact.key));
     state.write(&kept).with_context(|| state.path().display().to_string())
 }
 
@@ -296,6 +301,11 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
         return reader::run(&channel);
     }
     let log = log::start(log::ident(Some(role)), &common.log);
+    if let Err(error) = privileges::check(role) {
+        error!("{error:#}");
+        log.finish();
+        return Ok(privileges::EXIT_NO_PERMISSION);
+    }
     let status = match role {
         Role::Vrrp => workers::vrrp::run(channel, &common),
         Role::Checker => workers::checker::run(channel, &common),
@@ -303,11 +313,13 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
         Role::Cleanup => cleanup(&channel),
         Role::Reader => Ok(0),
     };
+    let denied = status.as_ref().is_err_and(privileges::is_denied);
     if let Err(error) = &status {
-        error!("{error:#}");
+        let hint = if denied { DENIED } else { "" };
+        error!("{error:#}{hint}");
     }
     log.finish();
-    Ok(status.unwrap_or(EXIT_INTERNAL))
+    Ok(status.unwrap_or(if denied { privileges::EXIT_NO_PERMISSION } else { EXIT_INTERNAL }))
 }
 
 /// Withdraws what a VRRP worker that may not be restarted in time left behind.

@@ -10,8 +10,14 @@ fn kept(role: Role) -> Option<&'static [Capability]> {
     match role {
         Role::Runner => None,
         Role::Reader => Some(&[Capability::CAP_DAC_READ_SEARCH]),
-        // `bind_port` may be a privileged one.
-        Role::Checker => Some(&[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_NET_BIND_SERVICE]),
+        // `bind_port` may be a privileged one; `checker_rt_priority` and `checker_no_swap` need the last two.
+        Role::Checker => Some(&[
+            Capability::CAP_NET_ADMIN,
+            Capability::CAP_NET_RAW,
+            Capability::CAP_NET_BIND_SERVICE,
+            Capability::CAP_IPC_LOCK,
+            Capability::CAP_SYS_NICE,
+        ]),
         Role::Cleanup => Some(&[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]),
         Role::Vrrp => Some(&[
             Capability::CAP_NET_ADMIN,
@@ -20,6 +26,45 @@ fn kept(role: Role) -> Option<&'static [Capability]> {
             Capability::CAP_SYS_NICE,
         ]),
     }
+}
+
+/// Exit status of a process that may not do its work (`behaviour.md` §1.2).
+pub(crate) const EXIT_NO_PERMISSION: u8 = 4;
+
+/// What the work of a role cannot do without, and for what.
+const fn needed(role: Role) -> &'static [(Capability, &'static str)] {
+    match role {
+        Role::Vrrp | Role::Cleanup => &[
+            (Capability::CAP_NET_ADMIN, "changes addresses, routes and rules"),
+            (Capability::CAP_NET_RAW, "sends and receives adverts"),
+        ],
+        _ => &[],
+    }
+}
+
+/// Whether this process has the capabilities that `role` cannot do without.
+///
+/// # Errors
+/// The first one that it lacks, and where it may come from.
+pub(crate) fn check(role: Role) -> anyhow::Result<()> {
+    let effective = caps::read(None, CapSet::Effective)?;
+    let missing = needed(role).iter().find(|(capability, _)| !effective.contains(capability));
+    let Some((capability, purpose)) = missing else { return Ok(()) };
+    anyhow::bail!(
+        "without {capability}, with which this process {purpose}, it cannot work: start the daemon as root with that \
+         capability (CapabilityBoundingSet= of a systemd unit, --cap-add of a container)"
+    )
+}
+
+/// Whether the kernel said that something is not permitted, though the capabilities are there.
+pub(crate) fn is_denied(error: &anyhow::Error) -> bool {
+    const EPERM: i32 = nix::libc::EPERM;
+    error.chain().any(|cause| {
+        let by_host = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        let by_netlink = cause.downcast_ref::<vip_netlink::Error>().and_then(|error| error.io().raw_os_error());
+        let by_call = cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error());
+        [by_host, by_netlink, by_call].contains(&Some(EPERM))
+    })
 }
 
 /// Gives up what `role` does not need. Call before the process starts a thread: capabilities are per thread.

@@ -80,6 +80,8 @@ pub(crate) struct Reading {
     pub(crate) parts: Vec<Role>,
     /// `child_wait_time`.
     pub(crate) child_wait: Duration,
+    /// `process_name`: that of the supervisor.
+    pub(crate) process_name: Option<String>,
     /// `reload_check_config`: where a reload leaves its findings.
     pub(crate) check_log: Option<PathBuf>,
 }
@@ -135,8 +137,6 @@ pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
         config_id: source.config_id.clone(),
         check_includes: source.check_includes,
         random_seed: u64::from(std::process::id()),
-        // Nothing acts on it: without permission the start is refused, with it the daemon runs without.
-        without_strict_mode: source.allow_unsupported,
         ..conf_parser::Options::default()
     };
     let mut parsed = conf_parser::parse(&FileLoader, &source.file, &options);
@@ -393,6 +393,7 @@ fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<Own
         refused: checked.refused(),
         parts: Vec::new(),
         child_wait: config.global.child_wait_time,
+        process_name: config.global.processes.parent_name.clone(),
         check_log: config.global.reload.check_config.as_ref().map(PathBuf::from),
     };
     let mut parts = Vec::new();
@@ -405,7 +406,10 @@ fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<Own
         Ok(())
     };
     let runs = |role, has_work| source.workers.contains(&role) && (has_work || source.all);
-    let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty());
+    let is_fixed = |config: &conf_parser::Config| {
+        !config.static_addresses.is_empty() || !config.static_routes.is_empty() || !config.static_rules.is_empty()
+    };
+    let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty() || is_fixed(config));
     let balancing = runs(Role::Checker, checker::virtual_servers(config).next().is_some());
     let scripts = RunnerPart::from_config(config);
     if (vrrp || balancing) && scripts.has_work() {

@@ -20,6 +20,8 @@ use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
 use crate::pid_file::PidFile;
 use crate::reader::{Finding, Reading, Source};
 use crate::state_file::StateFile;
+use crate::workers::lateness::Histogram;
+use crate::workers::scheduling;
 use crate::workers::vrrp::facts;
 use machine::{Action, Ended, Machine, Notify, ReadOutcome, Severity};
 
@@ -201,6 +203,7 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
         facts: BTreeMap::from([(Role::Vrrp, left)]),
         state,
         state_changed: false,
+        lateness: BTreeMap::new(),
         exit: None,
     };
     shell.run(machine)
@@ -250,11 +253,14 @@ struct Generation {
     parts: BTreeMap<Role, OwnedFd>,
     /// `reload_check_config`
     check_log: Option<PathBuf>,
+    /// `process_name`
+    process_name: Option<String>,
 }
 
 impl From<ReadResult> for Generation {
     fn from(result: ReadResult) -> Self {
-        Self { parts: result.parts, check_log: result.reading.check_log }
+        let ReadResult { parts, reading, .. } = result;
+        Self { parts, check_log: reading.check_log, process_name: reading.process_name }
     }
 }
 
@@ -271,6 +277,8 @@ struct Shell {
     /// Those of them that a daemon after this one needs.
     state: StateFile,
     state_changed: bool,
+    /// How late the timers of each worker were when it last said so.
+    lateness: BTreeMap<Role, Histogram>,
     exit: Option<u8>,
 }
 
@@ -337,6 +345,12 @@ impl Shell {
     }
 
     fn handle_channel(&mut self, role: Role, machine: &mut Machine) {
+        self.hear(role, machine);
+        // Before any order that follows: what a worker announced may be on the host from then on.
+        self.save_state();
+    }
+
+    fn hear(&mut self, role: Role, machine: &mut Machine) {
         loop {
             let Some(process) = self.processes.get_mut(&role) else { return };
             process.flush();
@@ -381,8 +395,11 @@ impl Shell {
                     facts.insert(key, value);
                 }
             }
-            // The exit follows and is what counts.
-            Report::Stopped => {}
+            Report::Lateness(histogram) => {
+                self.lateness.insert(role, histogram);
+            }
+            // The exit follows and is what counts; it has said itself how late it was.
+            Report::Stopped => drop(self.lateness.remove(&role)),
         }
     }
 
@@ -466,6 +483,9 @@ impl Shell {
         let Some(process) = self.processes.get_mut(&role) else { return Ok(()) };
         let Some(status) = process.child.try_wait()? else { return Ok(()) };
         self.processes.remove(&role);
+        if let Some(lateness) = self.lateness.remove(&role) {
+            info!("{} process: {lateness}", machine::process_name(role));
+        }
         let now = Instant::now();
         match role {
             Role::Reader => {
@@ -474,7 +494,7 @@ impl Shell {
             }
             Role::Cleanup => {
                 if status.success() {
-                    self.forget_worker(facts::is_known_to_peers);
+                    self.forget_worker(facts::outlives_cleanup);
                 }
                 machine.handle_exit(now, role, ended(status));
             }
@@ -513,7 +533,12 @@ impl Shell {
             }
             Action::Prepare(role, generation) => self.hand_over(role, generation, false),
             Action::Restore(role, generation) => self.hand_over(role, generation, true),
-            Action::Commit(role, generation) => self.order(role, Order::Commit { generation }, Vec::new()),
+            Action::Commit(role, generation) => {
+                if let Some(running) = self.generations.get(&generation) {
+                    scheduling::set_name(running.process_name.as_deref());
+                }
+                self.order(role, Order::Commit { generation }, Vec::new());
+            }
             Action::Abandon(role, generation) => self.order(role, Order::Abandon { generation }, Vec::new()),
             Action::Forget(generation) => {
                 self.generations.remove(&generation);

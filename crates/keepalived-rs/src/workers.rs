@@ -1,8 +1,10 @@
 //! The long-lived children. Each owns its descriptors and its clock; none of them shares a thread with another's work.
 
 pub(crate) mod checker;
+pub(crate) mod lateness;
 pub(crate) mod port;
 pub(crate) mod runner;
+pub(crate) mod scheduling;
 pub(crate) mod signals;
 pub(crate) mod vrrp;
 

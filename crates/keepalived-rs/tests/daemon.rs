@@ -230,7 +230,7 @@ fn a_refused_file_at_reload_changes_nothing() -> CaseResult {
         ("vrrp_instance A {\n interface eth9\n virtual_router_id 1\n}\n", ":2:"),
         ("vrrp_instance A {\n interface eth0\n}\n", "the virtual router id must be set"),
         ("vrrp_instanc VI_1 {\n interface eth0\n}\n", "nothing in it is left to run"),
-        (&V3.config(150, "track_process { x }"), "not acted on yet"),
+        (&V3.config(150, "track_bfd { x }"), "not acted on yet"),
     ] {
         watched.node.write(text)?;
         refuse(said)?;
@@ -469,7 +469,7 @@ fn a_test_of_the_file_shows_every_mistake() -> CaseResult {
     node.write(&V3.config(150, "notify /bin/true"))?;
     let check = node.host.spawn(program())?;
     expect(check.wait_for_exit(PATIENCE)?.code() == Some(6), "unsecured scripts are not status 6", &check)?;
-    node.write(&V3.config(150, "track_process { x }"))?;
+    node.write(&V3.config(150, "track_bfd { x }"))?;
     let check = node.host.spawn(program())?;
     expect(check.wait_for_exit(PATIENCE)?.code() == Some(4), "what would not start is not status 4", &check)
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Bridge, Host, Lab, Process};
+use netlab::{Bridge, Host, Lab, Process, Program};
 use nix::sys::signal::{Signal, kill};
 use support::{Daemon, PATIENCE, Protocol, wait_until};
 
@@ -239,6 +239,64 @@ fn a_group_tracks_a_link_for_its_members() -> CaseResult {
     net.wait_for_holders(["r1", "r1"])
 }
 
+/// What the runner watches for a group moves every member, or is a fault of each; whether the weights of the members'
+/// own trackers count makes no difference to that.
+fn a_group_tracks_a_script_and_a_file_for_its_members() -> CaseResult {
+    for weights in ["", "sync_group_tracking_weight\n"] {
+        let mut net = Net::new(Daemon::Ours, Daemon::Ours)?;
+        let (script, load) = (net.r1.path("chk.sh"), net.r1.path("load"));
+        std::fs::write(&script, format!("#!/bin/sh\ntest -e {}\n", net.r1.path("good").display()))?;
+        std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755))?;
+        std::fs::write(net.r1.path("good"), "")?;
+        let trackers = format!(
+            "vrrp_script chk {{\n script {}\n interval 0.1\n }}\n track_file load {{\n file {}\n init_file 0\n }}\n",
+            script.display(),
+            load.display()
+        );
+        let tracking = " track_script {\n chk weight -10\n }\n track_file {\n load weight 2\n }\n";
+        net.r1.start("", &format!("{trackers}{GROUP}{tracking}{weights}}}\n"))?;
+        net.r2.start("", &format!("{GROUP}}}\n"))?;
+        net.wait_for_holders(["r1", "r1"])?;
+        let moves = |change: &str| {
+            let line = |name| format!("({name}) Changing effective priority from {change}");
+            ["A", "B"].into_iter().try_for_each(|name| net.wait_for_line(&net.r1, &line(name)))
+        };
+        std::fs::remove_file(net.r1.path("good"))?;
+        moves("150 to 140")?;
+        std::fs::write(&load, "-30")?;
+        moves("140 to 80")?;
+        net.wait_for_holders(["r2", "r2"])?;
+        std::fs::write(net.r1.path("good"), "")?;
+        moves("80 to 90")?;
+        std::fs::write(&load, "-127")?;
+        net.wait_for_line(&net.r1, "(A): tracked file load now FAULT state")?;
+        std::fs::write(&load, "0")?;
+        net.wait_for_holders(["r1", "r1"])?;
+    }
+    Ok(())
+}
+
+/// A process that a group tracks moves every member. The kernel tells nothing of processes to a namespace: they are looked
+/// for.
+fn a_group_tracks_processes_for_its_members() -> CaseResult {
+    let mut net = Net::new(Daemon::Ours, Daemon::Ours)?;
+    // A number that no other sleeper has.
+    let seconds = format!("{}", 200_000 + std::process::id());
+    let block = format!("vrrp_track_process nap {{\n process sleep {seconds}\n weight -100\n}}\n");
+    let sleeper = net.r1.host.spawn(Program::new("sleep").arg(&seconds))?;
+    net.r1.start("", &format!("{block}{GROUP} track_process {{\n nap weight -70\n }}\n}}\n"))?;
+    net.r2.start("", &format!("{GROUP}}}\n"))?;
+    net.wait_for_line(&net.r1, "tracked processes are looked for every second instead")?;
+    net.wait_for_holders(["r1", "r1"])?;
+    drop(sleeper);
+    for name in ["A", "B"] {
+        net.wait_for_line(&net.r1, &format!("({name}) Changing effective priority from 150 to 80"))?;
+    }
+    net.wait_for_holders(["r2", "r2"])?;
+    let _sleeper = net.r1.host.spawn(Program::new("sleep").arg(&seconds))?;
+    net.wait_for_holders(["r1", "r1"])
+}
+
 /// A member's own weight counts only if the group says so; else the link that fails is a fault.
 fn the_weights_of_members_count_where_the_group_says_so() -> CaseResult {
     let tracking = "track_interface {\n eth2 weight -20\n }\n";
@@ -274,6 +332,8 @@ fn main() -> ExitCode {
         case("a_worker_with_a_group_is_replaced", a_worker_with_a_group_is_replaced),
         case("a_reload_makes_and_ends_a_group", a_reload_makes_and_ends_a_group),
         case("a_group_tracks_a_link_for_its_members", a_group_tracks_a_link_for_its_members),
+        case("a_group_tracks_a_script_and_a_file_for_its_members", a_group_tracks_a_script_and_a_file_for_its_members),
+        case("a_group_tracks_processes_for_its_members", a_group_tracks_processes_for_its_members),
         case(
             "the_weights_of_members_count_where_the_group_says_so",
             the_weights_of_members_count_where_the_group_says_so,

@@ -1,16 +1,17 @@
 //! Every option of an address, route or rule line, as `ip` shows it after Debian's keepalived and after ours put the same
 //! lines in place; and that ours leaves nothing behind.
 
+#[path = "support/beside.rs"]
+mod beside;
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
 
-use std::collections::BTreeSet;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use beside::Router;
+use netlab::Lab;
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Bridge, Host, Lab, Process, Skip};
-use nix::sys::signal::Signal;
-use support::{Daemon, PATIENCE, wait_until};
+use support::{Daemon, wait_until};
 
 const ADDRESSES: &str = "
     198.51.100.1/24 dev eth0 brd + scope link label eth0:s
@@ -42,6 +43,23 @@ const ROUTES: &str = "
     unreachable 10.22.0.0/16 metric 9
     prohibit 10.23.0.0/16 add
     throw 10.24.0.0/16 table 77
+    local 10.25.0.1 dev eth0 table 77 scope host
+    broadcast 10.26.255.255 dev eth0 table 77 scope link
+    brd 10.27.255.255 dev eth0 table 77 scope link
+    anycast 10.28.0.1 dev eth0 table 77 scope link
+    multicast 239.1.0.0/16 dev eth0 table 77
+    unicast 10.29.0.0/16 dev eth0
+    10.30.0.0/16 dev eth0 inet
+    to 10.31.0.0/16 gw 198.18.0.2 oif eth0 dsfield 0x10
+    unreachable 10.32.0.0/16 priority 8
+    10.33.0.0/16 dev eth0 preference 9
+    10.34.0.0/16 dev eth0 prepend
+    default via 198.18.0.2 dev eth0 table 80
+    any via 198.18.0.2 dev eth0 table 81
+    all via 198.18.0.2 dev eth0 table 82
+    default6 via fe80::7 dev eth0 table 83
+    default via fe80::7 dev eth0 table 84 inet6
+    2001:db8:16::/48 dev eth0 pref medium
     2001:db8:11::/48 via fe80::7 dev eth0 pref high expires 400
     2001:db8:12::/48 dev eth1 metric 7 pref low
     2001:db8:13::/48 via 2001:db8::9 dev eth0 from 2001:db8:77::/48 table 700
@@ -66,126 +84,86 @@ const RULES: &str = "
     from 2001:db8::/32 to 2001:db8:1::/48 table 700 preference 36
     iif eth0 suppress_prefixlength 0 table 7 preference 37 inet6
     l3mdev preference 38 inet6
+    from 10.40.0.0/16 lookup 7 order 40
+    from 10.41.0.0/16 dsfield 0x10 table 7 priority 41
+    dev eth0 sup_pl 3 sup_group 7 lookup 8 preference 42
+    from 10.43.0.0/16 type blackhole preference 43
+    from default to 10.44.0.0/16 table 7 preference 44
 ";
 
-fn config() -> String {
+fn config(part: Part) -> String {
+    let (fixed, lists) = match part {
+        Part::Static => (
+            format!("static_ipaddress {{{ADDRESSES}}}\nstatic_routes {{{ROUTES}}}\nstatic_rules {{{RULES}}}\n"),
+            String::new(),
+        ),
+        Part::Virtual => (
+            String::new(),
+            format!(
+                "virtual_ipaddress_excluded {{{ADDRESSES}}}\n virtual_routes {{{ROUTES}}}\n virtual_rules {{{RULES}}}\n"
+            ),
+        ),
+    };
     format!(
-        "global_defs {{\n router_id test\n}}\nvrrp_instance VI_1 {{\n state MASTER\n interface eth0\n \
+        "global_defs {{\n router_id test\n}}\n{fixed}vrrp_instance VI_1 {{\n state MASTER\n interface eth0\n \
          virtual_router_id 51\n priority 200\n version 3\n advert_int 0.1\n virtual_ipaddress {{\n 198.18.0.100/24\n }}\n \
-         virtual_ipaddress_excluded {{{ADDRESSES}}}\n virtual_routes {{{ROUTES}}}\n virtual_rules {{{RULES}}}\n}}\n"
+         {lists}}}\n"
     )
 }
 
-/// A host with two interfaces and a daemon; each has a network of its own.
-struct Router {
-    host: Host,
-    process: Process,
-    _lans: [Bridge; 2],
-}
-
-impl Router {
-    fn new(lab: &Lab, name: &str, daemon: Daemon) -> Result<Self, Stop> {
-        let host = lab.host(name)?;
-        let lans = [lab.bridge(&format!("{name}0"))?, lab.bridge(&format!("{name}1"))?];
-        for (number, lan) in lans.iter().enumerate() {
-            let interface = format!("eth{number}");
-            lab.connect(&host, &interface, lan)?;
-            host.address(&interface, &format!("198.18.{number}.1/24"))?;
-        }
-        host.address("eth0", "2001:db8::1/64")?;
-        let program = daemon.program(&config())?;
-        let program = if daemon == Daemon::Ours { program.arg("--allow-unsupported") } else { program };
-        let process = host.spawn(program)?;
-        Ok(Self { host, process, _lans: lans })
-    }
-
-    /// What `ip` shows of the objects that a keepalived makes, one entry each.
-    fn shown(&self) -> Result<BTreeSet<String>, Stop> {
-        let mut shown = BTreeSet::new();
-        for link in ["eth0", "eth1"] {
-            let addresses = self.ip(&["-d", "addr", "show", "dev", link])?;
-            let addresses = addresses.lines().skip_while(|line| !line.trim_start().starts_with("inet"));
-            shown.extend(
-                entries(&addresses.collect::<Vec<_>>().join("\n"), "    inet")
-                    .into_iter()
-                    .filter(|it| !it.contains("fe80")),
-            );
-        }
-        for family in ["-4", "-6"] {
-            for protocol in ["18", "99"] {
-                let routes = self.ip(&["-d", family, "route", "show", "table", "all", "proto", protocol])?;
-                shown.extend(entries(&routes, "").into_iter().map(|entry| format!("proto {protocol} {entry}")));
-            }
-            shown.extend(
-                entries(&self.ip(&["-d", family, "rule"])?, "").into_iter().map(|entry| format!("{family} {entry}")),
-            );
-        }
-        Ok(shown)
-    }
-
-    fn ip(&self, arguments: &[&str]) -> Result<String, Stop> {
-        let output = self.host.run(|| Command::new("ip").args(arguments).output());
-        let output = output.map_err(|error| Skip(format!("ip (iproute2): {error}")))?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    fn log(&self) -> String {
-        self.process.lines().into_iter().map(|line| format!("{}\n", line.text)).collect()
-    }
-}
-
-/// Entries begin with `start` and not with a tab; what is below belongs to them. Seconds run down and say nothing.
-fn entries(text: &str, start: &str) -> Vec<String> {
-    let mut entries: Vec<String> = Vec::new();
-    for line in text.lines() {
-        let words = line.split_whitespace().map(|word| if is_time_left(word) { "SECONDS" } else { word });
-        let words = words.collect::<Vec<_>>().join(" ");
-        match entries.last_mut() {
-            Some(entry) if line.starts_with('\t') || !line.starts_with(start) => *entry += &format!(" {words}"),
-            _ => entries.push(words),
-        }
-    }
-    entries
-}
-
-fn is_time_left(word: &str) -> bool {
-    let digits = word.strip_suffix("sec").unwrap_or_default();
-    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
-}
-
-fn difference(theirs: &BTreeSet<String>, ours: &BTreeSet<String>) -> String {
-    let only =
-        |these: &BTreeSet<String>, those| these.difference(those).map(|it| format!("  {it}\n")).collect::<String>();
-    format!("only after keepalived:\n{}only after ours:\n{}", only(theirs, ours), only(ours, theirs))
+/// Where the lines stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Virtual,
+    Static,
 }
 
 fn what_ip_shows_is_the_same() -> CaseResult {
-    let lab = Lab::new()?;
-    let theirs = Router::new(&lab, "c", Daemon::C)?;
-    let ours = Router::new(&lab, "rs", Daemon::Ours)?;
-    let before = ours.shown()?;
+    same_is_shown(Part::Virtual)
+}
+
+fn what_ip_shows_of_static_ones_is_the_same() -> CaseResult {
+    same_is_shown(Part::Static)
+}
+
+fn same_is_shown(part: Part) -> CaseResult {
     let lines = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).count();
-    let all = before.len() + 1 + lines(ADDRESSES) + lines(ROUTES) + lines(RULES);
-    let mut shown = [BTreeSet::new(), BTreeSet::new()];
-    let same = wait_until("both to have put the same in place", || {
-        shown = [theirs.shown()?, ours.shown()?];
-        Ok(shown[0] == shown[1] && shown[0].len() == all)
-    });
-    if same.is_err() {
-        let [there, here] = &shown;
-        let (difference, logs) = (difference(there, here), [theirs.log(), ours.log()]);
-        return Err(Stop::failed(format!("{} of {all}\n{difference}\n{}\n{}", there.len(), logs[0], logs[1])));
-    }
-    // Theirs is not asked: it leaves the address with a peer behind.
-    ours.process.signal(Signal::SIGTERM)?;
-    ours.process.wait_for_exit(PATIENCE)?;
-    let after = ours.shown()?;
-    if after != before {
-        return Err(Stop::failed(format!("before:\n{before:#?}\nafter:\n{after:#?}")));
+    beside::same_is_shown(&config(part), 1 + lines(ADDRESSES) + lines(ROUTES) + lines(RULES))
+}
+
+/// Debian's keepalived 2.2.7 passes over the encapsulation of one of several next hops, and over flags.
+fn what_keepalived_leaves_out_of_an_encapsulation_is_there() -> CaseResult {
+    let routes = "10.35.0.0/16 nexthop encap ip id 5 dst 192.0.2.1 via 198.18.0.2 dev eth0 nexthop via 198.18.1.2 dev eth1\n\
+        10.36.0.0/16 encap ip6 id 4 dst 2001:db8::9 flags 4 dev eth0";
+    let (fixed, held) = (format!("static_routes {{\n{routes}\n}}\n"), format!("virtual_routes {{\n{routes}\n}}\n"));
+    for (before, within) in [(fixed, String::new()), (String::new(), held)] {
+        let lab = Lab::new()?;
+        let config = format!(
+            "{before}vrrp_instance VI_1 {{\n state MASTER\n interface eth0\n virtual_router_id 51\n advert_int 0.1\n \
+             version 3\n virtual_ipaddress {{\n 198.18.0.100/24\n }}\n{within}}}\n"
+        );
+        let router = Router::new(&lab, "rs", Daemon::Ours, &config)?;
+        let wanted = [
+            "nexthop encap ip id 5 src 0.0.0.0 dst 192.0.2.1 ttl 0 tos 0 via 198.18.0.2 dev eth0 weight 1 nexthop via",
+            "10.36.0.0/16 encap ip6 id 4 src :: dst 2001:db8::9 hoplimit 0 tc 0 key dev eth0",
+        ];
+        let mut shown = Default::default();
+        let waited = wait_until("the route", || {
+            shown = router.shown()?;
+            Ok(wanted.iter().all(|wanted| shown.iter().any(|entry| entry.contains(wanted))))
+        });
+        waited.map_err(|_| Stop::failed(format!("{shown:#?}\n{}", router.log())))?;
     }
     Ok(())
 }
 
 fn main() -> ExitCode {
-    harness::main(&[case("what_ip_shows_is_the_same", what_ip_shows_is_the_same)])
+    harness::main(&[
+        case("what_ip_shows_is_the_same", what_ip_shows_is_the_same),
+        case("what_ip_shows_of_static_ones_is_the_same", what_ip_shows_of_static_ones_is_the_same),
+        case(
+            "what_keepalived_leaves_out_of_an_encapsulation_is_there",
+            what_keepalived_leaves_out_of_an_encapsulation_is_there,
+        ),
+    ])
 }

@@ -68,9 +68,9 @@ fn a_start_up_delay_is_waited_for_once() -> CaseResult {
     let started = Instant::now();
     pair.r1.process = Some(pair.r1.host.spawn(Daemon::Ours.program(&text)?)?);
     pair.wait_for_holder("r1")?;
-    let first = wire.frames().into_iter().find(|frame| frame.vrrp().is_some());
-    let waited = first.map(|frame| frame.at.saturating_duration_since(started));
-    if waited.is_none_or(|waited| waited < DELAY + FAST.interval * 3) {
+    let first = wire.wait_for(PATIENCE, |frame| frame.vrrp().map(|_| frame.at))?;
+    let waited = first.saturating_duration_since(started);
+    if waited < DELAY + FAST.interval * 3 {
         return Err(Stop::failed(format!("the first advert came after {waited:?}\n{}", pair.logs())));
     }
     kill(pair.r1.worker(), Signal::SIGKILL)?;

@@ -130,6 +130,38 @@ fn an_unweighted_script_that_fails_is_a_fault() -> CaseResult {
     }
 }
 
+/// `</path` is satisfied while the file can be read.
+fn a_script_may_be_a_file_to_read() -> CaseResult {
+    let mut bench = Bench::new(Daemon::Ours, Daemon::Ours)?;
+    bench.set_good(true)?;
+    let block = format!("vrrp_script chk {{\nscript <{}\ninterval 0.1\n}}", bench.path("good").display());
+    bench.start(&block, "track_script {\nchk\n}")?;
+    bench.says("VRRP_Script(chk) succeeded")?;
+    bench.pair.wait_for_holder("r1")?;
+    bench.set_good(false)?;
+    bench.says("VRRP_Script(chk) failed")?;
+    bench.pair.wait_for_holder("r2")?;
+    bench.set_good(true)?;
+    bench.pair.wait_for_holder("r1")
+}
+
+/// What is written into a directory that was deleted and made again counts.
+fn a_directory_of_a_file_that_comes_back_is_watched() -> CaseResult {
+    let mut bench = Bench::new(Daemon::Ours, Daemon::Ours)?;
+    let folder = bench.path("sub");
+    std::fs::create_dir(&folder)?;
+    std::fs::write(folder.join("load"), "5")?;
+    let block = format!("track_file load {{\nfile {}\n}}", folder.join("load").display());
+    bench.start(&block, "track_file {\nload\n}")?;
+    bench.says("(VI_1) Changing effective priority from 150 to 155")?;
+    std::fs::remove_dir_all(&folder)?;
+    bench.says("(VI_1) Changing effective priority from 155 to 150")?;
+    std::fs::create_dir(&folder)?;
+    std::fs::write(folder.join("load"), "-100")?;
+    bench.says("(VI_1) Changing effective priority from 150 to 50")?;
+    bench.pair.wait_for_holder("r2")
+}
+
 /// Until the first result the instance waits in silence.
 fn an_instance_waits_for_the_first_result() -> CaseResult {
     let mut bench = Bench::new(Daemon::Ours, Daemon::Ours)?;
@@ -311,6 +343,8 @@ fn main() -> ExitCode {
         case("weights_ours_and_c", weights_ours_and_c),
         case("weights_c_and_ours", weights_c_and_ours),
         case("an_unweighted_script_that_fails_is_a_fault", an_unweighted_script_that_fails_is_a_fault),
+        case("a_script_may_be_a_file_to_read", a_script_may_be_a_file_to_read),
+        case("a_directory_of_a_file_that_comes_back_is_watched", a_directory_of_a_file_that_comes_back_is_watched),
         case("an_instance_waits_for_the_first_result", an_instance_waits_for_the_first_result),
         case("a_script_counts_as_failed_until_it_succeeds", a_script_counts_as_failed_until_it_succeeds),
         case("a_script_that_hangs_has_failed", a_script_that_hangs_has_failed),

@@ -23,7 +23,8 @@ use std::any::Any;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -91,6 +92,11 @@ impl Case {
 /// Runs the `cases` that the program's arguments select, each inside the program's own namespaces; the whole `main` of a test binary. Where
 /// namespaces are refused, every case is skipped with that reason.
 pub fn main(cases: &[Case]) -> ExitCode {
+    main_parallel(cases, 1)
+}
+
+/// Like [`main`], with as many as `at_once` cases at a time: for cases that wait more than they work and measure no time.
+pub fn main_parallel(cases: &[Case], at_once: usize) -> ExitCode {
     let selection = Selection::new(env::args().skip(1));
     let chosen: Vec<_> = cases.iter().filter(|case| selection.chooses(case.name)).collect();
     if selection.list {
@@ -100,15 +106,27 @@ pub fn main(cases: &[Case]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let refused = enter().err();
-    let mut summary = Summary::default();
-    for case in chosen {
-        let result = match &refused {
-            None => run(case),
-            Some(refused) => Err(Stop::Skipped(format!("{refused}; {}", refused.hint()))),
-        };
-        summary.count(case.name, &result);
-    }
+    let summary = run_all(&chosen, at_once, |case| match &refused {
+        None => run(case),
+        Some(refused) => Err(Stop::Skipped(format!("{refused}; {}", refused.hint()))),
+    });
     summary.finish(env::var(REQUIRED).is_ok_and(|value| value == "required"))
+}
+
+fn run_all(cases: &[&Case], at_once: usize, run: impl Fn(&Case) -> CaseResult + Sync) -> Summary {
+    let (next, summary) = (AtomicUsize::new(0), Mutex::new(Summary::default()));
+    let work = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = run(case);
+            summary.lock().unwrap_or_else(PoisonError::into_inner).count(case.name, &result);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..at_once.clamp(1, cases.len().max(1)) {
+            scope.spawn(work);
+        }
+    });
+    summary.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Like [`main`], but where the program stands, for cases that need data rather than a laboratory: since nothing that could be
@@ -297,6 +315,26 @@ mod tests {
         summary.count("b", &Err(Skip("no reason".to_owned()).into()));
         assert_eq!(summary.finish(false), ExitCode::SUCCESS);
         assert_eq!(summary.finish(true), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn every_case_runs_once_and_as_many_at_once_as_said() {
+        let names = ["a", "b", "c", "d", "e"];
+        let cases = names.map(|name| case(name, || Ok(())));
+        let all: Vec<_> = cases.iter().collect();
+        let (running, most, ran) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let summary = run_all(&all, 2, |case| {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::yield_now();
+            ran.lock().unwrap().push(case.name);
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        });
+        let mut ran = ran.into_inner().unwrap();
+        ran.sort_unstable();
+        assert_eq!(ran, names);
+        assert_eq!(summary.passed, 5);
+        assert!(most.into_inner() <= 2);
     }
 
     #[test]

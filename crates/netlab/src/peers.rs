@@ -64,6 +64,18 @@ pub fn keepalived() -> Result<Peer, Skip> {
     unpacked("keepalived", "usr/sbin/keepalived")
 }
 
+/// A daemon of FRR as Debian builds it: `zebra`, `vrrpd`.
+///
+/// # Errors
+/// [`Skip`] if it was not fetched.
+pub fn frr(daemon: &str) -> Result<Peer, Skip> {
+    let mut peer = unpacked("frr", &format!("usr/lib/frr/{daemon}"))?;
+    // Its own libraries lie one folder below the others.
+    let own: Vec<_> = peer.libraries.iter().map(|folder| folder.join("frr")).filter(|folder| folder.is_dir()).collect();
+    peer.libraries.extend(own);
+    Ok(peer)
+}
+
 /// tshark, installed or unpacked.
 ///
 /// # Errors
@@ -78,6 +90,14 @@ pub fn tshark() -> Result<Peer, Skip> {
 /// [`Skip`] if there is none.
 pub fn ipvsadm() -> Result<Peer, Skip> {
     installed("ipvsadm").map_or_else(|| unpacked("ipvsadm", "sbin/ipvsadm"), Ok)
+}
+
+/// nft, installed or unpacked.
+///
+/// # Errors
+/// [`Skip`] if there is none.
+pub fn nft() -> Result<Peer, Skip> {
+    installed("nft").map_or_else(|| unpacked("nftables", "usr/sbin/nft"), Ok)
 }
 
 /// A program of a package that was fetched by `peers.sh`: `path` is relative to the root.

@@ -4,7 +4,7 @@
 //! [`plan()`] the difference and [`apply`](RouteSocket::apply) it, many requests in one send. Then tell the neighbours
 //! with [`Announcement`]s. A [`Monitor`] reports what others change meanwhile.
 //!
-//! [`types`], [`message`], [`announce`], [`mod@plan`] and [`pace`] are pure; [`socket`] is the only I/O. Left to the
+//! [`types`], [`message`], [`announce`], [`mod@plan`], [`pace`] and [`nft`] (nftables) are pure; [`socket`] is the only I/O. Left to the
 //! caller: when to do all this, sysctls, and who owns what. A plan removes only what it is told to.
 //!
 //! ```no_run
@@ -31,7 +31,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
 
 pub mod announce;
+mod command;
 pub mod message;
+pub mod nft;
 pub mod pace;
 pub mod plan;
 pub mod socket;
@@ -40,11 +42,15 @@ pub mod types;
 pub use announce::Announcement;
 pub use message::event::Event;
 pub use plan::{Change, PlacedRoute, Placement, Present, Wanted, plan};
-pub use socket::{AnnounceSocket, Applied, Error, Monitor, Refusal, RouteSocket};
+pub use socket::{
+    AnnounceSocket, Applied, CarrierSocket, Error, Monitor, NftEvent, NftMonitor, NftSocket, RECEIVE_BUFFER, Refusal,
+    RouteSocket,
+};
 pub use types::{
-    Address, AddressFlags, AddressKey, AddressProtocol, Encapsulation, Family, Fwmark, InvalidName, Lifetime, Link,
-    LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr, Metric, Metrics, NextHop, OperState, Prefix, Realms, Route,
-    RouteKey, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope, Tunnel,
+    Address, AddressFlags, AddressGeneration, AddressKey, AddressProtocol, Encapsulation, Family, Fwmark, InvalidName,
+    Ipv4Conf, Ipv4Setting, IpvlanFlags, IpvlanMode, Lifetime, Link, LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr,
+    MacvlanMode, Metric, Metrics, NextHop, OperState, Prefix, Realms, Route, RouteKey, RouteKind, RouteProtocol,
+    RouterPreference, Rule, RuleAction, Scope, Tunnel, VirtualKind, VirtualLink,
 };
 
 #[cfg(doctest)]

@@ -70,6 +70,8 @@ pub struct Message<'a> {
     pub flags: u16,
     /// `nlmsg_seq`: in an answer, that of the request.
     pub sequence: u32,
+    /// `nlmsg_pid`: whose request it was or answers; 0 for the kernel's own.
+    pub port: u32,
     /// The octets after the header.
     pub payload: &'a [u8],
 }
@@ -98,7 +100,7 @@ fn split_message(octets: &[u8]) -> Result<(Message<'_>, &[u8]), ParseError> {
     const HEADER: usize = 16;
     let truncated = |needed| ParseError::Truncated { needed, got: octets.len() };
     let (header, _) = octets.split_first_chunk::<HEADER>().ok_or(truncated(HEADER))?;
-    let &[l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, _, _, _, _] = header;
+    let &[l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, p0, p1, p2, p3] = header;
     let len = u32::from_ne_bytes([l0, l1, l2, l3]);
     let len = usize::try_from(len).unwrap_or(usize::MAX);
     let whole = octets.get(..len).ok_or(truncated(len))?;
@@ -106,6 +108,7 @@ fn split_message(octets: &[u8]) -> Result<(Message<'_>, &[u8]), ParseError> {
         kind: u16::from_ne_bytes([k0, k1]),
         flags: u16::from_ne_bytes([f0, f1]),
         sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+        port: u32::from_ne_bytes([p0, p1, p2, p3]),
         payload: whole.get(HEADER..).ok_or(ParseError::Length(len))?,
     };
     Ok((message, octets.get(aligned(len)..).unwrap_or_default()))

@@ -8,9 +8,11 @@ use std::{
 };
 
 use crate::types::{
-    Address, AddressFlags, AddressKey, Lifetime, LinkIndex, LinkName, LinkRef, Prefix, Route, RouteKey, Rule,
+    Address, AddressFlags, AddressGeneration, AddressKey, Ipv4Conf, Lifetime, Link, LinkIndex, LinkName, LinkRef,
+    MacAddr, Route, RouteKey, Rule, VirtualKind, VirtualLink,
 };
 
+mod link;
 mod route;
 
 /// One request to the kernel.
@@ -50,6 +52,43 @@ pub enum Change {
     AddBridge {
         /// Its name.
         name: LinkName,
+    },
+    /// Makes a link on top of another one, down and with the kernel's settings; its group and master are as given.
+    AddVirtualLink(Box<VirtualLink>),
+    /// Changes the mode of a macvlan or an ipvlan.
+    SetVirtualKind {
+        /// The link.
+        link: LinkIndex,
+        /// What it is to be; of the same sort as it is.
+        kind: VirtualKind,
+    },
+    /// Changes the MAC address of a link.
+    SetMac {
+        /// The link.
+        link: LinkIndex,
+        /// The address.
+        mac: MacAddr,
+    },
+    /// Puts a link into a group. The kernel tells everyone of the link, even if it is in that group already.
+    SetGroup {
+        /// The link.
+        link: LinkIndex,
+        /// The group; 0 is the default one.
+        group: u32,
+    },
+    /// Changes how the kernel makes a link's link-local IPv6 addresses.
+    SetAddressGeneration {
+        /// The link.
+        link: LinkIndex,
+        /// How.
+        mode: AddressGeneration,
+    },
+    /// Changes settings of a link for IPv4.
+    SetIpv4Conf {
+        /// The link.
+        link: LinkIndex,
+        /// The settings that change.
+        conf: Ipv4Conf,
     },
     /// Sets a link up.
     SetLinkUp(LinkRef),
@@ -104,6 +143,23 @@ impl Change {
             Self::RemoveRule(rule) => format!("removing the {rule}"),
             Self::AddVeth { name, peer } => format!("making the veth pair {name} and {peer}"),
             Self::AddBridge { name } => format!("making the bridge {name}"),
+            Self::AddVirtualLink(made) => {
+                let mac = made.mac.map(|mac| format!(" with {mac}")).unwrap_or_default();
+                format!("making the {} {}{mac} on {}", made.kind.name(), made.name, link(made.parent.into()))
+            }
+            Self::SetVirtualKind { link: target, kind } => {
+                format!("changing the mode of the {} {}", kind.name(), link((*target).into()))
+            }
+            Self::SetMac { link: target, mac } => {
+                format!("changing the MAC address of {} to {mac}", link((*target).into()))
+            }
+            Self::SetGroup { link: target, group } => {
+                format!("putting {} into group {group}", link((*target).into()))
+            }
+            Self::SetAddressGeneration { link: target, .. } => {
+                format!("changing how {} gets link-local addresses", link((*target).into()))
+            }
+            Self::SetIpv4Conf { link: target, conf } => format!("setting {conf} of {}", link((*target).into())),
             Self::SetLinkUp(target) => format!("setting {} up", link(*target)),
             Self::SetLinkDown(target) => format!("setting {} down", link(*target)),
             Self::SetMaster { link: port, master: Some(master) } => {
@@ -173,6 +229,12 @@ pub struct Wanted {
     pub rules: Vec<Rule>,
     /// To be removed if present, unless also in `rules`.
     pub release_rules: Vec<Rule>,
+    /// To be there and up, with these attributes. The first of two with the same name counts. One that is missing is
+    /// made by this plan and given its settings by the next: plan until nothing is left to do.
+    pub links: Vec<VirtualLink>,
+    /// Macvlans and ipvlans of these names go, unless they are in `links` as they are; on another parent, or of the
+    /// other sort, they are made anew. A link of any other sort is never removed.
+    pub release_links: Vec<LinkName>,
 }
 
 /// What the kernel has: whole [dumps](crate::RouteSocket::present).
@@ -184,12 +246,14 @@ pub struct Present {
     pub routes: Vec<Route>,
     /// All rules; not needed where none is wanted or released.
     pub rules: Vec<Rule>,
+    /// All links; not needed where none is wanted or released.
+    pub links: Vec<Link>,
 }
 
 /// The changes that lead from `present` to `wanted`. Empty once all is as wanted.
 ///
-/// They come in an order in which each finds what it needs: rules go, routes go, then addresses go, are edited and
-/// come, then routes come, then rules.
+/// They come in an order in which each finds what it needs: rules go, routes go, links go, are made and changed, then
+/// addresses go, are edited and come, then routes come, then rules.
 ///
 /// An address that is present as wanted is adopted, whoever put it there. Other lifetimes or flags are edited in place;
 /// another peer, scope, label or broadcast address cannot be and makes a removal and an addition. So does an
@@ -207,14 +271,15 @@ pub fn plan(wanted: &Wanted, present: &Present) -> Vec<Change> {
     let removed: Vec<_> = addresses.iter().filter_map(removed_address).collect();
     let lost = route::Lost::with(&removed, &present.addresses);
     let routes = route::plan(&wanted.routes, &wanted.release_routes, &present.routes, &lost);
-    let rules: Vec<_> = wanted.rules.iter().map(as_reported).collect();
-    let released: HashSet<_> = wanted.release_rules.iter().map(as_reported).collect();
+    let rules: Vec<_> = wanted.rules.iter().map(Rule::as_reported).collect();
+    let released: HashSet<_> = wanted.release_rules.iter().map(Rule::as_reported).collect();
     let surplus = present.rules.iter().filter(|rule| released.contains(rule) && !rules.contains(rule));
     let mut known: HashSet<&Rule> = present.rules.iter().collect();
     let missing = rules.iter().filter(|rule| known.insert(rule));
 
     let mut changes: Vec<_> = surplus.map(|rule| Change::RemoveRule(Box::new(rule.clone()))).collect();
     changes.extend(routes.removals);
+    changes.extend(link::plan(&wanted.links, &wanted.release_links, &present.links));
     changes.extend(addresses);
     changes.extend(routes.additions);
     changes.extend(missing.map(|rule| Change::AddRule(Box::new(rule.clone()))));
@@ -226,12 +291,6 @@ const fn removed_address(change: &Change) -> Option<Address> {
         Change::RemoveAddress(address) => Some(*address),
         _ => None,
     }
-}
-
-/// The rule as the kernel reports it: a prefix that every address has is none.
-fn as_reported(rule: &Rule) -> Rule {
-    let narrow = |network: Option<Prefix>| network.filter(|network| network.len > 0);
-    Rule { from: narrow(rule.from), to: narrow(rule.to), ..rule.clone() }
 }
 
 fn plan_addresses(wanted: &Wanted, present: &[Address]) -> Vec<Change> {

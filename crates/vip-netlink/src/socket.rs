@@ -37,9 +37,16 @@ use crate::{
     types::{Address, Link, LinkIndex, LinkName, Route, Rule},
 };
 
+mod carrier;
+mod nft;
+
+pub use carrier::CarrierSocket;
+pub use nft::{NftEvent, NftMonitor, NftSocket};
+
 /// Something that the kernel or the host refused.
 ///
-/// Its text is whole: "adding 192.0.2.1/24 to eth0: Invalid argument (os error 22): ipv4: Invalid prefix length".
+/// Its text is whole: "adding 192.0.2.1/24 to eth0 (ip address add 192.0.2.1/24 dev eth0 proto 18): Invalid argument
+/// (os error 22): ipv4: Invalid prefix length".
 /// [`source`](std::error::Error::source) is therefore empty.
 #[derive(Debug)]
 pub struct Error {
@@ -53,7 +60,8 @@ impl Error {
         Self { operation: operation.into(), source: source.into(), explanation: None }
     }
 
-    /// What was tried: "adding 192.0.2.1/24 to eth0".
+    /// What was tried: "adding 192.0.2.1/24 to eth0", and for addresses, routes and rules the
+    /// [command](Change::command) of iproute2 that asks for the same.
     pub fn operation(&self) -> &str {
         &self.operation
     }
@@ -129,6 +137,17 @@ impl RouteSocket {
         self.timeout = timeout;
     }
 
+    /// Sets the size of the receive buffer in octets, up to the system's limit or, with `force` and the capability for it,
+    /// beyond. How many requests go into one send follows it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_receive_buffer(&mut self, octets: usize, force: bool) -> Result<(), Error> {
+        self.kernel.set_receive_buffer(octets, force).map_err(buffer_refused)?;
+        self.pace = Pace::new(self.kernel.receive_buffer);
+        Ok(())
+    }
+
     /// All links of the namespace.
     ///
     /// # Errors
@@ -181,7 +200,7 @@ impl RouteSocket {
         })
     }
 
-    /// What a plan for `wanted` has to know: all addresses, and routes and rules where it has any.
+    /// What a plan for `wanted` has to know: all addresses, and routes, rules and links where it has any.
     ///
     /// # Errors
     /// As [`links`](Self::links).
@@ -191,7 +210,9 @@ impl RouteSocket {
         let routes = if no_routes { Vec::new() } else { self.routes()? };
         let no_rules = wanted.rules.is_empty() && wanted.release_rules.is_empty();
         let rules = if no_rules { Vec::new() } else { self.rules()? };
-        Ok(Present { addresses, routes, rules })
+        let no_links = wanted.links.is_empty() && wanted.release_links.is_empty();
+        let links = if no_links { Vec::new() } else { self.links()? };
+        Ok(Present { addresses, routes, rules, links })
     }
 
     /// Carries `changes` out in their order, many in one send, and goes on after one that is refused. Adding an
@@ -283,8 +304,10 @@ impl RouteSocket {
     }
 
     fn explain(&self, change: &Change, failure: Failure) -> Error {
+        let name = |index| self.kernel.name_of(index);
+        let command = change.command(name).map(|command| format!(" ({command})"));
         Error {
-            operation: change.describe(|index| self.kernel.name_of(index)),
+            operation: change.describe(name) + &command.unwrap_or_default(),
             source: io::Error::from_raw_os_error(failure.errno),
             explanation: failure.text,
         }
@@ -386,6 +409,7 @@ const RTNLGRP_IPV4_RULE: u32 = 8;
 const RTNLGRP_IPV6_IFADDR: u32 = 9;
 const RTNLGRP_IPV6_ROUTE: u32 = 11;
 const RTNLGRP_IPV6_RULE: u32 = 19;
+const ROUTE_GROUPS: [u32; 4] = [RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE];
 
 /// Hears of every change to links and addresses in the namespace, and if asked to of routes and rules.
 ///
@@ -395,6 +419,7 @@ const RTNLGRP_IPV6_RULE: u32 = 19;
 pub struct Monitor {
     kernel: KernelSocket,
     waiting: VecDeque<Event>,
+    watches_routes: bool,
 }
 
 impl Monitor {
@@ -406,24 +431,33 @@ impl Monitor {
         Self::of(&[RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])
     }
 
-    /// As [`open`](Self::open), and hears of routes and rules too, of which a router with many may have news all the time.
+    /// From now on it hears of routes and rules too, of which a router with many may have news all the time; or no longer.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_with_routes() -> Result<Self, Error> {
-        Self::of(&[
-            RTNLGRP_LINK,
-            RTNLGRP_IPV4_IFADDR,
-            RTNLGRP_IPV4_ROUTE,
-            RTNLGRP_IPV4_RULE,
-            RTNLGRP_IPV6_IFADDR,
-            RTNLGRP_IPV6_ROUTE,
-            RTNLGRP_IPV6_RULE,
-        ])
+    /// If the kernel refuses.
+    pub fn watch_routes(&mut self, watch: bool) -> Result<(), Error> {
+        if self.watches_routes == watch {
+            return Ok(());
+        }
+        let groups = Groups::new_groups(&ROUTE_GROUPS);
+        let socket = &self.kernel.socket;
+        let done = if watch { socket.add_mcast_membership(groups) } else { socket.drop_mcast_membership(groups) };
+        done.map_err(|error| Error::new("asking for news of routes and rules", io::Error::other(error)))?;
+        self.watches_routes = watch;
+        Ok(())
     }
 
     fn of(groups: &[u32]) -> Result<Self, Error> {
-        Ok(Self { kernel: KernelSocket::open(groups)?, waiting: VecDeque::new() })
+        Ok(Self { kernel: KernelSocket::open(groups)?, waiting: VecDeque::new(), watches_routes: false })
+    }
+
+    /// Sets the size of the receive buffer in octets, up to the system's limit or, with `force` and the capability for it,
+    /// beyond.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_receive_buffer(&mut self, octets: usize, force: bool) -> Result<(), Error> {
+        self.kernel.set_receive_buffer(octets, force).map_err(buffer_refused)
     }
 
     /// The next event; `None` if there is none at present. [`Event::Overflow`] stands where events were lost.
@@ -554,6 +588,13 @@ fn on_link(link: LinkIndex) -> LinkAddr {
     address.expect("the family is AF_PACKET")
 }
 
+/// The receive buffer of an rtnetlink socket in octets, unless it is set otherwise.
+pub const RECEIVE_BUFFER: usize = 1 << 20;
+
+fn buffer_refused(error: io::Error) -> Error {
+    Error::new("setting the receive buffer of an rtnetlink socket", error)
+}
+
 /// A netlink socket that only the kernel can write to.
 struct KernelSocket {
     socket: NlSocket,
@@ -562,24 +603,34 @@ struct KernelSocket {
 }
 
 impl KernelSocket {
-    const RECEIVE_BUFFER: usize = 1 << 20;
     const DATAGRAM: usize = 1 << 16;
     const LARGEST_DATAGRAM: usize = 1 << 24;
 
     fn open(groups: &[u32]) -> Result<Self, Error> {
+        Self::open_family(NlFamily::Route, groups, "opening an rtnetlink socket")
+    }
+
+    fn open_family(family: NlFamily, groups: &[u32], operation: &str) -> Result<Self, Error> {
         let opened = || -> io::Result<Self> {
-            let socket = NlSocket::connect(NlFamily::Route, None, Groups::new_groups(groups))?;
+            let socket = NlSocket::connect(family, None, Groups::new_groups(groups))?;
             connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
             socket.nonblock()?;
             socket.enable_ext_ack(true)?;
             let mut kernel = Self { socket, receive_buffer: 0, datagram: vec![0; Self::DATAGRAM] };
-            // Only a privileged process of the host may pass the system's limit.
-            sockopt::set_socket_recv_buffer_size_force(&kernel, Self::RECEIVE_BUFFER)
-                .or_else(|_| sockopt::set_socket_recv_buffer_size(&kernel, Self::RECEIVE_BUFFER))?;
-            kernel.receive_buffer = sockopt::socket_recv_buffer_size(&kernel)?;
+            kernel.set_receive_buffer(RECEIVE_BUFFER, true)?;
             Ok(kernel)
         };
-        opened().map_err(|error| Error::new("opening an rtnetlink socket", error))
+        opened().map_err(|error| Error::new(operation, error))
+    }
+
+    fn set_receive_buffer(&mut self, octets: usize, force: bool) -> io::Result<()> {
+        // Only a privileged process of the host may pass the system's limit.
+        let forced = force && sockopt::set_socket_recv_buffer_size_force(&*self, octets).is_ok();
+        if !forced {
+            sockopt::set_socket_recv_buffer_size(&*self, octets)?;
+        }
+        self.receive_buffer = sockopt::socket_recv_buffer_size(&*self)?;
+        Ok(())
     }
 
     /// Sends requests after what earlier ones left unread is thrown away.

@@ -12,12 +12,16 @@ use thiserror::Error;
 
 mod route;
 mod rule;
+mod virtual_link;
 
 pub use route::{
     Encapsulation, Metric, Metrics, NextHop, Prefix, Realms, Route, RouteKey, RouteKind, RouteProtocol,
     RouterPreference, Tunnel,
 };
 pub use rule::{Family, Fwmark, Rule, RuleAction};
+pub use virtual_link::{
+    AddressGeneration, Ipv4Conf, Ipv4Setting, IpvlanFlags, IpvlanMode, MacvlanMode, VirtualKind, VirtualLink,
+};
 
 /// The number by which the kernel knows a link in one network namespace: 1 and above, never used again while the
 /// namespace lives.
@@ -228,6 +232,16 @@ pub struct Link {
     pub parent: Option<LinkIndex>,
     /// The bridge, bond or VRF that this link belongs to.
     pub master: Option<LinkIndex>,
+    /// The routing table, if it is a VRF.
+    pub vrf_table: Option<u32>,
+    /// More about a macvlan or an ipvlan.
+    pub virtual_kind: Option<VirtualKind>,
+    /// The group of links that it belongs to (`IFLA_GROUP`).
+    pub group: u32,
+    /// How the kernel makes its link-local IPv6 addresses; `None` without IPv6.
+    pub address_generation: Option<AddressGeneration>,
+    /// Its settings for IPv4; none have a value in a link that does not do IPv4.
+    pub ipv4: Ipv4Conf,
 }
 
 impl Link {

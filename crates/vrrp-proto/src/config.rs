@@ -157,7 +157,7 @@ pub struct GroupConfig {
     pub trackers: Vec<TrackerUse>,
     /// Whether what the members track themselves may move their priorities (`sync_group_tracking_weight`). Default off:
     /// a weighted link loses its weight, so that a link that is down is a fault; so does a file with weight 1; every
-    /// other weighted tracker of a member is left out.
+    /// other weighted tracker of a member is left out, but for processes, which move its priority all the same.
     pub tracking_weight: bool,
 }
 

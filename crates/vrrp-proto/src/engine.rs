@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::Bound;
+use core::time::Duration;
 
 use crate::action::{Action, FaultReason, Role, RouterSnapshot};
 use crate::advertisement::Advertisement;
@@ -11,7 +13,7 @@ use crate::config::{EngineConfig, Partners, RouterConfig};
 use crate::control::Command;
 use crate::track::{Dependency, Effect, Known, PriorityExplanation, Tracker, Verdict};
 use crate::types::{Family, GroupId, Instant, LinkId, RouterId, Ticket, TrackerId};
-use crate::virtual_router::VirtualRouter;
+use crate::virtual_router::{State, VirtualRouter};
 
 mod group;
 mod plan;
@@ -190,13 +192,34 @@ impl Engine {
     /// Fires what is due at `now`. Early or repeated calls change nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         // Each due router once, so that no deadline can keep the loop going.
-        let later = self.timers.split_off(&(now + core::time::Duration::from_nanos(1), RouterId(0)));
+        let later = self.timers.split_off(&(now + Duration::from_nanos(1), RouterId(0)));
         let due = core::mem::replace(&mut self.timers, later);
         for (_, id) in due {
             if let Some(slot) = self.routers.get_mut(&id) {
                 slot.queued = None;
             }
             self.with(now, id, |it| it.handle_timeout(now));
+        }
+    }
+
+    /// [`handle_timeout`](Self::handle_timeout), and with what is due now every advertisement of an Active Router that is
+    /// due within `ahead` of it, so that the driver can send them together. None leaves earlier than `ahead` before its
+    /// time; the next one is due an interval later, so that they stay together. Nobody takes over early.
+    pub fn handle_timeout_ahead(&mut self, now: Instant, ahead: Duration) {
+        self.handle_timeout(now);
+        let limit = now + ahead;
+        let last = Bound::Included((limit, RouterId(u32::MAX)));
+        let mut seen = (now, RouterId(u32::MAX));
+        while let Some(&entry) = self.timers.range((Bound::Excluded(seen), last)).next() {
+            seen = entry;
+            let (_, id) = entry;
+            let adver_timer = self.routers.get(&id).and_then(|slot| match slot.router.state() {
+                State::Active(active) => Some(active.adver_timer),
+                _ => None,
+            });
+            if adver_timer.is_some_and(|due| due <= limit) {
+                self.with(now, id, |it| it.advertise_early(now));
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use crate::action::Action;
 use crate::advertisement::Advertisement;
@@ -75,6 +76,11 @@ pub enum Input {
     },
     /// [`Engine::handle_timeout`].
     Timeout,
+    /// [`Engine::handle_timeout_ahead`].
+    TimeoutAhead {
+        /// How much earlier than its time an advertisement may leave.
+        ahead: Duration,
+    },
     /// [`Engine::shutdown`].
     Shutdown,
 }
@@ -95,6 +101,7 @@ impl Engine {
             Input::Refused { router, ticket } => self.handle_refused(now, *router, *ticket),
             Input::AddressLost { router } => self.handle_address_lost(now, *router),
             Input::Timeout => self.handle_timeout(now),
+            Input::TimeoutAhead { ahead } => self.handle_timeout_ahead(now, *ahead),
             Input::Shutdown => self.shutdown(now),
         }
     }

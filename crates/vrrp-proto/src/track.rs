@@ -246,6 +246,11 @@ enum Remains {
     Nothing,
 }
 
+/// keepalived leaves members of a group their weighted processes.
+const fn may_float(tracked: Tracked, fixed: Fixed) -> bool {
+    matches!((tracked, fixed), (Tracked::Process(_), Fixed::Group(_)))
+}
+
 fn remains(tracked: Tracked, weight: i16, fixed: Fixed) -> Remains {
     match (tracked, fixed) {
         (Tracked::Link(_), Fixed::Group(_)) => Remains::Unweighted,
@@ -272,7 +277,7 @@ pub(crate) fn dependencies(
     let shared = uses(&shared.tracked_links, &shared.trackers, &kind).map(|it| (it, owner));
     let mut found = Vec::new();
     for (mut it, fixed) in own.chain(shared) {
-        if let Some(fixed) = fixed.filter(|_| it.weight != 0) {
+        if let Some(fixed) = fixed.filter(|fixed| it.weight != 0 && !may_float(it.tracked, *fixed)) {
             ignored(it.tracked, fixed);
             if remains(it.tracked, it.weight, fixed) == Remains::Nothing {
                 continue;

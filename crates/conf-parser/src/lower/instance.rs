@@ -300,7 +300,6 @@ impl Draft {
         let defs = &globals.defs;
         let family = self.family.unwrap_or(Family::Ipv4);
         let strict = self.inherit(self.strict, "strict_mode", (defs.vrrp.strict, "vrrp_strict"), globals);
-        let strict = strict && !context.carried.without_strict_mode;
         let version = self.version(context, family, strict, globals);
         let priority = self.priority();
         let state =

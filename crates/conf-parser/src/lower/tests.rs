@@ -67,27 +67,33 @@ fn consumed() -> BTreeSet<(String, String)> {
     all.extend(checker::tests::handled(REAL));
     let mut options =
         |block: &str, words: Vec<&str>| all.extend(words.into_iter().map(|word| (block.to_owned(), word.to_owned())));
-    for block in ["vrrp_instance/virtual_ipaddress", "vrrp_instance/virtual_ipaddress_excluded"] {
-        let words = instance::ADDRESS_OPTIONS.iter().map(|(word, _)| *word).filter(|word| *word != "track_group");
+    for block in ["vrrp_instance/virtual_ipaddress", "vrrp_instance/virtual_ipaddress_excluded", "static_ipaddress"] {
+        let words = instance::ADDRESS_OPTIONS.iter().map(|(word, _)| *word);
         let flags = instance::ADDRESS_FLAGS.iter().map(|(word, _)| *word);
-        options(block, words.chain(flags).chain(["<address>", "forever"]).collect());
+        let known = |word: &&str| schema().lookup(block, word).is_some();
+        options(block, words.chain(flags).chain(["<address>", "forever"]).filter(known).collect());
     }
     let routes = matched(&[
+        include_str!("words.rs"),
         include_str!("route.rs"),
         include_str!("route/metric.rs"),
         include_str!("route/next_hop.rs"),
         include_str!("route/encapsulation.rs"),
         include_str!("../config/route.rs"),
     ]);
-    for block in ["virtual_routes", "virtual_routes/nexthop", "virtual_routes/encap"] {
-        let block = format!("vrrp_instance/{block}");
-        let known = |word: &&str| schema().lookup(&block, word).is_some();
-        options(&block, routes.iter().copied().filter(known).collect());
+    for list in ["vrrp_instance/virtual_routes", "static_routes"] {
+        for block in [list.to_owned(), format!("{list}/nexthop"), format!("{list}/encap")] {
+            let known = |word: &&str| schema().lookup(&block, word).is_some();
+            options(&block, routes.iter().copied().filter(known).collect());
+        }
+        options(list, vec!["<destination>", "<type>"]);
     }
-    options("vrrp_instance/virtual_routes", vec!["<destination>"]);
-    let rules = matched(&[include_str!("rule.rs"), include_str!("../config/route.rs")]);
-    let known = |word: &&str| schema().lookup("vrrp_instance/virtual_rules", word).is_some();
-    options("vrrp_instance/virtual_rules", rules.into_iter().filter(known).collect());
+    let rules = matched(&[include_str!("words.rs"), include_str!("rule.rs"), include_str!("../config/route.rs")]);
+    for block in ["vrrp_instance/virtual_rules", "static_rules"] {
+        let known = |word: &&str| schema().lookup(block, word).is_some();
+        options(block, rules.iter().copied().filter(known).collect());
+    }
+    options("track_group/group", vec!["<vrrp_instance>"]);
     options("vrrp_instance", track::LISTS.to_vec());
     options("vrrp_sync_group", track::LISTS.to_vec());
     options("vrrp_instance/state", vec!["MASTER", "BACKUP"]);
@@ -96,18 +102,33 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("vrrp_instance/auth_hmac/anti_replay", vec!["time", "monotonic"]);
     options("vrrp_instance/auth_hmac/mode", HmacMode::WORDS.iter().map(|(word, _)| *word).collect());
     options("vrrp_instance/unicast_peer", vec!["<ip>", "min_ttl", "max_ttl"]);
+    options("linkbeat_interfaces", vec!["<iface>", "MII", "ETHTOOL", "IOCTL"]);
+    options("interface_up_down_delays", vec!["<iface>"]);
+    options("garp_group/interfaces", vec!["<iface>"]);
+    options("global_defs/dynamic_interfaces", vec!["allow_if_changes"]);
     options("vrrp_instance/old_unicast_checksum", vec!["never"]);
     options("vrrp_instance/garp_extra_if", vec!["all"]);
     options("global_defs/vrrp_garp_extra_if", vec!["all"]);
+    options("vrrp_instance/use_vmac", vec!["name", "<ifname>", "<mac>", "netlink_notify_msg", "group"]);
+    let modes = IpvlanMode::WORDS.iter().map(|(word, _)| *word);
+    options("vrrp_instance/use_ipvlan", modes.chain(["name", "<ifname>", "<ip>", "group"]).collect());
     options("vrrp_instance/track_interface", vec!["<iface>", "weight", "reverse"]);
     options("vrrp_sync_group/track_interface", vec!["<iface>", "weight", "reverse"]);
     options("vrrp_sync_group/group", vec!["<vrrp_instance>"]);
     options("vrrp_instance/track_script", vec!["<vrrp_script>", "weight", "reverse", "noreverse"]);
     options("vrrp_instance/track_file", vec!["<track_file>", "weight", "reverse", "noreverse"]);
+    options("vrrp_sync_group/track_script", vec!["<vrrp_script>", "weight", "reverse", "noreverse"]);
+    options("vrrp_sync_group/track_file", vec!["<track_file>", "weight", "reverse", "noreverse"]);
+    for block in ["vrrp_instance/track_process", "vrrp_sync_group/track_process"] {
+        options(block, vec!["<vrrp_track_process>", "weight", "reverse", "noreverse"]);
+    }
+    options("vrrp_track_process/weight", vec!["reverse"]);
+    options("vrrp_track_process/param_match", vec!["initial", "partial"]);
     options("vrrp_script/weight", vec!["reverse"]);
     options("track_file/weight", vec!["reverse"]);
     options("track_file/init_file", vec!["overwrite"]);
     options("global_defs", vec!["include_check"]);
+    options("global_defs/vrrp_rx_bufs_policy", vec!["MTU", "ADVERT"]);
     options("global_defs/include_check", vec!["read", "match", "wildcard_match", "brace_match"]);
     options("virtual_server", vec!["fwmark"]);
     options("virtual_server/ip_family", virtual_server::FAMILIES.iter().map(|(word, _)| *word).collect());
@@ -165,20 +186,18 @@ fn every_word_of_the_language_is_recognised_and_nothing_panics() {
 
 #[test]
 fn words_without_effect_yet_are_listed() {
-    let parsed = instance("track_process {\nchk\n}\nsmtp_alert\nstrict_mode off\ntrack_src_ip");
+    let parsed = instance("lvs_sync_daemon_interface eth0\nsmtp_alert");
     let used: Vec<_> =
         parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.block.as_str(), usage.effect)).collect();
     assert_eq!(
         used,
         [
-            ("track_process", "vrrp_instance", Effect::Traffic),
+            ("lvs_sync_daemon_interface", "vrrp_instance", Effect::Traffic),
             ("smtp_alert", "vrrp_instance", Effect::None),
-            ("strict_mode", "vrrp_instance", Effect::Traffic),
-            ("track_src_ip", "vrrp_instance", Effect::Traffic)
         ]
     );
-    assert_eq!(read("global_defs { vrrp_strict off }").unsupported, []);
-    assert_eq!(read("global_defs { vrrp_strict }").unsupported.len(), 1);
+    assert_eq!(read("global_defs { rs_init_notifies off }").unsupported, []);
+    assert_eq!(read("global_defs { rs_init_notifies }").unsupported.len(), 1);
     let place = parsed.sources.location(parsed.unsupported[0].span).unwrap().to_string();
     assert_eq!(place, "k.conf:7:1");
 }
@@ -572,7 +591,7 @@ fn a_prefix_length_of_a_router_is_passed_over() {
 
 #[test]
 fn a_word_that_a_definition_repeats_is_listed_once() {
-    let parsed = read("$V=\\\nvrrp_track_process $N {\\\n process x\\\n}\n\n~LST(N, a, b, c) $V\n");
+    let parsed = read("$V=\\\nbfd_instance $N {\\\n neighbor_ip 192.0.2.1\\\n}\n\n~LST(N, a, b, c) $V\n");
     assert_eq!(parsed.unsupported.len(), 1, "{:?}", parsed.unsupported);
 }
 
@@ -717,24 +736,6 @@ fn persistence_granularity_is_a_mask_or_a_length() {
     assert_eq!(of("255.0.255.0"), (mask([255, 0, 255, 0]), 0));
     assert_eq!(of("24"), (mask([255, 255, 255, 0]), 1));
     assert_eq!(of("64"), (None, 1));
-}
-
-#[test]
-fn strict_mode_changes_nothing_for_a_program_that_runs_without_it() {
-    let body = "virtual_router_id 1\ninterface eth0\npreempt_delay 5\nvirtual_ipaddress { 192.0.2.1 }\n\
-        authentication {\nauth_type PASS\nauth_pass secret\n}\n";
-    let text = |more: &str| format!("vrrp_instance V {{\n{body}{more}\n}}\n");
-    let of = |more: &str, without_strict_mode| {
-        let options = Options { without_strict_mode, ..Options::default() };
-        parse(&MemoryLoader::new([("k.conf", text(more).as_str())]), Path::new("k.conf"), &options)
-    };
-    let plain = of("", true).config.vrrp_instances;
-    assert_eq!(of("", false).config.vrrp_instances, plain);
-    let without = of("strict_mode", true);
-    assert_eq!(without.config.vrrp_instances, plain);
-    assert_eq!(without.unsupported.len(), 1);
-    let strict = of("strict_mode", false).config.vrrp_instances;
-    assert_eq!((strict[0].authentication, strict[0].lower_prio_no_advert, strict[0].accept), (None, true, false));
 }
 
 #[test]

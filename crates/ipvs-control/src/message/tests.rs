@@ -15,6 +15,9 @@ fn request() -> BoxedStrategy<Request> {
         testing::change().prop_map(Request::Change),
         Just(Request::DumpServices),
         testing::service_address().prop_map(Request::DumpDestinations),
+        testing::sync_daemon().prop_map(Request::StartSyncDaemon),
+        testing::sync_role().prop_map(Request::StopSyncDaemon),
+        Just(Request::DumpSyncDaemons),
         Just(Request::Flush),
         Just(Request::Zero(None)),
         testing::service_address().prop_map(|address| Request::Zero(Some(address))),
@@ -30,6 +33,7 @@ fn any_answer() -> BoxedStrategy<Answer> {
         any::<u16>().prop_map(Answer::Family),
         testing::service_entry().prop_map(Answer::Service),
         testing::destination_entry().prop_map(Answer::Destination),
+        testing::sync_daemon().prop_map(Answer::SyncDaemon),
         testing::timeouts().prop_map(Answer::Timeouts),
         testing::info().prop_map(Answer::Info),
     ]
@@ -119,6 +123,42 @@ fn a_new_destination_on_the_wire() {
     assert_eq!(octets, expected);
 }
 
+/// A request as `ipvsadm --start-daemon master --mcast-interface eth0 --syncid 3 --sync-maxlen 1024` means it.
+#[test]
+fn a_sync_daemon_on_the_wire() {
+    let daemon = SyncDaemon::new(SyncRole::Master, InterfaceName::new("eth0").unwrap());
+    let daemon = SyncDaemon { sync_id: 3, max_length: NonZeroU16::new(1024), ..daemon };
+    let mut octets = Vec::new();
+    Request::StartSyncDaemon(daemon).emit(28, 5, Acknowledge::Always, &mut octets);
+    #[rustfmt::skip]
+    let expected = [
+        84, 0, 0, 0, 28, 0, 5, 0, 5, 0, 0, 0, 0, 0, 0, 0, // 84 octets, NLM_F_REQUEST and NLM_F_ACK, sequence 5
+        9, 1, 0, 0, // IPVS_CMD_NEW_DAEMON, version 1
+        64, 0, 3, 0x80, // IPVS_CMD_ATTR_DAEMON, nested
+        8, 0, 1, 0, 1, 0, 0, 0, // IP_VS_STATE_MASTER
+        9, 0, 2, 0, b'e', b't', b'h', b'0', 0, 0, 0, 0,
+        8, 0, 3, 0, 3, 0, 0, 0, // sync id
+        6, 0, 4, 0, 0, 4, 0, 0, // 1024 octets
+        8, 0, 5, 0, 224, 0, 0, 81,
+        6, 0, 7, 0, 0x90, 0x22, 0, 0, // port 8848, in the host's order
+        5, 0, 8, 0, 1, 0, 0, 0, // TTL
+    ];
+    assert_eq!(octets, expected);
+}
+
+/// Kernels before 4.3 report role, interface and id.
+#[test]
+fn a_sync_daemon_of_an_old_kernel() {
+    let daemon = SyncDaemon::new(SyncRole::Backup, InterfaceName::new("eth0").unwrap());
+    let mut inner = one(sync_role_attribute(SyncRole::Backup));
+    inner.push(attribute(IPVS_DAEMON_ATTR_MCAST_IFN, "eth0"));
+    inner.push(attribute(IPVS_DAEMON_ATTR_SYNC_ID, 0u32));
+    let head = Head { kind: 28, flags: NlmF::MULTI, sequence: 1, command: IPVS_CMD_NEW_DAEMON, version: 1 };
+    let mut written = Vec::new();
+    emit(head, one(nested(IPVS_CMD_ATTR_DAEMON, inner)), &mut written);
+    assert_eq!(parsed(&written).reply(), Ok(Reply::Answer(Answer::SyncDaemon(daemon))));
+}
+
 /// An error message as the kernel writes it: number, the refused request, extended acknowledgement.
 fn error_octets(flags: u16, errno: i32, request: &[u8], text: &str) -> Vec<u8> {
     let mut body = (-errno).to_ne_bytes().to_vec();
@@ -160,9 +200,21 @@ fn narrow_counters_are_read_where_there_are_no_wide_ones() {
     inner.push(attribute(IPVS_SVC_ATTR_FLAGS, octets(&[2, 0, 0, 0, 0xff, 0xff, 0xff, 0xff])));
     let counters = [attribute(IPVS_STATS_ATTR_CONNS, 5u32), attribute(IPVS_STATS_ATTR_INBYTES, 1u64 << 40)];
     inner.push(nested(IPVS_SVC_ATTR_STATS, counters.into_iter().collect()));
+    let narrow = Stats { connections: 5, incoming_octets: 1 << 40, ..Stats::default() };
+    assert_eq!(counted(service, &inner), narrow);
+    // A kernel that has both gives wide ones that do not run over.
+    let wide = Stats { connections: 5 + (1 << 32), ..narrow };
+    inner.push(stats_attribute(IPVS_SVC_ATTR_STATS64, &wide));
+    assert_eq!(counted(service, &inner), wide);
+}
+
+/// The counters of a service with these attributes.
+fn counted(service: Service, inner: &GenlBuffer<u16, Buffer>) -> Stats {
     let head = Head { kind: 28, flags: NlmF::MULTI, sequence: 1, command: IPVS_CMD_NEW_SERVICE, version: 1 };
     let mut written = Vec::new();
-    emit(head, one(nested(IPVS_CMD_ATTR_SERVICE, inner)), &mut written);
-    let stats = Stats { connections: 5, incoming_octets: 1 << 40, ..Stats::default() };
-    assert_eq!(parsed(&written).reply(), Ok(Reply::Answer(Answer::Service(ServiceEntry { service, stats }))));
+    emit(head, one(nested(IPVS_CMD_ATTR_SERVICE, inner.clone())), &mut written);
+    match parsed(&written).reply() {
+        Ok(Reply::Answer(Answer::Service(entry))) if entry.service == service => entry.stats,
+        other => panic!("{other:?}"),
+    }
 }

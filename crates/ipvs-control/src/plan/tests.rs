@@ -8,32 +8,45 @@ use crate::types::{ForwardingMethod, Scheduler, Service, Weight};
 
 /// What the kernel does with a list of changes; a change that it would refuse is a panic.
 fn carry_out(changes: &[Change], present: &[Pool]) -> Vec<Pool> {
+    let (table, refused) = carry_out_what_can_be(changes, present);
+    assert_eq!(refused, []);
+    table
+}
+
+/// What the kernel does with a list of changes, and which of them it refuses.
+fn carry_out_what_can_be(changes: &[Change], present: &[Pool]) -> (Vec<Pool>, Vec<Change>) {
     let mut table: BTreeMap<_, _> = present.iter().map(|pool| (pool.service.address, pool.clone())).collect();
-    for change in changes {
-        match change {
-            Change::AddService(service) => {
-                let pool = Pool { service: *service, destinations: Vec::new() };
-                assert!(table.insert(service.address, pool).is_none(), "{change}");
+    let refused = changes.iter().filter(|change| carry_out_one(change, &mut table).is_none()).copied().collect();
+    (table.into_values().map(sorted).collect(), refused)
+}
+
+/// `None` if the kernel refuses it.
+fn carry_out_one(change: &Change, table: &mut BTreeMap<ServiceAddress, Pool>) -> Option<()> {
+    match change {
+        Change::AddService(service) if table.contains_key(&service.address) => return None,
+        Change::AddService(service) => {
+            table.insert(service.address, Pool { service: *service, destinations: Vec::new() });
+        }
+        Change::EditService(service) => table.get_mut(&service.address)?.service = *service,
+        Change::RemoveService(address) => drop(table.remove(address)?),
+        Change::AddDestination { service, destination } => {
+            let destinations = &mut table.get_mut(service)?.destinations;
+            if destinations.iter().any(|there| there.key() == destination.key()) {
+                return None;
             }
-            Change::EditService(service) => table.get_mut(&service.address).unwrap().service = *service,
-            Change::RemoveService(address) => assert!(table.remove(address).is_some(), "{change}"),
-            Change::AddDestination { service, destination } => {
-                let destinations = &mut table.get_mut(service).unwrap().destinations;
-                assert!(destinations.iter().all(|there| there.key() != destination.key()), "{change}");
-                destinations.push(*destination);
-            }
-            Change::EditDestination { service, destination } => {
-                let destinations = &mut table.get_mut(service).unwrap().destinations;
-                *destinations.iter_mut().find(|there| there.key() == destination.key()).unwrap() = *destination;
-            }
-            Change::RemoveDestination { service, destination } => {
-                let destinations = &mut table.get_mut(service).unwrap().destinations;
-                let place = destinations.iter().position(|there| there.key() == *destination).unwrap();
-                destinations.remove(place);
-            }
+            destinations.push(*destination);
+        }
+        Change::EditDestination { service, destination } => {
+            let destinations = &mut table.get_mut(service)?.destinations;
+            *destinations.iter_mut().find(|there| there.key() == destination.key())? = *destination;
+        }
+        Change::RemoveDestination { service, destination } => {
+            let destinations = &mut table.get_mut(service)?.destinations;
+            let place = destinations.iter().position(|there| there.key() == *destination)?;
+            destinations.remove(place);
         }
     }
-    table.into_values().map(sorted).collect()
+    Some(())
 }
 
 fn sorted(mut pool: Pool) -> Pool {
@@ -60,6 +73,37 @@ proptest! {
         let wanted_addresses: BTreeSet<_> = wanted.iter().map(|pool| pool.service.address).collect();
         for change in plan(&wanted, &present, &ours) {
             prop_assert!(wanted_addresses.contains(&change.service()) || ours.contains(&change.service()));
+        }
+    }
+
+    /// The list is the smallest: without any one of its changes the kernel ends elsewhere.
+    #[test]
+    fn no_change_can_be_left_out(wanted in testing::table(), present in testing::table(), ours in testing::owned()) {
+        let changes = plan(&wanted, &present, &ours);
+        let reached = carry_out(&changes, &present);
+        for place in 0..changes.len() {
+            let (before, after) = (&changes[..place], &changes[place + 1..]);
+            let (elsewhere, _) = carry_out_what_can_be(&[before, after].concat(), &present);
+            prop_assert_ne!(&elsewhere, &reached, "without {}", changes[place]);
+        }
+    }
+
+    /// Of a service that has some before and some after, none in between would refuse connections.
+    #[test]
+    fn a_service_is_never_without_destinations_in_between(wanted in testing::table(), present in testing::table()) {
+        let changes = plan(&wanted, &present, &BTreeSet::new());
+        let destinations = |table: &[Pool], service| {
+            let pool = table.iter().find(|pool| pool.service.address == service);
+            pool.map_or(0, |pool| pool.destinations.len())
+        };
+        for pool in &wanted {
+            let service = pool.service.address;
+            if pool.destinations.is_empty() || destinations(&present, service) == 0 {
+                continue;
+            }
+            for place in 0..=changes.len() {
+                prop_assert_ne!(destinations(&carry_out(&changes[..place], &present), service), 0);
+            }
         }
     }
 

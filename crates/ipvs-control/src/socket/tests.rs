@@ -1,14 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::Refusal;
 use crate::testing;
-use crate::types::{Destination, DestinationKey, Family, ForwardingMethod, Pool, Scheduler, Service, Stats, Weight};
+use crate::types::{
+    DestinationKey, ForwardingMethod, Granularity, InterfaceName, Persistence, PersistenceEngine, Pool, Scheduler,
+    Seconds, Stats, Weight,
+};
 
 const FAMILY: u16 = 28;
-const EINVAL: i32 = 22;
+const EINTR: i32 = 4;
+const ENODEV: i32 = 19;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A kernel with IPVS that keeps its table here and answers as ip_vs does.
@@ -18,6 +23,9 @@ struct Kernel {
     answers: VecDeque<Vec<u8>>,
     /// Number of requests in each send.
     sends: Vec<usize>,
+    sync_daemons: BTreeMap<SyncRole, SyncDaemon>,
+    /// The threads of sync daemons are stopped before they begin to run.
+    hasty: bool,
     missing: bool,
     forbidden: bool,
     silent: bool,
@@ -32,6 +40,9 @@ impl Datagrams for Kernel {
                 continue;
             }
             let result = self.carry_out(frame.request().unwrap(), frame.sequence);
+            if result == Err(EINTR) {
+                continue;
+            }
             if result.is_err() || frame.acknowledge() == Acknowledge::Always {
                 let errno = result.err().unwrap_or(0);
                 let kind = if errno == 0 && frame.flags & NLM_F_DUMP == NLM_F_DUMP { NLMSG_DONE } else { NLMSG_ERROR };
@@ -114,6 +125,20 @@ impl Kernel {
                 Ok(())
             }
             Request::Zero(_) | Request::SetTimeouts(_) => Ok(()),
+            Request::StartSyncDaemon(daemon) if self.sync_daemons.contains_key(&daemon.role) => Err(EEXIST),
+            Request::StartSyncDaemon(daemon) if daemon.interface.as_str() == "none-such" => Err(ENODEV),
+            Request::StartSyncDaemon(daemon) => {
+                let filled_in = daemon.max_length.or(NonZeroU16::new(1472));
+                self.sync_daemons.insert(daemon.role, SyncDaemon { max_length: filled_in, ..daemon });
+                Ok(())
+            }
+            Request::StopSyncDaemon(role) if self.hasty && self.sync_daemons.remove(&role).is_some() => Err(EINTR),
+            Request::StopSyncDaemon(role) => self.sync_daemons.remove(&role).map(drop).ok_or(ESRCH),
+            Request::DumpSyncDaemons => {
+                let daemons: Vec<_> = self.sync_daemons.values().copied().collect();
+                daemons.into_iter().for_each(|daemon| self.answer(Answer::SyncDaemon(daemon), sequence));
+                Ok(())
+            }
         }
     }
 
@@ -135,7 +160,7 @@ impl Kernel {
                 let destinations = &mut self.table.get_mut(&service).ok_or(ESRCH)?.1;
                 match destinations.contains_key(&destination.key()) {
                     true => Err(EEXIST),
-                    false if destination.lower_threshold > destination.upper_threshold => Err(EINVAL),
+                    false if destination.lower_threshold > destination.upper_threshold => Err(ERANGE),
                     false => {
                         destinations.insert(destination.key(), destination);
                         Ok(())
@@ -246,7 +271,7 @@ fn a_refused_change_is_its_own_failure() {
     [
         (
             2,
-            "adding 10.0.0.2:80 to [192.0.2.1]:tcp:80: Invalid argument (os error 22)",
+            "adding 10.0.0.2:80 to [192.0.2.1]:tcp:80: Numerical result out of range (os error 34); the lower threshold is above the upper one",
         ),
         (
             4,
@@ -281,6 +306,121 @@ fn what_is_there_is_edited_and_what_is_gone_is_gone() {
     assert_eq!(exchange.apply(&changes, MINUTE).unwrap().failures, []);
     let wanted = [Pool { service: new, destinations: vec![heavy, server("10.0.0.2:80")] }];
     assert_eq!(exchange.dump().unwrap().pools(), wanted);
+}
+
+#[test]
+fn sync_daemons_start_and_stop() {
+    let mut exchange = open();
+    let interface = InterfaceName::new("eth0").unwrap();
+    let master = SyncDaemon { sync_id: 3, ..SyncDaemon::new(SyncRole::Master, interface) };
+    let backup = SyncDaemon { max_length: NonZeroU16::new(900), ..SyncDaemon::new(SyncRole::Backup, interface) };
+    exchange.start_sync_daemon(&master).unwrap();
+    exchange.start_sync_daemon(&backup).unwrap();
+    let running = SyncDaemon { max_length: NonZeroU16::new(1472), ..master };
+    assert_eq!(exchange.sync_daemons().unwrap(), [running, backup]);
+    exchange.stop_sync_daemon(SyncRole::Backup).unwrap();
+    exchange.stop_sync_daemon(SyncRole::Backup).unwrap();
+    assert_eq!(exchange.sync_daemons().unwrap(), [running]);
+}
+
+#[test]
+fn a_sync_daemon_is_started_anew_only_with_other_settings() {
+    let mut exchange = open();
+    let daemon = SyncDaemon::new(SyncRole::Master, InterfaceName::new("eth0").unwrap());
+    exchange.start_sync_daemon(&daemon).unwrap();
+    exchange.datagrams.sends.clear();
+    exchange.start_sync_daemon(&daemon).unwrap();
+    assert_eq!(exchange.datagrams.sends.len(), 2, "refused, looked at");
+    let other = SyncDaemon { sync_id: 9, max_length: NonZeroU16::new(1000), ..daemon };
+    exchange.start_sync_daemon(&other).unwrap();
+    assert_eq!(exchange.sync_daemons().unwrap(), [other]);
+}
+
+#[test]
+fn a_sync_daemon_that_stops_without_an_answer_is_stopped() {
+    let mut exchange = Exchange::open(Kernel { hasty: true, ..Kernel::default() }).unwrap();
+    let daemon = SyncDaemon::new(SyncRole::Master, InterfaceName::new("eth0").unwrap());
+    exchange.start_sync_daemon(&daemon).unwrap();
+    exchange.start_sync_daemon(&SyncDaemon { sync_id: 1, ..daemon }).unwrap();
+    exchange.stop_sync_daemon(SyncRole::Master).unwrap();
+    assert_eq!(exchange.sync_daemons().unwrap(), []);
+}
+
+#[test]
+fn a_sync_daemon_that_cannot_start_is_named() {
+    let mut exchange = open();
+    let daemon = SyncDaemon::new(SyncRole::Backup, InterfaceName::new("none-such").unwrap());
+    let error = exchange.start_sync_daemon(&daemon).unwrap_err();
+    let expected = "starting the backup sync daemon on none-such (id 0): No such device (os error 19)";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn destinations_of_one_service() {
+    let mut exchange = open();
+    let service = Service::new(tcp("192.0.2.1:80"), Scheduler::RR);
+    let add = Change::AddDestination { service: service.address, destination: server("10.0.0.1:80") };
+    exchange.apply(&[Change::AddService(service), add], MINUTE).unwrap();
+    let there = exchange.destinations(service.address).unwrap().unwrap();
+    assert_eq!(there.iter().map(|entry| entry.destination).collect::<Vec<_>>(), [server("10.0.0.1:80")]);
+    assert_eq!(exchange.destinations(tcp("192.0.2.2:80")).unwrap(), None);
+}
+
+/// Every refusal that the number alone does not explain.
+#[test]
+fn refusals_say_what_is_the_matter() {
+    let service = Service::new(tcp("192.0.2.1:80"), Scheduler::MH);
+    let sip = Service { persistence_engine: Some(PersistenceEngine::new("sip").unwrap()), ..service };
+    let all_ports = Service { address: tcp("192.0.2.1:0"), ..service };
+    let persistence = Persistence { timeout: Seconds(360), granularity: Granularity::host(Family::Inet) };
+    let persistent = Service { persistence: Some(persistence), ..service };
+    let add = |text| Change::AddDestination { service: service.address, destination: server(text) };
+    let unlimited = Destination { upper_threshold: u32::MAX, ..server("10.0.0.1:80") };
+    let edit = Change::EditDestination { service: service.address, destination: server("10.0.0.1:80") };
+    let refusals = [
+        (Change::AddService(service), ENOENT),
+        (Change::EditService(sip), ENOENT),
+        (Change::EditService(service), ESRCH),
+        (Change::AddService(service), ENOMEM),
+        (Change::AddService(service), EAFNOSUPPORT),
+        (Change::AddService(all_ports), EINVAL),
+        (Change::AddService(persistent), EINVAL),
+        (add("10.0.0.1:80"), ESRCH),
+        (edit, ESRCH),
+        (edit, ERANGE),
+        (add("[2001:db8::1]:80"), EINVAL),
+        (add("10.0.0.1:80"), EINVAL),
+        (Change::AddDestination { service: service.address, destination: unlimited }, EINVAL),
+        (Change::RemoveService(service.address), EPERM),
+    ];
+    let text = |(change, errno)| {
+        let source = RefusedError(Refusal { errno, text: None });
+        format!("{}\n", Failure { index: 0, change, source })
+    };
+    let written: String = refusals.map(text).concat();
+    insta::assert_snapshot!(written, @r"
+    adding service [192.0.2.1]:tcp:80 (mh): No such file or directory (os error 2); the kernel has no scheduler mh: load it with `modprobe ip_vs_mh`
+    editing service [192.0.2.1]:tcp:80 (mh): No such file or directory (os error 2); the kernel has no scheduler mh or no persistence engine sip: load them with `modprobe ip_vs_mh` and `modprobe ip_vs_pe_sip`
+    editing service [192.0.2.1]:tcp:80 (mh): No such process (os error 3); somebody removed the service
+    adding service [192.0.2.1]:tcp:80 (mh): Cannot allocate memory (os error 12); the kernel has no memory left for it
+    adding service [192.0.2.1]:tcp:80 (mh): Address family not supported by protocol (os error 97); the kernel has no IPVS for IPv6
+    adding service [192.0.2.1]:tcp:0 (mh): Invalid argument (os error 22); port 0 needs persistence
+    adding service [192.0.2.1]:tcp:80 (mh): Invalid argument (os error 22); the netmask or prefix length of persistence is wrong
+    adding 10.0.0.1:80 to [192.0.2.1]:tcp:80: No such process (os error 3); somebody removed the service
+    editing 10.0.0.1:80 of [192.0.2.1]:tcp:80: No such process (os error 3); somebody removed the service
+    editing 10.0.0.1:80 of [192.0.2.1]:tcp:80: Numerical result out of range (os error 34); the lower threshold is above the upper one
+    adding [2001:db8::1]:80 to [192.0.2.1]:tcp:80: Invalid argument (os error 22); a server of the other family needs a tunnel, and no sync daemon may run
+    adding 10.0.0.1:80 to [192.0.2.1]:tcp:80: Invalid argument (os error 22); its address is not a host's
+    adding 10.0.0.1:80 to [192.0.2.1]:tcp:80: Invalid argument (os error 22); the upper threshold is above 2147483647
+    removing service [192.0.2.1]:tcp:80: Operation not permitted (os error 1)
+    ");
+}
+
+#[test]
+fn the_kernels_own_words_are_kept() {
+    let refusal = Refusal { errno: EINVAL, text: Some("Attribute failed policy validation".to_owned()) };
+    let expected = "Invalid argument (os error 22) (Attribute failed policy validation)";
+    assert_eq!(RefusedError(refusal).to_string(), expected);
 }
 
 #[test]

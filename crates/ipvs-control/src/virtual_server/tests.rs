@@ -1,7 +1,10 @@
-use proptest::prelude::*;
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::types::Scheduler;
+use crate::types::{DestinationEntry, Scheduler, Stats};
+use std::time::Duration;
 
 fn service() -> Service {
     Service::new(ServiceAddress::tcp("192.0.2.1:80".parse().unwrap()), Scheduler::WLC)
@@ -123,6 +126,21 @@ fn without_a_sorry_server_the_rest_stays() {
     verdict(&mut virtual_server, 0, Verdict::Down);
     assert_eq!(virtual_server.quorum(), Some(Quorum::Down));
     assert_eq!(table(&virtual_server), "10.0.0.2:80 1\n");
+}
+
+#[test]
+fn a_real_server_may_be_the_sorry_server_too() {
+    let mut config = config(&[1, 5], Checker::UP);
+    config.real_servers[0].inhibit_on_failure = true;
+    let sorry = SorryServer { address: config.real_servers[0].address, ..sorry_server(true).unwrap() };
+    let mut virtual_server = started(Config { quorum: 3, sorry_server: Some(sorry), ..config });
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 1\n10.0.0.2:80 5\n");
+    verdict(&mut virtual_server, 1, Verdict::Down);
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 1\n");
+    verdict(&mut virtual_server, 0, Verdict::Down);
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 1\n");
+    verdict(&mut virtual_server, 1, Verdict::Up);
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 0\n10.0.0.2:80 5\n");
 }
 
 #[test]
@@ -276,134 +294,192 @@ fn another_process_goes_on_without_saying_it_again() {
     assert_eq!(events(&mut virtual_server), "");
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    Verdict(usize, usize, Verdict),
-    Weight(usize, usize, i64),
-    Reload(Config),
-    Stop,
-    Start,
+fn at(seconds: u64) -> Instant {
+    Instant::default() + Duration::from_secs(seconds)
 }
 
-fn any_verdict() -> impl Strategy<Value = Verdict> {
-    prop_oneof![Just(Verdict::Up), Just(Verdict::Down)]
-}
-
-fn any_server(last: usize) -> impl Strategy<Value = RealServer> {
-    let checkers = proptest::collection::vec(prop_oneof![Just(Checker::UP), Just(Checker::DOWN)], 0..3);
-    (0u16..4, checkers, any::<bool>()).prop_map(move |(weight, checkers, inhibit_on_failure)| RealServer {
-        inhibit_on_failure,
-        ..server(last, weight, checkers)
-    })
-}
-
-fn any_config() -> impl Strategy<Value = Config> {
-    let servers = (any_server(1), any_server(2), any_server(3), 0usize..4)
-        .prop_map(|(a, b, c, count)| [a, b, c].into_iter().take(count).collect::<Vec<_>>());
-    let sorry_server = prop_oneof![Just(None), Just(sorry_server(false)), Just(sorry_server(true))];
-    (servers, sorry_server, 0u32..8, 0u32..8, any::<(bool, bool)>()).prop_map(
-        |(real_servers, sorry_server, quorum, hysteresis, (omega, initial_notifications))| Config {
-            real_servers,
-            sorry_server,
-            quorum,
-            hysteresis,
-            omega,
-            initial_notifications,
-            ..Config::new(service())
-        },
-    )
-}
-
-fn any_step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        8 => (0usize..4, 0usize..3, any_verdict()).prop_map(|(server, checker, verdict)| Step::Verdict(server, checker, verdict)),
-        2 => (0usize..4, 0usize..3, -5i64..70000).prop_map(|(server, checker, value)| Step::Weight(server, checker, value)),
-        1 => any_config().prop_map(Step::Reload),
-        1 => Just(Step::Stop),
-        1 => Just(Step::Start),
-    ]
-}
-
-/// The rules of a virtual server as a reader of the manual would check them.
-fn check_rules(virtual_server: &VirtualServer, before: Option<Quorum>) {
-    let config = virtual_server.config();
-    let limits = config.thresholds();
-    let Some(quorum) = virtual_server.quorum() else {
-        assert_eq!(virtual_server.wanted(), []);
-        return;
+/// What the kernel reports: each destination that is wanted, with the connections given, or with none.
+fn reported(
+    virtual_server: &VirtualServer,
+    connections: &[(&str, [u32; 3])],
+) -> BTreeMap<ServiceAddress, Vec<DestinationEntry>> {
+    let entry = |destination: Destination| {
+        let found = connections.iter().find(|(key, _)| destination.key().to_string() == *key);
+        let [active_connections, inactive_connections, persistent_connections] =
+            found.map_or([0; 3], |(_, counts)| *counts);
+        DestinationEntry {
+            destination,
+            active_connections,
+            inactive_connections,
+            persistent_connections,
+            stats: Stats::default(),
+        }
     };
-    let live = virtual_server.live_weight();
-    match quorum {
-        Quorum::Up => assert!(live >= 1 && live >= limits.quorum - limits.hysteresis),
-        Quorum::Down => assert!(live < limits.quorum + limits.hysteresis),
+    let pools = virtual_server.wanted().into_iter();
+    pools.map(|pool| (pool.service.address, pool.destinations.into_iter().map(entry).collect())).collect()
+}
+
+#[test]
+fn a_drained_server_keeps_its_connections_until_they_end() {
+    let mut virtual_server = started(config(&[3, 1], Checker::UP));
+    let id = RealServerId(0);
+    events(&mut virtual_server);
+    virtual_server.drain(id, Some(at(60)));
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 0\n10.0.0.2:80 1\n");
+    assert_eq!(virtual_server.poll_timeout(), Some(at(60)));
+    for (counts, left) in [([2, 0, 0], 2), ([0, 1, 1], 2), ([0, 0, 1], 1)] {
+        virtual_server
+            .handle_destinations(&reported(&virtual_server, &[("10.0.0.1:80", counts), ("10.0.0.2:80", [9; 3])]));
+        let expected = Drain { deadline: Some(at(60)), left: Some(left), progress: DrainProgress::Waiting };
+        assert_eq!(virtual_server.drain_status(id), Some(expected));
     }
-    if before == Some(Quorum::Up) && quorum == Quorum::Down {
-        assert!(live == 0 || live < limits.quorum - limits.hysteresis);
+    virtual_server.handle_destinations(&reported(&virtual_server, &[("10.0.0.2:80", [9; 3])]));
+    assert_eq!(virtual_server.drain_status(id).unwrap().progress, DrainProgress::Drained);
+    assert!(!virtual_server.is_draining() && virtual_server.poll_timeout().is_none());
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 0\n10.0.0.2:80 1\n");
+    virtual_server.undrain(id);
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 3\n10.0.0.2:80 1\n");
+    insta::assert_snapshot!(events(&mut virtual_server), @r"
+    Changing weight from 3 to 0 for active service [10.0.0.1]:tcp:80 of VS [192.0.2.1]:tcp:80
+    Drained service [10.0.0.1]:tcp:80 of VS [192.0.2.1]:tcp:80
+    Changing weight from 0 to 3 for active service [10.0.0.1]:tcp:80 of VS [192.0.2.1]:tcp:80
+    ");
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline() {
+    let mut virtual_server = started(config(&[1, 1], Checker::UP));
+    virtual_server.drain(RealServerId(0), Some(at(60)));
+    virtual_server.drain(RealServerId(1), None);
+    virtual_server
+        .handle_destinations(&reported(&virtual_server, &[("10.0.0.1:80", [7, 0, 0]), ("10.0.0.2:80", [1, 0, 0])]));
+    events(&mut virtual_server);
+    virtual_server.handle_timeout(at(59));
+    assert_eq!(virtual_server.drain_status(RealServerId(0)).unwrap().progress, DrainProgress::Waiting);
+    virtual_server.handle_timeout(at(60));
+    virtual_server.handle_timeout(at(99));
+    assert_eq!(virtual_server.drain_status(RealServerId(0)).unwrap().progress, DrainProgress::TimedOut);
+    assert_eq!(virtual_server.drain_status(RealServerId(1)).unwrap().progress, DrainProgress::Waiting);
+    let expected = "Not waiting any longer for 7 connections of service [10.0.0.1]:tcp:80 of VS [192.0.2.1]:tcp:80\n";
+    assert_eq!(events(&mut virtual_server), expected);
+}
+
+/// The sorry server takes the new connections, and the last server's own go on.
+#[test]
+fn the_last_server_can_be_drained() {
+    let mut virtual_server = started(Config { sorry_server: sorry_server(false), ..config(&[1, 1], Checker::UP) });
+    virtual_server.drain(RealServerId(0), None);
+    virtual_server.drain(RealServerId(1), None);
+    assert_eq!(virtual_server.quorum(), Some(Quorum::Down));
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 0\n10.0.0.2:80 0\n10.0.0.99:80 1\n");
+    verdict(&mut virtual_server, 0, Verdict::Down);
+    assert_eq!(table(&virtual_server), "10.0.0.2:80 0\n10.0.0.99:80 1\n");
+    virtual_server.undrain(RealServerId(1));
+    assert_eq!(table(&virtual_server), "10.0.0.2:80 1\n");
+}
+
+#[test]
+fn a_group_is_drained_when_all_its_services_are() {
+    let other = Service { address: ServiceAddress::tcp("192.0.2.2:80".parse().unwrap()), ..service() };
+    let mut virtual_server = started(Config { services: vec![service(), other], ..config(&[1], Checker::UP) });
+    virtual_server.drain(RealServerId(0), None);
+    let mut present = reported(&virtual_server, &[("10.0.0.1:80", [1, 0, 0])]);
+    virtual_server.handle_destinations(&present);
+    assert_eq!(virtual_server.drain_status(RealServerId(0)).unwrap().left, Some(2));
+    let (first, second) = (present.remove(&service().address).unwrap(), other.address);
+    virtual_server.handle_destinations(&BTreeMap::from([(second, Vec::new())]));
+    assert_eq!(virtual_server.drain_status(RealServerId(0)).unwrap().left, Some(2), "half of it says nothing");
+    virtual_server.handle_destinations(&BTreeMap::from([(service().address, first), (second, Vec::new())]));
+    assert_eq!(virtual_server.drain_status(RealServerId(0)).unwrap().left, Some(1));
+}
+
+#[test]
+fn a_reload_lets_servers_leave_by_and_by() {
+    let mut virtual_server = started(config(&[1, 2, 3], Checker::UP));
+    verdict(&mut virtual_server, 0, Verdict::Down);
+    events(&mut virtual_server);
+    virtual_server.reconfigure_draining(config(&[1], Checker::UP), at(60));
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 1\n10.0.0.2:80 0\n10.0.0.3:80 0\n");
+    virtual_server.handle_destinations(&reported(&virtual_server, &[("10.0.0.3:80", [1, 0, 0])]));
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 1\n10.0.0.3:80 0\n");
+    virtual_server.handle_timeout(at(60));
+    assert_eq!(table(&virtual_server), "10.0.0.1:80 1\n");
+    insta::assert_snapshot!(events(&mut virtual_server), @r"
+    Adding service [10.0.0.1]:tcp:80 to VS [192.0.2.1]:tcp:80
+    -> [10.0.0.1]:tcp:80 is Up
+    service [10.0.0.2]:tcp:80 no longer exist
+    Changing weight from 2 to 0 for active service [10.0.0.2]:tcp:80 of VS [192.0.2.1]:tcp:80
+    (-> [10.0.0.2]:tcp:80 is Down
+    service [10.0.0.3]:tcp:80 no longer exist
+    Changing weight from 3 to 0 for active service [10.0.0.3]:tcp:80 of VS [192.0.2.1]:tcp:80
+    (-> [10.0.0.3]:tcp:80 is Down
+    Drained service [10.0.0.2]:tcp:80 of VS [192.0.2.1]:tcp:80
+    Removing service [10.0.0.2]:tcp:80 from VS [192.0.2.1]:tcp:80
+    Not waiting any longer for 1 connections of service [10.0.0.3]:tcp:80 of VS [192.0.2.1]:tcp:80
+    Removing service [10.0.0.3]:tcp:80 from VS [192.0.2.1]:tcp:80
+    ");
+}
+
+#[test]
+fn checks_run_where_the_address_is() {
+    let mut virtual_server = started(Config { ha_suspend: true, ..config(&[1, 1], Checker::UP) });
+    assert!(!virtual_server.checks_run());
+    events(&mut virtual_server);
+    let here = BTreeSet::from(["192.0.2.1".parse().unwrap()]);
+    for (addresses, run) in
+        [(&BTreeSet::new(), false), (&here, true), (&here, true), (&BTreeSet::new(), false), (&here, true)]
+    {
+        virtual_server.handle_addresses(addresses);
+        assert_eq!(virtual_server.checks_run(), run);
     }
-    let wanted = virtual_server.wanted();
-    let weights: HashMap<_, _> = wanted[0].destinations.iter().map(|there| (there.address, there.weight)).collect();
-    assert_eq!(weights.len(), wanted[0].destinations.len(), "a destination twice");
-    let replaced = quorum == Quorum::Down && config.sorry_server.is_some();
-    for (place, server) in config.real_servers.iter().enumerate() {
-        let id = RealServerId(place);
-        let takes_part = virtual_server.verdict(id) == Some(Verdict::Up) && !replaced;
-        let expected = match (takes_part, server.inhibit_on_failure) {
-            (true, _) => virtual_server.weight(id),
-            (false, true) => Some(Weight::ZERO),
-            (false, false) => None,
-        };
-        assert_eq!(weights.get(&server.address).copied(), expected, "{}", server.name);
-    }
-    if let Some(sorry_server) = &config.sorry_server {
-        let expected = match (replaced, sorry_server.inhibit) {
-            (true, _) => Some(Weight(1)),
-            (false, true) => Some(Weight::ZERO),
-            (false, false) => None,
-        };
-        assert_eq!(weights.get(&sorry_server.address).copied(), expected);
+    let before = table(&virtual_server);
+    virtual_server.handle_addresses(&BTreeSet::new());
+    assert_eq!(table(&virtual_server), before, "the table stays");
+    insta::assert_snapshot!(events(&mut virtual_server), @r"
+    Deactivating healthchecker for service [10.0.0.1]:tcp:80 for VS [192.0.2.1]:tcp:80
+    Deactivating healthchecker for service [10.0.0.2]:tcp:80 for VS [192.0.2.1]:tcp:80
+    Activating healthchecker for service [10.0.0.1]:tcp:80 for VS [192.0.2.1]:tcp:80
+    Activating healthchecker for service [10.0.0.2]:tcp:80 for VS [192.0.2.1]:tcp:80
+    Suspending healthchecker for service [10.0.0.1]:tcp:80 for VS [192.0.2.1]:tcp:80
+    Suspending healthchecker for service [10.0.0.2]:tcp:80 for VS [192.0.2.1]:tcp:80
+    Activating healthchecker for service [10.0.0.1]:tcp:80 for VS [192.0.2.1]:tcp:80
+    Activating healthchecker for service [10.0.0.2]:tcp:80 for VS [192.0.2.1]:tcp:80
+    Suspending healthchecker for service [10.0.0.1]:tcp:80 for VS [192.0.2.1]:tcp:80
+    Suspending healthchecker for service [10.0.0.2]:tcp:80 for VS [192.0.2.1]:tcp:80
+    ");
+}
+
+#[test]
+fn what_no_address_belongs_to_is_not_suspended() {
+    let mark = ServiceAddress::fwmark(std::num::NonZeroU32::MIN, crate::types::Family::Inet);
+    let other = Service::new(ServiceAddress::tcp("192.0.2.2:80".parse().unwrap()), Scheduler::RR);
+    let there = BTreeSet::from(["192.0.2.2".parse().unwrap()]);
+    for (services, ha_suspend, run) in [
+        (vec![service()], false, true),
+        (vec![service()], true, false),
+        (vec![service(), other], true, true),
+        (vec![Service::new(mark, Scheduler::RR)], true, true),
+    ] {
+        let mut virtual_server = started(Config { services, ha_suspend, ..config(&[1], Checker::UP) });
+        virtual_server.handle_addresses(&there);
+        assert_eq!(virtual_server.checks_run(), run);
     }
 }
 
-proptest! {
-    #[test]
-    fn the_rules_hold_whatever_the_order(config in any_config(), steps in proptest::collection::vec(any_step(), 0..40)) {
-        let mut virtual_server = started(config);
-        check_rules(&virtual_server, None);
-        for step in steps {
-            let before = virtual_server.quorum();
-            match step.clone() {
-                Step::Verdict(server, checker, verdict) => {
-                    virtual_server.handle_verdict(RealServerId(server), CheckerId(checker), verdict);
-                }
-                Step::Weight(server, checker, value) => {
-                    virtual_server.handle_weight(RealServerId(server), CheckerId(checker), value);
-                }
-                Step::Reload(config) => virtual_server.reconfigure(config),
-                Step::Stop => virtual_server.shutdown(),
-                Step::Start if before.is_none() => virtual_server.start(),
-                Step::Start => {}
-            }
-            let comparable = !matches!(step, Step::Reload(_) | Step::Stop | Step::Start);
-            check_rules(&virtual_server, before.filter(|_| comparable));
-        }
-    }
-
-    /// Every change is told, once, and what is told last is the case.
-    #[test]
-    fn what_is_told_last_is_so(config in any_config(), steps in proptest::collection::vec(any_step(), 0..40)) {
-        let mut virtual_server = started(config);
-        let mut told = None;
-        for step in steps {
-            if let Step::Verdict(server, checker, verdict) = step {
-                virtual_server.handle_verdict(RealServerId(server), CheckerId(checker), verdict);
-            }
-            while let Some(event) = virtual_server.poll_event() {
-                if let Event::Quorum { quorum, .. } = event {
-                    prop_assert_ne!(told, Some(quorum));
-                    told = Some(quorum);
-                }
-            }
-            prop_assert!(told.is_none() || told == virtual_server.quorum());
-        }
-    }
+#[test]
+fn a_reload_keeps_who_is_drained_and_what_is_suspended() {
+    let config = Config { ha_suspend: true, ..config(&[1, 1], Checker::UP) };
+    let mut virtual_server = started(config.clone());
+    virtual_server.handle_addresses(&BTreeSet::from(["192.0.2.1".parse().unwrap()]));
+    virtual_server.drain(RealServerId(1), Some(at(60)));
+    events(&mut virtual_server);
+    let swapped =
+        Config { real_servers: vec![config.real_servers[1].clone(), config.real_servers[0].clone()], ..config.clone() };
+    virtual_server.reconfigure(swapped);
+    assert_eq!(table(&virtual_server), "10.0.0.2:80 0\n10.0.0.1:80 1\n");
+    assert!(virtual_server.checks_run());
+    assert_eq!(events(&mut virtual_server), "");
+    virtual_server.reconfigure(Config { ha_suspend: false, ..config.clone() });
+    virtual_server.reconfigure(config);
+    assert!(!virtual_server.checks_run(), "asked for anew");
 }

@@ -12,17 +12,22 @@ use ipvs_control::types::{Family, Granularity, Persistence, Seconds, ServiceFlag
 use ipvs_control::{ForwardingMethod, Scheduler, Service, ServiceAddress, Weight, virtual_server};
 use serde::{Deserialize, Serialize};
 
+use crate::config::process::ProcessPart;
+
 /// Everything the checker worker is told by a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct CheckerPart {
     /// The virtual servers, in the order of the file.
     pub(crate) virtual_servers: Vec<VirtualServer>,
+    /// How the process is named and scheduled.
+    pub(crate) process: ProcessPart,
 }
 
 impl CheckerPart {
     /// What `config` says about virtual servers. Their scripts are the runner's affair.
     pub(crate) fn from_config(config: &Config) -> Self {
-        Self { virtual_servers: virtual_servers(config).cloned().collect() }
+        let process = ProcessPart::checker(&config.global);
+        Self { virtual_servers: virtual_servers(config).cloned().collect(), process }
     }
 }
 

@@ -7,20 +7,21 @@ use conf_parser::config as file;
 use serde::{Deserialize, Serialize};
 use vip_netlink::{
     AddressFlags, Encapsulation, Family, Fwmark, Lifetime, LinkIndex, LinkName, Metric, Metrics, NextHop, PlacedRoute,
-    Placement, Prefix, Realms, Route, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope, Tunnel,
+    Placement, Prefix, Realms, Route, RouteKey, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope,
+    Tunnel,
 };
 
 use super::vrrp::{Instance, VirtualAddress};
 
-/// What belongs to a router on this host.
-#[derive(Debug, Clone, Default)]
+/// What belongs to a router on this host, or to the host itself for as long as the daemon runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Belongings {
-    /// `virtual_ipaddress`, then `virtual_ipaddress_excluded`.
+    /// `virtual_ipaddress`, then `virtual_ipaddress_excluded`; `static_ipaddress`.
     pub(crate) addresses: Vec<VirtualAddress>,
-    /// `virtual_routes`.
+    /// `virtual_routes`; `static_routes`.
     pub(crate) routes: Vec<HeldRoute>,
-    /// `virtual_rules`.
-    pub(crate) rules: Vec<Rule>,
+    /// `virtual_rules`; `static_rules`.
+    pub(crate) rules: Vec<HeldRule>,
 }
 
 impl Belongings {
@@ -28,6 +29,74 @@ impl Belongings {
     pub(crate) fn of(instance: &Instance) -> Self {
         Self { addresses: instance.addresses.clone(), routes: instance.routes.clone(), rules: instance.rules.clone() }
     }
+
+    /// `static_ipaddress`, `static_routes` and `static_rules`. Where a name stands for nothing here, its line is left out.
+    pub(crate) fn fixed(config: &file::Config) -> Self {
+        let device = &config.global.vrrp.default_interface;
+        let address = |address: &file::VirtualAddress| {
+            let device = address.dev.as_ref().map_or(device, |dev| &dev.value);
+            VirtualAddress::from_config(address, device.clone())
+        };
+        Self {
+            addresses: config.static_addresses.iter().map(address).collect(),
+            routes: config.static_routes.iter().filter_map(|route| HeldRoute::from_config(&route.value)).collect(),
+            rules: config.static_rules.iter().filter_map(|rule| HeldRule::from_config(&rule.value)).collect(),
+        }
+    }
+
+    /// What a successor has to know of it to take it away again.
+    pub(crate) fn footprint(&self) -> Footprint {
+        Footprint {
+            addresses: self.addresses.clone(),
+            routes: self.routes.iter().map(|route| route.route().key()).collect(),
+            rules: self.rules.iter().map(|held| held.rule.clone()).collect(),
+        }
+    }
+}
+
+/// What somebody may have put on this host: enough to take it away again, not to put it there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Footprint {
+    /// Addresses.
+    pub(crate) addresses: Vec<VirtualAddress>,
+    /// Routes.
+    pub(crate) routes: Vec<RouteKey>,
+    /// Rules.
+    pub(crate) rules: Vec<Rule>,
+}
+
+impl Footprint {
+    /// Whether there is nothing of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.routes.is_empty() && self.rules.is_empty()
+    }
+
+    /// This one, then what `other` has beside it.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        if self == *other {
+            return self;
+        }
+        extend(&mut self.addresses, &other.addresses);
+        extend(&mut self.routes, &other.routes);
+        extend(&mut self.rules, &other.rules);
+        self
+    }
+}
+
+fn extend<T: Clone + PartialEq>(mine: &mut Vec<T>, others: &[T]) {
+    let more: Vec<T> = others.iter().filter(|other| !mine.contains(other)).cloned().collect();
+    mine.extend(more);
+}
+
+/// What each `track_group` depends on: its name, and the interface of a static address, route or rule that names it.
+pub(crate) fn depended_on(config: &file::Config) -> Vec<(String, String)> {
+    let pair = |group: Option<&Spanned<String>>, device: Option<&Spanned<String>>| {
+        Some((group?.value.clone(), device?.value.clone()))
+    };
+    let addresses = config.static_addresses.iter().map(|it| pair(it.options().track_group.as_ref(), it.dev.as_deref()));
+    let routes = config.static_routes.iter().map(|it| pair(it.track_group.as_deref(), it.dev.as_deref()));
+    let rules = config.static_rules.iter().map(|it| pair(it.track_group.as_deref(), it.iif.as_deref()));
+    addresses.chain(routes).chain(rules).flatten().collect()
 }
 
 impl From<Vec<VirtualAddress>> for Belongings {
@@ -43,6 +112,8 @@ pub(crate) struct HeldRoute {
     placed: PlacedRoute,
     /// The interface of each next hop; `None` leaves it to the kernel.
     devices: Vec<Option<String>>,
+    /// Whether it matters when others delete it.
+    track: bool,
 }
 
 impl HeldRoute {
@@ -76,7 +147,7 @@ impl HeldRoute {
             },
         };
         let devices = hops.iter().map(|hop| hop.dev.as_ref().map(|dev| dev.value.clone())).collect();
-        Some(Self { placed, devices })
+        Some(Self { placed, devices, track: route.track })
     }
 
     /// The route as the kernel is to have it; `None` without one of its interfaces.
@@ -91,6 +162,32 @@ impl HeldRoute {
     /// The route, without the links of its next hops.
     pub(crate) fn route(&self) -> &Route {
         &self.placed.route
+    }
+
+    /// The interfaces that it names.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().flatten().map(String::as_str)
+    }
+
+    /// Whether it matters when others delete it: not with `no_track`, nor without `dev`.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.track
+    }
+}
+
+/// A rule, and what a deletion by others means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeldRule {
+    /// The rule.
+    pub(crate) rule: Rule,
+    /// Whether it matters when others delete it: not with `no_track`.
+    pub(crate) track: bool,
+}
+
+impl HeldRule {
+    /// What the file says; `None` if a name in it stands for nothing here.
+    pub(crate) fn from_config(rule: &file::Rule) -> Option<Self> {
+        Some(Self { rule: self::rule(rule)?, track: rule.track })
     }
 }
 
@@ -199,7 +296,7 @@ fn tunnel<A: Copy>(tunnel: &file::TunnelRoute<A>, unspecified: A) -> Option<Tunn
 }
 
 /// What the file says of a rule; `None` if a name in it stands for nothing here.
-pub(crate) fn rule(rule: &file::Rule) -> Option<Rule> {
+fn rule(rule: &file::Rule) -> Option<Rule> {
     let family = match rule.family {
         file::Family::Ipv4 => Family::Ipv4,
         file::Family::Ipv6 => Family::Ipv6,

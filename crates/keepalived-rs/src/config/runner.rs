@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use conf_parser::Spanned;
-use conf_parser::config::{Config, InitFile, Notify, Script, ScriptUser, VirtualServer};
+use conf_parser::config::{Config, InitFile, Notify, ReceiveBuffer, Script, ScriptUser, Tracking, VirtualServer};
 use serde::{Deserialize, Serialize};
 
 use crate::config::checker;
+use crate::config::tracked_process::TrackedProcess;
 use crate::ipc::{NotifyEvent, NotifyState};
 
 /// Everything the runner worker is told by a configuration.
@@ -26,6 +27,10 @@ pub(crate) struct RunnerPart {
     pub(crate) tracked_scripts: BTreeMap<String, Timing>,
     /// The `track_file` blocks that somebody tracks, by name.
     pub(crate) tracked_files: BTreeMap<String, TrackedFile>,
+    /// The `vrrp_track_process` blocks that somebody tracks, by name.
+    pub(crate) tracked_processes: BTreeMap<String, TrackedProcess>,
+    /// `process_monitor_rcv_bufs` and its `_force`.
+    pub(crate) process_monitor: ReceiveBuffer,
 }
 
 /// How a tracked script is run and judged.
@@ -133,6 +138,7 @@ impl RunnerPart {
         let mut part = Self {
             script_user: config.global.script_user.as_ref().map(|user| user.value.clone()),
             script_security: config.global.enable_script_security,
+            process_monitor: config.global.processes.buffers.process_monitor,
             ..Self::default()
         };
         for instance in &config.vrrp_instances {
@@ -156,12 +162,12 @@ impl RunnerPart {
 
     /// Whether there is something to do.
     pub(crate) fn has_work(&self) -> bool {
-        !(self.scripts.is_empty() && self.tracked_files.is_empty())
+        !(self.scripts.is_empty() && self.tracked_files.is_empty() && self.tracked_processes.is_empty())
     }
 
     fn add_trackers(&mut self, config: &Config) {
-        let tracking = || config.vrrp_instances.iter().map(|instance| &instance.tracking);
-        let scripts: BTreeSet<_> = tracking().flat_map(|it| &it.scripts).map(|it| it.name.value.as_str()).collect();
+        let scripts: BTreeSet<_> =
+            tracking(config).flat_map(|it| &it.scripts).map(|it| it.name.value.as_str()).collect();
         for script in config.vrrp_scripts.iter().filter(|script| scripts.contains(script.name.as_str())) {
             let name = script.name.value.clone();
             self.scripts.extend(taken(Occasion::Track { script: name.clone() }, Some(&script.script)));
@@ -169,11 +175,15 @@ impl RunnerPart {
                 Timing { interval: script.interval, timeout: script.timeout, rise: script.rise, fall: script.fall };
             self.tracked_scripts.insert(name, timing);
         }
-        let files: BTreeSet<_> = tracking().flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();
+        let files: BTreeSet<_> = tracking(config).flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();
         for file in config.track_files.iter().filter(|file| files.contains(file.name.as_str())) {
             let tracked = TrackedFile { path: PathBuf::from(&file.file.value), init: file.init_file };
             self.tracked_files.insert(file.name.value.clone(), tracked);
         }
+        let processes: BTreeSet<_> = tracking(config).flat_map(|it| &it.processes).map(|it| &it.name.value).collect();
+        let processes = config.track_processes.iter().filter(|process| processes.contains(&process.name.value));
+        let tracked = |process| TrackedProcess::from_config(process);
+        self.tracked_processes = processes.map(|process| (process.name.value.clone(), tracked(process))).collect();
     }
 
     fn add_virtual_server(&mut self, server: &VirtualServer) {
@@ -192,6 +202,12 @@ impl RunnerPart {
             }
         }
     }
+}
+
+/// What every instance, then every group tracks.
+pub(crate) fn tracking(config: &Config) -> impl Iterator<Item = &Tracking> {
+    let instances = config.vrrp_instances.iter().map(|instance| &instance.tracking);
+    instances.chain(config.sync_groups.iter().map(|group| &group.tracking))
 }
 
 fn of_states(

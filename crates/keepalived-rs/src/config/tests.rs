@@ -23,15 +23,41 @@ const EXAMPLES: &[&str] = &[
 
 /// Words that are acted on and whose example cannot show it, and why.
 const SILENT: &[(&str, &str, &str)] = &[
+    ("global_defs", "vrrp_rx_bufs_multiplier", "it counts for a policy, and its example has none"),
     ("global_defs", "vrrp_owner_ignore_adverts", "no instance of the example owns its addresses"),
-    ("vrrp_instance", "accept", "what is sent to the addresses is always taken"),
+    ("global_defs", "default_interface", "every instance here has an interface"),
+    ("global_defs", "vrrp_netlink_cmd_rcv_bufs_force", "it goes with a size"),
+    ("global_defs", "vrrp_netlink_monitor_rcv_bufs_force", "it goes with a size"),
+    ("global_defs/dynamic_interfaces", "allow_if_changes", "interfaces may always change"),
+    ("linkbeat_interfaces", "MII", "it is asked first anyway"),
+    ("global_defs", "vrrp_ipsets", "nftables has sets of its own"),
+    ("vrrp_instance", "accept", "the default outside strict mode"),
     ("vrrp_instance", "no_virtual_ipaddress", "it permits, and the example has an address"),
     ("vrrp_instance", "native_ipv6", "the addresses say it too"),
+    ("vrrp_instance", "use_vmac_addr", "the addresses of the example are on the interface of the instance"),
+    ("vrrp_instance/use_ipvlan", "bridge", "the default"),
     ("vrrp_instance/state", "BACKUP", "the default"),
     ("vrrp_instance/auth_hmac/anti_replay", "time", "the default"),
     ("vrrp_instance/auth_hmac/mode", "enforce", "the default"),
     ("vrrp_instance/track_script", "noreverse", "the default of the script too"),
     ("vrrp_instance/track_file", "noreverse", "the default of the file too"),
+    ("vrrp_instance/track_process", "noreverse", "the default of the process too"),
+    ("vrrp_sync_group/track_script", "noreverse", "the default of the script too"),
+    ("vrrp_sync_group/track_file", "noreverse", "the default of the file too"),
+    ("vrrp_sync_group/track_process", "noreverse", "the default of the process too"),
+    ("", "track_group", "no static line of the example names it"),
+    ("track_group", "group", "no static line names the group"),
+    ("track_group/group", "<vrrp_instance>", "no static line names the group"),
+    ("global_defs", "default_interface", "no static address of the example is without dev"),
+    ("static_ipaddress", "track_group", "there is no such group in the example"),
+    ("static_routes", "track_group", "there is no such group in the example"),
+    ("static_rules", "track_group", "there is no such group in the example"),
+    ("static_routes", "inet", "the default"),
+    ("static_routes", "prepend", "the default"),
+    ("static_rules", "inet", "the default"),
+    ("static_rules", "table", "a name for which the host has to be asked"),
+    ("vrrp_instance/virtual_routes", "inet", "the default"),
+    ("vrrp_instance/virtual_routes", "prepend", "the default"),
     ("vrrp_instance/virtual_rules", "inet", "the default"),
     ("vrrp_instance/virtual_rules", "table", "a name for which the host has to be asked"),
     ("virtual_server", "ip_family", "the default: its option inet6 is not"),
@@ -52,44 +78,6 @@ const SILENT: &[(&str, &str, &str)] = &[
 
 /// Words that are not acted on and whose example changes what a worker is told, and why.
 const HEARD: &[(&str, &str, &str)] = &[
-    ("vrrp_instance/virtual_routes", "inet6", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "<type>", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "unicast", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "local", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "broadcast", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "brd", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "anycast", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "multicast", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "nat", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "xresolve", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "to", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "default", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "any", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "all", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "default6", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "gw", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "dsfield", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "priority", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "preference", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "oif", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "medium", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "ttl-propagate", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "enabled", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "disabled", UNCOMPARED),
-    ("vrrp_instance/virtual_routes", "vrf", UNCOMPARED),
-    ("vrrp_instance/virtual_routes/nexthop", "encap", UNCOMPARED),
-    ("vrrp_instance/virtual_routes/nexthop", "as", UNCOMPARED),
-    ("vrrp_instance/virtual_routes/encap", "mpls", UNCOMPARED),
-    ("vrrp_instance/virtual_routes/encap", "ila", UNCOMPARED),
-    ("vrrp_instance/virtual_routes/encap", "flags", UNCOMPARED),
-    ("vrrp_instance/virtual_rules", "lookup", UNCOMPARED),
-    ("vrrp_instance/virtual_rules", "order", UNCOMPARED),
-    ("vrrp_instance/virtual_rules", "priority", UNCOMPARED),
-    ("vrrp_instance/virtual_rules", "dsfield", UNCOMPARED),
-    ("vrrp_instance/virtual_rules", "sup_pl", UNCOMPARED),
-    ("vrrp_instance/virtual_rules", "sup_group", UNCOMPARED),
-    ("vrrp_instance/virtual_rules", "dev", UNCOMPARED),
-    ("vrrp_instance/virtual_rules", "type", UNCOMPARED),
     ("virtual_server", "group", "the example has an address in front of it"),
     ("virtual_server/real_server", "MISC_CHECK", UNCHECKED),
     ("virtual_server/real_server", "SMTP_CHECK", UNCHECKED),
@@ -103,7 +91,6 @@ const HEARD: &[(&str, &str, &str)] = &[
     ("virtual_server/real_server/HTTP_GET/url", "regex", UNCHECKED),
 ];
 
-const UNCOMPARED: &str = "it comes with the line; what comes of it is not compared with keepalived yet";
 const UNCHECKED: &str = "a server whose check cannot run counts as down, never as unchecked";
 
 /// What the lists of an example may name.
@@ -135,12 +122,27 @@ vrrp_instance X {
         x
         own
     }
-    virtual_ipaddress { 192.0.2.91 }
+    track_process {
+        x
+        own
+    }
+    use_vmac
+    virtual_ipaddress {
+        192.0.2.91
+        192.0.2.90 dev eth1 use_vmac
+    }
 }
 vrrp_instance W {
     interface eth0
     virtual_router_id 92
     virtual_ipaddress { fe80::92 }
+}
+vrrp_instance N {
+    interface eth0
+    virtual_router_id 93
+    no_accept
+    dont_track_primary
+    virtual_ipaddress { fe80::93 }
 }
 virtual_server 192.0.2.93 80 {
     protocol TCP
@@ -159,6 +161,8 @@ fn frame(keyword: &str) -> (&'static str, &'static str, String) {
         "vrrp_sync_group" => ("G", "group { X W }\n"),
         "vrrp_script" => ("own", "script /bin/true\n"),
         "track_file" | "vrrp_track_file" => ("own", "file /run/own\n"),
+        "garp_group" => ("", "garp_interval 1\n"),
+        "vrrp_track_process" => ("own", "process own\n"),
         "authentication" => ("", "auth_type PASS\nauth_pass x\n"),
         "auth_hmac" => ("", "key 1 0123456789abcdef0123456789abcdef\nactive_key 1\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
@@ -220,10 +224,8 @@ fn without(row: &Row, lines: &str) -> String {
     if row.kind == Kind::Option && out == lines { String::new() } else { out }
 }
 
-/// As the daemon reads it that may run without what it cannot do.
 fn read(text: &str) -> Config {
-    let options = Options { without_strict_mode: true, ..Options::default() };
-    parse(&MemoryLoader::new([("k.conf", text)]), Path::new("k.conf"), &options).config
+    parse(&MemoryLoader::new([("k.conf", text)]), Path::new("k.conf"), &Options::default()).config
 }
 
 /// What a worker is told by a file.
@@ -233,7 +235,10 @@ fn told(worker: &str, text: &str) -> Vec<u8> {
         "vrrp" => ipc::encode(&VrrpPart::from_config(&config)),
         "runner" => ipc::encode(&RunnerPart::from_config(&config)),
         // Its part is a copy of the blocks: what the libraries make of it counts.
-        _ => ipc::encode(&super::checker::tests::carried_out(&CheckerPart::from_config(&config))),
+        _ => {
+            let part = CheckerPart::from_config(&config);
+            ipc::encode(&(super::checker::tests::carried_out(&part), &part.process))
+        }
     }
 }
 

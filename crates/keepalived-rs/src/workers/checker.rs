@@ -14,15 +14,18 @@ use health_checkers::driver::{Driver, Event};
 use ipvs_control::socket::{ExchangeError, Socket};
 use ipvs_control::{Change, Pool};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
 use self::balancer::{Balancer, CheckId, Effect, Plan};
 use self::kernel::{Applied, Kernel, Table, Wanted};
 use self::notices::Notices;
+use super::lateness::Lateness;
 use super::port::Port;
+use super::scheduling::{self, Scheduling};
 use super::signals;
 use crate::config::checker::CheckerPart;
+use crate::config::process::ProcessPart;
 use crate::ipc::{self, Channel, Common, Fact, NotifyAck, Order, Outbox, Report, Role, RunnerSays};
 
 /// How often the supervisor hears from this worker.
@@ -128,7 +131,7 @@ struct Worker<O> {
     in_flight: bool,
     /// The wanted table is another than the one last wished for.
     dirty: bool,
-    prepared: Option<(u64, Plan)>,
+    prepared: Option<(u64, Plan, ProcessPart)>,
     /// The configuration that is in force once the kernel has it.
     committing: Option<Committing>,
     /// The supervisor does not know yet which services become ours.
@@ -136,6 +139,9 @@ struct Worker<O> {
     balancer: Balancer,
     driver: Driver<CheckId>,
     beat: Interval,
+    scheduling: Scheduling,
+    /// Of the beat, which stands for all timers.
+    lateness: Lateness,
 }
 
 /// A configuration on its way into the kernel.
@@ -151,7 +157,8 @@ enum Wake {
     Runner(io::Result<Option<(RunnerSays, Vec<OwnedFd>)>>),
     Applied(Option<Applied>),
     Checked(Event<CheckId>),
-    Beat,
+    /// With the time at which it was due.
+    Beat(Instant),
     Room,
 }
 
@@ -177,6 +184,8 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             balancer: Balancer::new(RandomState::new().hash_one("warmup")),
             driver: Driver::new(in_flight),
             beat,
+            scheduling: Scheduling::default(),
+            lateness: Lateness::default(),
         }
     }
 
@@ -203,8 +212,8 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                     self.balancer.handle_event(&event);
                     self.dirty |= event.report.changed || event.report.first;
                 }
-                Wake::Beat if self.flushed => self.outbox.push(Report::Beat),
-                Wake::Beat | Wake::Room => {}
+                Wake::Beat(due) => self.take_beat(due),
+                Wake::Room => {}
             }
         }
     }
@@ -216,7 +225,15 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             wake = listen(self.runner.as_ref(), !self.noticed) => wake,
             applied = next_applied(self.kernel.as_mut()) => Wake::Applied(applied),
             event = self.driver.next_event() => Wake::Checked(event),
-            _ = self.beat.tick() => Wake::Beat,
+            due = self.beat.tick() => Wake::Beat(due),
+        }
+    }
+
+    fn take_beat(&mut self, due: Instant) {
+        scheduling::note_lateness(&mut self.lateness, due.elapsed());
+        if self.flushed {
+            self.outbox.push(Report::Lateness(self.lateness.histogram));
+            self.outbox.push(Report::Beat);
         }
     }
 
@@ -234,12 +251,13 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                 self.outbox.push(report);
             }
             Order::Commit { generation } => {
-                if let Some((_, plan)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) {
+                if let Some((_, plan, process)) = self.prepared.take_if(|(prepared, ..)| *prepared == generation) {
+                    self.follow_process(&process);
                     self.commit(generation, plan);
                 }
             }
             Order::Abandon { generation } => {
-                self.prepared.take_if(|(prepared, _)| *prepared == generation);
+                self.prepared.take_if(|(prepared, ..)| *prepared == generation);
             }
             Order::Connect { peer: Role::Runner } => {
                 let fd = fds.pop().ok_or_else(|| anyhow::anyhow!("a connection without a socket"))?;
@@ -257,14 +275,21 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         let part = part.map_err(|error| {
             (EXIT_INTERNAL, format!("the checker cannot read its part of the configuration: {error}"))
         })?;
+        let process = part.process.clone();
         let plan = Plan::new(part).map_err(|error| (EXIT_CONFIG, error.to_string()))?;
         if self.kernel.is_none() {
             let table = (self.open)().map_err(|why| (EXIT_FATAL, why))?;
             let kernel = Kernel::start(table).map_err(|error| (EXIT_FATAL, format!("starting a thread: {error}")))?;
             self.kernel = Some(kernel);
         }
-        self.prepared = Some((generation, plan));
+        self.prepared = Some((generation, plan, process));
         Ok(())
+    }
+
+    fn follow_process(&mut self, process: &ProcessPart) {
+        scheduling::set_name(process.name.as_deref());
+        self.lateness.configure(process.lateness, process.real_time);
+        self.scheduling.apply(process, || {});
     }
 
     fn commit(&mut self, generation: u64, plan: Plan) {
@@ -355,6 +380,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         if !keep {
             self.withdraw().await;
         }
+        info!("Timers of the checker: {}", self.lateness.histogram);
         self.outbox.push(Report::Stopped);
         // Who does not listen learns it from the exit.
         let _ = timeout(FAREWELL, self.farewell()).await;

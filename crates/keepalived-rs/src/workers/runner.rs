@@ -1,4 +1,4 @@
-//! The runner worker: runs scripts and watches files for the others, who thereby neither fork nor hold root's rights.
+//! The runner worker: runs scripts and watches files and processes for the others, who thereby neither fork nor hold root's rights.
 //!
 //! It takes no input from the network. Scripts get a process group of their own, `/dev/null` for their standard
 //! descriptors and their user without supplementary groups. Those that still run when the runner stops are killed with
@@ -7,6 +7,9 @@
 
 mod files;
 mod host;
+mod monitor;
+mod process_event;
+mod processes;
 mod queue;
 mod schedule;
 mod scripts;
@@ -27,6 +30,8 @@ use tracing::{debug, error, info, warn};
 
 use self::files::{Files, Watch};
 use self::host::ThisHost;
+use self::monitor::{Monitor, Watched};
+use self::processes::Change;
 use self::queue::Queues;
 use self::schedule::Verdict;
 use self::scripts::Scripts;
@@ -92,6 +97,8 @@ struct Table {
     scripts: BTreeMap<String, Timing>,
     /// The tracked files, until they are those of the running configuration.
     watch: Option<Watch>,
+    /// The tracked processes, likewise.
+    processes: Option<Watched>,
 }
 
 /// An event whose scripts have not been started.
@@ -139,6 +146,7 @@ struct Runner {
     queues: Queues<Object, Waiting>,
     scripts: Scripts,
     files: Files,
+    processes: Monitor,
     trackers: BTreeMap<TrackerName, TrackerState>,
     /// What is being prepared is the first configuration of this daemon, which alone writes start values.
     first: bool,
@@ -160,6 +168,7 @@ enum Wake {
     Ended(Object, Pid, io::Result<ExitStatus>),
     Script(scripts::Event),
     File(files::Event),
+    Process(Change),
     Beat,
     Again,
 }
@@ -181,6 +190,7 @@ impl Runner {
             queues: Queues::new(),
             scripts: Scripts::default(),
             files: Files::default(),
+            processes: Monitor::default(),
             trackers: BTreeMap::new(),
             first: false,
             starting: JoinSet::new(),
@@ -228,6 +238,10 @@ impl Runner {
                         self.tell(TrackerName::File(name), state);
                     }
                 }
+                Wake::Process(Change { name, up, .. }) => {
+                    let verdict = if up { Verdict::Up } else { Verdict::Down };
+                    self.tell(TrackerName::Process(name), says(verdict));
+                }
                 Wake::Beat if flushed => self.outbox.push(Report::Beat),
                 Wake::Beat | Wake::Again => {}
             }
@@ -251,6 +265,7 @@ impl Runner {
             },
             event = self.scripts.next() => Wake::Script(event),
             event = self.files.next() => Wake::File(event),
+            change = self.processes.next() => Wake::Process(change),
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => Wake::Again,
             _ = self.beat.tick() => Wake::Beat,
         }
@@ -319,7 +334,8 @@ impl Runner {
 
     /// Tracks what the configuration that now holds wants tracked.
     fn configure_trackers(&mut self) -> io::Result<()> {
-        let Table { commands, scripts, watch, .. } = &mut self.table;
+        let Table { commands, scripts, watch, processes, .. } = &mut self.table;
+        self.processes.configure(processes.take())?;
         let init = std::mem::take(&mut self.first);
         self.files.configure(watch.take(), init)?;
         let mut disabled = Vec::new();
@@ -339,7 +355,7 @@ impl Runner {
             self.tell(TrackerName::Script(name), TrackerState::Disabled);
         }
         for name in names {
-            let state = self.scripts.verdict(&name).map_or(TrackerState::Pending, script_state);
+            let state = self.scripts.verdict(&name).map_or(TrackerState::Pending, says);
             self.tell(TrackerName::Script(name), state);
         }
         Ok(())
@@ -347,10 +363,11 @@ impl Runner {
 
     /// Forgets the trackers that the configuration does not know any more.
     fn forget_trackers(&mut self) {
-        let (table, files) = (&self.table, &self.files);
+        let (table, files, processes) = (&self.table, &self.files, &self.processes);
         let gone = self.trackers.extract_if(.., |tracker, _| match tracker {
             TrackerName::Script(name) => !table.scripts.contains_key(name),
             TrackerName::File(name) => !files.contains(name),
+            TrackerName::Process(name) => !processes.contains(name),
         });
         for (tracker, _) in gone.collect::<Vec<_>>() {
             if let TrackerName::Script(name) = &tracker {
@@ -364,7 +381,7 @@ impl Runner {
         for (name, verdict) in verdicts {
             let value = ipc::encode(&(verdict == Verdict::Up));
             self.outbox.push(Report::Fact(Fact { key: format!("{SCRIPT_FACT}{name}"), value }));
-            self.tell(TrackerName::Script(name), script_state(verdict));
+            self.tell(TrackerName::Script(name), says(verdict));
         }
     }
 
@@ -505,7 +522,7 @@ impl Peer {
     }
 }
 
-fn script_state(verdict: Verdict) -> TrackerState {
+fn says(verdict: Verdict) -> TrackerState {
     TrackerState::Says(match verdict {
         Verdict::Up => vrrp_proto::Verdict::Up,
         Verdict::Down => vrrp_proto::Verdict::Down,
@@ -531,7 +548,9 @@ fn checked(part: RunnerPart) -> Table {
     }
     let watch = (!part.tracked_files.is_empty()).then(|| Watch::open(part.tracked_files));
     let watch = watch.and_then(|watch| watch.map_err(|error| error!("track_files cannot be watched - {error}")).ok());
-    Table { objects: part.objects, commands, scripts: part.tracked_scripts, watch }
+    let processes = part.tracked_processes;
+    let processes = (!processes.is_empty()).then(|| Watched::open(processes, part.process_monitor));
+    Table { objects: part.objects, commands, scripts: part.tracked_scripts, watch, processes }
 }
 
 /// The configuration that was checked; never, without one.

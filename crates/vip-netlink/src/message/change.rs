@@ -46,6 +46,16 @@ fn emit(change: &Change, answer: Answer, sequence: u32, out: &mut Vec<u8>) {
         Change::RemoveRule(ref rule) => rule::emit_remove(rule, flags, sequence, out),
         Change::AddVeth { name, peer } => link::emit_add_veth(name, peer, flags, sequence, out),
         Change::AddBridge { name } => link::emit_add_bridge(name, flags, sequence, out),
+        Change::AddVirtualLink(ref made) => link::emit_add_virtual(made, flags, sequence, out),
+        Change::SetVirtualKind { link: target, kind } => {
+            link::emit_set_kind(target, kind, flags, sequence, out);
+        }
+        Change::SetMac { link: target, mac } => link::emit_set_mac(target, mac, flags, sequence, out),
+        Change::SetGroup { link: target, group } => link::emit_set_group(target, group, flags, sequence, out),
+        Change::SetAddressGeneration { link: target, mode } => {
+            link::emit_set_address_generation(target, mode, flags, sequence, out);
+        }
+        Change::SetIpv4Conf { link: target, conf } => link::emit_set_ipv4_conf(target, &conf, flags, sequence, out),
         Change::SetLinkUp(target) => link::emit_up(target, flags, sequence, out),
         Change::SetLinkDown(target) => link::emit_down(target, flags, sequence, out),
         Change::SetMaster { link: port, master } => link::emit_set_master(port, master, flags, sequence, out),
@@ -71,7 +81,10 @@ mod tests {
     use super::*;
     use crate::{
         message::messages,
-        types::{Address, Family, LinkIndex, LinkName, Prefix, Route, Rule, RuleAction},
+        types::{
+            Address, AddressGeneration, Family, Ipv4Conf, LinkIndex, LinkName, MacAddr, MacvlanMode, Prefix, Route,
+            Rule, RuleAction, VirtualKind, VirtualLink,
+        },
     };
 
     #[test]
@@ -81,6 +94,17 @@ mod tests {
         let address = Address::virtual_address(link, [192, 0, 2, 1].into(), 24);
         let route = Box::new(Route::new(Prefix::network([192, 0, 2, 0].into(), 24)));
         let rule = Box::new(Rule::new(Family::Ipv4, 9, RuleAction::Nop));
+        let kind = VirtualKind::Macvlan { mode: MacvlanMode::PRIVATE };
+        let made = VirtualLink {
+            name,
+            parent: link,
+            kind,
+            mac: None,
+            group: 0,
+            master: None,
+            address_generation: None,
+            ipv4: Ipv4Conf::default(),
+        };
         let changes = [
             Change::AddAddress(address),
             Change::EditAddress(address),
@@ -99,20 +123,54 @@ mod tests {
             Change::SetMaster { link: link.into(), master: None },
             Change::MoveToNamespace { link: link.into(), namespace: 3 },
             Change::Rename { link, name },
+            Change::AddVirtualLink(Box::new(made)),
+            Change::SetVirtualKind { link, kind },
+            Change::SetMac { link, mac: MacAddr([2; 6]) },
+            Change::SetGroup { link, group: 0 },
+            Change::SetAddressGeneration { link, mode: AddressGeneration::NONE },
+            Change::SetIpv4Conf { link, conf: Ipv4Conf::default() },
             Change::DelLink(link.into()),
         ];
         let batch = emit_batch(&changes, u32::MAX);
         let requests: Vec<_> = messages(&batch).map(Result::unwrap).collect();
         let kinds: Vec<_> = requests.iter().map(|request| request.kind).collect();
-        assert_eq!(kinds, [20, 20, 21, 24, 24, 24, 24, 25, 32, 33, 16, 16, 19, 19, 19, 19, 19, 17]);
+        assert_eq!(
+            kinds,
+            [20, 20, 21, 24, 24, 24, 24, 25, 32, 33, 16, 16, 19, 19, 19, 19, 19, 16, 16, 19, 19, 19, 19, 17]
+        );
         let sequences: Vec<_> = requests.iter().map(|request| request.sequence).collect();
-        assert_eq!(sequences, (0..18).map(|n: u32| n.wrapping_sub(1)).collect::<Vec<_>>());
+        assert_eq!(sequences, (0..24).map(|n: u32| n.wrapping_sub(1)).collect::<Vec<_>>());
         // NLM_F_REQUEST, and of the first two: NLM_F_CREATE with NLM_F_EXCL or NLM_F_REPLACE; of routes: also
         // NLM_F_APPEND.
         let flags: Vec<_> = requests.iter().map(|request| request.flags).collect();
         assert_eq!(
             flags,
-            [0x601, 0x501, 1, 0x401, 0xc01, 0x601, 0x501, 1, 0x601, 1, 0x601, 0x601, 1, 1, 1, 1, 1, 1 | 4]
+            [
+                0x601,
+                0x501,
+                1,
+                0x401,
+                0xc01,
+                0x601,
+                0x501,
+                1,
+                0x601,
+                1,
+                0x601,
+                0x601,
+                1,
+                1,
+                1,
+                1,
+                1,
+                0x601,
+                1,
+                1,
+                1,
+                1,
+                1,
+                1 | 4
+            ]
         );
     }
 }

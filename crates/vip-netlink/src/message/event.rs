@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn other_messages_are_no_events() {
-        let message = Message { kind: 28, flags: 0, sequence: 0, payload: &[] }; // RTM_NEWNEIGH
+        let message = Message { kind: 28, flags: 0, sequence: 0, port: 0, payload: &[] }; // RTM_NEWNEIGH
         assert_eq!(parse(&message), Ok(None));
         assert!(parse(&Message { kind: RTM_NEWADDR, ..message }).is_err());
     }

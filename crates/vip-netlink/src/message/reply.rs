@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn no_error_and_the_end_of_a_dump_are_done() {
-        let message = |kind, payload| Message { kind, flags: 0, sequence: 1, payload };
+        let message = |kind, payload| Message { kind, flags: 0, sequence: 1, port: 0, payload };
         assert_eq!(parse(&message(NLMSG_ERROR, &[0; 20])), Ok(Some(Reply::Done)));
         assert_eq!(parse(&message(NLMSG_DONE, &[])), Ok(Some(Reply::Done)));
         assert_eq!(parse(&message(20, &[0; 20])), Ok(None));
@@ -104,7 +104,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_octets_make_it_panic(kind in 0..5_u16, flags: u16, payload in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let _ = parse(&Message { kind, flags, sequence: 0, payload: &payload });
+            let _ = parse(&Message { kind, flags, sequence: 0, port: 0, payload: &payload });
         }
 
         #[test]

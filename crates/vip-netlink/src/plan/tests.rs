@@ -3,7 +3,7 @@ use std::slice::from_ref;
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::{AddressProtocol, Family, NextHop, RouteKind, RouteProtocol, RuleAction, Scope};
+use crate::types::{AddressProtocol, Family, NextHop, Prefix, RouteKind, RouteProtocol, RuleAction, Scope};
 
 fn eth(index: u32) -> LinkIndex {
     LinkIndex::new(index).unwrap()
@@ -185,6 +185,7 @@ fn everything_comes_in_the_order_that_it_needs() {
         addresses: vec![vip("192.0.2.2/24")],
         routes: vec![via("10.1.0.0/16", &["192.0.2.9"]), route("10.2.0.0/16")],
         rules: vec![Rule::new(Family::Ipv6, 7, RuleAction::L3mdev), Rule::new(Family::Ipv6, 7, RuleAction::Nop)],
+        ..Present::default()
     };
     let words: String = plan(&hold, &present).iter().map(|change| format!("{change}\n")).collect();
     insta::assert_snapshot!(words, @"

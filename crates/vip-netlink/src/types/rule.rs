@@ -116,6 +116,13 @@ impl Rule {
             protocol: RouteProtocol::KEEPALIVED,
         }
     }
+
+    /// The rule as the kernel reports it: a prefix that every address has is none.
+    #[must_use]
+    pub fn as_reported(&self) -> Self {
+        let narrow = |network: Option<Prefix>| network.filter(|network| network.len > 0);
+        Self { from: narrow(self.from), to: narrow(self.to), ..self.clone() }
+    }
 }
 
 impl fmt::Display for Rule {

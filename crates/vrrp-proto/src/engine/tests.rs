@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use std::format;
 use std::vec;
 
+mod ahead;
 mod control;
 mod group;
 mod tracking;

@@ -75,6 +75,7 @@ fn input() -> impl Strategy<Value = Input> {
         1 => (router.clone(), ticket).prop_map(|(router, ticket)| Input::Refused { router, ticket }),
         1 => router.prop_map(|router| Input::AddressLost { router }),
         6 => Just(Input::Timeout),
+        3 => (0..5_000_000u64).prop_map(|ahead| Input::TimeoutAhead { ahead: Duration::from_nanos(ahead) }),
     ]
 }
 

@@ -253,6 +253,14 @@ impl VirtualRouter {
         self.enter_backup(now, Entry::Later, Resign::No, backup);
     }
 
+    /// Adver_Timer fires at `now` instead of later.
+    pub(crate) fn advertise_early(&mut self, now: Instant) {
+        if let State::Active(active) = &mut self.state {
+            active.adver_timer = active.adver_timer.min(now);
+        }
+        self.handle_timeout(now);
+    }
+
     /// An advertisement outside the rhythm, which starts a new one: Adver_Timer is reset (RFC 9568 §6.4.3).
     pub(super) fn advertise_now(&mut self, now: Instant) {
         if let State::Active(active) = &mut self.state {

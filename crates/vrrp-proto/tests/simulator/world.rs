@@ -20,6 +20,8 @@ use super::trace::Trace;
 
 /// What a socket's receive buffer holds.
 const BACKLOG: usize = 64;
+/// Advertisements that are due so soon leave with those that are due now.
+const AHEAD: std::time::Duration = std::time::Duration::from_millis(1);
 /// So many steps at one instant mean that something due is never done.
 const STEPS_AT_ONCE: u32 = 20_000;
 
@@ -169,7 +171,8 @@ impl World {
             };
             self.pass(next);
             match timer.filter(|(due, _)| *due <= next) {
-                Some((_, node)) => self.with(node, Engine::handle_timeout),
+                // As a driver does that sends together what is due together.
+                Some((_, node)) => self.with(node, |engine, now| engine.handle_timeout_ahead(now, AHEAD)),
                 None => {
                     if let Some(Reverse(queued)) = self.queue.pop() {
                         self.happen(queued.event);

@@ -142,6 +142,15 @@ fn or_makes_two_next_hops() {
 }
 
 #[test]
+fn an_address_to_translate_to_is_passed_over() {
+    for word in ["as 198.51.100.9", "as to 198.51.100.9"] {
+        let parsed = line(&format!("192.0.2.0/24 dev eth0 {word} metric 3"));
+        assert_eq!(messages(&parsed), ["\"as to\" for MPLS only - ignoring"]);
+        assert_eq!(parsed.config.static_routes[0].metric, Some(3));
+    }
+}
+
+#[test]
 fn a_bad_next_hop_takes_the_rest_with_it() {
     let hops = |text: &str| {
         let parsed = line(&format!("192.0.2.0/24 dev eth0 nexthop via 198.51.100.9 {text}"));

@@ -43,12 +43,12 @@ impl Lab {
         Self { table, orders, runner, checker: Some(checker), facts: Vec::new(), generation: 0 }
     }
 
-    /// The next report that is neither a beat nor a fact.
+    /// The next report that is no beat with its lateness and no fact.
     fn report(&mut self) -> Report {
         loop {
             let (report, _) = until("report", || self.orders.receive::<Report>().ok()).expect("the checker is there");
             match report {
-                Report::Beat => {}
+                Report::Beat | Report::Lateness(_) => {}
                 Report::Fact(fact) => self.facts.push(fact),
                 other => return other,
             }

@@ -1,5 +1,6 @@
 //! Tracked files: what number they hold, learned whenever their directory reports that one was written, renamed or
-//! deleted (`behaviour.md` §3.9). Nothing is polled.
+//! deleted (`behaviour.md` §3.9). Nothing is polled. A directory that is not there is waited for in the nearest one above it.
+//! One above it that is renamed while it is there goes unnoticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use conf_parser::config::InitFile;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::task::JoinSet;
@@ -33,10 +35,17 @@ pub(super) struct Watch {
     places: Places,
 }
 
-/// Files by name, and their directories by the number of the watch.
+/// How often a directory may come or go while the one to watch for it is looked for.
+const ATTEMPTS: usize = 16;
+
+/// What is watched by the number of the watch: directories of files, or those above them that are there. One that has
+/// several paths has one number.
+type Directories = BTreeMap<i32, BTreeSet<PathBuf>>;
+
+/// Files by name, and what is watched for them.
 #[derive(Debug, Default)]
 struct Places {
-    directories: BTreeMap<i32, PathBuf>,
+    directories: Directories,
     files: BTreeMap<String, TrackedFile>,
 }
 
@@ -47,40 +56,100 @@ impl Watch {
     /// When the kernel has no descriptor left.
     pub(super) fn open(files: BTreeMap<String, TrackedFile>) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let mut places = Places { directories: BTreeMap::new(), files };
-        let flags = WatchFlags::CLOSE_WRITE
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF
-            | WatchFlags::ONLYDIR;
-        let directories: BTreeSet<_> = places.files.values().map(|file| directory(&file.path).to_owned()).collect();
-        for directory in directories {
-            match inotify::add_watch(&inotify, &directory, flags) {
-                Ok(number) => {
-                    places.directories.insert(number, directory);
-                }
-                Err(error) => error!(
-                    "The directory {} of a track_file cannot be watched, changes go unnoticed until a reload - {error}",
-                    directory.display()
-                ),
-            }
-        }
-        Ok(Self { inotify, places })
+        let directories = watch(&inotify, &directories(&files), &BTreeMap::new());
+        Ok(Self { inotify, places: Places { directories, files } })
     }
+}
+
+fn directories(files: &BTreeMap<String, TrackedFile>) -> BTreeSet<PathBuf> {
+    files.values().map(|file| directory(&file.path).to_owned()).collect()
+}
+
+/// Watches each directory, or the nearest one above it that is there, and nothing else that was watched `before`. May
+/// block.
+fn watch(inotify: &OwnedFd, directories: &BTreeSet<PathBuf>, before: &Directories) -> Directories {
+    let mut watched = Directories::new();
+    for directory in directories {
+        match watch_nearest(inotify, directory) {
+            Ok((number, nearest)) => {
+                if nearest != *directory {
+                    warn!(
+                        "The directory {} of a track_file is not there, {} is watched for it",
+                        directory.display(),
+                        nearest.display()
+                    );
+                }
+                watched.entry(number).or_default().insert(nearest);
+            }
+            Err(error) => error!(
+                "The directory {} of a track_file cannot be watched, changes go unnoticed until a reload - {error}",
+                directory.display()
+            ),
+        }
+    }
+    for number in before.keys().filter(|number| !watched.contains_key(number)) {
+        // The kernel has forgotten those whose directory is gone.
+        let _ = inotify::remove_watch(inotify, *number);
+    }
+    watched
+}
+
+fn watch_nearest(inotify: &OwnedFd, directory: &Path) -> io::Result<(i32, PathBuf)> {
+    // Whether it is here or above, and for whom else it is watched.
+    let for_all = WatchFlags::CREATE
+        | WatchFlags::MOVED_TO
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
+        | WatchFlags::ONLYDIR
+        | WatchFlags::MASK_ADD;
+    let for_files = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
+    let mut last = io::ErrorKind::NotFound.into();
+    for _ in 0..ATTEMPTS {
+        let nearest = nearest(directory);
+        let flags = if nearest == directory { for_all | for_files } else { for_all };
+        match inotify::add_watch(inotify, nearest, flags) {
+            // What has come meanwhile was not watched.
+            Ok(number) if self::nearest(directory) == nearest => return Ok((number, nearest.to_owned())),
+            Ok(_) => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => last = Errno::NOENT.into(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(last)
+}
+
+/// The directory itself or the nearest one above it that is there.
+fn nearest(directory: &Path) -> &Path {
+    directory.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new(if directory.is_absolute() {
+        "/"
+    } else {
+        "."
+    }))
 }
 
 impl Places {
     /// The names of the files that what happened in a directory may have changed. An event without a name is about the
     /// directory itself.
     fn affected<'a>(&'a self, number: i32, name: Option<&'a OsStr>) -> impl Iterator<Item = &'a str> {
-        let place = self.directories.get(&number);
+        let places = self.directories.get(&number);
         let is_meant = move |file: &TrackedFile| {
-            place.is_some_and(|place| directory(&file.path) == place)
+            places.is_some_and(|places| places.contains(directory(&file.path)))
                 && name.is_none_or(|name| file.path.file_name() == Some(name))
         };
         self.files.iter().filter(move |(_, file)| is_meant(file)).map(|(name, _)| name.as_str())
+    }
+
+    /// Whether the directories to watch are others after what happened in one.
+    fn moves(&self, number: i32, events: ReadFlags, name: Option<&OsStr>) -> bool {
+        let Some(places) = self.directories.get(&number) else { return false };
+        if events.intersects(ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
+            return true;
+        }
+        let Some(name) = name.filter(|_| events.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO)) else {
+            return false;
+        };
+        let is_above = |path: &Path| self.files.values().any(|file| directory(&file.path).starts_with(path));
+        places.iter().any(|place| is_above(&place.join(name)))
     }
 }
 
@@ -95,7 +164,9 @@ pub(super) struct Files {
     places: Places,
     /// Which are being read, and whether that has to be repeated.
     reading: BTreeMap<String, bool>,
-    jobs: JoinSet<(String, i64)>,
+    /// The directories to watch are being looked for, and whether that has to be repeated.
+    moving: Option<bool>,
+    jobs: JoinSet<Event>,
 }
 
 /// The descriptor that reports on directories, awaited.
@@ -110,9 +181,22 @@ struct Events {
 #[derive(Debug)]
 pub(super) enum Event {
     /// Something in the directories.
-    Noticed(BTreeSet<String>),
+    Noticed(Noticed),
+    /// These are watched now.
+    Watched(Directories),
     /// A file was read and holds this number.
     Read(String, i64),
+}
+
+/// What happened in the directories.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Noticed {
+    /// The files that may have changed.
+    names: BTreeSet<String>,
+    /// The directories to watch may be others.
+    moves: bool,
+    /// Something that is not known yet.
+    unknown: bool,
 }
 
 impl Files {
@@ -135,7 +219,7 @@ impl Files {
                     initialise(&name, &file.path, init_file);
                 }
                 let number = read(&file.path);
-                (name, number)
+                Event::Read(name, number)
             });
         }
         Ok(())
@@ -151,16 +235,38 @@ impl Files {
         let Self { events, places, jobs, .. } = self;
         tokio::select! {
             noticed = noticed(events.as_ref(), places) => Event::Noticed(noticed),
-            Some(Ok((name, number))) = jobs.join_next() => Event::Read(name, number),
+            Some(Ok(event)) = jobs.join_next() => event,
         }
     }
 
     /// Takes an event; the file whose number is known now.
     pub(super) fn take(&mut self, event: Event) -> Option<(String, i64)> {
         match event {
-            Event::Noticed(names) => {
+            Event::Noticed(Noticed { names, moves, unknown }) => {
                 for name in names {
                     self.look(name);
+                }
+                match &mut self.moving {
+                    Some(again) => *again |= moves || unknown,
+                    None if moves => self.find_directories(),
+                    None => {}
+                }
+                None
+            }
+            Event::Watched(directories) => {
+                // What happened in them before now went unnoticed.
+                let new: Vec<_> = directories
+                    .keys()
+                    .filter(|number| !self.places.directories.contains_key(number))
+                    .copied()
+                    .collect();
+                self.places.directories = directories;
+                let names = new.into_iter().flat_map(|number| self.places.affected(number, None));
+                for name in names.map(str::to_owned).collect::<BTreeSet<_>>() {
+                    self.look(name);
+                }
+                if self.moving.take() == Some(true) {
+                    self.find_directories();
                 }
                 None
             }
@@ -171,6 +277,19 @@ impl Files {
                 Some((name, number))
             }
         }
+    }
+
+    /// Watches the directories anew, as far as they are there.
+    fn find_directories(&mut self) {
+        let inotify = self.events.as_ref().map(|events| events.inotify.try_clone());
+        let inotify = match inotify {
+            Some(Ok(inotify)) => inotify,
+            Some(Err(error)) => return error!("Changes of track_files are not noticed until a reload - {error}"),
+            None => return,
+        };
+        let (wanted, before) = (directories(&self.places.files), self.places.directories.clone());
+        self.moving = Some(false);
+        self.jobs.spawn_blocking(move || Event::Watched(watch(&inotify, &wanted, &before)));
     }
 
     /// Reads a file, now or once it has been read.
@@ -184,47 +303,48 @@ impl Files {
         self.reading.insert(name.clone(), false);
         self.jobs.spawn_blocking(move || {
             let number = read(&path);
-            (name, number)
+            Event::Read(name, number)
         });
     }
 }
 
-/// The files that may have changed, once there are any.
-async fn noticed(events: Option<&Events>, places: &Places) -> BTreeSet<String> {
+/// What happened, once something has.
+async fn noticed(events: Option<&Events>, places: &Places) -> Noticed {
     let Some(events) = events else { return std::future::pending().await };
     loop {
-        let mut names = BTreeSet::new();
+        let mut noticed = Noticed::default();
         let drained = events.watch.readable().await.and_then(|()| {
-            events.watch.try_io(Interest::READABLE, || Err::<(), _>(collect(&events.inotify, places, &mut names)))
+            events.watch.try_io(Interest::READABLE, || Err::<(), _>(collect(&events.inotify, places, &mut noticed)))
         });
         match drained {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                 error!("Changes of track_files are not noticed until a reload - {error}");
                 return std::future::pending().await;
             }
-            _ if names.is_empty() => {}
-            _ => return names,
+            _ if noticed == Noticed::default() => {}
+            _ => return noticed,
         }
     }
 }
 
 /// Takes every event that waits; the error that ended it: `WouldBlock` once there is none.
-fn collect(inotify: &OwnedFd, places: &Places, names: &mut BTreeSet<String>) -> io::Error {
+fn collect(inotify: &OwnedFd, places: &Places, noticed: &mut Noticed) -> io::Error {
     let mut buffer = [MaybeUninit::uninit(); EVENTS];
     let mut reader = inotify::Reader::new(inotify, &mut buffer);
     loop {
         match reader.next() {
             Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => {
-                names.extend(places.files.keys().cloned());
+                noticed.names.extend(places.files.keys().cloned());
+                noticed.moves = true;
             }
             Ok(event) => {
-                if event.events().contains(ReadFlags::IGNORED)
-                    && let Some(directory) = places.directories.get(&event.wd())
-                {
-                    warn!("The directory {} of a track_file is gone until a reload", directory.display());
-                }
                 let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
-                names.extend(places.affected(event.wd(), name).map(str::to_owned));
+                noticed.moves |= places.moves(event.wd(), event.events(), name);
+                noticed.unknown |= !places.directories.contains_key(&event.wd());
+                // One that was only made has yet to be written.
+                if !event.events().contains(ReadFlags::CREATE) {
+                    noticed.names.extend(places.affected(event.wd(), name).map(str::to_owned));
+                }
             }
             Err(error) => return error.into(),
         }
@@ -314,18 +434,36 @@ mod tests {
 
     #[test]
     fn an_event_is_about_the_files_of_that_name_in_its_directory() {
-        let files = [("a", "/d/a"), ("again", "/d/a"), ("b", "/d/b"), ("other", "/e/a")];
+        let files = [("a", "/d/a"), ("again", "/d/a"), ("b", "/d/b"), ("linked", "/link/a"), ("other", "/e/a")];
         let places = Places {
-            directories: [(1, "/d".into()), (2, "/e".into())].into(),
+            directories: [(1, ["/d".into()].into()), (2, ["/e".into(), "/link".into()].into())].into(),
             files: files.map(|(name, path)| (name.to_owned(), tracked(path))).into(),
         };
         let affected =
             |number, name: Option<&'static str>| places.affected(number, name.map(OsStr::new)).collect::<Vec<_>>();
         assert_eq!(affected(1, Some("a")), ["a", "again"]);
-        assert_eq!(affected(2, Some("a")), ["other"]);
+        assert_eq!(affected(2, Some("a")), ["linked", "other"]);
         assert_eq!(affected(2, Some("b")), [""; 0]);
         assert_eq!(affected(1, None), ["a", "again", "b"], "the directory itself");
         assert_eq!(affected(3, None), [""; 0]);
+    }
+
+    #[test]
+    fn what_comes_above_a_directory_or_goes_with_it_moves_the_watch() {
+        let places = Places {
+            directories: [(1, ["/d".into()].into()), (2, ["/e".into()].into())].into(),
+            files: [("a".to_owned(), tracked("/d/sub/deep/a")), ("b".to_owned(), tracked("/e/b"))].into(),
+        };
+        let moves = |number, events, name: &'static str| {
+            places.moves(number, events, Some(OsStr::new(name)).filter(|name| !name.is_empty()))
+        };
+        assert!(moves(1, ReadFlags::CREATE | ReadFlags::ISDIR, "sub"));
+        assert!(moves(1, ReadFlags::MOVED_TO | ReadFlags::ISDIR, "sub"));
+        assert!(!moves(1, ReadFlags::DELETE | ReadFlags::ISDIR, "sub"));
+        assert!(!moves(1, ReadFlags::CREATE | ReadFlags::ISDIR, "other"));
+        assert!(!moves(2, ReadFlags::CREATE, "b"), "a file");
+        assert!(moves(2, ReadFlags::IGNORED, "") && moves(2, ReadFlags::MOVE_SELF, ""));
+        assert!(!moves(3, ReadFlags::IGNORED, ""), "one that is not watched any more");
     }
 
     #[test]
@@ -371,5 +509,53 @@ mod tests {
         while next_number(&mut files).await != 7 {}
         std::fs::remove_file(&path).unwrap();
         while next_number(&mut files).await != 0 {}
+    }
+
+    #[tokio::test]
+    async fn a_directory_with_two_paths_is_watched_for_both() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, link) = (root.path().join("folder"), root.path().join("link"));
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let mut files = Files::default();
+        let tracked = [("a", folder.join("f")), ("b", link.join("f"))];
+        let tracked = tracked.map(|(name, path)| (name.to_owned(), TrackedFile { path, init: None }));
+        files.configure(Some(Watch::open(tracked.into()).unwrap()), false).unwrap();
+        std::fs::write(folder.join("f"), "6").unwrap();
+        let mut numbers = BTreeMap::new();
+        while numbers != [("a".to_owned(), 6), ("b".to_owned(), 6)].into() {
+            let event = tokio::time::timeout(std::time::Duration::from_secs(10), files.next()).await.unwrap();
+            numbers.extend(files.take(event));
+        }
+    }
+
+    /// Directories above go and come too, by any name.
+    #[tokio::test]
+    async fn a_directory_that_goes_and_comes_back_is_watched_again() {
+        let root = tempfile::tempdir().unwrap();
+        let above = root.path().join("above");
+        let path = above.join("sub/f");
+        let write = |value: &str| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, value).unwrap();
+        };
+        let mut files = Files::default();
+        let tracked = TrackedFile { path: path.clone(), init: None };
+        files.configure(Some(Watch::open([("f".to_owned(), tracked)].into()).unwrap()), false).unwrap();
+        assert_eq!(next_number(&mut files).await, 0, "nothing is there");
+        write("1");
+        while next_number(&mut files).await != 1 {}
+        std::fs::remove_dir_all(&above).unwrap();
+        while next_number(&mut files).await != 0 {}
+        write("2");
+        while next_number(&mut files).await != 2 {}
+        let aside = root.path().join("aside");
+        std::fs::rename(path.parent().unwrap(), &aside).unwrap();
+        while next_number(&mut files).await != 0 {}
+        std::fs::write(aside.join("f"), "9").unwrap();
+        std::fs::rename(&aside, path.parent().unwrap()).unwrap();
+        while next_number(&mut files).await != 9 {}
+        std::fs::write(&path, "3").unwrap();
+        while next_number(&mut files).await != 3 {}
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,19 +18,32 @@ use vrrp_proto::{
 
 use super::clock::{self, Timer};
 use super::facts;
+use super::filter::Vrids;
+use super::holdings::HOST;
 use super::kernel::{Job, Outcome};
 use super::mailbox;
 use super::notifier::Notifier;
 use super::packet;
 use super::roster::{RouterSetup, Setup};
-use super::sockets::{Datagram, LARGEST_PACKET, Place, SocketPair};
+use super::sockets::{Departures, LARGEST_PACKET, Losses, Place, ReceiveSocket};
 use super::trackers::{News, Trackers};
 use crate::compat;
-use crate::config::vrrp::VirtualAddress;
+use crate::config::network::Footprint;
+use crate::config::process::ProcessPart;
 use crate::ipc::{self, Channel, Common, Fact, NotifyEvent, NotifyState, Order, Outbox, Report};
+use crate::os::{Arrived, Inbound};
+use crate::workers::lateness::Lateness;
+use crate::workers::scheduling;
 
-/// So many packets of one socket are taken before due timers are looked at again: a flood cannot starve them.
+/// So many packets of one socket are taken in one call, before due timers are looked at again: a flood cannot starve
+/// them.
 const PACKETS_PER_TURN: usize = 32;
+
+/// Adverts that are due so soon leave with those that are due now.
+const AHEAD: Duration = Duration::from_millis(1);
+
+/// A worker tells the supervisor of its lateness at most so often.
+const SAMPLE: Duration = Duration::from_secs(1);
 
 /// A worker beats at least this often.
 const LONGEST_BEAT: Duration = Duration::from_millis(250);
@@ -43,8 +57,8 @@ const STOP_WAIT: Duration = Duration::from_secs(4);
 const STALLED: Duration = Duration::from_millis(2);
 const PACKETS_AFTER_STALL: usize = 4096;
 
-/// A timer that fires so late is worth a line in the log (keepalived's `min_auto_priority_delay`).
-const LATE: Duration = Duration::from_secs(1);
+/// The key of what is static.
+const FIXED: &str = "static";
 
 const SUPERVISOR: u64 = 0;
 const KERNEL: u64 = 1;
@@ -59,6 +73,8 @@ pub(crate) struct Advert {
     common: Common,
     outbox: Outbox,
     jobs: mailbox::Sender<Job>,
+    /// Jobs that follow adverts which have not left yet.
+    following: Vec<Job>,
     outcomes: mailbox::Receiver<Outcome>,
     notifier: Notifier,
     /// Nobody hears notifications without one.
@@ -81,18 +97,38 @@ pub(crate) struct Advert {
     /// The newest `Apply` of each router that the kernel thread has not answered.
     applying: BTreeMap<RouterId, Ticket>,
     /// What each router may have put on this host, as the supervisor was told, with its key.
-    told_addresses: BTreeMap<RouterId, (String, Vec<VirtualAddress>)>,
+    told_footprints: BTreeMap<RouterId, (String, Footprint)>,
     /// The sequences of authenticated adverts that are spoken for, by the key of the router; of routers that are gone too.
     reserved: BTreeMap<String, Reserved>,
     /// What the process before this one heard, by the key of the router, until that is set up.
     heard: BTreeMap<String, ReplayMemory>,
+    /// What is on this host for as long as the daemon runs.
+    fixed: Footprint,
     beat: Beat,
-    lateness: Duration,
+    lateness: Lateness,
+    /// When the supervisor hears of the lateness again.
+    next_sample: Instant,
+    log_unknown_vrids: bool,
+    /// The tables of nftables that may be on this host, as the supervisor was told.
+    firewall: Option<String>,
+    /// They are being removed.
+    removing_firewall: bool,
     stopping: Option<Instant>,
+    host: HostState,
     /// The process before this one held addresses, and no configuration was committed yet.
     inherits: bool,
-    incoming: Vec<u8>,
-    outgoing: Vec<u8>,
+    incoming: Inbound,
+}
+
+/// What is on this host beside addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HostState {
+    /// It may be there.
+    Held,
+    /// The kernel thread takes it away.
+    Leaving,
+    /// It is gone, or stays on purpose.
+    Settled,
 }
 
 /// One virtual router: all that the engine does not know.
@@ -102,7 +138,7 @@ struct Router {
     key: String,
     receiver: Receiver,
     transmitter: Transmitter,
-    addresses: Vec<VirtualAddress>,
+    footprint: Footprint,
     destinations: Vec<std::net::IpAddr>,
     /// Where its last advert came from.
     source: Option<std::net::IpAddr>,
@@ -111,17 +147,29 @@ struct Router {
     told_heard: ReplayMemory,
     /// The last send failed like this, which was logged.
     send_error: Option<i32>,
+    /// And the one before it.
+    send_error_before: Option<i32>,
 }
 
 /// The sockets, and who uses them.
 #[derive(Debug, Default)]
 struct Paths {
     routes: BTreeMap<RouterId, Place>,
-    sockets: BTreeMap<u64, SocketPair>,
+    sockets: BTreeMap<u64, Ear>,
+    departures: Vec<Departures>,
     tokens: BTreeMap<Place, u64>,
     next: u64,
     /// Which router a packet is for: by place and VRID.
     by_vrid: HashMap<(Place, u8), RouterId>,
+}
+
+/// A receive socket, and what is remembered of it.
+#[derive(Debug)]
+struct Ear {
+    socket: Arc<ReceiveSocket>,
+    losses: Losses,
+    /// VRIDs of others that were logged.
+    unknown: Vrids,
 }
 
 #[derive(Debug)]
@@ -151,6 +199,7 @@ impl Advert {
             common,
             outbox: Outbox::default(),
             jobs,
+            following: Vec::new(),
             outcomes,
             notifier: Notifier::default(),
             has_runner: false,
@@ -167,15 +216,20 @@ impl Advert {
             abandoned: 0,
             paths: Paths { next: FIRST_SOCKET, ..Paths::default() },
             applying: BTreeMap::new(),
-            told_addresses: BTreeMap::new(),
+            told_footprints: BTreeMap::new(),
             reserved: BTreeMap::new(),
             heard: BTreeMap::new(),
+            fixed: Footprint::default(),
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
-            lateness: Duration::ZERO,
+            lateness: Lateness::default(),
+            next_sample: Instant::ZERO,
+            log_unknown_vrids: false,
+            firewall: None,
+            removing_firewall: false,
             stopping: None,
+            host: HostState::Held,
             inherits: false,
-            incoming: vec![0; LARGEST_PACKET],
-            outgoing: Vec::with_capacity(LARGEST_PACKET),
+            incoming: Inbound::new(PACKETS_PER_TURN, LARGEST_PACKET),
         })
     }
 
@@ -189,12 +243,13 @@ impl Advert {
             let now = clock::now();
             self.fire(now);
             self.beat(now);
+            self.leave_host();
             if self.is_done(now) {
                 self.log_remains();
                 self.forget_withdrawn();
                 self.outbox.push(Report::Stopped);
                 self.flush();
-                tracing::debug!("The latest timer fired {} s late", compat::seconds(self.lateness));
+                tracing::info!("Timers of adverts: {}", self.lateness.histogram);
                 return Ok(());
             }
             self.timer.set(self.next_due()).context("setting the timer")?;
@@ -227,14 +282,11 @@ impl Advert {
     fn fire(&mut self, now: Instant) {
         let Some(due) = self.engine.poll_timeout().filter(|due| *due <= now) else { return };
         let late = now.saturating_duration_since(due);
-        if late >= LATE {
-            tracing::warn!("A thread timer expired {} seconds ago", compat::seconds(late));
-        }
-        self.lateness = self.lateness.max(late);
+        scheduling::note_lateness(&mut self.lateness, late);
         if late >= STALLED {
             self.hear_sockets();
         }
-        self.engine.handle_timeout(clock::now());
+        self.engine.handle_timeout_ahead(clock::now(), AHEAD);
         self.perform();
     }
 
@@ -254,6 +306,10 @@ impl Advert {
             router.told_heard.clone_from(router.receiver.memory());
             self.outbox.push(Report::Fact(facts::heard(&router.key, &router.told_heard)));
         }
+        if now >= self.next_sample && self.lateness.histogram.count() > 0 {
+            self.next_sample = now + SAMPLE;
+            self.outbox.push(Report::Lateness(self.lateness.histogram));
+        }
         self.outbox.push(Report::Beat);
         self.flush();
     }
@@ -270,7 +326,9 @@ impl Advert {
     fn is_done(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
         let notified = self.notifier.is_idle() || now >= since + NOTIFY_WAIT;
-        (self.applying.is_empty() && !self.inherits && notified) || now >= since + STOP_WAIT
+        let left = self.host == HostState::Settled;
+        let withdrawn = self.applying.is_empty() && !self.inherits && !self.removing_firewall && left;
+        (withdrawn && notified) || now >= since + STOP_WAIT
     }
 
     /// What was withdrawn is not on this host any more.
@@ -278,12 +336,29 @@ impl Advert {
         if self.keeps_addresses() || self.inherits {
             return;
         }
-        for (id, (key, told)) in std::mem::take(&mut self.told_addresses) {
+        for (id, (key, told)) in std::mem::take(&mut self.told_footprints) {
             if !self.applying.contains_key(&id) {
-                for fact in facts::addresses(&key, id, &[], told.len()) {
+                for fact in facts::footprint(&key, id, &Footprint::default(), &told) {
                     self.outbox.push(Report::Fact(fact));
                 }
             }
+        }
+        if self.firewall.take_if(|_| !self.removing_firewall).is_some() {
+            self.outbox.push(Report::Fact(facts::forget_firewall()));
+        }
+    }
+
+    /// After the last advert and the last address: macvlans go, settings are as they were.
+    fn leave_host(&mut self) {
+        let ready = self.stopping.is_some() && self.applying.is_empty() && !self.inherits;
+        if !ready || self.host != HostState::Held {
+            return;
+        }
+        if self.keeps_addresses() {
+            self.host = HostState::Settled;
+        } else {
+            self.host = HostState::Leaving;
+            self.jobs.send(Job::Withdraw);
         }
     }
 
@@ -294,6 +369,12 @@ impl Advert {
         }
         if self.inherits {
             tracing::error!("what the process before this one held could not be removed");
+        }
+        if self.removing_firewall {
+            tracing::error!("the tables of nftables could not be removed");
+        }
+        if self.host == HostState::Leaving {
+            tracing::error!("macvlans and settings of interfaces could not be taken back");
         }
     }
 
@@ -356,11 +437,13 @@ impl Advert {
         match ipc::unseal::<Vec<Fact>>(facts) {
             Ok(facts) => {
                 self.notifier.inherit(&facts);
-                self.told_addresses = facts::told_addresses(&facts);
+                self.told_footprints = facts::told_footprints(&facts);
                 self.reserved = facts::told_sequences(&facts);
                 self.heard = facts::told_heard(&facts);
+                self.firewall = facts::told_firewall(&facts);
                 let (_, snapshot) = facts::routers(&facts);
-                self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held);
+                self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held)
+                    || self.told_footprints.contains_key(&HOST);
                 self.jobs.send(Job::Resume(facts));
             }
             Err(error) => tracing::error!("cannot read what the process before this one left: {error}"),
@@ -380,8 +463,12 @@ impl Advert {
         self.link_names = setup.link_names;
         self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
-        self.tell_both_addresses(&setup.routers);
+        self.set_process(&setup.process, setup.log_unknown_vrids);
+        self.fixed = setup.fixed;
+        self.tell_firewall(setup.firewall);
+        self.tell_both_footprints(&setup.routers);
         self.jobs.send(Job::Commit { generation });
+        self.hold_fixed(Ownership::Held);
         let plan = self.engine.plan(&wanted);
         self.remove_routers(plan.stopped.iter().chain(&plan.restarted).copied().collect());
         self.set_runner(setup.has_runner);
@@ -399,8 +486,8 @@ impl Advert {
         }
         self.inherits = false;
         self.perform();
-        for id in self.told_addresses.keys().copied().collect::<Vec<_>>() {
-            self.settle_addresses(id);
+        for id in self.told_footprints.keys().copied().collect::<Vec<_>>() {
+            self.settle_footprint(id);
         }
         if self.stopping.is_none() {
             self.outbox.push(Report::Committed { generation });
@@ -408,41 +495,59 @@ impl Advert {
         self.flush();
     }
 
-    /// Before the kernel is asked for anything: until it has answered, old and new addresses may be on this host.
-    fn tell_both_addresses(&mut self, routers: &[RouterSetup]) {
-        for router in routers {
-            let mut both = router.addresses.clone();
-            if let Some((_, told)) = self.told_addresses.get(&router.id) {
-                both.extend(told.iter().filter(|address| !router.addresses.contains(address)).cloned());
-            }
-            self.tell_addresses(router.id, &router.key, both);
+    /// Before there are any. They are told until the end: a reload may drop them, but never renames them.
+    fn tell_firewall(&mut self, table: Option<String>) {
+        let Some(table) = table.filter(|table| self.firewall.as_ref() != Some(table)) else { return };
+        self.outbox.push(Report::Fact(facts::firewall(&table)));
+        self.firewall = Some(table);
+    }
+
+    /// Before the kernel is asked for anything: until it has answered, what was and what will be may be on this host.
+    fn tell_both_footprints(&mut self, routers: &[RouterSetup]) {
+        let fixed = self.fixed.clone();
+        let all = routers.iter().map(|router| (router.id, router.key.as_str(), &router.footprint));
+        for (id, key, footprint) in all.chain([(HOST, FIXED, &fixed)]) {
+            let told = self.told_footprints.get(&id).map(|(_, told)| told);
+            let both = footprint.clone().and(told.unwrap_or(&Footprint::default()));
+            self.tell_footprint(id, key, both);
         }
         self.flush();
     }
 
     /// Once nothing is being changed, a router has no more than it is configured to have.
-    fn settle_addresses(&mut self, id: RouterId) {
+    fn settle_footprint(&mut self, id: RouterId) {
         if self.applying.contains_key(&id) {
             return;
         }
-        let Some((key, _)) = self.told_addresses.get(&id) else { return };
+        let Some((key, _)) = self.told_footprints.get(&id) else { return };
         let key = key.clone();
-        let addresses = self.routers.get(&id).map(|router| router.addresses.clone());
-        self.tell_addresses(id, &key, addresses.unwrap_or_default());
+        let footprint = if id == HOST { Some(&self.fixed) } else { self.routers.get(&id).map(|it| &it.footprint) };
+        let footprint = footprint.cloned().unwrap_or_default();
+        self.tell_footprint(id, &key, footprint);
     }
 
-    fn tell_addresses(&mut self, id: RouterId, key: &str, addresses: Vec<VirtualAddress>) {
-        let told = self.told_addresses.get(&id).map_or(&[][..], |(_, told)| told);
-        if told == addresses {
+    fn tell_footprint(&mut self, id: RouterId, key: &str, footprint: Footprint) {
+        let told = self.told_footprints.get(&id).map(|(_, told)| told.clone()).unwrap_or_default();
+        if told == footprint {
             return;
         }
-        for fact in facts::addresses(key, id, &addresses, told.len()) {
+        for fact in facts::footprint(key, id, &footprint, &told) {
             self.outbox.push(Report::Fact(fact));
         }
-        if addresses.is_empty() {
-            self.told_addresses.remove(&id);
+        if footprint.is_empty() {
+            self.told_footprints.remove(&id);
         } else {
-            self.told_addresses.insert(id, (key.to_owned(), addresses));
+            self.told_footprints.insert(id, (key.to_owned(), footprint));
+        }
+    }
+
+    /// What this thread does of it itself; the kernel thread does the rest.
+    fn set_process(&mut self, process: &ProcessPart, log_unknown_vrids: bool) {
+        scheduling::set_name(process.name.as_deref());
+        self.lateness.configure(process.lateness, process.real_time);
+        self.log_unknown_vrids = log_unknown_vrids;
+        for ear in self.paths.sockets.values_mut() {
+            ear.unknown = Vrids::default();
         }
     }
 
@@ -499,15 +604,16 @@ impl Advert {
             key: setup.key,
             receiver: Receiver::new(setup.wire.clone()),
             transmitter,
-            addresses: Vec::new(),
+            footprint: Footprint::default(),
             destinations: Vec::new(),
             source: None,
             told: None,
             told_heard: ReplayMemory::default(),
             send_error: None,
+            send_error_before: None,
         });
         router.name = setup.name;
-        router.addresses = setup.addresses;
+        router.footprint = setup.footprint;
         router.destinations = setup.destinations;
         if *router.receiver.config() != setup.wire {
             router.receiver.reconfigure(setup.wire.clone());
@@ -536,6 +642,22 @@ impl Advert {
         }
         self.engine.shutdown(clock::now());
         self.perform();
+        self.hold_fixed(Ownership::Released);
+        if self.firewall.is_some() && !self.keeps_addresses() {
+            self.removing_firewall = true;
+            self.jobs.send(Job::RemoveFirewall);
+        }
+    }
+
+    /// What is there for as long as the daemon runs is put in place or taken away. It goes even where virtual addresses are
+    /// to stay (`--dont-release-vrrp`), as keepalived does.
+    fn hold_fixed(&mut self, ownership: Ownership) {
+        if self.told_footprints.contains_key(&HOST) {
+            // Only the newest order counts, and it is the only one that is answered.
+            let ticket = Ticket(self.applying.get(&HOST).map_or(0, |ticket| ticket.0 + 1));
+            self.applying.insert(HOST, ticket);
+            self.jobs.send(Job::Apply { router: HOST, ownership, ticket });
+        }
     }
 
     // ---- The kernel thread ----
@@ -567,10 +689,11 @@ impl Advert {
                     }
                 }
             }
-            Outcome::Paths { routes, opened } => {
-                for pair in opened {
-                    self.paths.open(&self.epoll, pair)?;
+            Outcome::Paths { routes, opened, senders } => {
+                for socket in opened {
+                    self.paths.open(&self.epoll, socket)?;
                 }
+                self.paths.departures.extend(senders.into_iter().map(Departures::new));
                 let unused = self.paths.reroute(&self.epoll, routes)?;
                 if !unused.is_empty() {
                     self.jobs.send(Job::Close(unused));
@@ -579,7 +702,7 @@ impl Advert {
             }
             Outcome::Applied { router, ticket } => {
                 self.answered(router, ticket);
-                self.settle_addresses(router);
+                self.settle_footprint(router);
                 self.engine.handle_applied(now, router, ticket);
             }
             Outcome::Refused { router, ticket } => {
@@ -589,7 +712,14 @@ impl Advert {
                 }
                 self.engine.handle_refused(now, router, ticket);
             }
+            Outcome::Host(facts) => {
+                facts.into_iter().for_each(|fact| self.outbox.push(Report::Fact(fact)));
+                self.flush();
+                self.jobs.send(Job::Told);
+            }
+            Outcome::Withdrawn => self.host = HostState::Settled,
             Outcome::AddressLost { router } => self.engine.handle_address_lost(now, router),
+            Outcome::FirewallRemoved => self.removing_firewall = false,
         }
         self.perform();
         Ok(())
@@ -636,33 +766,62 @@ impl Advert {
     }
 
     fn hear_socket(&mut self, token: u64, most: usize) {
-        let mut buffer = std::mem::take(&mut self.incoming);
-        for _ in 0..most {
-            let Some(pair) = self.paths.sockets.get(&token) else { break };
-            let place = pair.place();
-            match pair.receive(&mut buffer) {
-                Ok(Some(datagram)) => self.take_packet(place, &datagram),
-                Ok(None) => break,
-                // A link that is down or gone says so here too; the kernel thread reports it.
-                Err(error) => {
-                    tracing::debug!("receiving adverts for {}: {error}", place.address);
-                    break;
+        let mut heard = 0;
+        while heard < most {
+            let Some(ear) = self.paths.sockets.get(&token) else { return };
+            let place = ear.socket.place();
+            match self.incoming.receive(ear.socket.as_fd()) {
+                Ok(count) => {
+                    self.take_packets(token, place, count);
+                    heard += count;
+                    if count < self.incoming.places() {
+                        return;
+                    }
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // A link that is down or gone says so here too; the kernel thread reports it.
+                Err(error) => return tracing::debug!("receiving adverts for {}: {error}", place.address),
             }
         }
-        self.incoming = buffer;
     }
 
-    fn take_packet(&mut self, place: Place, datagram: &Datagram<'_>) {
-        let packet = match datagram.ipv6 {
-            Some(meta) => Packet::from_ipv6(meta.source, Some(meta.destination), meta.hop_limit, datagram.octets),
-            None => match Packet::from_ipv4(datagram.octets) {
+    /// What has just come to a socket.
+    fn take_packets(&mut self, token: u64, place: Place, count: usize) {
+        // Lent out: the packets stay in it while the routers act.
+        let incoming = std::mem::take(&mut self.incoming);
+        for arrived in (0..count).filter_map(|index| incoming.arrived(index)) {
+            if let Some(lost) = arrived.lost {
+                self.note_losses(token, lost);
+            }
+            self.take_packet(token, place, &arrived);
+        }
+        self.incoming = incoming;
+    }
+
+    fn note_losses(&mut self, token: u64, total: u32) {
+        let Some(ear) = self.paths.sockets.get_mut(&token) else { return };
+        if let Some(lost) = ear.losses.note(clock::now(), total) {
+            let address = ear.socket.place().address;
+            tracing::warn!(
+                "{lost} adverts for {address} were lost, {total} in all: the receive buffer was full; larger values of \
+                 vrrp_rx_bufs_policy or kernel_rx_buf_size, or less load, may help"
+            );
+        }
+    }
+
+    fn take_packet(&mut self, token: u64, place: Place, arrived: &Arrived<'_>) {
+        let packet = match arrived.source {
+            Some(source) => {
+                Packet::from_ipv6(source, arrived.destination, arrived.hop_limit.unwrap_or(0), arrived.octets)
+            }
+            None => match Packet::from_ipv4(arrived.octets) {
                 Ok(packet) => packet,
                 // The kernel itself checks IP headers: nobody can send us such a packet.
                 Err(_) => return,
             },
         };
-        let Some(id) = packet.vrid().and_then(|vrid| self.paths.by_vrid.get(&(place, vrid))).copied() else { return };
+        let Some(vrid) = packet.vrid() else { return };
+        let Some(id) = self.paths.by_vrid.get(&(place, vrid)).copied() else { return self.note_unknown(token, vrid) };
         let Some(router) = self.routers.get_mut(&id) else { return };
         match router.receiver.receive(&packet, clock::wall()) {
             Ok(verified) => {
@@ -681,41 +840,58 @@ impl Advert {
         }
     }
 
+    /// `log_unknown_vrids`: each once per socket and configuration, as any host could fill the log otherwise.
+    fn note_unknown(&mut self, token: u64, vrid: u8) {
+        if !self.log_unknown_vrids {
+            return;
+        }
+        let Some(ear) = self.paths.sockets.get_mut(&token) else { return };
+        if ear.unknown.insert(vrid) {
+            tracing::info!("Unknown VRID({vrid}) received on interface({}). ignoring...", ear.socket.name());
+        }
+    }
+
+    /// Adds an advert to those that leave together at the end of [`perform`](Self::perform).
     fn advertise(&mut self, id: RouterId, priority: vrrp_proto::Priority) {
         if self.keeps_addresses() {
             return;
         }
         let Some(router) = self.routers.get_mut(&id) else { return };
         router.source = self.engine.router(id).and_then(|it| it.source()).or(router.source);
-        let (Some(source), Some(pair)) = (router.source, self.paths.socket_of(id)) else { return };
-        let before = router.send_error.take();
+        let (Some(source), Some((place, departures))) = (router.source, self.paths.way_of(id)) else { return };
+        router.send_error_before = router.send_error.take();
         let wall = clock::wall();
         if let Some(reserved) = router.transmitter.reserve(wall) {
             self.reserved.insert(router.key.clone(), reserved);
             self.outbox.push(Report::Fact(facts::sequences(&router.key, &reserved)));
-            // Before the advert; but as ever a full or closed socket must not keep it waiting.
-            let _ = self.outbox.flush(&self.supervisor);
         }
         let advert = router.transmitter.begin(priority, wall);
         router.receiver.follow(source, &advert);
         for destination in &router.destinations {
-            self.outgoing.clear();
-            let sent = packet::emit(&mut router.transmitter, &advert, source, *destination, &mut self.outgoing)
-                .map_err(io::Error::other)
-                .and_then(|()| pair.send(&self.outgoing, *destination));
-            if let Err(error) = sent {
-                let number = error.raw_os_error();
-                if number.is_none() || before != number && router.send_error != number {
-                    compat::send_error_line(&router.name, &error).write();
-                }
-                router.send_error = number;
+            let transmitter = &mut router.transmitter;
+            let emit = |out: &mut Vec<u8>| packet::emit(transmitter, &advert, source, *destination, out);
+            if let Err(error) = departures.add(id, &place, [source, *destination], emit) {
+                compat::send_error_line(&router.name, &io::Error::other(error)).write();
             }
+        }
+    }
+
+    /// Sends the adverts that wait, those of each family together. One that is refused does not stop the others.
+    fn send_adverts(&mut self) {
+        let routers = &mut self.routers;
+        for departures in &mut self.paths.departures {
+            departures.send(|id, error| {
+                if let Some(router) = routers.get_mut(&id) {
+                    router.note_send_error(&error);
+                }
+            });
         }
     }
 
     // ---- Actions ----
 
-    /// Carries out what the engine decided, in its order.
+    /// Carries out what the engine decided, in its order, but each kind of thing together: the supervisor learns the
+    /// facts, then the adverts leave, then the kernel thread hears what follows them.
     fn perform(&mut self) {
         while let Some(action) = self.engine.poll_action() {
             match action {
@@ -723,10 +899,11 @@ impl Advert {
                 Action::Advertise { router, priority } => self.advertise(router, priority),
                 Action::Apply { router, ownership, ticket } => self.apply(router, ownership, ticket),
                 Action::Announce { router, scope: AnnounceScope::Addresses, repeat } => {
-                    self.jobs.send(Job::Announce { router, repeat });
+                    self.following.push(Job::Announce { router, repeat });
                 }
-                Action::Announce { router, scope: AnnounceScope::AllLinks, .. } => {
-                    self.jobs.send(Job::AnnounceLinks { router });
+                Action::Announce { router, scope, .. } => {
+                    let only_vmacs = scope == AnnounceScope::VirtualMacLinks;
+                    self.following.push(Job::AnnounceLinks { router, only_vmacs });
                 }
                 Action::Notify { router, notification, priority } => {
                     self.notify(router, notification, priority.0);
@@ -741,6 +918,10 @@ impl Advert {
                 _ => {}
             }
         }
+        // A full or closed socket must not keep an advert waiting.
+        let _ = self.outbox.flush(&self.supervisor);
+        self.send_adverts();
+        self.jobs.send_all(self.following.drain(..));
         self.flush();
     }
 
@@ -759,8 +940,6 @@ impl Advert {
         if router.told.is_none_or(news) {
             router.told = Some(*snapshot);
             self.outbox.push(Report::Fact(facts::router(&router.key, id, snapshot)));
-            // A full or closed socket must not keep an advert waiting.
-            let _ = self.outbox.flush(&self.supervisor);
         }
     }
 
@@ -768,13 +947,24 @@ impl Advert {
         if self.keeps_addresses() {
             return;
         }
-        let what = match ownership {
-            Ownership::Held => "setting VIPs.",
-            Ownership::Released => "removing VIPs.",
-        };
-        tracing::debug!("({}) {what}", self.name(id));
+        let name = self.name(id);
+        let drops = self.running.routers.get(&id).is_some_and(|router| !router.rules().accept_mode);
+        match ownership {
+            Ownership::Held => {
+                if drops {
+                    tracing::debug!("({name}) setting firewall drop rule");
+                }
+                tracing::debug!("({name}) setting VIPs.");
+            }
+            Ownership::Released => {
+                tracing::debug!("({name}) removing VIPs.");
+                if drops {
+                    tracing::debug!("({name}) removing firewall drop rule");
+                }
+            }
+        }
         self.applying.insert(id, ticket);
-        self.jobs.send(Job::Apply { router: id, ownership, ticket });
+        self.following.push(Job::Apply { router: id, ownership, ticket });
     }
 
     fn notify(&mut self, id: RouterId, notification: Notification, priority: u8) {
@@ -818,6 +1008,9 @@ impl Advert {
     }
 
     fn name(&self, id: RouterId) -> &str {
+        if id == HOST {
+            return FIXED;
+        }
         self.routers.get(&id).or_else(|| self.leaving.get(&id)).map_or("", |router| router.name.as_str())
     }
 
@@ -842,23 +1035,38 @@ impl Advert {
     }
 }
 
+impl Router {
+    /// Logs it, unless the last advert failed alike.
+    fn note_send_error(&mut self, error: &io::Error) {
+        let number = error.raw_os_error();
+        if number.is_none() || self.send_error_before != number && self.send_error != number {
+            compat::send_error_line(&self.name, error).write();
+        }
+        self.send_error = number;
+    }
+}
+
 impl Paths {
-    fn open(&mut self, epoll: &OwnedFd, pair: SocketPair) -> anyhow::Result<()> {
+    fn open(&mut self, epoll: &OwnedFd, socket: Arc<ReceiveSocket>) -> anyhow::Result<()> {
         let token = self.next;
         self.next += 1;
-        watch(epoll, &pair, token)?;
-        self.tokens.insert(pair.place(), token);
-        self.sockets.insert(token, pair);
+        watch(epoll, &*socket, token)?;
+        self.tokens.insert(socket.place(), token);
+        self.sockets.insert(token, Ear { socket, losses: Losses::default(), unknown: Vrids::default() });
         Ok(())
     }
 
     /// Takes out what no router uses any more. To close it may wait inside the kernel: leaving a group does.
-    fn reroute(&mut self, epoll: &OwnedFd, routes: BTreeMap<RouterId, Place>) -> anyhow::Result<Vec<SocketPair>> {
+    fn reroute(
+        &mut self,
+        epoll: &OwnedFd,
+        routes: BTreeMap<RouterId, Place>,
+    ) -> anyhow::Result<Vec<Arc<ReceiveSocket>>> {
         let used: BTreeSet<_> = routes.values().filter_map(|place| self.tokens.get(place)).copied().collect();
         let unused: Vec<_> =
-            self.sockets.extract_if(.., |token, _| !used.contains(token)).map(|(_, pair)| pair).collect();
-        for pair in &unused {
-            epoll::delete(epoll, pair).context("forgetting a descriptor")?;
+            self.sockets.extract_if(.., |token, _| !used.contains(token)).map(|(_, ear)| ear.socket).collect();
+        for socket in &unused {
+            epoll::delete(epoll, &**socket).context("forgetting a descriptor")?;
         }
         self.tokens.retain(|_, token| used.contains(token));
         self.routes = routes;
@@ -871,8 +1079,11 @@ impl Paths {
         self.by_vrid = keys.collect();
     }
 
-    fn socket_of(&self, router: RouterId) -> Option<&SocketPair> {
-        self.sockets.get(self.tokens.get(self.routes.get(&router)?)?)
+    /// Where the adverts of a router go, and those that leave with them.
+    fn way_of(&mut self, router: RouterId) -> Option<(Place, &mut Departures)> {
+        let place = *self.routes.get(&router)?;
+        let departures = self.departures.iter_mut().find(|departures| departures.family() == place.family())?;
+        Some((place, departures))
     }
 }
 
@@ -941,6 +1152,15 @@ mod tests {
         fn reports(&self) -> Vec<Report> {
             let receive = || self.supervisor.receive().ok().flatten();
             std::iter::from_fn(receive).map(|(report, _)| report).collect()
+        }
+
+        /// The kernel thread is told to take everything else off the host, and does.
+        fn leaves_the_host(&mut self) {
+            self.advert.leave_host();
+            assert!(!self.advert.is_done(clock::now()));
+            let jobs = self.jobs.take().values;
+            assert!(matches!(jobs.last(), Some(Job::Withdraw)), "{jobs:?}");
+            self.advert.take_outcome(Outcome::Withdrawn).unwrap();
         }
 
         fn notifications(&self) -> Vec<u64> {
@@ -1075,7 +1295,10 @@ mod tests {
         let since = bench.advert.stopping.unwrap();
         assert!(!bench.advert.is_done(since));
         assert!(bench.advert.is_done(since + STOP_WAIT));
+        bench.advert.leave_host();
+        assert!(!matches!(bench.jobs.take().values.last(), Some(Job::Withdraw)), "the macvlan may still be needed");
         bench.advert.take_outcome(Outcome::Applied { router: RouterId(1), ticket: Ticket(3) }).unwrap();
+        bench.leaves_the_host();
         assert!(bench.advert.is_done(since));
     }
 
@@ -1107,6 +1330,7 @@ mod tests {
         assert!(matches!(jobs.last(), Some(Job::Apply { ownership: Ownership::Released, .. })), "{jobs:?}");
         let Some(Job::Apply { router, ticket, .. }) = jobs.last() else { unreachable!("as was seen") };
         bench.advert.take_outcome(Outcome::Applied { router: *router, ticket: *ticket }).unwrap();
+        bench.leaves_the_host();
         assert!(bench.advert.is_done(now));
     }
 
@@ -1120,22 +1344,23 @@ mod tests {
             roster.prepare(1, part).unwrap()
         });
         let id = setups[0].routers[0].id;
-        let told =
-            |bench: &Bench| bench.advert.told_addresses[&id].1.iter().map(|it| it.ip.to_string()).collect::<Vec<_>>();
+        let told = |bench: &Bench| {
+            bench.advert.told_footprints[&id].1.addresses.iter().map(|it| it.ip.to_string()).collect::<Vec<_>>()
+        };
         let [first, second] = setups.each_mut().map(|setup| setup.routers.remove(0));
-        bench.advert.tell_both_addresses(std::slice::from_ref(&first));
+        bench.advert.tell_both_footprints(std::slice::from_ref(&first));
         bench.advert.set_up(first);
         bench.reports();
         bench.advert.applying.insert(id, Ticket(1));
-        bench.advert.tell_both_addresses(std::slice::from_ref(&second));
+        bench.advert.tell_both_footprints(std::slice::from_ref(&second));
         let facts: Vec<_> = bench
             .reports()
             .into_iter()
             .filter_map(|report| if let Report::Fact(fact) = report { Some(fact) } else { None })
             .collect();
-        assert_eq!(facts::told_addresses(&facts)[&id].1.len(), 2);
+        assert_eq!(facts::told_footprints(&facts)[&id].1.addresses.len(), 2);
         bench.advert.set_up(second);
-        bench.advert.settle_addresses(id);
+        bench.advert.settle_footprint(id);
         assert_eq!(told(&bench), ["192.0.2.9", "192.0.2.8"]);
         bench.advert.take_outcome(Outcome::Applied { router: id, ticket: Ticket(1) }).unwrap();
         assert_eq!(told(&bench), ["192.0.2.9"]);

@@ -1,6 +1,6 @@
 //! Which announcement goes out when. Pure.
 //!
-//! Every address is announced once before any is announced again, and no link carries more than its pace allows:
+//! Every address is announced once before any is announced again, and no link or group of links carries more than its pace allows:
 //! switches and hosts drop what comes faster, and then a client keeps the stale entry.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,7 +16,7 @@ const DEFAULT_GAP: Duration = Duration::from_millis(1);
 /// So many frames may follow each other at once where the configuration says nothing.
 const BURST: u32 = 10;
 
-/// The least time between two frames on one link.
+/// The least time between two frames in one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Gaps {
     /// Gratuitous ARP; zero for the default pace.
@@ -25,16 +25,38 @@ pub(crate) struct Gaps {
     pub(crate) gna: Duration,
 }
 
-/// The frames that wait, by link and family.
+/// Gaps that hold on certain links instead of those that hold everywhere (`garp_group`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct GapGroup {
+    /// The gaps.
+    pub(crate) gaps: Gaps,
+    /// Each of these links keeps them for itself.
+    pub(crate) separate: Vec<LinkIndex>,
+    /// All of these links together keep them: they lead to the same switch.
+    pub(crate) shared: Vec<LinkIndex>,
+}
+
+/// What keeps a gap between its frames: a link, or the links of a group by the group's place in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Link(LinkIndex),
+    Group(usize),
+}
+
+/// The frames that wait, by way and family.
 #[derive(Debug, Default)]
 pub(crate) struct Announcer {
+    /// Where no group says anything else.
     gaps: Gaps,
-    lanes: BTreeMap<(LinkIndex, Family), Lane>,
+    groups: Vec<GapGroup>,
+    /// Macvlans and the like, and the link below each: what leaves on the one leaves by the other.
+    below: BTreeMap<LinkIndex, LinkIndex>,
+    lanes: BTreeMap<(Way, Family), Lane>,
     /// Routers for which something may wait.
     routers: BTreeSet<RouterId>,
 }
 
-/// What waits for one link: the first frame of every address, the second, and so on.
+/// What waits for one way: the first frame of every address, the second, and so on.
 #[derive(Debug, Default)]
 struct Lane {
     rounds: Vec<VecDeque<(RouterId, Announcement)>>,
@@ -43,8 +65,28 @@ struct Lane {
 
 impl Announcer {
     /// Another pace, from the next frame on.
-    pub(crate) fn set_gaps(&mut self, gaps: Gaps) {
+    pub(crate) fn set_gaps(&mut self, gaps: Gaps, groups: Vec<GapGroup>) {
         self.gaps = gaps;
+        self.groups = groups;
+    }
+
+    /// Which links are made of another one: they share its gaps.
+    pub(crate) fn set_below(&mut self, below: BTreeMap<LinkIndex, LinkIndex>) {
+        self.below = below;
+    }
+
+    fn way(&self, link: LinkIndex) -> Way {
+        let link = self.below.get(&link).copied().unwrap_or(link);
+        let group = self.groups.iter().position(|group| group.shared.contains(&link));
+        group.map_or(Way::Link(link), Way::Group)
+    }
+
+    fn gaps(&self, way: Way) -> Gaps {
+        let group = match way {
+            Way::Group(number) => self.groups.get(number),
+            Way::Link(link) => self.groups.iter().find(|group| group.separate.contains(&link)),
+        };
+        group.map_or(self.gaps, |group| group.gaps)
     }
 
     /// Announces each of `addresses` `repeat` times, instead of what still waits for `router`.
@@ -57,7 +99,8 @@ impl Announcer {
     pub(crate) fn add(&mut self, router: RouterId, addresses: &[Announcement], repeat: u8) {
         self.routers.insert(router);
         for announcement in addresses {
-            let lane = self.lanes.entry((announcement.link, family(announcement.ip))).or_default();
+            let way = self.way(announcement.link);
+            let lane = self.lanes.entry((way, family(announcement.ip))).or_default();
             let repeat = usize::from(repeat);
             if lane.rounds.len() < repeat {
                 lane.rounds.resize_with(repeat, VecDeque::new);
@@ -83,8 +126,8 @@ impl Announcer {
     /// What is to be sent at `now`, in order.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Announcement> {
         let mut due = Vec::new();
-        for (&(_, family), lane) in &mut self.lanes {
-            let pace = Pace::new(family, self.gaps);
+        let paces: Vec<_> = self.lanes.keys().map(|&(way, family)| Pace::new(family, self.gaps(way))).collect();
+        for (lane, pace) in self.lanes.values_mut().zip(paces) {
             while lane.next <= now {
                 let Some(announcement) = lane.pop() else { break };
                 lane.next = lane.next.max(now.saturating_sub(pace.burst)) + pace.gap;
@@ -144,6 +187,7 @@ mod tests {
     use super::*;
 
     const ROUTER: RouterId = RouterId(1);
+    const GAPS: Gaps = Gaps { garp: Duration::from_millis(20), gna: Duration::ZERO };
 
     fn addresses(count: u8) -> Vec<Announcement> {
         let link = LinkIndex::new(2).unwrap();
@@ -204,11 +248,49 @@ mod tests {
     #[test]
     fn a_configured_gap_is_kept_between_any_two_frames() {
         let mut announcer = Announcer::default();
-        announcer.set_gaps(Gaps { garp: Duration::from_millis(20), gna: Duration::ZERO });
+        announcer.set_gaps(GAPS, Vec::new());
         announcer.queue(ROUTER, &addresses(2), 2);
         let sent = drain(&mut announcer, Instant::from_nanos(1 << 40));
         let times: Vec<_> = sent.iter().map(|(at, _)| at.as_millis()).collect();
         assert_eq!(times, [0, 20, 40, 60]);
+    }
+
+    /// Two links with a frame each; when the frames left.
+    fn of_two_links(separate: &[u32], shared: &[u32]) -> Vec<u128> {
+        let link = |number: &u32| LinkIndex::new(*number).unwrap();
+        let group = GapGroup {
+            gaps: GAPS,
+            separate: separate.iter().map(link).collect(),
+            shared: shared.iter().map(link).collect(),
+        };
+        let mut announcer = Announcer::default();
+        announcer.set_gaps(Gaps::default(), vec![group]);
+        let mut frames = addresses(2);
+        frames[1].link = link(&3);
+        announcer.queue(ROUTER, &frames, 2);
+        drain(&mut announcer, Instant::from_nanos(1 << 40)).iter().map(|(at, _)| at.as_millis()).collect()
+    }
+
+    #[test]
+    fn links_of_a_group_keep_their_gaps_each_for_itself_or_together() {
+        assert_eq!(of_two_links(&[], &[]), [0, 0, 0, 0]);
+        assert_eq!(of_two_links(&[2, 3], &[]), [0, 0, 20, 20]);
+        assert_eq!(of_two_links(&[3], &[]), [0, 0, 0, 20]);
+        assert_eq!(of_two_links(&[], &[2, 3]), [0, 20, 40, 60]);
+    }
+
+    #[test]
+    fn a_macvlan_shares_the_gap_of_the_link_below() {
+        let link = |number| LinkIndex::new(number).unwrap();
+        let mut announcer = Announcer::default();
+        announcer.set_gaps(GAPS, Vec::new());
+        announcer.set_below([(link(3), link(2))].into());
+        let mut frames = addresses(2);
+        frames[1].link = link(3);
+        announcer.queue(ROUTER, &frames, 2);
+        let sent = drain(&mut announcer, Instant::from_nanos(1 << 40));
+        let sent: Vec<_> = sent.iter().map(|(at, frame)| (at.as_millis(), frame.link.get())).collect();
+        assert_eq!(sent, [(0, 2), (20, 3), (40, 2), (60, 3)]);
     }
 
     #[test]

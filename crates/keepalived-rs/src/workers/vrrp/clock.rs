@@ -29,6 +29,8 @@ pub(crate) fn wall() -> UnixTime {
 pub(crate) struct Timer {
     fd: OwnedFd,
     due: Option<Instant>,
+    /// It may be readable, which setting it ends.
+    fired: bool,
 }
 
 impl Timer {
@@ -38,7 +40,7 @@ impl Timer {
     /// When the kernel has no descriptor left.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        Ok(Self { fd: timerfd_create(TimerfdClockId::Boottime, flags)?, due: None })
+        Ok(Self { fd: timerfd_create(TimerfdClockId::Boottime, flags)?, due: None, fired: false })
     }
 
     /// Makes it readable at `due`; `None` for never. Costs nothing when that is unchanged.
@@ -46,7 +48,7 @@ impl Timer {
     /// # Errors
     /// The kernel's.
     pub(crate) fn set(&mut self, due: Option<Instant>) -> io::Result<()> {
-        if due == self.due {
+        if due == self.due && !self.fired {
             return Ok(());
         }
         // All zeroes would disarm it, so the boot itself is a nanosecond later.
@@ -58,15 +60,13 @@ impl Timer {
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &once)?;
         self.due = due;
+        self.fired = false;
         Ok(())
     }
 
-    /// Makes it unreadable after it fired. Nothing to read is no error.
+    /// It was seen to be readable: the next [`set`](Self::set) makes it unreadable. That saves reading it.
     pub(crate) fn clear(&mut self) {
-        let mut expirations = [0; 8];
-        if rustix::io::read(&self.fd, &mut expirations).is_ok() {
-            self.due = None;
-        }
+        self.fired = true;
     }
 }
 
@@ -98,7 +98,45 @@ mod tests {
         assert!(fires(&timer, Duration::from_millis(999)));
         assert!(now() >= due);
         timer.clear();
+        timer.set(Some(due + Duration::from_secs(60))).unwrap();
         assert!(!fires(&timer, Duration::ZERO));
+        // The same time again, which has passed: it fires again.
+        timer.set(Some(due)).unwrap();
+        assert!(fires(&timer, Duration::from_millis(999)));
+        timer.clear();
+        timer.set(None).unwrap();
+        assert!(!fires(&timer, Duration::ZERO));
+    }
+
+    /// Beside a control that counts in whole milliseconds, as the time-out of `poll` and the wheel of a runtime do.
+    #[test]
+    fn a_timer_is_finer_than_a_millisecond() {
+        const TIMES: u32 = 21;
+        let step = Duration::from_micros(1_300);
+        let median = |mut sleep: Box<dyn FnMut(Instant)>| {
+            let mut late: Vec<_> = (0..TIMES)
+                .map(|_| {
+                    let due = now() + step;
+                    sleep(due);
+                    now().saturating_duration_since(due)
+                })
+                .collect();
+            late.sort_unstable();
+            late[late.len() / 2]
+        };
+        let mut timer = Timer::new().unwrap();
+        let ours = median(Box::new(move |due| {
+            timer.set(Some(due)).unwrap();
+            assert!(fires(&timer, Duration::from_millis(999)));
+            timer.clear();
+        }));
+        let control = median(Box::new(|due| {
+            // Rounded up, as nothing may be early.
+            let millis = due.saturating_duration_since(now()).as_nanos().div_ceil(1_000_000);
+            nix::poll::poll(&mut [], u16::try_from(millis).unwrap()).unwrap();
+        }));
+        assert!(ours < control, "timerfd {ours:?}, whole milliseconds {control:?}");
+        assert!(control >= Duration::from_micros(600), "the control is {control:?} late");
     }
 
     #[test]

@@ -5,29 +5,41 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, de::DeserializeOwned};
 use vrrp_proto::{Instant, ReplayMemory, Reserved, RouterId, RouterSnapshot, Snapshot, TrackerId, Verdict};
 
-use crate::config::vrrp::VirtualAddress;
+use crate::config::network::Footprint;
 use crate::ipc::{self, Fact, NotifyEvent, TrackerName};
 
 const ROUTER: &str = "router ";
 const ADVERTS: &str = "adverts ";
 const ADDRESSES: &str = "addresses ";
+const ROUTES: &str = "routes ";
+const RULES: &str = "rules ";
 const SEQUENCES: &str = "sequences ";
 const HEARD: &str = "heard ";
 const NOTIFICATION: &str = "notification ";
 const TRACKER: &str = "tracker ";
+/// Macvlans, ipvlans and settings of interfaces: one fact for each.
+const HOST: &str = "host ";
+const FIREWALL: &str = "firewall";
 const NEXT_NOTIFICATION: &str = "next notification";
 
 /// So many times fit into one message.
 const TIMES_PER_FACT: usize = 2000;
 
-/// So many addresses fit into one message, whatever their interfaces and labels are called.
-const ADDRESSES_PER_FACT: usize = 500;
+/// So many addresses, keys of routes or rules fit into one message, whatever their interfaces and labels are called.
+const PER_FACT: usize = 300;
 
 /// Whether a fact tells of something that is on this host, whatever becomes of the processes.
 pub(crate) fn is_on_host(key: &str) -> bool {
-    key.starts_with(ADDRESSES)
+    [ADDRESSES, ROUTES, RULES, FIREWALL, HOST].iter().any(|kind| key.starts_with(kind))
+}
+
+/// Whether a fact may stay true after a clean-up that was carried out: one of peers, or one that the clean-up takes back
+/// by itself, each as soon as it is no longer true.
+pub(crate) fn outlives_cleanup(key: &str) -> bool {
+    is_known_to_peers(key) || key.starts_with(HOST)
 }
 
 /// Whether a fact tells of something that peers remember, so that it stays true when nothing is left on this host.
@@ -59,31 +71,43 @@ pub(crate) fn last_adverts(times: &[(RouterId, Instant)]) -> impl Iterator<Item 
         .map(|(number, chunk)| Fact { key: format!("{ADVERTS}{number}"), value: ipc::encode(&chunk) })
 }
 
-/// The addresses that a router may have put on this host; none forgets them. So many were told `before`.
-pub(crate) fn addresses(
-    key: &str,
-    id: RouterId,
-    addresses: &[VirtualAddress],
-    before: usize,
-) -> impl Iterator<Item = Fact> {
-    let count = addresses.len().max(before).div_ceil(ADDRESSES_PER_FACT);
-    let chunks = addresses.chunks(ADDRESSES_PER_FACT).map(move |chunk| ipc::encode(&(id, chunk)));
-    chunks
-        .chain(std::iter::repeat(Vec::new()))
-        .take(count)
-        .enumerate()
-        .map(move |(number, value)| Fact { key: format!("{ADDRESSES}{number} {key}"), value })
+/// What a router may have put on this host; nothing forgets it. So much of it was told `before`.
+pub(crate) fn footprint(key: &str, id: RouterId, footprint: &Footprint, before: &Footprint) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    chunks(&mut facts, (ADDRESSES, key, id), &footprint.addresses, before.addresses.len());
+    chunks(&mut facts, (ROUTES, key, id), &footprint.routes, before.routes.len());
+    chunks(&mut facts, (RULES, key, id), &footprint.rules, before.rules.len());
+    facts
 }
 
-/// The addresses that each router may have put on this host, with its key.
-pub(crate) fn told_addresses(facts: &[Fact]) -> BTreeMap<RouterId, (String, Vec<VirtualAddress>)> {
-    let mut told: BTreeMap<RouterId, (String, Vec<VirtualAddress>)> = BTreeMap::new();
-    for fact in facts {
-        let Some((_, key)) = fact.key.strip_prefix(ADDRESSES).and_then(|rest| rest.split_once(' ')) else { continue };
-        let Ok((id, chunk)) = ipc::decode::<(RouterId, Vec<VirtualAddress>)>(&fact.value) else { continue };
-        told.entry(id).or_insert_with(|| (key.to_owned(), Vec::new())).1.extend(chunk);
-    }
+fn chunks<T: Serialize>(facts: &mut Vec<Fact>, (kind, key, id): (&str, &str, RouterId), all: &[T], before: usize) {
+    let count = all.len().max(before).div_ceil(PER_FACT);
+    let values = all.chunks(PER_FACT).map(|chunk| ipc::encode(&(id, chunk))).chain(std::iter::repeat(Vec::new()));
+    let numbered = values.take(count).enumerate();
+    facts.extend(numbered.map(|(number, value)| Fact { key: format!("{kind}{number} {key}"), value }));
+}
+
+/// What each router may have put on this host, with its key.
+pub(crate) fn told_footprints(facts: &[Fact]) -> BTreeMap<RouterId, (String, Footprint)> {
+    let mut told = BTreeMap::new();
+    collect(&mut told, facts, ADDRESSES, |footprint| &mut footprint.addresses);
+    collect(&mut told, facts, ROUTES, |footprint| &mut footprint.routes);
+    collect(&mut told, facts, RULES, |footprint| &mut footprint.rules);
     told
+}
+
+fn collect<T: DeserializeOwned>(
+    told: &mut BTreeMap<RouterId, (String, Footprint)>,
+    facts: &[Fact],
+    kind: &str,
+    part: impl Fn(&mut Footprint) -> &mut Vec<T>,
+) {
+    for fact in facts {
+        let Some((_, key)) = fact.key.strip_prefix(kind).and_then(|rest| rest.split_once(' ')) else { continue };
+        let Ok((id, chunk)) = ipc::decode::<(RouterId, Vec<T>)>(&fact.value) else { continue };
+        let (_, footprint) = told.entry(id).or_insert_with(|| (key.to_owned(), Footprint::default()));
+        part(footprint).extend(chunk);
+    }
 }
 
 /// The sequences that authenticated adverts of a router may use up. Never forgotten: whoever sends for it once more,
@@ -125,11 +149,27 @@ pub(crate) fn next_notification(number: u64) -> Fact {
     Fact { key: NEXT_NOTIFICATION.into(), value: ipc::encode(&number) }
 }
 
+/// The tables of nftables with this name may be on this host.
+pub(crate) fn firewall(table: &str) -> Fact {
+    Fact { key: FIREWALL.into(), value: ipc::encode(&table) }
+}
+
+/// There are none any more.
+pub(crate) fn forget_firewall() -> Fact {
+    Fact { key: FIREWALL.into(), value: Vec::new() }
+}
+
+/// The name of the tables of nftables that may be on this host.
+pub(crate) fn told_firewall(facts: &[Fact]) -> Option<String> {
+    facts.iter().find(|fact| fact.key == FIREWALL).and_then(|fact| ipc::decode(&fact.value).ok())
+}
+
 /// What a tracker said; `None` once it is no longer configured.
 pub(crate) fn tracker(name: &TrackerName, id: TrackerId, verdict: Option<Verdict>) -> Fact {
     let key = match name {
         TrackerName::Script(name) => format!("{TRACKER}script {name}"),
         TrackerName::File(name) => format!("{TRACKER}file {name}"),
+        TrackerName::Process(name) => format!("{TRACKER}process {name}"),
     };
     Fact { key, value: verdict.map(|verdict| ipc::encode(&(name, id, verdict))).unwrap_or_default() }
 }
@@ -180,6 +220,7 @@ mod tests {
     use vrrp_proto::{AdvertisementInterval, Role, Version};
 
     use super::*;
+    use crate::config::vrrp::VirtualAddress;
     use crate::ipc::NotifyState;
 
     fn snapshot(last: u64) -> RouterSnapshot {
@@ -233,9 +274,10 @@ mod tests {
     }
 
     #[test]
-    fn addresses_fit_into_messages_and_come_back() {
+    fn footprints_fit_into_messages_and_come_back() {
+        let ip = |number: u16| std::net::Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0xffff, 0xffff, 0, 0, number).into();
         let address = |number: u16| VirtualAddress {
-            ip: std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number).into(),
+            ip: ip(number),
             prefix_len: 128,
             device: "abcdefghijklmno".into(),
             broadcast: Some(std::net::Ipv4Addr::BROADCAST),
@@ -244,16 +286,49 @@ mod tests {
             peer: Some(std::net::Ipv6Addr::LOCALHOST.into()),
             flags: vip_netlink::AddressFlags::all(),
             preferred: vip_netlink::Lifetime::Seconds(1 << 31),
+            track: true,
         };
-        let all: Vec<_> = (0..2500).map(address).collect();
-        let told: Vec<_> = addresses("IPv6 51 eth0 ff02::12", RouterId(7), &all, 0).collect();
+        let prefix = |number: u16| vip_netlink::Prefix::network(ip(number), 128);
+        let route = |number: u16| {
+            let route = vip_netlink::Route::new(prefix(number));
+            vip_netlink::Route { source: Some(prefix(7)), table: u32::MAX, metric: u32::MAX, ..route }.key()
+        };
+        let rule = |number: u16| vip_netlink::Rule {
+            from: Some(prefix(number)),
+            to: Some(prefix(number)),
+            fwmark: Some(vip_netlink::Fwmark { mark: u32::MAX, mask: u32::MAX }),
+            iif: "abcdefghijklmno".parse().ok(),
+            oif: "abcdefghijklmno".parse().ok(),
+            tunnel_id: std::num::NonZeroU64::new(u64::MAX),
+            uid_range: Some((u32::MAX, u32::MAX)),
+            source_ports: Some((u16::MAX, u16::MAX)),
+            destination_ports: Some((u16::MAX, u16::MAX)),
+            realms: vip_netlink::Realms::from_wire(u32::MAX),
+            suppress_prefix_length: Some(u32::MAX),
+            suppress_group: Some(u32::MAX),
+            ..vip_netlink::Rule::new(vip_netlink::Family::Ipv6, u32::MAX, vip_netlink::RuleAction::Table(u32::MAX))
+        };
+        let all = Footprint {
+            addresses: (0..2500).map(address).collect(),
+            routes: (0..1000).map(route).collect(),
+            rules: (0..1000).map(rule).collect(),
+        };
+        let key = "IPv6 51 eth0 ff02::12";
+        let told = footprint(key, RouterId(7), &all, &Footprint::default());
         assert!(told.iter().all(|fact| fact.value.len() < 60_000));
-        let expected = BTreeMap::from([(RouterId(7), ("IPv6 51 eth0 ff02::12".to_owned(), all.clone()))]);
-        assert_eq!(told_addresses(&told), expected);
-        let fewer: Vec<_> = addresses("IPv6 51 eth0 ff02::12", RouterId(7), &all[..1], all.len()).collect();
+        let expected = BTreeMap::from([(RouterId(7), (key.to_owned(), all.clone()))]);
+        assert_eq!(told_footprints(&told), expected);
+        let few = Footprint { addresses: vec![address(0)], routes: vec![route(3)], rules: Vec::new() };
+        let fewer = footprint(key, RouterId(7), &few, &all);
         let keys = |facts: &[Fact]| facts.iter().map(|fact| fact.key.clone()).collect::<Vec<_>>();
         assert_eq!(keys(&fewer), keys(&told));
-        assert_eq!(told_addresses(&fewer)[&RouterId(7)].1, all[..1]);
+        assert_eq!(told_footprints(&fewer)[&RouterId(7)].1, few);
+    }
+
+    #[test]
+    fn the_successor_knows_the_tables() {
+        assert_eq!(told_firewall(&[firewall("keepalived")]).as_deref(), Some("keepalived"));
+        assert_eq!(told_firewall(&[]), None);
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! Which addresses, routes and rules every router has, and which of them belong on this host at the moment. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, Rule, Scope, Wanted};
+use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, RouteKey, Rule, Scope, Wanted};
 use vrrp_proto::{Ownership, RouterId};
 
-use crate::config::network::{Belongings, HeldRoute};
+use crate::config::network::{Belongings, Footprint, HeldRoute, HeldRule};
 use crate::config::vrrp::VirtualAddress;
+
+/// Who has what is there for as long as the daemon runs (`static_ipaddress`, `static_routes`, `static_rules`): no router
+/// has this number.
+pub(crate) const HOST: RouterId = RouterId(0);
 
 /// The addresses of all routers.
 #[derive(Debug, Default)]
@@ -18,17 +23,31 @@ pub(crate) struct Holdings {
 #[derive(Debug, Default)]
 struct Holding {
     addresses: Vec<VirtualAddress>,
-    /// Addresses of an earlier configuration that have to go.
-    former: Vec<VirtualAddress>,
     routes: Vec<HeldRoute>,
-    rules: Vec<Rule>,
-    /// Of an earlier configuration.
-    former_routes: Vec<HeldRoute>,
-    /// Of an earlier configuration.
-    former_rules: Vec<Rule>,
+    rules: Vec<HeldRule>,
+    /// What an earlier configuration had, and has to go.
+    former: Footprint,
+    /// What others took away and is not to be put back before the router takes over again.
+    let_go: LetGo,
     held: bool,
     /// No longer configured: forgotten once its addresses are gone.
     deleted: bool,
+}
+
+#[derive(Debug, Default)]
+struct LetGo {
+    addresses: BTreeSet<AddressKey>,
+    routes: BTreeSet<RouteKey>,
+    rules: Vec<Rule>,
+}
+
+/// One who holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Which router, or [`HOST`].
+    pub(crate) router: RouterId,
+    /// Whether it matters when others take it away.
+    pub(crate) tracks: bool,
 }
 
 impl Holdings {
@@ -44,21 +63,34 @@ impl Holdings {
         for (id, belongings) in routers {
             let Belongings { addresses, routes, rules } = belongings.into();
             let holding = self.routers.entry(id).or_default();
-            let before = std::mem::replace(&mut holding.addresses, addresses);
-            let gone: Vec<_> = before.into_iter().filter(|address| !same_place(address, &holding.addresses)).collect();
+            let before = Belongings {
+                addresses: std::mem::replace(&mut holding.addresses, addresses),
+                routes: std::mem::replace(&mut holding.routes, routes),
+                rules: std::mem::replace(&mut holding.rules, rules),
+            };
+            let Footprint { addresses, routes, rules } = before.footprint();
+            let gone: Vec<_> = addresses.into_iter().filter(|it| !same_place(it, &holding.addresses)).collect();
             all_gone.extend(gone.iter().map(|address| (id, address.clone())));
-            holding.former.extend(gone);
-            holding.former_routes.extend(std::mem::replace(&mut holding.routes, routes));
-            holding.former_rules.extend(std::mem::replace(&mut holding.rules, rules));
+            holding.former.addresses.extend(gone);
+            holding.former.routes.extend(routes);
+            holding.former.rules.extend(rules);
             holding.deleted = false;
         }
         all_gone
+    }
+
+    /// What a process before this one may have left. The first configuration says what of it has to go.
+    pub(crate) fn inherit(&mut self, router: RouterId, footprint: Footprint) {
+        let Footprint { addresses, routes, rules } = footprint;
+        let former = Footprint { addresses: Vec::new(), routes, rules };
+        self.routers.insert(router, Holding { addresses, former, deleted: true, ..Holding::default() });
     }
 
     /// A router holds its addresses from now on, or no longer.
     pub(crate) fn set(&mut self, router: RouterId, ownership: Ownership) {
         if let Some(holding) = self.routers.get_mut(&router) {
             holding.held = ownership == Ownership::Held;
+            holding.let_go = LetGo::default();
         }
     }
 
@@ -74,17 +106,18 @@ impl Holdings {
         let mut wanted = self.wanted_of_all(&link);
         for holding in routers.iter().filter_map(|id| self.routers.get(id)) {
             let given_up = if holding.held { (&[][..], &[][..]) } else { (&holding.routes[..], &holding.rules[..]) };
-            let routes = given_up.0.iter().chain(&holding.former_routes);
-            wanted.release_routes.extend(routes.map(|route| route.route().key()));
-            wanted.release_rules.extend(given_up.1.iter().chain(&holding.former_rules).cloned());
+            wanted.release_routes.extend(given_up.0.iter().map(|route| route.route().key()));
+            wanted.release_routes.extend(&holding.former.routes);
+            wanted.release_rules.extend(given_up.1.iter().map(|held| held.rule.clone()));
+            wanted.release_rules.extend_from_slice(&holding.former.rules);
             let release = if holding.held {
                 let resolved = holding.addresses.iter().filter_map(|address| resolve(address, &link));
-                wanted.addresses.extend(resolved);
+                wanted.addresses.extend(resolved.filter(|it| !holding.let_go.addresses.contains(&it.key())));
                 &[][..]
             } else {
                 &holding.addresses[..]
             };
-            let given_up = keys(release, &link).chain(keys(&holding.former, &link));
+            let given_up = keys(release, &link).chain(keys(&holding.former.addresses, &link));
             wanted.release.extend(given_up.filter(|key| !held_by_anyone.contains(key)));
         }
         wanted
@@ -92,12 +125,24 @@ impl Holdings {
 
     /// The routes and rules that any router holds: a route of one may have the key of a route of another.
     fn wanted_of_all(&self, link: &impl Fn(&str) -> Option<LinkIndex>) -> Wanted {
-        let held = || self.held().map(|(_, holding)| holding);
-        Wanted {
-            routes: held().flat_map(|holding| &holding.routes).filter_map(|route| route.resolve(link)).collect(),
-            rules: held().flat_map(|holding| &holding.rules).cloned().collect(),
-            ..Wanted::default()
-        }
+        let routes = self.held_routes().filter_map(|(_, route)| route.resolve(link)).collect();
+        let rules = self.held_rules().map(|(_, held)| held.rule.clone()).collect();
+        Wanted { routes, rules, ..Wanted::default() }
+    }
+
+    /// Every route that is to be there, with who holds it.
+    fn held_routes(&self) -> impl Iterator<Item = (RouterId, &HeldRoute)> {
+        let kept = |holding: &Holding, route: &HeldRoute| !holding.let_go.routes.contains(&route.route().key());
+        self.held().flat_map(move |(id, holding)| {
+            holding.routes.iter().filter(move |route| kept(holding, route)).map(move |route| (id, route))
+        })
+    }
+
+    /// Every rule that is to be there, with who holds it.
+    fn held_rules(&self) -> impl Iterator<Item = (RouterId, &HeldRule)> {
+        self.held().flat_map(|(id, holding)| {
+            holding.rules.iter().filter(|held| !holding.let_go.rules.contains(&held.rule)).map(move |held| (id, held))
+        })
     }
 
     /// What to say of the routes of a router whose interface is not there.
@@ -130,9 +175,7 @@ impl Holdings {
     /// A plan for `router` was carried out without a refusal.
     pub(crate) fn settled(&mut self, router: RouterId) {
         let Some(holding) = self.routers.get_mut(&router) else { return };
-        holding.former.clear();
-        holding.former_routes.clear();
-        holding.former_rules.clear();
+        holding.former = Footprint::default();
         if holding.deleted && !holding.held {
             self.routers.remove(&router);
         }
@@ -148,15 +191,71 @@ impl Holdings {
         self.routers.get(&router).map_or(&[], |holding| &holding.addresses)
     }
 
-    /// Every address that is held, with the routers that hold it.
-    pub(crate) fn holders(&self, link: impl Fn(&str) -> Option<LinkIndex>) -> BTreeMap<AddressKey, Vec<RouterId>> {
+    /// Every address that is held, with those that hold it.
+    pub(crate) fn holders(&self, link: impl Fn(&str) -> Option<LinkIndex>) -> BTreeMap<AddressKey, Vec<Holder>> {
         let mut holders: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (id, holding) in self.held() {
-            for key in keys(&holding.addresses, &link) {
-                holders.entry(key).or_default().push(id);
+        for (router, holding) in self.held() {
+            for address in &holding.addresses {
+                let Some(key) = key(address, &link) else { continue };
+                holders.entry(key).or_default().push(Holder { router, tracks: address.track });
             }
         }
         holders
+    }
+
+    /// Whether any router has routes or rules, held or not.
+    pub(crate) fn has_routes_or_rules(&self) -> bool {
+        self.routers.values().any(|holding| !holding.routes.is_empty() || !holding.rules.is_empty())
+    }
+
+    /// The routes that are to be there.
+    pub(crate) fn route_keys(&self) -> impl Iterator<Item = RouteKey> {
+        self.held_routes().map(|(_, route)| route.route().key())
+    }
+
+    /// The rules that are to be there.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.held_rules().map(|(_, held)| &held.rule)
+    }
+
+    /// Those that hold the route with this key, and the route.
+    pub(crate) fn holders_of_route(&self, key: RouteKey) -> impl Iterator<Item = (Holder, &HeldRoute)> {
+        let with_key = self.held_routes().filter(move |(_, route)| route.route().key() == key);
+        with_key.map(|(router, route)| (Holder { router, tracks: route.is_tracked() }, route))
+    }
+
+    /// Those that hold a rule.
+    pub(crate) fn holders_of_rule(&self, rule: &Rule) -> impl Iterator<Item = Holder> {
+        let equal = self.held_rules().filter(move |(_, held)| held.rule.as_reported() == *rule);
+        equal.map(|(router, held)| Holder { router, tracks: held.track })
+    }
+
+    /// Others took an address away, and it stays away until the router takes over again.
+    pub(crate) fn let_address_go(&mut self, router: RouterId, key: AddressKey) {
+        self.routers.entry(router).and_modify(|holding| _ = holding.let_go.addresses.insert(key));
+    }
+
+    /// As [`let_address_go`](Self::let_address_go).
+    pub(crate) fn let_route_go(&mut self, router: RouterId, key: RouteKey) {
+        self.routers.entry(router).and_modify(|holding| _ = holding.let_go.routes.insert(key));
+    }
+
+    /// As [`let_address_go`](Self::let_address_go).
+    pub(crate) fn let_rule_go(&mut self, router: RouterId, rule: &Rule) {
+        let Some(holding) = self.routers.get_mut(&router) else { return };
+        let gone = holding.rules.iter().map(|held| &held.rule).filter(|held| held.as_reported() == *rule);
+        holding.let_go.rules.extend(gone.cloned());
+    }
+
+    /// The routers that each address belongs to, or belonged to when it may still be on this host.
+    pub(crate) fn owners(&self) -> BTreeMap<IpAddr, Vec<RouterId>> {
+        let mut owners: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (id, holding) in &self.routers {
+            for address in holding.addresses.iter().chain(&holding.former.addresses) {
+                owners.entry(address.ip).or_default().push(*id);
+            }
+        }
+        owners
     }
 
     fn held(&self) -> impl Iterator<Item = (RouterId, &Holding)> {
@@ -174,10 +273,12 @@ fn keys<'a>(
     addresses: &'a [VirtualAddress],
     link: &'a impl Fn(&str) -> Option<LinkIndex>,
 ) -> impl Iterator<Item = AddressKey> + 'a {
-    addresses.iter().filter_map(|address| {
-        let link = link(&address.device)?;
-        Some(AddressKey { link, ip: address.ip, prefix_len: address.prefix_len })
-    })
+    addresses.iter().filter_map(|address| key(address, link))
+}
+
+/// What tells it from other addresses; `None` without its interface.
+fn key(address: &VirtualAddress, link: &impl Fn(&str) -> Option<LinkIndex>) -> Option<AddressKey> {
+    Some(AddressKey { link: link(&address.device)?, ip: address.ip, prefix_len: address.prefix_len })
 }
 
 /// The address as the kernel is to have it; `None` without its interface.
@@ -194,8 +295,6 @@ fn resolve(address: &VirtualAddress, link: &impl Fn(&str) -> Option<LinkIndex>) 
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
 
     fn address(last: u8) -> VirtualAddress {
@@ -209,6 +308,7 @@ mod tests {
             peer: None,
             flags: vip_netlink::AddressFlags::empty(),
             preferred: vip_netlink::Lifetime::Forever,
+            track: true,
         }
     }
 

@@ -3,38 +3,51 @@
 //! announcements. Jobs come in through a mailbox, outcomes go back through another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
+use std::net::IpAddr;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vip_netlink::{
-    AddressKey, AnnounceSocket, Announcement, Change, Event, LinkIndex, Monitor, RouteSocket, Wanted, plan,
+    AddressKey, AnnounceSocket, Announcement, CarrierSocket, Change, Event, Link, LinkIndex, LinkName, Monitor,
+    RECEIVE_BUFFER, RouteSocket, Wanted, plan,
 };
-use vrrp_proto::{Instant, LinkFacts, LinkId, Ownership, RouterId, Snapshot, Ticket};
+use vrrp_proto::{Family, Instant, LinkFacts, LinkId, Ownership, RouterId, Snapshot, Ticket};
 
-use super::announcer::{Announcer, Gaps};
+use super::announcer::Announcer;
 use super::clock;
+use super::debounce::{self, Debounce};
 use super::facts;
-use super::holdings::Holdings;
+use super::firewall::Firewall;
+use super::holdings::{HOST, Holder, Holdings};
+use super::linkbeat::Linkbeat;
+use super::losses::{Held, Losses};
 use super::mailbox::{Receiver, Sender};
 use super::roster::{self, Roster, Setup};
-use super::sockets::{Place, SocketPair};
+use super::sockets::{Listening, Place, ReceiveSocket, SendSocket};
 use super::view::View;
-use crate::config::vrrp::VrrpPart;
+use super::vmac::{self, Needs, Vmacs};
+use super::warmup;
+use crate::compat;
+use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
 use crate::ipc::{self, Fact};
+use crate::workers::scheduling::Scheduling;
+
+mod repair;
 
 /// When something that the kernel refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Between two lines of the log about lost events.
+const OVERRUN_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often an address is announced that was put in place late.
 const REPEAT: u8 = 5;
 
 /// How often a plan whose answers were lost is made anew.
 const ATTEMPTS: usize = 5;
-
-/// Room for so many octets of adverts while the advert thread is kept waiting: the kernel counts some 800 for each.
-const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// Exit status of a start that the configuration makes impossible (`behaviour.md` §1.2).
 const EXIT_CONFIG: u8 = 2;
@@ -67,7 +80,7 @@ pub(crate) enum Job {
         generation: u64,
     },
     /// Close these sockets.
-    Close(Vec<SocketPair>),
+    Close(Vec<Arc<ReceiveSocket>>),
     /// Put a router's addresses in place or take them away; answered by `Applied` or `Refused`.
     Apply {
         /// Whose.
@@ -88,7 +101,15 @@ pub(crate) enum Job {
     AnnounceLinks {
         /// Whose.
         router: RouterId,
+        /// Only on macvlans that are not the router's own.
+        only_vmacs: bool,
     },
+    /// Remove the packet filter once no router holds an address; answered by `FirewallRemoved`.
+    RemoveFirewall,
+    /// The supervisor has been told of one [`Outcome::Host`].
+    Told,
+    /// Take everything off the host that is not an address; answered by `Withdrawn`.
+    Withdraw,
 }
 
 /// What became of it, and what the kernel reported.
@@ -117,7 +138,9 @@ pub(crate) enum Outcome {
         /// By router; one that is missing has no way at present.
         routes: BTreeMap<RouterId, Place>,
         /// Sockets that were not open before.
-        opened: Vec<SocketPair>,
+        opened: Vec<Arc<ReceiveSocket>>,
+        /// Sockets to send from, for families that had none before.
+        senders: Vec<SendSocket>,
     },
     /// An `Apply` was carried out, if not in every part.
     Applied {
@@ -133,11 +156,24 @@ pub(crate) enum Outcome {
         /// As in the job.
         ticket: Ticket,
     },
-    /// Someone removed an address that a router holds.
+    /// What is about to be put on this host, or is no longer there; answered by [`Job::Told`].
+    Host(Vec<Fact>),
+    /// Nothing is left on this host but addresses.
+    Withdrawn,
+    /// Someone removed an address, a route or a rule that a router holds.
     AddressLost {
         /// Which router.
         router: RouterId,
     },
+    /// There is no packet filter of ours any more.
+    FirewallRemoved,
+}
+
+/// A socket that the advert thread reads, and what it was told last.
+#[derive(Debug)]
+struct Open {
+    socket: Arc<ReceiveSocket>,
+    listening: Listening,
 }
 
 /// The thread's state.
@@ -151,14 +187,27 @@ pub(crate) struct Kernel {
     view: View,
     roster: Roster,
     inherited: Snapshot,
+    vmacs: Vmacs,
+    /// Waits until the supervisor knows what it needs: generation, whether it ran before, the configuration.
+    preparing: Option<(u64, bool, Box<VrrpPart>)>,
     /// The addresses of the process before this one have not been compared with a configuration yet.
     inherits: bool,
-    /// As the advert thread was told.
-    told_links: BTreeMap<LinkId, LinkFacts>,
+    /// As the advert thread was told; `None` for a link that is missing.
+    told_links: BTreeMap<LinkId, Option<LinkFacts>>,
     told_routes: BTreeMap<RouterId, Place>,
-    open: BTreeSet<Place>,
+    open: BTreeMap<Place, Open>,
+    /// The families that adverts can be sent over, with the number of the descriptor.
+    sends: BTreeMap<Family, RawFd>,
+    debounce: Debounce,
+    linkbeat: Linkbeat,
+    carrier: CarrierSocket,
     holdings: Holdings,
     announcer: Announcer,
+    firewall: Firewall,
+    /// The packet filter has to go, as soon as all addresses are gone.
+    remove_firewall: bool,
+    /// What others do to the packet filter is not undone before.
+    repair_at: Instant,
     /// Newest `Apply` of each router that waits to be carried out.
     pending: BTreeMap<RouterId, Ticket>,
     /// Routers some of whose addresses the kernel refused.
@@ -166,8 +215,15 @@ pub(crate) struct Kernel {
     retry_at: Option<Instant>,
     /// Events were lost, and the kernel could not be asked for everything since.
     out_of_step: bool,
+    /// Losses are not logged again so soon.
+    overrun_is_known_until: Option<Instant>,
     /// Refusals that were logged.
     complaints: BTreeSet<String>,
+    /// When something that others took away was put back last.
+    repaired_at: Option<Instant>,
+    /// The addresses that the kernel refused: they are not announced.
+    refused: BTreeSet<AddressKey>,
+    scheduling: Scheduling,
 }
 
 impl Kernel {
@@ -189,17 +245,30 @@ impl Kernel {
             view,
             roster: Roster::default(),
             inherited: Snapshot::default(),
+            vmacs: Vmacs::default(),
+            preparing: None,
             inherits: false,
             told_links: BTreeMap::new(),
             told_routes: BTreeMap::new(),
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
+            sends: BTreeMap::new(),
+            debounce: Debounce::default(),
+            linkbeat: Linkbeat::default(),
+            carrier: CarrierSocket::open()?,
             holdings: Holdings::default(),
             announcer: Announcer::default(),
+            firewall: Firewall::default(),
+            remove_firewall: false,
+            repair_at: Instant::ZERO,
             pending: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             retry_at: None,
             out_of_step: false,
+            overrun_is_known_until: None,
             complaints: BTreeSet::new(),
+            repaired_at: None,
+            refused: BTreeSet::new(),
+            scheduling: Scheduling::default(),
         })
     }
 
@@ -218,21 +287,31 @@ impl Kernel {
                 return Ok(());
             }
             self.hear_monitor()?;
+            self.tend_firewall();
             let now = clock::now();
             self.retry(now);
+            self.poll_links(now);
+            if self.debounce.next().is_some_and(|at| at <= now) {
+                self.tell_links();
+            }
             self.announce_due(now);
             self.wait()?;
         }
     }
 
     fn wait(&self) -> anyhow::Result<()> {
-        let due = [self.announcer.next(), self.retry_at].into_iter().flatten().min();
+        let due = [self.announcer.next(), self.retry_at, self.debounce.next(), self.linkbeat.next()]
+            .into_iter()
+            .flatten()
+            .min();
         let left = due.map(|due| due.saturating_duration_since(clock::now()));
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
         });
-        let mut fds = [PollFd::new(&self.jobs, PollFlags::IN), PollFd::new(&self.monitor, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&self.jobs, PollFlags::IN), PollFd::new(&self.monitor, PollFlags::IN)];
+        let firewall = self.firewall.descriptor();
+        fds.extend(firewall.iter().map(|firewall| PollFd::new(firewall, PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error).context("waiting for the kernel's events"),
@@ -257,45 +336,95 @@ impl Kernel {
                 let announcements = self.announcements(router);
                 self.announcer.queue(router, &announcements, repeat);
             }
-            Job::AnnounceLinks { router } => {
+            Job::Told => {
+                self.vmacs.told();
+                self.settle_vmacs();
+                self.go_on_preparing();
+            }
+            Job::Withdraw => self.withdraw(),
+            Job::AnnounceLinks { router, only_vmacs } => {
                 let mut announcements = self.announcements(router);
                 let mut links = BTreeSet::new();
+                let own = self.roster.link_of(router);
+                announcements.retain(|announcement| {
+                    let name = self.link_name(announcement.link);
+                    !only_vmacs || self.vmacs.has(&name) && own != Some(name.as_str())
+                });
                 announcements.retain(|announcement| links.insert(announcement.link));
                 self.announcer.add(router, &announcements, 1);
             }
+            Job::RemoveFirewall => self.remove_firewall = true,
         }
     }
 
     fn resume(&mut self, facts: &[Fact]) {
         let (ids, snapshot) = facts::routers(facts);
-        let told = facts::told_addresses(facts);
+        let told = facts::told_footprints(facts);
         self.roster.inherit(ids.into_iter().chain(told.iter().map(|(id, (key, _))| (key.clone(), *id))).collect());
         self.roster.inherit_trackers(facts::trackers(facts).into_iter().map(|(name, (id, _))| (name, id)));
         self.inherited = snapshot;
+        if let Some(table) = facts::told_firewall(facts) {
+            self.firewall.inherit(table);
+        }
+        self.vmacs.inherit(facts);
         // As if its configuration had been ours: the first one says what of it has to go.
         self.inherits = !told.is_empty();
-        self.holdings.configure(told.into_iter().map(|(id, (_, addresses))| (id, addresses)));
+        for (id, (_, footprint)) in told {
+            self.holdings.inherit(id, footprint);
+        }
     }
 
     fn prepare(&mut self, generation: u64, again: bool, part: &OwnedFd) {
-        let outcome = match self.try_prepare(generation, again, part) {
-            Ok(setup) => Outcome::Prepared { generation, setup: Box::new(setup) },
-            Err((exit, why)) => {
-                self.abandon(generation);
-                Outcome::Rejected { generation, exit, why: format!("{why:#}") }
+        match self.check(again, part) {
+            Ok(part) => {
+                self.vmacs.prepare(generation, Needs::of(&part));
+                self.preparing = Some((generation, again, Box::new(part)));
+                self.settle_vmacs_anew();
+                self.go_on_preparing();
             }
-        };
-        self.outcomes.send(outcome);
+            Err(refusal) => self.reject(generation, refusal),
+        }
     }
 
-    fn try_prepare(&mut self, generation: u64, again: bool, part: &OwnedFd) -> Result<Setup, (u8, anyhow::Error)> {
+    fn check(&mut self, again: bool, part: &OwnedFd) -> Result<VrrpPart, (u8, anyhow::Error)> {
         let part: VrrpPart = ipc::unseal(part)
             .context("reading this process's part of the configuration")
             .map_err(|error| (EXIT_FATAL, error))?;
-        match roster::check_interfaces(&part, &self.view) {
-            Err(error) if again => tracing::error!("{error:#}"),
-            checked => checked.map_err(|error| (EXIT_CONFIG, error))?,
+        for (name, interface) in roster::missing_interfaces(&part, &self.view) {
+            if part.dynamic_interfaces {
+                tracing::info!(
+                    "Configuration specifies interface {interface} which doesn't currently exist - will use if created"
+                );
+            } else if again {
+                tracing::error!("({name}) interface {interface} doesn't exist");
+            } else {
+                return Err((EXIT_CONFIG, anyhow::anyhow!("({name}) interface {interface} doesn't exist")));
+            }
         }
+        if let Some(firewall) = &part.firewall {
+            self.firewall.warm_up(firewall);
+        }
+        Ok(part)
+    }
+
+    /// The rest, once the links that it needs are there.
+    fn go_on_preparing(&mut self) {
+        if self.vmacs.is_untold() {
+            return;
+        }
+        let Some((generation, again, part)) = self.preparing.take() else { return };
+        match self.number(generation, again, *part) {
+            Ok(setup) => self.outcomes.send(Outcome::Prepared { generation, setup: Box::new(setup) }),
+            Err(refusal) => self.reject(generation, refusal),
+        }
+    }
+
+    fn reject(&mut self, generation: u64, (exit, why): (u8, anyhow::Error)) {
+        self.abandon(generation);
+        self.outcomes.send(Outcome::Rejected { generation, exit, why: format!("{why:#}") });
+    }
+
+    fn number(&mut self, generation: u64, again: bool, part: VrrpPart) -> Result<Setup, (u8, anyhow::Error)> {
         let setup = self.roster.prepare(generation, part).map_err(|error| (EXIT_CONFIG, error))?;
         self.tell_links();
         if again {
@@ -306,46 +435,192 @@ impl Kernel {
         Ok(Setup { inherited: std::mem::take(&mut self.inherited), ..setup })
     }
 
+    // ---- Macvlans, ipvlans and settings of interfaces ----
+
+    /// Announces what is needed, or carries out what was announced.
+    fn settle_vmacs(&mut self) {
+        if self.vmacs.is_idle() {
+            return;
+        }
+        let news = self.vmacs.announce(&self.view);
+        self.tell_host(news);
+        if !self.vmacs.is_untold() {
+            self.carry_out_vmacs();
+        }
+    }
+
+    /// As [`settle_vmacs`](Self::settle_vmacs), after another look: the kernel does not tell of every setting.
+    fn settle_vmacs_anew(&mut self) {
+        if self.vmacs.is_idle() {
+            return;
+        }
+        if let Err(error) = vmac::look_at_links(&mut self.route, &mut self.view) {
+            self.complain(error.to_string());
+        }
+        self.settle_vmacs();
+    }
+
+    fn carry_out_vmacs(&mut self) {
+        let done = self.vmacs.carry_out(&mut self.route, &mut self.view);
+        if !done.refused.is_empty() {
+            self.retry_soon();
+        }
+        done.refused.into_iter().for_each(|reason| self.complain(reason));
+        self.tell_host(done.forgotten);
+        if !done.made.is_empty() {
+            let new: BTreeSet<_> = done.made.iter().filter_map(|name| Some(self.view.link(name)?.index)).collect();
+            let holders = self.holders();
+            let lost = holders.keys().filter(|key| new.contains(&key.link) && !self.view.has(key)).copied().collect();
+            let mut losers = BTreeSet::new();
+            self.take_lost_addresses(&lost, &holders, &mut losers);
+            self.tell_losers(losers);
+        }
+    }
+
+    fn tell_host(&mut self, facts: Vec<Fact>) {
+        if !facts.is_empty() {
+            self.vmacs.tell();
+            self.outcomes.send(Outcome::Host(facts));
+        }
+    }
+
+    fn withdraw(&mut self) {
+        self.vmacs.withdraw();
+        if !self.vmacs.is_idle() {
+            if let Err(error) = vmac::look_at_links(&mut self.route, &mut self.view) {
+                self.complain(error.to_string());
+            }
+            self.carry_out_vmacs();
+        }
+        self.outcomes.send(Outcome::Withdrawn);
+    }
+
     fn abandon(&mut self, generation: u64) {
         self.roster.abandon(generation);
+        self.vmacs.abandon(generation);
+        self.preparing.take_if(|(preparing, ..)| *preparing == generation);
+        self.settle_vmacs_anew();
         self.tell_paths();
     }
 
     fn commit(&mut self, generation: u64) {
         let Some(part) = self.roster.commit(generation) else { return };
-        self.announcer.set_gaps(Gaps { garp: part.garp_interval, gna: part.gna_interval });
+        self.scheduling.apply(&part.process, || {
+            let actions = warmup::dry_transition();
+            tracing::debug!("Memory is locked after a dry transition of {actions} actions");
+        });
+        let firewall = part.firewall.clone();
+        let [command, monitor] = [part.command_buffer, part.monitor_buffer]
+            .map(|size| size.unwrap_or(BufferSize { octets: RECEIVE_BUFFER, force: true }));
+        let command = self.route.set_receive_buffer(command.octets, command.force);
+        let monitor = self.monitor.set_receive_buffer(monitor.octets, monitor.force);
+        for error in [command, monitor].into_iter().filter_map(Result::err) {
+            tracing::error!("{error}");
+        }
+        let (delays, warnings) = debounce::delays(part);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        self.debounce.configure(delays);
+        if !part.polled.is_empty() {
+            tracing::info!("Using MII-BMSR/ETHTOOL NIC polling thread(s)...");
+        }
+        let now = clock::now();
+        self.linkbeat.configure(now, &part.polled);
+        self.poll_links(now);
+        self.view.set_carriers(self.linkbeat.carriers());
         for (router, gone) in self.holdings.configure(self.roster.belongings()) {
             let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
-            let name = self.roster.name(router);
+            let name = if router == HOST { "static" } else { self.roster.name(router) };
             tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
         }
+        self.firewall.configure(firewall, self.roster.closed());
+        self.reconcile_firewall();
         if std::mem::take(&mut self.inherits) {
             // No `Apply` follows for a router that is not configured any more.
             self.unsettled.extend(self.holdings.left_over());
             self.retry_at = Some(clock::now());
         }
+        self.vmacs.commit(generation);
+        self.settle_vmacs_anew();
+        self.watch_what_is_held();
+        self.pace();
         self.tell_links();
         self.tell_paths();
     }
 
+    /// How fast announcements may go out on the links as they are numbered now.
+    fn pace(&mut self) {
+        let (gaps, groups) = self.roster.gaps(&self.view);
+        self.announcer.set_gaps(gaps, groups);
+        self.announcer.set_below(self.view.stacked());
+    }
+
+    /// Asks for the carrier of the links that are polled, when it is time to.
+    fn poll_links(&mut self, now: Instant) {
+        let carrier = &self.carrier;
+        let changed = self.linkbeat.poll(now, |name, method| {
+            let name = LinkName::try_from(name).map_err(std::io::Error::other)?;
+            match method {
+                LinkbeatMethod::Mii => carrier.by_mii(name),
+                LinkbeatMethod::Ethtool => carrier.by_ethtool(name),
+                LinkbeatMethod::Flags => carrier.by_flags(name),
+            }
+        });
+        if changed {
+            self.view.set_carriers(self.linkbeat.carriers());
+            self.tell_links();
+        }
+    }
+
     /// Tells the advert thread what became of links since the last time.
     fn tell_links(&mut self) {
+        let now = clock::now();
         let mut changes = Vec::new();
+        let mut logged = BTreeSet::new();
+        let mut returned = Vec::new();
+        let mut known = BTreeSet::new();
         for (id, name, facts) in self.roster.links(&self.view) {
-            let before = self.told_links.get(&id).copied();
-            if facts == before {
+            known.insert(id);
+            let below = self.view.below(name);
+            let waited = self.debounce.turns(id);
+            let facts = self.debounce.settle(now, id, [Some(name), below.as_deref()], facts);
+            if let (None, Some(turns), Some(facts)) = (waited, self.debounce.turns(id), facts) {
+                let state = if facts.up { "down" } else { "up" };
+                let delay = turns.saturating_duration_since(now);
+                tracing::debug!("{name} is {state}, which counts if it lasts {} seconds", compat::seconds(delay));
+            }
+            let before = self.told_links.insert(id, facts);
+            if before == Some(facts) {
                 continue;
             }
-            log_link(name, before, facts);
-            match facts {
-                Some(facts) => self.told_links.insert(id, facts),
-                None => self.told_links.remove(&id),
-            };
-            changes.push((id, facts));
+            // More than one number may stand for the same link.
+            if logged.insert(name) {
+                let reporter = if self.linkbeat.polls(name) { "Linkbeat" } else { "Netlink" };
+                log_link(name, reporter, before, facts);
+            }
+            if before.is_some() || facts.is_some() {
+                changes.push((id, facts));
+            }
+            if let (Some(before), Some(facts)) = (before, facts) {
+                returned.extend(self.roster.unicast_sources(id, before, facts));
+            }
         }
+        self.debounce.keep(&known);
         if !changes.is_empty() {
             self.outcomes.send(Outcome::Links(changes));
         }
+        for (router, interface, source) in returned {
+            self.announce_source(router, &interface, source);
+        }
+    }
+
+    /// Nothing else tells switches and peers where a unicast router is after its link was away.
+    fn announce_source(&mut self, router: RouterId, interface: &str, source: IpAddr) {
+        let Some(announcement) = announcement(&self.view, interface, source) else { return };
+        let what = if source.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" };
+        tracing::info!("{}: sending {what} for {source}", self.roster.name(router));
+        self.announcer.add(router, &[announcement], 1);
     }
 
     /// As [`open_paths`](Self::open_paths); what fails is logged and tried again.
@@ -356,33 +631,67 @@ impl Kernel {
         }
     }
 
-    /// Opens what is missing, forgets what is no longer needed, and tells the advert thread.
+    /// Opens what is missing, tells sockets what they are for now, forgets what is no longer needed, and tells the
+    /// advert thread.
     fn open_paths(&mut self) -> anyhow::Result<()> {
         let mut routes = self.roster.routes(&self.view);
+        let listening = self.roster.listening(&self.view);
         let mut opened = Vec::new();
+        let mut senders = Vec::new();
         let mut failure = None;
         for place in routes.values().copied().collect::<BTreeSet<_>>() {
-            if self.open.contains(&place) {
-                continue;
-            }
-            let name = LinkIndex::new(place.link).map(|index| self.link_name(index)).unwrap_or_default();
-            match SocketPair::open(place, &name, RECEIVE_BUFFER) {
-                Ok(pair) => {
-                    tracing::debug!("{}", pair.describe());
-                    opened.push(pair);
-                }
+            let Some(listening) = listening.get(&place) else { continue };
+            let ready =
+                self.open_sender(place.family(), &mut senders).and_then(|send| self.listen(place, listening, send));
+            match ready {
+                Ok(new) => opened.extend(new),
                 Err(error) => {
                     routes.retain(|_, wanted| *wanted != place);
                     failure = Some(error);
                 }
             }
         }
-        if routes != self.told_routes || !opened.is_empty() {
-            self.open = routes.values().copied().collect();
+        if routes != self.told_routes || !opened.is_empty() || !senders.is_empty() {
+            let used: BTreeSet<_> = routes.values().copied().collect();
+            self.open.retain(|place, _| used.contains(place));
             self.told_routes.clone_from(&routes);
-            self.outcomes.send(Outcome::Paths { routes, opened });
+            self.outcomes.send(Outcome::Paths { routes, opened, senders });
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// The descriptor that sends over `family`; its socket goes to `senders` if it is new.
+    fn open_sender(&mut self, family: Family, senders: &mut Vec<SendSocket>) -> anyhow::Result<RawFd> {
+        if let Some(number) = self.sends.get(&family) {
+            return Ok(*number);
+        }
+        let sender = SendSocket::open(family)?;
+        let number = sender.number();
+        self.sends.insert(family, number);
+        senders.push(sender);
+        Ok(number)
+    }
+
+    /// Makes the socket of a place hear what it should; returns it if it is new.
+    fn listen(
+        &mut self,
+        place: Place,
+        listening: &Listening,
+        send: RawFd,
+    ) -> anyhow::Result<Option<Arc<ReceiveSocket>>> {
+        if let Some(open) = self.open.get_mut(&place) {
+            if open.listening != *listening {
+                open.socket.listen(listening)?;
+                open.listening = *listening;
+            }
+            return Ok(None);
+        }
+        let [name, device] = [place.link, place.device()]
+            .map(|index| LinkIndex::new(index).map(|index| self.link_name(index)).unwrap_or_default());
+        let socket = Arc::new(ReceiveSocket::open(place, &name, &device, listening)?);
+        tracing::debug!("{}", socket.describe(send));
+        self.open.insert(place, Open { socket: Arc::clone(&socket), listening: *listening });
+        Ok(Some(socket))
     }
 
     /// Carries out the newest `Apply` of every router in one plan.
@@ -405,12 +714,18 @@ impl Kernel {
 
     /// Makes the kernel's addresses those that `routers` want. What it refuses, with the reason.
     fn carry_out(&mut self, routers: &BTreeSet<RouterId>) -> Refused {
+        // Before anybody can send to the addresses.
+        self.reconcile_firewall();
         let view = &self.view;
         let wanted = self.holdings.wanted(routers, |name| view.link(name).map(|link| link.index));
         let refused = apply(&mut self.route, &wanted);
         for reason in refused.reasons() {
-            self.complain(reason);
+            let rest = if refused.everything.is_some() { "" } else { "the rest is carried out; " };
+            self.complain(format!("{reason}; {rest}this is tried again every second"));
         }
+        let tried: BTreeSet<_> = wanted.addresses.iter().map(vip_netlink::Address::key).collect();
+        self.refused.retain(|key| !tried.contains(key));
+        self.refused.extend(tried.into_iter().filter(|key| refused.has(key)));
         refused
     }
 
@@ -457,13 +772,17 @@ impl Kernel {
             return;
         }
         self.retry_at = None;
+        self.settle_vmacs();
         self.tell_paths();
         let routers = self.unsettled.clone();
         if !routers.is_empty() {
+            let late = std::mem::take(&mut self.refused);
             let refused = self.carry_out(&routers);
+            let late: BTreeSet<_> = late.difference(&self.refused).map(|key| key.ip).collect();
             for router in routers {
                 self.judge(router, &refused);
-                if !self.unsettled.contains(&router) {
+                let came = self.holdings.addresses(router).iter().any(|address| late.contains(&address.ip));
+                if (came || !self.unsettled.contains(&router)) && router != HOST {
                     let announcements = self.announcements(router);
                     self.announcer.queue(router, &announcements, REPEAT);
                 }
@@ -485,19 +804,24 @@ impl Kernel {
     /// Takes what the kernel reports: first all of it, so that an address that was removed and put back is not lost.
     fn hear_monitor(&mut self) -> anyhow::Result<()> {
         let mut removed = BTreeSet::new();
+        let mut losses = Losses::default();
         // As it was before anything went: an interface that is gone has no number any more.
-        let mut holders = None;
-        let mut heard = false;
+        let mut before: Option<(BTreeMap<AddressKey, Vec<Holder>>, Held)> = None;
+        // On links that have another name now, which is as if they were gone, but what they have is still there.
+        let mut stranded = BTreeSet::new();
         while let Some(event) = self.monitor.poll_event()? {
-            heard = true;
+            let (holders, held) = before.get_or_insert_with(|| (self.holders(), self.held()));
+            losses.hear(&event, held);
             match &event {
                 Event::Overflow => self.out_of_step = true,
-                Event::AddressRemoved(address) => {
-                    holders.get_or_insert_with(|| self.holders());
-                    removed.insert(address.key());
+                Event::Link(link) => {
+                    if self.view.renames(link) {
+                        stranded.extend(holders.keys().filter(|key| key.link == link.index));
+                    }
+                    losses.silent |= link.is_up() && !self.view.link_by_index(link.index).is_some_and(Link::is_up);
                 }
+                Event::AddressRemoved(address) => _ = removed.insert(address.key()),
                 Event::LinkRemoved(link) => {
-                    holders.get_or_insert_with(|| self.holders());
                     removed.extend(self.view.addresses().filter(|key| key.link == link.index));
                 }
                 _ => {}
@@ -505,25 +829,94 @@ impl Kernel {
             self.view.update(event);
         }
         if self.out_of_step {
-            heard = true;
-            holders.get_or_insert_with(|| self.holders());
+            self.log_overrun();
+            let (holders, _) = before.get_or_insert_with(|| (self.holders(), Held::default()));
+            let names: Vec<_> = holders.keys().map(|key| (*key, self.link_name(key.link))).collect();
             removed.extend(self.view.addresses());
-            self.look_around();
+            if self.look_around() {
+                self.fear_losses(&mut losses);
+            }
+            let renamed = names.into_iter().filter(|(key, name)| self.link_name(key.link) != *name);
+            stranded.extend(renamed.map(|(key, _)| key));
         }
-        if heard {
+        if let Some((holders, _)) = before {
+            self.settle_vmacs();
+            self.pace();
             self.tell_links();
             self.tell_paths();
             removed.retain(|key| !self.view.has(key));
-            self.tell_lost(&removed, &holders.unwrap_or_default());
+            let mut losers = BTreeSet::new();
+            self.take_lost_addresses(&removed, &holders, &mut losers);
+            self.take_losses(&losses, &mut losers);
+            self.tell_losers(losers);
+            self.release(stranded);
         }
         Ok(())
     }
 
-    /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer.
-    fn look_around(&mut self) {
+    /// Follows addresses and links with the packet filter, and puts back what others changed: not at once every time, as
+    /// two that both insist would keep each other busy.
+    fn tend_firewall(&mut self) {
+        self.firewall.hear();
+        if self.firewall.is_disturbed() {
+            let now = clock::now();
+            if now < self.repair_at {
+                return self.retry_soon();
+            }
+            self.repair_at = now + RETRY;
+        }
+        let removing = self.remove_firewall && self.unsettled.is_empty();
+        if removing {
+            self.firewall.withdraw();
+        }
+        if self.reconcile_firewall() && removing {
+            self.remove_firewall = false;
+            self.outcomes.send(Outcome::FirewallRemoved);
+        }
+    }
+
+    /// Makes the packet filter what it has to be; whether it is.
+    fn reconcile_firewall(&mut self) -> bool {
+        let done = self.firewall.reconcile(&self.holdings, &self.view);
+        let is_done = done.is_ok();
+        for reason in done.err().into_iter().flatten() {
+            self.complain(reason);
+            self.retry_soon();
+        }
+        is_done
+    }
+
+    /// Takes away addresses that no router holds where they are.
+    fn release(&mut self, mut addresses: BTreeSet<AddressKey>) {
+        if addresses.is_empty() {
+            return;
+        }
+        let holders = self.holders();
+        addresses.retain(|key| !holders.contains_key(key));
+        let wanted = Wanted { release: addresses.into_iter().collect(), ..Wanted::default() };
+        for reason in apply(&mut self.route, &wanted).reasons() {
+            self.complain(reason);
+        }
+    }
+
+    fn log_overrun(&mut self) {
+        let now = clock::now();
+        if self.overrun_is_known_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.overrun_is_known_until = Some(now + OVERRUN_PAUSE);
+        tracing::warn!(
+            "Netlink: Receive buffer overrun on monitor socket - asking for everything; if this is seen often, increase \
+             vrrp_netlink_monitor_rcv_bufs and/or set vrrp_netlink_monitor_rcv_bufs_force"
+        );
+    }
+
+    /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer. Whether it was not.
+    fn look_around(&mut self) -> bool {
         match self.route.links().and_then(|links| Ok((links, self.route.addresses()?))) {
             Ok((links, addresses)) => {
                 self.view = View::new(links, addresses);
+                self.view.set_carriers(self.linkbeat.carriers());
                 self.out_of_step = false;
             }
             Err(error) => {
@@ -531,22 +924,11 @@ impl Kernel {
                 self.retry_soon();
             }
         }
+        !self.out_of_step
     }
 
-    fn holders(&self) -> BTreeMap<AddressKey, Vec<RouterId>> {
+    fn holders(&self) -> BTreeMap<AddressKey, Vec<Holder>> {
         self.holdings.holders(|name| self.view.link(name).map(|link| link.index))
-    }
-
-    fn tell_lost(&self, removed: &BTreeSet<AddressKey>, holders: &BTreeMap<AddressKey, Vec<RouterId>>) {
-        let mut losers = BTreeSet::new();
-        for key in removed {
-            let Some(holders) = holders.get(key) else { continue };
-            tracing::info!("Netlink reflector reports IP {} removed from {}", key.ip, self.link_name(key.link));
-            losers.extend(holders.iter().copied());
-        }
-        for router in losers {
-            self.outcomes.send(Outcome::AddressLost { router });
-        }
     }
 
     fn link_name(&self, index: LinkIndex) -> String {
@@ -561,12 +943,14 @@ impl Kernel {
         let mut announcements = Vec::new();
         let name = self.roster.name(router);
         for address in self.holdings.addresses(router) {
-            let Some(link) = self.view.link(&address.device).filter(|link| !link.is_noarp()) else { continue };
-            let Some(mac) = link.mac else { continue };
+            let Some(announcement) = announcement(&self.view, &address.device, address.ip) else { continue };
+            let key = AddressKey { link: announcement.link, ip: address.ip, prefix_len: address.prefix_len };
+            if self.refused.contains(&key) {
+                continue;
+            }
             let what = if address.ip.is_ipv4() { "gratuitous ARPs" } else { "Unsolicited Neighbour Adverts" };
-            tracing::debug!("({name}) Sending/queueing {what} on {} for {}", link.name, address.ip);
-            let is_router = address.ip.is_ipv6() && forwards(&address.device);
-            announcements.push(Announcement { link: link.index, mac, ip: address.ip, router: is_router });
+            tracing::debug!("({name}) Sending/queueing {what} on {} for {}", address.device, address.ip);
+            announcements.push(announcement);
         }
         announcements
     }
@@ -651,24 +1035,32 @@ fn key(change: &Change) -> Option<AddressKey> {
     }
 }
 
+/// That of `ip` on the link with that name, unless nobody there listens.
+fn announcement(view: &View, interface: &str, ip: IpAddr) -> Option<Announcement> {
+    let link = view.link(interface).filter(|link| !link.is_noarp())?;
+    let router = ip.is_ipv6() && forwards(interface);
+    Some(Announcement { link: link.index, mac: link.mac?, ip, router })
+}
+
 /// Whether this host forwards IPv6 packets that come from a link (RFC 4861 §4.4, Router flag).
 fn forwards(device: &str) -> bool {
     let path = format!("/proc/sys/net/ipv6/conf/{device}/forwarding");
     std::fs::read_to_string(path).is_ok_and(|value| value.trim() != "0")
 }
 
-fn log_link(name: &str, before: Option<LinkFacts>, now: Option<LinkFacts>) {
-    match (before, now) {
-        (Some(before), Some(now)) if before.up != now.up => {
-            tracing::info!("Netlink reports {name} {}", if now.up { "up" } else { "down" });
-        }
-        (Some(before), None) => {
-            if before.up {
-                tracing::info!("Netlink reports {name} down");
-            }
-            tracing::info!("Interface {name} deleted");
-        }
-        _ => {}
+/// What became of a link; `before` is `None` if nothing was said of it yet.
+fn log_link(name: &str, reporter: &str, before: Option<Option<LinkFacts>>, now: Option<LinkFacts>) {
+    let up = |facts: Option<LinkFacts>| facts.is_some_and(|facts| facts.up);
+    let appears = before == Some(None);
+    if appears {
+        tracing::info!("Interface {name} added");
+    }
+    let before = before.flatten();
+    if up(before) != up(now) && (before.is_some() || appears) {
+        tracing::info!("{reporter} reports {name} {}", if up(now) { "up" } else { "down" });
+    }
+    if before.is_some() && now.is_none() {
+        tracing::info!("Interface {name} deleted");
     }
     let addresses = |facts: Option<LinkFacts>| {
         let facts = facts.unwrap_or_default();

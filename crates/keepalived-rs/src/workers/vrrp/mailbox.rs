@@ -49,6 +49,17 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Puts all of `values` in, in their order, and wakes the other thread once.
+    pub(crate) fn send_all(&self, values: impl IntoIterator<Item = T>) {
+        let mut sent = false;
+        for value in values {
+            sent |= self.queue.as_ref().is_some_and(|queue| queue.send(value).is_ok());
+        }
+        if sent {
+            self.wake();
+        }
+    }
+
     fn wake(&self) {
         // Full means 2⁶⁴ − 2 wake-ups that nobody has read: the other end is awake all the same.
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
@@ -108,6 +119,16 @@ mod tests {
         assert!(readable(&receiver));
         assert_eq!(receiver.take(), Taken { values: vec![1, 2], closed: false });
         assert!(!readable(&receiver));
+    }
+
+    #[test]
+    fn many_values_come_in_order_and_none_wakes_nobody() {
+        let (sender, receiver) = channel().unwrap();
+        sender.send_all([]);
+        assert!(!readable(&receiver));
+        sender.send_all([1, 2]);
+        assert!(readable(&receiver));
+        assert_eq!(receiver.take(), Taken { values: vec![1, 2], closed: false });
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use vrrp_proto::{OutgoingAdvert, PROTOCOL, TransmitError, Transmitter};
 
-const IPV6_HEADER: usize = 40;
+/// Octets of an IPv6 header.
+pub(crate) const IPV6_HEADER: usize = 40;
 
 /// Traffic class 0xC0, "internetwork control", as in IPv4 (`behaviour.md` §3.1); flow label 0.
 const VERSION_CLASS_FLOW: [u8; 4] = [0x6c, 0, 0, 0];
 
-/// Appends one copy of an advert with its IP header to `out`, which is empty.
+/// Appends one copy of an advert with its IP header to `out`. After an error there may be a part of it.
 ///
 /// # Errors
 /// When the addresses are not of the router's family.
@@ -23,10 +24,11 @@ pub(crate) fn emit(
     let (IpAddr::V6(from), IpAddr::V6(to)) = (source, destination) else {
         return transmitter.emit(advert, source, destination, out);
     };
-    out.resize(IPV6_HEADER, 0);
+    let start = out.len();
+    out.resize(start + IPV6_HEADER, 0);
     transmitter.emit(advert, source, destination, out)?;
-    let header = ipv6_header(from, to, out.len() - IPV6_HEADER, transmitter.config().hop_limit);
-    if let Some(place) = out.first_chunk_mut() {
+    let header = ipv6_header(from, to, out.len() - start - IPV6_HEADER, transmitter.config().hop_limit);
+    if let Some(place) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
         *place = header;
     }
     Ok(())

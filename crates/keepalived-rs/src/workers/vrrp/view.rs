@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use vip_netlink::{Address, AddressFlags, AddressKey, Event, Link, LinkIndex, LinkName};
+use vip_netlink::{Address, AddressFlags, AddressKey, Event, Link, LinkFlags, LinkIndex, LinkName};
 use vrrp_proto::{Family, LinkFacts};
 
 /// Links and addresses of this network namespace.
@@ -12,6 +12,8 @@ pub(crate) struct View {
     links: BTreeMap<LinkIndex, Link>,
     names: BTreeMap<LinkName, LinkIndex>,
     addresses: BTreeMap<AddressKey, Seen>,
+    /// Links whose carrier is asked for, not told.
+    carriers: BTreeMap<LinkName, bool>,
     count: u64,
 }
 
@@ -51,6 +53,11 @@ impl View {
         }
     }
 
+    /// Whether a link that was known by another name is now called as `link`.
+    pub(crate) fn renames(&self, link: &Link) -> bool {
+        self.links.get(&link.index).is_some_and(|before| before.name != link.name)
+    }
+
     fn see_link(&mut self, link: Link) {
         self.forget_link(link.index);
         self.names.insert(link.name, link.index);
@@ -83,6 +90,29 @@ impl View {
         self.links.get(&index)
     }
 
+    /// The name of the link below the macvlan or ipvlan of that name.
+    pub(crate) fn below(&self, name: &str) -> Option<String> {
+        let parent = self.link(name).filter(|link| shares_parent(link))?.parent?;
+        Some(self.links.get(&parent)?.name.to_string())
+    }
+
+    /// Every link that is there.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
+    }
+
+    /// The VRF that a link belongs to.
+    pub(crate) fn vrf(&self, index: LinkIndex) -> Option<LinkIndex> {
+        let master = self.links.get(&index)?.master?;
+        self.links.get(&master).filter(|link| link.kind.as_deref() == Some("vrf")).map(|link| link.index)
+    }
+
+    /// Macvlans and ipvlans, and the link below each.
+    pub(crate) fn stacked(&self) -> BTreeMap<LinkIndex, LinkIndex> {
+        let stacked = self.links.values().filter(|link| shares_parent(link));
+        stacked.filter_map(|link| Some((link.index, link.parent?))).collect()
+    }
+
     /// Whether the address is there.
     pub(crate) fn has(&self, key: &AddressKey) -> bool {
         self.addresses.contains_key(key)
@@ -93,12 +123,20 @@ impl View {
         self.addresses.keys().copied()
     }
 
-    /// What routers need to know of the link with that name; `None` if there is none. Without multicast, where it is
-    /// needed, a link is as good as down.
-    pub(crate) fn facts(&self, name: &str, multicast: bool, virtual_ones: &BTreeSet<IpAddr>) -> Option<LinkFacts> {
+    /// What routers need to know of the link with that name; `None` if there is none. Where they depend on a certain
+    /// `address`, that is their source, or nothing is.
+    pub(crate) fn facts(
+        &self,
+        name: &str,
+        address: Option<IpAddr>,
+        virtual_ones: &BTreeSet<IpAddr>,
+    ) -> Option<LinkFacts> {
         let link = self.link(name)?;
-        let source = |family| self.sources(link.index, family, virtual_ones).first().copied();
-        let up = self.is_up(link) && (link.has_multicast() || !multicast);
+        let source = |family| match address {
+            Some(address) => self.has_address(link.index, address).then_some(address),
+            None => self.sources(link.index, family, virtual_ones).first().copied(),
+        };
+        let up = self.is_up(link);
         let ipv4_source = match source(Family::Ipv4) {
             Some(IpAddr::V4(ip)) => Some(ip),
             _ => None,
@@ -110,11 +148,43 @@ impl View {
         Some(LinkFacts { up, multicast: link.has_multicast(), ipv4_source, ipv6_source })
     }
 
-    /// A macvlan is up only if the link below is.
+    /// As [`facts`](Self::facts), with the addresses of another link: adverts on a macvlan come from those of the link
+    /// below (`behaviour.md` §3.2).
+    pub(crate) fn facts_with_source(
+        &self,
+        name: &str,
+        source: &str,
+        address: Option<IpAddr>,
+        virtual_ones: &BTreeSet<IpAddr>,
+    ) -> Option<LinkFacts> {
+        if source == name {
+            return self.facts(name, address, virtual_ones);
+        }
+        let facts = self.facts(name, None, virtual_ones)?;
+        let below = self.facts(source, address, virtual_ones)?;
+        Some(LinkFacts { ipv4_source: below.ipv4_source, ipv6_source: below.ipv6_source, ..facts })
+    }
+
+    /// Whether an address of the host, which is not one that may yet prove to be somebody else's, is on a link.
+    fn has_address(&self, link: LinkIndex, ip: IpAddr) -> bool {
+        self.addresses.values().any(|seen| seen.address.link == link && seen.address.ip == ip && settled(&seen.address))
+    }
+
+    /// These links are as they say here, if they are administratively up, whatever the kernel reports.
+    pub(crate) fn set_carriers<'a>(&mut self, carriers: impl Iterator<Item = (&'a str, bool)>) {
+        self.carriers = carriers.filter_map(|(name, carrier)| Some((name.parse().ok()?, carrier))).collect();
+    }
+
+    fn has_carrier(&self, link: &Link) -> bool {
+        let polled = self.carriers.get(&link.name);
+        polled.map_or_else(|| link.is_up(), |carrier| *carrier && link.flags.contains(LinkFlags::UP))
+    }
+
+    /// A macvlan or ipvlan is up only if the link below is.
     fn is_up(&self, link: &Link) -> bool {
-        let below = link.parent.filter(|_| link.kind.as_deref() == Some("macvlan"));
+        let below = link.parent.filter(|_| link.virtual_kind.is_some());
         let parent = below.and_then(|parent| self.links.get(&parent));
-        link.is_up() && parent.is_none_or(Link::is_up)
+        self.has_carrier(link) && parent.is_none_or(|parent| self.has_carrier(parent))
     }
 
     /// The addresses of `family` on a link that adverts may come from, the primary one first: for IPv4 all but virtual
@@ -131,19 +201,29 @@ impl View {
     }
 }
 
+/// Whether a link is another face of the one below it.
+fn shares_parent(link: &Link) -> bool {
+    matches!(link.kind.as_deref(), Some("macvlan" | "ipvlan"))
+}
+
 fn usable(address: &Address, family: Family) -> bool {
     match (address.ip, family) {
         (IpAddr::V4(_), Family::Ipv4) => true,
-        (IpAddr::V6(ip), Family::Ipv6) => {
-            ip.is_unicast_link_local() && !address.flags.contains(AddressFlags::DADFAILED)
-        }
+        (IpAddr::V6(ip), Family::Ipv6) => ip.is_unicast_link_local() && settled(address),
         _ => false,
     }
 }
 
+/// Whether duplicate address detection (RFC 4862 §5.4) is over and well, or lets the address be used meanwhile.
+fn settled(address: &Address) -> bool {
+    let flags = address.flags;
+    let waits = flags.contains(AddressFlags::TENTATIVE) && !flags.contains(AddressFlags::OPTIMISTIC);
+    !waits && !flags.contains(AddressFlags::DADFAILED)
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
-    use vip_netlink::{LinkFlags, OperState};
+    use vip_netlink::OperState;
 
     use super::*;
 
@@ -159,6 +239,11 @@ pub(crate) mod tests {
             kind: None,
             parent: None,
             master: None,
+            vrf_table: None,
+            virtual_kind: None,
+            group: 0,
+            address_generation: None,
+            ipv4: vip_netlink::Ipv4Conf::default(),
         }
     }
 
@@ -196,6 +281,55 @@ pub(crate) mod tests {
     fn ipv6_adverts_come_from_link_local_addresses() {
         let view = View::new(vec![], vec![address("2001:db8::1"), address("fe80::2"), address("fe80::1")]);
         assert_eq!(sources(&view, Family::Ipv6, &["fe80::2"]), ["fe80::1"]);
+    }
+
+    #[test]
+    fn an_address_that_may_be_somebody_elses_is_no_source() {
+        let flagged = |flags| Address { flags, ..address("fe80::1") };
+        for (flags, usable) in [
+            (AddressFlags::TENTATIVE, false),
+            (AddressFlags::TENTATIVE | AddressFlags::OPTIMISTIC, true),
+            (AddressFlags::DADFAILED, false),
+            (AddressFlags::DEPRECATED, true),
+        ] {
+            let view = View::new(vec![link(index(), "eth0")], vec![flagged(flags)]);
+            assert_eq!(sources(&view, Family::Ipv6, &[]).is_empty(), !usable, "{flags:?}");
+            let tracked = view.facts("eth0", Some(address("fe80::1").ip), &BTreeSet::new()).unwrap();
+            assert_eq!(tracked.ipv6_source.is_some(), usable, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn where_a_certain_address_is_needed_no_other_is_a_source() {
+        let view = View::new(vec![link(index(), "eth0")], vec![address("192.0.2.1"), address("192.0.2.2")]);
+        let source = |needed: &str| {
+            view.facts("eth0", Some(needed.parse().unwrap()), &BTreeSet::new()).unwrap().source(Family::Ipv4)
+        };
+        assert_eq!(source("192.0.2.2"), Some([192, 0, 2, 2].into()));
+        assert_eq!(source("192.0.2.3"), None);
+    }
+
+    #[test]
+    fn a_link_that_is_polled_is_as_it_says() {
+        let mut view = View::new(vec![link(index(), "eth0")], vec![]);
+        let up = |view: &View| view.facts("eth0", None, &BTreeSet::new()).unwrap().up;
+        assert!(up(&view));
+        view.set_carriers([("eth0", false)].into_iter());
+        assert!(!up(&view));
+        let dormant = Link { flags: LinkFlags::UP | LinkFlags::MULTICAST, ..link(index(), "eth0") };
+        view.update(Event::Link(dormant.clone()));
+        view.set_carriers([("eth0", true)].into_iter());
+        assert!(up(&view));
+        view.update(Event::Link(Link { flags: LinkFlags::MULTICAST, ..dormant }));
+        assert!(!up(&view), "somebody took it down");
+    }
+
+    #[test]
+    fn another_name_for_the_same_link_is_noticed() {
+        let view = View::new(vec![link(index(), "eth0")], vec![]);
+        assert!(view.renames(&link(index(), "old0")));
+        assert!(!view.renames(&link(index(), "eth0")));
+        assert!(!view.renames(&link(LinkIndex::new(3).unwrap(), "old0")));
     }
 
     #[test]

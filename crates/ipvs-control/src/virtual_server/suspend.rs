@@ -1,0 +1,53 @@
+//! Checks that run only while this host has the virtual server's address (`ha_suspend`). The kernel's table stays as
+//! the last verdicts made it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Config, Message, VirtualServer};
+use crate::types::ServiceAddress;
+
+impl Config {
+    /// Whether checks can be suspended at all: the packets of a firewall mark may go to any address.
+    fn can_be_suspended(&self) -> bool {
+        self.ha_suspend && self.services.iter().all(|service| address(service.address).is_some())
+    }
+}
+
+fn address(service: ServiceAddress) -> Option<IpAddr> {
+    match service {
+        ServiceAddress::Socket { address, .. } => Some(address),
+        ServiceAddress::Fwmark { .. } => None,
+    }
+}
+
+impl VirtualServer {
+    /// Which addresses this host has. To be called after the start, after a reload and whenever they change; until
+    /// then checks that can be suspended do not run.
+    ///
+    /// Of a group any address will do: one of them here is traffic here.
+    pub fn handle_addresses(&mut self, on_host: &BTreeSet<IpAddr>) {
+        if !self.config.can_be_suspended() {
+            return;
+        }
+        let here = self.config.services.iter().filter_map(|service| address(service.address));
+        let now = here.into_iter().any(|address| on_host.contains(&address));
+        let before = self.is_on_host.replace(now);
+        let message = match (before, now) {
+            (None | Some(false), true) => Message::ActivatingChecker,
+            (None, false) => Message::DeactivatingChecker,
+            (Some(true), false) => Message::SuspendingChecker,
+            (Some(true), true) | (Some(false), false) => return,
+        };
+        for (server, state) in self.servers() {
+            for _ in &state.checkers {
+                self.say(message(server.name.clone()));
+            }
+        }
+    }
+
+    /// Whether the checks of this virtual server shall run now. Verdicts count in any case.
+    pub fn checks_run(&self) -> bool {
+        !self.config.can_be_suspended() || self.is_on_host == Some(true)
+    }
+}

@@ -1,0 +1,202 @@
+//! How a worker's process is scheduled and kept in memory (`behaviour.md` §3.14). Never a reason to stop: what the
+//! kernel refuses is said, and the process runs as before.
+
+use std::ffi::CString;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::libc;
+use rustix::mm::{MlockAllFlags, mlockall, munlockall};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::lateness::{Lateness, Verdict};
+use crate::compat;
+use crate::config::process::ProcessPart;
+use crate::os;
+
+/// The thread that writes the log is never scheduled in real time: it may wait for a disk.
+const LOG_THREAD: &str = "log";
+
+/// Only a user namespace with every user of the host in their own place gives rights over memory.
+const ALL_USERS: [&str; 3] = ["0", "0", "4294967295"];
+
+/// What was done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Scheduling {
+    applied: ProcessPart,
+    /// The CPUs that the process might use before it was told of any.
+    any_cpu: Option<CpuSet>,
+    watches_limit: bool,
+}
+
+impl Scheduling {
+    /// Follows a configuration, in every thread that there is; what did not change is not touched. May wait inside the
+    /// kernel. `warm_up` runs before memory is locked, so that what it used is there and stays.
+    pub(crate) fn apply(&mut self, part: &ProcessPart, warm_up: impl FnOnce()) {
+        let before = std::mem::replace(&mut self.applied, part.clone());
+        if part.cpus != before.cpus {
+            self.set_cpus(&part.cpus);
+        }
+        if part.nice != before.nice {
+            for_each_thread("the priority", |thread, _| Ok(setpriority_process(Some(thread), part.nice.into())?));
+        }
+        if part.may_be_real_time() {
+            self.watch_limit();
+            limit_real_time(part.real_time_limit);
+        }
+        // The priority may have been raised since.
+        if part.real_time != before.real_time || part.lateness.highest > 0 || before.lateness.highest > 0 {
+            set_real_time(part.real_time);
+        }
+        if part.no_swap && !before.no_swap {
+            warm_up();
+            lock_memory();
+        } else if before.no_swap && !part.no_swap {
+            // It cannot be refused.
+            let _ = munlockall();
+        }
+    }
+
+    fn set_cpus(&mut self, cpus: &[u32]) {
+        if self.any_cpu.is_none() {
+            self.any_cpu = sched_getaffinity(None).ok();
+        }
+        let mut set = CpuSet::new();
+        for cpu in cpus {
+            if let Ok(cpu) = usize::try_from(*cpu)
+                && cpu < CpuSet::MAX_CPU
+            {
+                set.set(cpu);
+            }
+        }
+        let set = if cpus.is_empty() { self.any_cpu.unwrap_or(set) } else { set };
+        for_each_thread("the CPUs", |thread, _| Ok(sched_setaffinity(Some(thread), &set)?));
+    }
+
+    /// SIGXCPU, which would end the process, is said instead: by a thread of its own, as the one that it is about has
+    /// no time to spare.
+    fn watch_limit(&mut self) {
+        if self.watches_limit {
+            return;
+        }
+        let watch = || -> io::Result<()> {
+            let (mut read, write) = UnixStream::pair()?;
+            signal_hook::low_level::pipe::register(libc::SIGXCPU, write)?;
+            std::thread::Builder::new().name("limit".into()).stack_size(64 << 10).spawn(move || {
+                while matches!(read.read(&mut [0; 64]), Ok(1..)) {
+                    tracing::warn!(
+                        "SIGXCPU: real-time scheduling took more CPU time without a pause than the rlimit_rttime of \
+                         this process allows; raise it or lower the load"
+                    );
+                }
+            })?;
+            Ok(())
+        };
+        match watch() {
+            Ok(()) => self.watches_limit = true,
+            Err(error) => tracing::error!("SIGXCPU is not handled: {error}"),
+        }
+    }
+}
+
+/// The name of every process that no configuration names.
+const PROCESS_NAME: &str = "keepalived";
+
+/// Names the process; call it in its first thread. Cut at 15 octets.
+pub(crate) fn set_name(name: Option<&str>) {
+    if let Ok(name) = CString::new(name.unwrap_or(PROCESS_NAME))
+        && let Err(error) = rustix::thread::set_name(&name)
+    {
+        tracing::error!("naming the process: {error}");
+    }
+}
+
+/// A timer of the calling thread has fired so late: says so and raises the thread's priority, as configured.
+pub(crate) fn note_lateness(lateness: &mut Lateness, late: Duration) {
+    let Verdict { warn, raise } = lateness.note(late);
+    if warn {
+        tracing::warn!("A thread timer expired {} seconds ago", compat::seconds(late));
+    }
+    let Some(priority) = raise else { return };
+    match os::schedule_round_robin(0, priority) {
+        Ok(()) => tracing::info!("Set realtime priority {priority}"),
+        Err(error) => {
+            tracing::error!("setting realtime priority {priority}: {error}{}", hint(&error));
+            lateness.give_up_raising();
+        }
+    }
+}
+
+/// The soft limit only: at the hard one the kernel kills.
+fn limit_real_time(limit: Duration) {
+    let hard = getrlimit(Resource::Rttime).maximum;
+    let wanted = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    let soft = hard.map_or(wanted, |hard| hard.min(wanted));
+    if let Err(error) = setrlimit(Resource::Rttime, Rlimit { current: Some(soft), maximum: hard }) {
+        tracing::error!("limiting real-time CPU time to {wanted} us: {error}");
+    }
+}
+
+fn set_real_time(priority: Option<u8>) {
+    for_each_thread("real-time scheduling", |thread, name| {
+        let thread = thread.as_raw_nonzero().get();
+        match priority {
+            Some(priority) if name != LOG_THREAD => os::schedule_round_robin(thread, priority),
+            _ => os::schedule_normally(thread),
+        }
+    });
+}
+
+/// Calls `set` for each thread with its name; says the first refusal.
+fn for_each_thread(what: &str, set: impl Fn(Pid, &str) -> io::Result<()>) {
+    let each = || -> io::Result<()> {
+        let mut result = Ok(());
+        for entry in std::fs::read_dir("/proc/self/task")? {
+            let entry = entry?;
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let Some(thread) = number.and_then(Pid::from_raw) else { continue };
+            let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            match set(thread, name.trim_end()) {
+                // It has ended meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                refused => result = result.and(refused),
+            }
+        }
+        result
+    };
+    if let Err(error) = each() {
+        tracing::error!("setting {what} of this process: {error}{}", hint(&error));
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => " (CAP_SYS_NICE is needed)",
+        Some(libc::EINVAL) => " (is there such a CPU?)",
+        _ => "",
+    }
+}
+
+/// Pages are locked once they are used. Those of later mappings too where the process may lock any number of them:
+/// elsewhere allocating memory would fail at the limit.
+fn lock_memory() {
+    let now = MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT;
+    let flags = if may_lock_everything() { now | MlockAllFlags::FUTURE } else { now };
+    match mlockall(flags) {
+        Ok(()) if flags.contains(MlockAllFlags::FUTURE) => {}
+        Ok(()) => tracing::info!("Memory that is allocated later is not locked: RLIMIT_MEMLOCK is finite"),
+        Err(error) => tracing::error!(
+            "Unable to lock process in memory: {error}; give it CAP_IPC_LOCK or raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)"
+        ),
+    }
+}
+
+fn may_lock_everything() -> bool {
+    let unlimited = getrlimit(Resource::Memlock).current.is_none();
+    let capable = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_IPC_LOCK).unwrap_or(false);
+    // In another user namespace the capability is there and means nothing.
+    let users = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    unlimited || capable && users.split_whitespace().eq(ALL_USERS)
+}
