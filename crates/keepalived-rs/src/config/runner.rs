@@ -230,12 +230,16 @@ fn taken(occasion: Occasion, script: Option<&Spanned<Script>>) -> Option<(Occasi
     Some((occasion, script?.value.clone()))
 }
 
+/// Scripts hear of a removal as FAULT (without `notify_deleted`).
+fn of_scripts(state: NotifyState) -> NotifyState {
+    if state == NotifyState::Deleted { NotifyState::Fault } else { state }
+}
+
 /// What one event sets off, in order: the specific script, then the general one (`behaviour.md` §4.1).
 pub(crate) fn occasions(event: &NotifyEvent) -> Vec<(Occasion, Vec<String>)> {
     match event {
         NotifyEvent::Instance { name, state, priority } => {
-            // An instance that a reload removed reports FAULT.
-            let state = if *state == NotifyState::Deleted { NotifyState::Fault } else { *state };
+            let state = of_scripts(*state);
             let specific = (Occasion::Enter { instance: name.clone(), state }, Vec::new());
             // `notify` does not hear of it.
             if state == NotifyState::ActiveReceivedLowerPriority {
@@ -245,10 +249,11 @@ pub(crate) fn occasions(event: &NotifyEvent) -> Vec<(Occasion, Vec<String>)> {
             vec![specific, (Occasion::Change { instance: name.clone() }, arguments)]
         }
         NotifyEvent::Group { name, state } => {
+            let state = of_scripts(*state);
             // A group has no priority.
             let arguments = ["GROUP", name, state.word(), "0"].map(str::to_owned).to_vec();
             vec![
-                (Occasion::GroupEnter { group: name.clone(), state: *state }, Vec::new()),
+                (Occasion::GroupEnter { group: name.clone(), state }, Vec::new()),
                 (Occasion::GroupChange { group: name.clone() }, arguments),
             ]
         }

@@ -16,7 +16,7 @@ mod scripts;
 mod security;
 mod sender;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
@@ -115,7 +115,8 @@ struct Started {
     object: Object,
     from: Role,
     ticket: Ticket,
-    scripts: Vec<(Child, Pid)>,
+    /// Each with its command line.
+    scripts: Vec<(Child, Pid, String)>,
 }
 
 /// A notification's sender and the pair that leads to it.
@@ -457,8 +458,8 @@ impl Runner {
 
     fn started(&mut self, Started { object, from, ticket, scripts }: Started) {
         self.queues.started(&object, scripts.len());
-        for (mut child, pid) in scripts {
-            self.groups.0.insert(pid);
+        for (mut child, pid, command) in scripts {
+            self.groups.0.insert(pid, command);
             let object = object.clone();
             self.running.spawn(async move { (object, pid, child.wait().await) });
         }
@@ -466,12 +467,12 @@ impl Runner {
     }
 
     fn ended(&mut self, object: &Object, pid: Pid, status: &io::Result<ExitStatus>) {
-        self.groups.0.remove(&pid);
+        let command = self.groups.0.remove(&pid).unwrap_or_default();
         self.queues.ended(object);
         match status {
             Ok(status) if status.success() => {}
-            Ok(status) => info!("Script with pid {} ended with {status}", pid.as_raw_nonzero()),
-            Err(error) => error!("Script with pid {} is lost: {error}", pid.as_raw_nonzero()),
+            Ok(status) => info!("Script {command} with pid {} ended with {status}", pid.as_raw_nonzero()),
+            Err(error) => error!("Script {command} with pid {} is lost: {error}", pid.as_raw_nonzero()),
         }
     }
 
@@ -562,7 +563,7 @@ async fn next_checked(checking: Option<&mut (u64, JoinHandle<Table>)>) -> Wake {
 }
 
 /// Starts a script. May block.
-fn start(command: &Command, arguments: &[String]) -> Option<(Child, Pid)> {
+fn start(command: &Command, arguments: &[String]) -> Option<(Child, Pid, String)> {
     let child = match process(command, arguments)?.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -571,8 +572,9 @@ fn start(command: &Command, arguments: &[String]) -> Option<(Child, Pid)> {
         }
     };
     let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))?;
-    debug!("Started script {} with pid {}", shown(command), pid.as_raw_nonzero());
-    Some((child, pid))
+    let command = shown(command);
+    debug!("Started script {command} with pid {}", pid.as_raw_nonzero());
+    Some((child, pid, command))
 }
 
 /// The process that a script becomes.
@@ -594,14 +596,14 @@ fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
-/// The process groups of the scripts that have not ended; killed when the runner ends, however it does.
+/// The process groups of the scripts that have not ended, with their command lines; killed when the runner ends, however it does.
 #[derive(Debug, Default)]
-struct Groups(HashSet<Pid>);
+struct Groups(HashMap<Pid, String>);
 
 impl Groups {
     fn kill(&mut self) {
-        for pid in std::mem::take(&mut self.0) {
-            warn!("Script with pid {} still runs at the stop - killing it", pid.as_raw_nonzero());
+        for (pid, command) in std::mem::take(&mut self.0) {
+            warn!("Script {command} with pid {} still runs at the stop - killing it", pid.as_raw_nonzero());
             // It may have ended just now.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         }

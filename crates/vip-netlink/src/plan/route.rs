@@ -19,20 +19,26 @@ pub(super) struct RoutePlan {
 
 /// Every present route with the key of a wanted or released one is taken for an edition of it.
 pub(super) fn plan(wanted: &[PlacedRoute], release: &[RouteKey], present: &[Route], lost: &Lost) -> RoutePlan {
+    let wanted: Vec<_> =
+        wanted.iter().map(|placed| PlacedRoute { route: weighed(&placed.route), ..placed.clone() }).collect();
     let mut by_key: HashMap<RouteKey, Vec<&Route>> = release.iter().map(|key| (*key, Vec::new())).collect();
-    for placed in wanted {
+    for placed in &wanted {
         by_key.entry(placed.route.key()).or_default().push(&placed.route);
     }
-    let mut of_key: HashMap<RouteKey, Vec<&Route>> = HashMap::new();
     let mut in_place: HashMap<RouteKey, usize> = HashMap::new();
     for route in present {
-        of_key.entry(route.key()).or_default().push(route);
         *in_place.entry(place(route)).or_default() += 1;
+    }
+    let ours = present.iter().filter(|route| by_key.contains_key(&route.key()));
+    let present: Vec<_> = ours.map(weighed).collect();
+    let mut of_key: HashMap<RouteKey, Vec<&Route>> = HashMap::new();
+    for route in &present {
+        of_key.entry(route.key()).or_default().push(route);
     }
 
     let mut out = RoutePlan::default();
     let mut replaced = HashSet::new();
-    for placed in wanted {
+    for placed in &wanted {
         let key = placed.route.key();
         let there = of_key.get(&key).map_or(&[][..], Vec::as_slice);
         let stays: Vec<Route> = there.iter().filter_map(|route| lost.without(route)).collect();
@@ -63,6 +69,15 @@ fn holds(routes: &[&Route], is: impl Fn(&Route) -> bool) -> bool {
 /// What the kernel keeps apart from all other routes: the key without its owner.
 fn place(route: &Route) -> RouteKey {
     RouteKey { protocol: crate::types::RouteProtocol(0), ..route.key() }
+}
+
+/// The route with the weights that count: the kernel keeps none for a next hop that is alone.
+fn weighed(route: &Route) -> Route {
+    let mut route = route.clone();
+    if let [only] = route.next_hops.as_mut_slice() {
+        only.weight = 1;
+    }
+    route
 }
 
 /// What the kernel takes for one route: in IPv4 all next hops together, in IPv6 each for itself.
@@ -119,9 +134,7 @@ fn as_reported(route: &Route) -> Route {
     for hop in &mut route.next_hops {
         hop.realms = hop.realms.filter(|realms| *realms != Realms { source: 0, destination: 0 });
     }
-    if let [only] = route.next_hops.as_mut_slice() {
-        only.weight = 1;
-    }
+    route.metrics = route.metrics.as_reported();
     route
 }
 

@@ -3,7 +3,9 @@ use std::slice::from_ref;
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::{AddressProtocol, Family, NextHop, Prefix, RouteKind, RouteProtocol, RuleAction, Scope};
+use crate::types::{
+    AddressProtocol, Family, Metric, Metrics, NextHop, Prefix, RouteKind, RouteProtocol, RuleAction, Scope,
+};
 
 fn eth(index: u32) -> LinkIndex {
     LinkIndex::new(index).unwrap()
@@ -256,6 +258,23 @@ fn only_the_next_hops_that_are_missing_or_too_many_are_touched_in_ipv6() {
 }
 
 #[test]
+fn shares_of_the_traffic_are_changed() {
+    for (destination, gateways) in
+        [("10.0.0.0/8", ["192.0.2.8", "192.0.2.9"]), ("2001:db8::/32", ["fe80::1", "fe80::2"])]
+    {
+        let there = Route { metric: if destination.contains(':') { 1024 } else { 0 }, ..via(destination, &gateways) };
+        let mut wanted = there.clone();
+        wanted.next_hops[1].weight = 9;
+        assert_ne!(route_plan(&lead(from_ref(&wanted)), from_ref(&there)), "", "{destination}");
+        assert_eq!(route_plan(&lead(from_ref(&wanted)), from_ref(&wanted)), "");
+        let mut alone = via(destination, &gateways[..1]);
+        alone.next_hops[0].weight = 9;
+        let there = Route { metric: there.metric, ..via(destination, &gateways[..1]) };
+        assert_eq!(route_plan(&lead(&[alone]), &[there]), "", "nobody shares with it");
+    }
+}
+
+#[test]
 fn what_the_kernel_reports_otherwise_is_no_difference() {
     let no_link = NextHop { gateway: Some([192, 0, 2, 9].into()), ..NextHop::default() };
     let wanted = Route { next_hops: vec![no_link], ttl_propagate: Some(true), ..route("10.0.0.0/8") };
@@ -267,6 +286,16 @@ fn what_the_kernel_reports_otherwise_is_no_difference() {
     insta::assert_snapshot!(route_plan(&lead(&[wanted]), &[for_ever]), @"changing the route 2001:db8::/32");
     let wanted = Route { kind: RouteKind::BLACKHOLE, ..via("10.0.0.0/8", &["192.0.2.9"]) };
     let there = Route { kind: RouteKind::BLACKHOLE, ..route("10.0.0.0/8") };
+    assert_eq!(route_plan(&lead(&[wanted]), &[there]), "");
+    let zero = Metrics { quickack: Some(0.into()), ..Metrics::default() };
+    let there = via("10.0.0.0/8", &["192.0.2.9"]);
+    let wanted = Route { metrics: zero.clone(), ..there.clone() };
+    assert_eq!(route_plan(&lead(&[wanted]), from_ref(&there)), "");
+    let locked = Metrics { mtu: Some(Metric { value: 0, locked: true }), ..zero };
+    let wanted = Route { metrics: locked, ..there.clone() };
+    assert_ne!(route_plan(&lead(&[wanted]), &[there]), "");
+    let there = Route { metric: 1024, ..via("2001:db8::/32", &["fe80::1"]) };
+    let wanted = Route { tos: 16, ..there.clone() };
     assert_eq!(route_plan(&lead(&[wanted]), &[there]), "");
 }
 

@@ -167,6 +167,32 @@ pub struct Metrics {
 impl Metrics {
     /// `RTAX_FEATURE_ECN`, among [`features`](Self::features).
     pub const ECN: u32 = 1;
+
+    /// Those that the kernel reports: it takes a zero that is not locked for none.
+    pub fn as_reported(&self) -> Self {
+        let mut metrics = self.clone();
+        let numbers = [
+            &mut metrics.mtu,
+            &mut metrics.advmss,
+            &mut metrics.rtt,
+            &mut metrics.rttvar,
+            &mut metrics.rto_min,
+            &mut metrics.reordering,
+            &mut metrics.window,
+            &mut metrics.cwnd,
+            &mut metrics.ssthresh,
+            &mut metrics.initcwnd,
+            &mut metrics.initrwnd,
+            &mut metrics.hoplimit,
+            &mut metrics.features,
+            &mut metrics.quickack,
+            &mut metrics.fastopen_no_cookie,
+        ];
+        for number in numbers {
+            number.take_if(|metric| metric.value == 0 && !metric.locked);
+        }
+        metrics
+    }
 }
 
 /// An IP tunnel that packets enter (`LWTUNNEL_IP_*`, `LWTUNNEL_IP6_*`). The kernel reports what was not set as zero.
@@ -336,7 +362,8 @@ impl Route {
             table: self.table,
             destination: self.destination,
             source: self.source,
-            tos: self.tos,
+            // In IPv6 the kernel knows none, or refuses it.
+            tos: if self.destination.ip.is_ipv6() { 0 } else { self.tos },
             metric,
             protocol: self.protocol,
         }

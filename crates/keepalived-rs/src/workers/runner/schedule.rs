@@ -109,12 +109,6 @@ impl Schedule {
         }
     }
 
-    /// Another command replaces the one before, whose run was killed.
-    pub(crate) fn handle_replaced(&mut self, now: Instant) {
-        self.run = None;
-        self.next_start = now;
-    }
-
     /// The run ended. Its result counts if it came in time.
     pub(crate) fn handle_end(&mut self, outcome: Outcome) {
         let Some(run) = self.run.take() else { return };

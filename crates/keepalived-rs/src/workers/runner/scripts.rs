@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use tokio::process::Child;
 use tokio::task::JoinSet;
-use tracing::{debug, info};
+use tracing::{error, info};
 
 use super::schedule::{Action, Outcome, Schedule, Verdict};
 use super::security::Command;
@@ -40,6 +40,8 @@ struct Script {
     schedule: Schedule,
     /// The number of its newest run.
     run: u64,
+    /// Why it could not be started the last time.
+    refusal: Option<String>,
 }
 
 /// What happened to a run.
@@ -53,6 +55,8 @@ pub(super) struct Event {
 #[derive(Debug)]
 enum What {
     Started(Child, Pid),
+    /// It cannot be started: what a shell would return, and why.
+    Refused(i32, String),
     Ended(Outcome),
 }
 
@@ -69,20 +73,18 @@ impl Scripts {
         let mut first = now;
         for (name, (timing, command)) in wanted {
             let script = match before.remove(&name) {
-                Some(mut script) => {
+                Some(mut script) if script.command == command => {
                     script.schedule.handle_reload(now, timing);
-                    if script.command != command {
-                        self.signal(script.run, Signal::KILL);
-                        script.run = 0;
-                        script.schedule.handle_replaced(now);
-                        script.command = command;
-                    }
                     script
                 }
-                None => {
+                before => {
+                    // Another command says nothing of what this one will.
+                    if let Some(script) = before {
+                        self.signal(script.run, Signal::KILL);
+                    }
                     let schedule = Schedule::new(&name, timing, first, inherited.get(&name).copied());
                     first += SPREAD;
-                    Script { command, schedule, run: 0 }
+                    Script { command, schedule, run: 0, refusal: None }
                 }
             };
             self.scripts.insert(name, script);
@@ -136,11 +138,25 @@ impl Scripts {
         let in_time = script.is_some_and(|script| script.schedule.is_in_time());
         match what {
             What::Started(child, pid) => {
+                if let Some(script) = self.scripts.get_mut(&name).filter(|script| script.run == run) {
+                    script.refusal = None;
+                }
                 self.groups.insert(run, pid);
                 self.jobs.spawn(wait(name, run, child));
                 if !in_time {
                     self.signal(run, Signal::KILL);
                 }
+            }
+            What::Refused(status, why) => {
+                if let Some(script) = self.scripts.get_mut(&name).filter(|script| script.run == run) {
+                    // Said once, not with every run.
+                    if script.refusal.as_ref() != Some(&why) {
+                        error!("vrrp_script {name}: {} cannot be started - {why}", super::shown(&script.command));
+                        script.refusal = Some(why);
+                    }
+                    script.schedule.handle_end(Outcome::Exited(status));
+                }
+                self.perform(&name, &mut verdicts);
             }
             What::Ended(outcome) => {
                 if !in_time {
@@ -213,9 +229,8 @@ fn start(script: String, run: u64, command: &Command) -> Event {
         // It cannot have been waited for yet.
         Ok((None, _)) => What::Ended(Outcome::Exited(NOT_EXECUTABLE)),
         Err(error) => {
-            debug!("vrrp_script {script}: {} cannot be started - {error}", super::shown(command));
             let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-            What::Ended(Outcome::Exited(status))
+            What::Refused(status, error.to_string())
         }
     };
     Event { script, run, what }

@@ -1098,8 +1098,8 @@ fn notify_state(notification: Notification) -> Option<NotifyState> {
     Some(match notification {
         Notification::Active => NotifyState::Active,
         Notification::Backup { .. } => NotifyState::Backup,
-        // Without `notify_deleted` an instance that is removed reports FAULT.
-        Notification::Fault { .. } | Notification::Deleted => NotifyState::Fault,
+        Notification::Fault { .. } => NotifyState::Fault,
+        Notification::Deleted => NotifyState::Deleted,
         Notification::Stop => NotifyState::Stop,
         Notification::ReceivedLowerPriority => NotifyState::ActiveReceivedLowerPriority,
         _ => return None,

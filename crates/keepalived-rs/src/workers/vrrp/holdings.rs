@@ -1,6 +1,6 @@
 //! Which addresses, routes and rules every router has, and which of them belong on this host at the moment. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, RouteKey, Rule, Scope, Wanted};
@@ -30,6 +30,8 @@ struct Holding {
     /// What others took away and is not to be put back before the router takes over again.
     let_go: LetGo,
     held: bool,
+    /// It gave everything up, and nobody refused to remove any of it.
+    clear: bool,
     /// No longer configured: forgotten once its addresses are gone.
     deleted: bool,
 }
@@ -72,10 +74,13 @@ impl Holdings {
             let gone: Vec<_> = addresses.into_iter().filter(|it| !same_place(it, &holding.addresses)).collect();
             all_gone.extend(gone.iter().map(|address| (id, address.clone())));
             holding.former.addresses.extend(gone);
-            holding.former.routes.extend(routes);
-            holding.former.rules.extend(rules);
+            let kept: BTreeSet<_> = holding.routes.iter().map(|route| route.route().key()).collect();
+            holding.former.routes.extend(routes.into_iter().filter(|key| !kept.contains(key)));
+            let kept: HashSet<_> = holding.rules.iter().map(|held| &held.rule).collect();
+            holding.former.rules.extend(rules.into_iter().filter(|rule| !kept.contains(rule)));
             holding.deleted = false;
         }
+        self.routers.retain(|_, holding| !(holding.deleted && holding.clear && holding.former.is_empty()));
         all_gone
     }
 
@@ -90,6 +95,7 @@ impl Holdings {
     pub(crate) fn set(&mut self, router: RouterId, ownership: Ownership) {
         if let Some(holding) = self.routers.get_mut(&router) {
             holding.held = ownership == Ownership::Held;
+            holding.clear = false;
             holding.let_go = LetGo::default();
         }
     }
@@ -101,9 +107,30 @@ impl Holdings {
 
     /// What the kernel is to be asked for on behalf of `routers`. What another router holds is not given up.
     pub(crate) fn wanted(&self, routers: &BTreeSet<RouterId>, link: impl Fn(&str) -> Option<LinkIndex>) -> Wanted {
-        let held_by_anyone: BTreeSet<AddressKey> =
-            self.held().flat_map(|(_, holding)| keys(&holding.addresses, &link)).collect();
         let mut wanted = self.wanted_of_all(&link);
+        self.want(&mut wanted, routers, &link);
+        wanted
+    }
+
+    /// The part of that which is about `router` alone.
+    pub(crate) fn own(&self, router: RouterId, link: impl Fn(&str) -> Option<LinkIndex>) -> Wanted {
+        let of_router = |id: &RouterId| *id == router;
+        let mut wanted = Wanted {
+            routes: self
+                .held_routes()
+                .filter(|(id, _)| of_router(id))
+                .filter_map(|(_, it)| it.resolve(&link))
+                .collect(),
+            rules: self.held_rules().filter(|(id, _)| of_router(id)).map(|(_, held)| held.rule.clone()).collect(),
+            ..Wanted::default()
+        };
+        self.want(&mut wanted, &BTreeSet::from([router]), &link);
+        wanted
+    }
+
+    fn want(&self, wanted: &mut Wanted, routers: &BTreeSet<RouterId>, link: &impl Fn(&str) -> Option<LinkIndex>) {
+        let held_by_anyone: BTreeSet<AddressKey> =
+            self.held().flat_map(|(_, holding)| keys(&holding.addresses, link)).collect();
         for holding in routers.iter().filter_map(|id| self.routers.get(id)) {
             let given_up = if holding.held { (&[][..], &[][..]) } else { (&holding.routes[..], &holding.rules[..]) };
             wanted.release_routes.extend(given_up.0.iter().map(|route| route.route().key()));
@@ -111,16 +138,15 @@ impl Holdings {
             wanted.release_rules.extend(given_up.1.iter().map(|held| held.rule.clone()));
             wanted.release_rules.extend_from_slice(&holding.former.rules);
             let release = if holding.held {
-                let resolved = holding.addresses.iter().filter_map(|address| resolve(address, &link));
+                let resolved = holding.addresses.iter().filter_map(|address| resolve(address, link));
                 wanted.addresses.extend(resolved.filter(|it| !holding.let_go.addresses.contains(&it.key())));
                 &[][..]
             } else {
                 &holding.addresses[..]
             };
-            let given_up = keys(release, &link).chain(keys(&holding.former.addresses, &link));
+            let given_up = keys(release, link).chain(keys(&holding.former.addresses, link));
             wanted.release.extend(given_up.filter(|key| !held_by_anyone.contains(key)));
         }
-        wanted
     }
 
     /// The routes and rules that any router holds: a route of one may have the key of a route of another.
@@ -176,7 +202,8 @@ impl Holdings {
     pub(crate) fn settled(&mut self, router: RouterId) {
         let Some(holding) = self.routers.get_mut(&router) else { return };
         holding.former = Footprint::default();
-        if holding.deleted && !holding.held {
+        holding.clear = !holding.held;
+        if holding.deleted && holding.clear {
             self.routers.remove(&router);
         }
     }
@@ -427,6 +454,8 @@ mod tests {
         let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
         assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.release_rules.len()), (1, 0, 0));
         assert_eq!(wanted.routes[0].route.next_hops[0].link, LinkIndex::new(2));
+        assert_eq!(holdings.own(ONE, eth0).routes, wanted.routes);
+        assert_eq!(holdings.own(TWO, eth0).routes, [], "those of another router");
         assert_eq!(wanted.rules, [rule]);
         let homeless: Vec<_> = holdings.homeless_routes(ONE, eth0).collect();
         assert_eq!(homeless, ["adding the route 10.2.0.0/16: one of its interfaces is not there"]);
@@ -436,5 +465,28 @@ mod tests {
         assert_eq!((wanted.routes.len(), wanted.release_routes.len()), (1, 2));
         holdings.settled(ONE);
         assert_eq!(holdings.wanted(&BTreeSet::from([ONE]), eth0).release_routes, []);
+    }
+
+    #[test]
+    fn reloads_leave_nothing_to_remember() {
+        let text = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n\
+                    virtual_routes {\n10.1.0.0/16 dev eth0\n}\nvirtual_rules {\ntable 7 preference 5 inet\n}\n}\n";
+        let part = crate::config::vrrp::tests::part(text);
+        let mut holdings = Holdings::default();
+        for _ in 0..3 {
+            holdings.configure([(ONE, Belongings::of(&part.instances[0]))]);
+        }
+        assert!(holdings.routers[&ONE].former.is_empty());
+        holdings.set(ONE, Ownership::Released);
+        holdings.configure(<[(RouterId, Vec<VirtualAddress>); 0]>::default());
+        assert_eq!(holdings.left_over().collect::<Vec<_>>(), [ONE], "it may still be there");
+        holdings.settled(ONE);
+        assert!(holdings.routers.is_empty());
+
+        holdings.configure([(ONE, Belongings::of(&part.instances[0]))]);
+        holdings.set(ONE, Ownership::Released);
+        holdings.settled(ONE);
+        holdings.configure(<[(RouterId, Vec<VirtualAddress>); 0]>::default());
+        assert!(holdings.routers.is_empty(), "nobody orders anything for a router that had nothing");
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vip_netlink::{
-    AddressKey, AnnounceSocket, Announcement, CarrierSocket, Change, Event, Link, LinkIndex, LinkName, Monitor,
-    RECEIVE_BUFFER, RouteSocket, Wanted, plan,
+    AddressKey, AnnounceSocket, Announcement, CarrierSocket, Event, Link, LinkIndex, LinkName, Monitor, RECEIVE_BUFFER,
+    RouteSocket, Wanted,
 };
 use vrrp_proto::{Family, Instant, LinkFacts, LinkId, Ownership, RouterId, Snapshot, Ticket};
 
@@ -35,7 +35,10 @@ use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
 use crate::ipc::{self, Fact};
 use crate::workers::scheduling::Scheduling;
 
+mod refused;
 mod repair;
+
+use refused::{Refused, apply, things};
 
 /// When something that the kernel refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -45,9 +48,6 @@ const OVERRUN_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often an address is announced that was put in place late.
 const REPEAT: u8 = 5;
-
-/// How often a plan whose answers were lost is made anew.
-const ATTEMPTS: usize = 5;
 
 /// Exit status of a start that the configuration makes impossible (`behaviour.md` §1.2).
 const EXIT_CONFIG: u8 = 2;
@@ -729,7 +729,7 @@ impl Kernel {
         refused
     }
 
-    /// Whether a router got at least a part of what it wanted; if not all, the rest is tried again.
+    /// Whether a router got at least a part of what it wanted, or gave up all that it had; the rest is tried again.
     fn judge(&mut self, router: RouterId, refused: &Refused) -> bool {
         let view = &self.view;
         let link = |name: &str| view.link(name).map(|link| link.index);
@@ -739,16 +739,14 @@ impl Kernel {
             .map(|address| format!("adding {} to {}: there is no such interface", address.ip, address.device))
             .chain(self.holdings.homeless_routes(router, link))
             .collect();
-        let (missing, all) = if refused.is_empty() {
-            (0, None)
+        let own = self.holdings.own(router, link);
+        let missing = refused.of(&own);
+        let settled = missing == 0 && homeless.is_empty();
+        let done = if self.holdings.holds(router) {
+            !self.holdings.has_no_home(router, link) && (missing == 0 || missing < things(&own))
         } else {
-            let wanted = self.holdings.wanted(&BTreeSet::from([router]), link);
-            let keys: BTreeSet<_> =
-                wanted.addresses.iter().map(vip_netlink::Address::key).chain(wanted.release).collect();
-            (keys.iter().filter(|key| refused.has(key)).count(), Some(keys.len()))
+            settled
         };
-        let settled = missing == 0 && homeless.is_empty() && refused.everything.is_none() && refused.others.is_empty();
-        let nothing = self.holdings.has_no_home(router, link) || missing > 0 && all == Some(missing);
         for reason in homeless {
             self.complain(reason);
         }
@@ -759,7 +757,7 @@ impl Kernel {
             self.unsettled.insert(router);
             self.retry_soon();
         }
-        !nothing
+        done
     }
 
     fn retry_soon(&mut self) {
@@ -968,70 +966,6 @@ impl Kernel {
             self.complain(refusal.error.to_string());
             self.retry_soon();
         }
-    }
-}
-
-/// What the kernel refused.
-#[derive(Debug, Default)]
-struct Refused {
-    /// The kernel could not even be asked.
-    everything: Option<String>,
-    addresses: BTreeMap<AddressKey, String>,
-    /// Why routes and rules were refused.
-    others: Vec<String>,
-}
-
-impl Refused {
-    fn is_empty(&self) -> bool {
-        self.everything.is_none() && self.addresses.is_empty() && self.others.is_empty()
-    }
-
-    fn has(&self, key: &AddressKey) -> bool {
-        self.everything.is_some() || self.addresses.contains_key(key)
-    }
-
-    fn reasons(&self) -> Vec<String> {
-        self.everything.iter().chain(self.addresses.values()).chain(&self.others).cloned().collect()
-    }
-}
-
-/// Reconciles the kernel with `wanted`; begins again when answers are lost.
-fn apply(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
-    let mut refused = Refused::default();
-    for _ in 0..ATTEMPTS {
-        let present = match route.present(wanted) {
-            Ok(present) => present,
-            Err(error) => {
-                refused.everything = Some(error.to_string());
-                return refused;
-            }
-        };
-        let changes = plan(wanted, &present);
-        let applied = route.apply(&changes);
-        refused.others = applied
-            .refused
-            .iter()
-            .filter(|refusal| changes.get(refusal.index).and_then(key).is_none())
-            .map(|refusal| refusal.error.to_string())
-            .collect();
-        refused.addresses = applied
-            .refused
-            .iter()
-            .filter_map(|refusal| Some((key(changes.get(refusal.index)?)?, refusal.error.to_string())))
-            .collect();
-        if !applied.lost {
-            break;
-        }
-    }
-    refused
-}
-
-fn key(change: &Change) -> Option<AddressKey> {
-    match change {
-        Change::AddAddress(address) | Change::EditAddress(address) | Change::RemoveAddress(address) => {
-            Some(address.key())
-        }
-        _ => None,
     }
 }
 

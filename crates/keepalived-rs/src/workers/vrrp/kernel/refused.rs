@@ -1,0 +1,124 @@
+//! Carrying a plan out, and what the kernel refused of it.
+
+use std::collections::BTreeMap;
+
+use vip_netlink::{AddressKey, Change, RouteKey, RouteSocket, Rule, Wanted, plan};
+
+/// How often a plan whose answers were lost is made anew.
+const ATTEMPTS: usize = 5;
+
+/// What the kernel refused, and why.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    /// The kernel could not even be asked.
+    pub(super) everything: Option<String>,
+    addresses: BTreeMap<AddressKey, String>,
+    routes: BTreeMap<RouteKey, String>,
+    rules: Vec<(Rule, String)>,
+    links: Vec<String>,
+}
+
+impl Refused {
+    /// Whether an address is as it was.
+    pub(super) fn has(&self, key: &AddressKey) -> bool {
+        self.everything.is_some() || self.addresses.contains_key(key)
+    }
+
+    /// How many of the things that are to come or to go in `wanted` are as they were.
+    pub(super) fn of(&self, wanted: &Wanted) -> usize {
+        if self.everything.is_some() {
+            return things(wanted);
+        }
+        let addresses = wanted.addresses.iter().map(vip_netlink::Address::key).chain(wanted.release.iter().copied());
+        let routes = wanted.routes.iter().map(|placed| placed.route.key()).chain(wanted.release_routes.iter().copied());
+        let rules = wanted.rules.iter().chain(&wanted.release_rules);
+        addresses.filter(|key| self.addresses.contains_key(key)).count()
+            + routes.filter(|key| self.routes.contains_key(key)).count()
+            + rules.filter(|rule| self.rules.iter().any(|(refused, _)| refused == *rule)).count()
+    }
+
+    /// One line for each.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let rules = self.rules.iter().map(|(_, reason)| reason);
+        let all = self.everything.iter().chain(self.addresses.values()).chain(self.routes.values());
+        all.chain(rules).chain(&self.links).cloned().collect()
+    }
+
+    fn add(&mut self, change: Option<&Change>, reason: String) {
+        match change {
+            Some(Change::AddAddress(it) | Change::EditAddress(it) | Change::RemoveAddress(it)) => {
+                self.addresses.insert(it.key(), reason);
+            }
+            Some(Change::AddRoute { route: it, .. } | Change::ReplaceRoute(it) | Change::RemoveRoute(it)) => {
+                self.routes.insert(it.key(), reason);
+            }
+            Some(Change::AddRule(it) | Change::RemoveRule(it)) => self.rules.push((Rule::clone(it), reason)),
+            _ => self.links.push(reason),
+        }
+    }
+}
+
+/// How many things are to come or to go.
+pub(super) fn things(wanted: &Wanted) -> usize {
+    let come = wanted.addresses.len() + wanted.routes.len() + wanted.rules.len();
+    come + wanted.release.len() + wanted.release_routes.len() + wanted.release_rules.len()
+}
+
+/// Reconciles the kernel with `wanted`; begins again when answers are lost.
+pub(super) fn apply(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
+    let mut refused = Refused::default();
+    for _ in 0..ATTEMPTS {
+        refused = Refused::default();
+        let present = match route.present(wanted) {
+            Ok(present) => present,
+            Err(error) => {
+                refused.everything = Some(error.to_string());
+                return refused;
+            }
+        };
+        let changes = plan(wanted, &present);
+        let applied = route.apply(&changes);
+        for refusal in &applied.refused {
+            refused.add(changes.get(refusal.index), refusal.error.to_string());
+        }
+        if !applied.lost {
+            break;
+        }
+    }
+    refused
+}
+
+#[cfg(test)]
+mod tests {
+    use vip_netlink::{Address, Family, LinkIndex, PlacedRoute, Prefix, Route, RuleAction};
+
+    use super::*;
+
+    fn route(third: u8) -> Route {
+        Route::new(Prefix::network([192, 0, third, 0].into(), 24))
+    }
+
+    #[test]
+    fn a_refusal_is_of_those_who_want_the_thing() {
+        let rule = Rule::new(Family::Ipv4, 5, RuleAction::Nop);
+        let address = Address::virtual_address(LinkIndex::new(2).unwrap(), [192, 0, 2, 1].into(), 24);
+        let mut refused = Refused::default();
+        refused.add(Some(&Change::RemoveRoute(Box::new(route(1)))), "route".into());
+        refused.add(Some(&Change::AddRule(Box::new(rule.clone()))), "rule".into());
+        refused.add(Some(&Change::AddAddress(address)), "address".into());
+        refused.add(None, "link".into());
+        assert_eq!(refused.reasons(), ["address", "route", "rule", "link"]);
+        let wanted = Wanted {
+            addresses: vec![address],
+            routes: vec![PlacedRoute::from(route(2))],
+            release_routes: vec![route(1).key()],
+            ..Wanted::default()
+        };
+        assert_eq!((refused.of(&wanted), things(&wanted)), (2, 3));
+        let other = Wanted { routes: vec![PlacedRoute::from(route(2))], ..Wanted::default() };
+        assert_eq!(refused.of(&other), 0);
+        assert_eq!(refused.of(&Wanted { release_rules: vec![rule], ..Wanted::default() }), 1);
+        let nobody = Refused { everything: Some("no answer".into()), ..Refused::default() };
+        assert_eq!(nobody.of(&other), 1);
+    }
+}
