@@ -17,8 +17,8 @@ const PROTOCOL: Protocol = Protocol { version: 3, interval: Duration::from_milli
 /// That of iproute2.
 const IP: &str = "/usr/sbin/ip";
 
-/// A multicast and a unicast instance on one link.
-fn text(priority: u8, own: u8, peer: u8) -> String {
+/// A multicast and a unicast instance on one link of a VRF, and a unicast one that names the VRF.
+fn text(priority: u8, own: u8, peer: u8, vrf: &str) -> String {
     let instance = |name: &str, vrid: u8, lines: &str| {
         format!(
             "vrrp_instance {name} {{\n state BACKUP\n interface eth0\n virtual_router_id {vrid}\n priority {priority}\n \
@@ -27,7 +27,8 @@ fn text(priority: u8, own: u8, peer: u8) -> String {
         )
     };
     let unicast = format!("unicast_src_ip 198.18.0.{own}\n unicast_peer {{\n 198.18.0.{peer}\n }}");
-    instance("GROUP", 1, "") + &instance("PEERS", 2, &unicast)
+    let anywhere = instance("VRF", 3, &format!("{vrf}\n {unicast}")).replace(" interface eth0\n", "");
+    instance("GROUP", 1, "") + &instance("PEERS", 2, &unicast) + &anywhere
 }
 
 /// Its routes are in a table that nobody else looks into: it hears its peer, and is heard.
@@ -39,18 +40,18 @@ fn a_router_in_a_vrf_hears_and_is_heard() -> CaseResult {
             return Err(Stop::failed(format!("ip {line}: {:?}", ip.lines())));
         }
     }
-    pair.r2.process = Some(pair.r2.host.spawn(Daemon::Ours.program(&text(150, 2, 1))?)?);
-    for name in ["GROUP", "PEERS"] {
+    pair.r2.process = Some(pair.r2.host.spawn(Daemon::Ours.program(&text(150, 2, 1, ""))?)?);
+    for name in ["GROUP", "PEERS", "VRF"] {
         pair.r2.process().wait_for_line(&format!("({name}) Entering MASTER STATE"), PATIENCE)?;
     }
-    pair.r1.process = Some(pair.r1.host.spawn(Daemon::Ours.program(&text(90, 1, 2))?)?);
-    for name in ["GROUP", "PEERS"] {
+    pair.r1.process = Some(pair.r1.host.spawn(Daemon::Ours.program(&text(90, 1, 2, "vrf red"))?)?);
+    for name in ["GROUP", "PEERS", "VRF"] {
         let heard = pair.r1.process().wait_for_line(&format!("({name}) master set to 198.18.0.2"), PATIENCE);
         heard.map_err(|error| Stop::failed(format!("{error}\n{}", pair.logs())))?;
     }
     let wire = pair.r2.host.capture("eth0")?;
     pair.r2.process().signal(Signal::SIGTERM)?;
-    for name in ["GROUP", "PEERS"] {
+    for name in ["GROUP", "PEERS", "VRF"] {
         pair.r1.process().wait_for_line(&format!("({name}) Entering MASTER STATE"), PATIENCE)?;
     }
     let sent = |vrid: u8| {
@@ -59,7 +60,7 @@ fn a_router_in_a_vrf_hears_and_is_heard() -> CaseResult {
         };
         wire.frames().iter().any(|frame| frame.vrrp().is_some_and(ours))
     };
-    let waited = wait_until("both adverts", || Ok(sent(1) && sent(2)));
+    let waited = wait_until("all adverts", || Ok(sent(1) && sent(2) && sent(3)));
     waited.map_err(|_| Stop::failed(pair.logs()))
 }
 

@@ -161,6 +161,8 @@ pub(crate) struct Instance {
     pub(crate) key: String,
     /// The interface that it runs on; `None` for a unicast instance that is bound to none.
     pub(crate) interface: Option<String>,
+    /// The VRF that a unicast instance without interface speaks in.
+    pub(crate) vrf: Option<String>,
     /// The macvlan or ipvlan that it runs on in place of `interface`.
     pub(crate) virtual_link: Option<String>,
     /// Its adverts travel on `interface` all the same.
@@ -456,6 +458,7 @@ impl Instance {
             old_checksum: (old_checksum(instance.old_unicast_checksum), global.vrrp_mcast_group4),
             room: room(instance, &global.vrrp),
             interface,
+            vrf: instance.vrf.as_ref().map(|vrf| vrf.value.clone()),
             virtual_link,
             transport,
             addresses,
@@ -575,7 +578,8 @@ impl Instance {
     /// Every interface that it names; some more than once.
     pub(crate) fn interfaces(&self) -> impl Iterator<Item = &str> {
         let devices = self.addresses.iter().map(|address| address.device.as_str());
-        self.interface.as_deref().into_iter().chain(self.tracked.iter().map(|it| it.name.as_str())).chain(devices)
+        let own = self.interface.iter().chain(&self.vrf).map(String::as_str);
+        own.chain(self.tracked.iter().map(|it| it.name.as_str())).chain(devices)
     }
 }
 
@@ -735,7 +739,8 @@ fn old_checksum(checksum: file::OldChecksum) -> OldUnicastChecksum {
 }
 
 fn key(instance: &file::VrrpInstance, transport: &Transport) -> String {
-    let interface = instance.interface.as_ref().map_or("", |name| name.value.as_str());
+    let device = instance.interface.as_ref().or(instance.vrf.as_ref());
+    let interface = device.map_or("", |name| name.value.as_str());
     let path = match transport {
         Transport::Multicast { group } => group.to_string(),
         Transport::Unicast { .. } => {

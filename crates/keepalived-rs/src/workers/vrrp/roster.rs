@@ -361,8 +361,14 @@ pub(crate) fn place(
         },
     };
     let carrier = if instance.has_authentication_header() { Carrier::Ah } else { Carrier::Vrrp };
-    let vrf = link.filter(|_| !address.is_multicast()).and_then(|link| view.vrf(link)).map_or(0, |vrf| vrf.get());
-    Some(Place { link: link.map_or(0, |link| link.get()), vrf, address, carrier })
+    let vrf = match (link, &instance.vrf) {
+        (Some(_), _) if address.is_multicast() => None,
+        (Some(link), _) => view.vrf(link),
+        (None, Some(name)) => Some(view.link(name)?.index),
+        (None, None) => None,
+    };
+    let [link, vrf] = [link, vrf].map(|index| index.map_or(0, vip_netlink::LinkIndex::get));
+    Some(Place { link, vrf, address, carrier })
 }
 
 /// The link of that name. What else may have the name of a macvlan or ipvlan of `part` is none.
