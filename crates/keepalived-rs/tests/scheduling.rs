@@ -56,6 +56,8 @@ impl Node {
         let daemon = host.spawn(program)?;
         daemon.wait_for_line("(VI_1) Entering MASTER STATE", PATIENCE)?;
         daemon.wait_for_line("Startup complete", PATIENCE)?;
+        // From now on there is a timer every second.
+        daemon.wait_for_line("Sending gratuitous ARP on eth0", PATIENCE)?;
         Ok(Self { _lab: lab, host, daemon, file, _folder: folder })
     }
 
@@ -208,7 +210,8 @@ fn a_late_process_raises_its_priority() -> CaseResult {
     for step in 1..=2 {
         node.stand_still()?;
         // A slow machine may take the next step by itself.
-        wait_until("a step", || Ok(node.first(VRRP)?.real_time >= step))?;
+        let waited = wait_until("a step", || Ok(node.first(VRRP)?.real_time >= step));
+        waited.map_err(|_| Stop::failed(format!("no step {step}: {:?}\n{}", node.first(VRRP).ok(), node.logs())))?;
         node.daemon.wait_for_line(&format!("Set realtime priority {step}"), PATIENCE)?;
     }
     node.wait_for(VRRP, &thread("keepalived", 0, 2, "0-1"))?;

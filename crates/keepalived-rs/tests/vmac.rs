@@ -280,9 +280,6 @@ fn settings_are_restored_after_everything_was_killed() -> CaseResult {
         let undone = wait_until("everything to be as it was", || {
             let pairs = |settings: &BTreeMap<String, String>| settings.clone().into_iter().collect::<BTreeSet<_>>();
             let (settings, there) = (node.settings()?, node.links()?);
-            // Addresses that a file does not name are nobody's.
-            let of_links = |lines: BTreeSet<String>| lines.into_iter().filter(|line| !line.contains(" has ")).collect();
-            let (links, there): (BTreeSet<_>, BTreeSet<_>) = (of_links(links.clone()), of_links(there));
             rest = difference(&pairs(&before), &pairs(&settings)) + &difference(&links, &there);
             Ok(settings == before && there == links)
         });
@@ -290,6 +287,36 @@ fn settings_are_restored_after_everything_was_killed() -> CaseResult {
     }
     if state.exists() {
         return Err(Stop::failed("the file of what was to be taken back is still there"));
+    }
+    Ok(())
+}
+
+/// `disable_local_igmp` holds while the file says so, and is taken back.
+fn no_reports_of_link_local_groups() -> CaseResult {
+    let lab = Lab::new()?;
+    let node = Node::new(&lab, "r")?;
+    let reports = || {
+        let value = node.host.run(|| std::fs::read_to_string("/proc/sys/net/ipv4/igmp_link_local_mcast_reports"))?;
+        Ok::<_, Stop>(value.trim().to_owned())
+    };
+    let router = instance("VI_1", 51, "eth0", "virtual_ipaddress {\n 198.18.0.100/24\n }");
+    let without = format!("global_defs {{\n disable_local_igmp\n}}\n{router}");
+    let file = node.folder.path().join("k.conf");
+    for ends_by_reload in [false, true] {
+        std::fs::write(&file, &without)?;
+        let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nlDG", "--vrrp", "-f"]).arg(&file);
+        let process = node.host.spawn(program.arg("-p").arg(node.folder.path().join("pid")))?;
+        let quiet = wait_until("the setting", || Ok(reports()? == "0"));
+        quiet.map_err(|_| Stop::failed(log(&process)))?;
+        if ends_by_reload {
+            std::fs::write(&file, &router)?;
+            process.signal(Signal::SIGHUP)?;
+        } else {
+            process.signal(Signal::SIGTERM)?;
+            process.wait_for_exit(PATIENCE)?;
+        }
+        let back = wait_until("what was before", || Ok(reports()? == "1"));
+        back.map_err(|_| Stop::failed(log(&process)))?;
     }
     Ok(())
 }
@@ -457,6 +484,7 @@ cases! {
     a_dead_worker_ipv6,
     what_others_do_to_a_macvlan_is_undone,
     settings_are_restored_after_everything_was_killed,
+    no_reports_of_link_local_groups,
     a_reload_makes_changes_and_removes_macvlans,
     a_link_joins_a_group_and_its_parent_is_told_of,
     a_name_that_is_taken_is_refused_with_the_reason,

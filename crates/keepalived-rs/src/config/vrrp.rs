@@ -61,6 +61,8 @@ pub(crate) struct VrrpPart {
     pub(crate) firewall: Option<FirewallPart>,
     /// The macvlans and ipvlans that the instances need, by name.
     pub(crate) virtual_links: BTreeMap<String, VirtualLink>,
+    /// `disable_local_igmp`: the kernel sends no reports of link-local groups.
+    pub(crate) disable_local_igmp: bool,
 }
 
 /// How long a change of a link has to last before it counts (`interface_up_down_delays`).
@@ -318,6 +320,7 @@ impl VrrpPart {
             fixed: Belongings::fixed(config),
             firewall: FirewallPart::from_config(config),
             virtual_links: links.into_links(),
+            disable_local_igmp: config.global.vrrp.disable_local_igmp,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Settings of interfaces for IPv4 that are changed for a while, and where they are read and written: those of
-//! interfaces over netlink, those of `all` and `default` below /proc.
+//! Settings for IPv4 that are changed for a while, and where they are read and written: those of interfaces over
+//! netlink, the others below /proc.
 
 use std::fmt;
 use std::fs;
@@ -9,13 +9,18 @@ use vip_netlink::{Change, Ipv4Conf, Ipv4Setting, LinkIndex, RouteSocket};
 
 use super::view::View;
 
-/// A setting of an interface, of `all` or of `default`.
+/// A setting, by its place below /proc/sys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Sysctl {
-    /// The interface, `all` or `default`.
-    pub(crate) device: String,
-    /// Which of its settings.
-    pub(crate) setting: Ipv4Setting,
+pub(crate) enum Sysctl {
+    /// `net/ipv4/conf/DEVICE/SETTING`
+    Conf {
+        /// The interface, `all` or `default`.
+        device: String,
+        /// Which of its settings.
+        setting: Ipv4Setting,
+    },
+    /// `net/ipv4/igmp_link_local_mcast_reports`: whether this host tells switches of the link-local groups that it hears.
+    LinkLocalReports,
 }
 
 /// A value that stands for another one for a while.
@@ -30,11 +35,14 @@ pub(crate) struct Kept {
 impl Sysctl {
     /// The setting of a device.
     pub(crate) fn new(device: &str, setting: Ipv4Setting) -> Self {
-        Self { device: device.to_owned(), setting }
+        Self::Conf { device: device.to_owned(), setting }
     }
 
     /// What [`Display`](fmt::Display) wrote.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
+        if text == LINK_LOCAL_REPORTS {
+            return Some(Self::LinkLocalReports);
+        }
         let (device, name) = text.strip_prefix(FOLDER)?.rsplit_once('/')?;
         let setting = Ipv4Setting::ALL.into_iter().find(|setting| setting.name() == name)?;
         // What is read from a file must not lead out of the folder.
@@ -42,15 +50,23 @@ impl Sysctl {
             .then(|| Self::new(device, setting))
     }
 
-    /// Whether it is of an interface.
-    pub(crate) fn is_of_link(&self) -> bool {
-        !matches!(self.device.as_str(), "all" | "default")
+    /// The interface and its setting, if it is of one.
+    fn of_link(&self) -> Option<(&str, Ipv4Setting)> {
+        match self {
+            Self::Conf { device, setting } if !matches!(device.as_str(), "all" | "default") => Some((device, *setting)),
+            _ => None,
+        }
+    }
+
+    /// Whether it counts for every interface.
+    pub(crate) fn is_of_all(&self) -> bool {
+        matches!(self, Self::Conf { device, .. } if device == "all")
     }
 
     /// Its value; `None` if there is no such device.
     pub(crate) fn value(&self, view: &View) -> Option<u32> {
-        if self.is_of_link() {
-            return view.link(&self.device)?.ipv4.value(self.setting);
+        if let Some((device, setting)) = self.of_link() {
+            return view.link(device)?.ipv4.value(setting);
         }
         fs::read_to_string(self.path()).ok()?.trim().parse().ok()
     }
@@ -62,10 +78,14 @@ impl Sysctl {
 }
 
 const FOLDER: &str = "net/ipv4/conf/";
+const LINK_LOCAL_REPORTS: &str = "net/ipv4/igmp_link_local_mcast_reports";
 
 impl fmt::Display for Sysctl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{FOLDER}{}/{}", self.device, self.setting.name())
+        match self {
+            Self::Conf { device, setting } => write!(f, "{FOLDER}{device}/{}", setting.name()),
+            Self::LinkLocalReports => f.write_str(LINK_LOCAL_REPORTS),
+        }
     }
 }
 
@@ -101,11 +121,10 @@ pub(crate) fn write(
     let (mut count, mut refused) = (0, Vec::new());
     for (sysctl, value) in values {
         let Some(present) = sysctl.value(view).filter(|present| present != value) else { continue };
-        let result = match view.link(&sysctl.device) {
-            Some(link) if sysctl.is_of_link() => {
-                write_of_link(link.index, Ipv4Conf::default().with(sysctl.setting, *value), route)
-            }
-            _ => write_of_all(sysctl, present, *value, purpose),
+        let of_link = sysctl.of_link().and_then(|(device, setting)| Some((view.link(device)?.index, setting)));
+        let result = match of_link {
+            Some((link, setting)) => write_of_link(link, Ipv4Conf::default().with(setting, *value), route),
+            None => write_below_proc(sysctl, present, *value, purpose),
         };
         count += 1;
         refused.extend(result.err());
@@ -118,8 +137,8 @@ fn write_of_link(link: LinkIndex, conf: Ipv4Conf, route: &mut RouteSocket) -> Re
     refused.into_iter().next().map_or(Ok(()), |refusal| Err(refusal.error.to_string()))
 }
 
-fn write_of_all(sysctl: &Sysctl, present: u32, value: u32, purpose: Purpose) -> Result<(), String> {
-    let name = format!("net.ipv4.conf.{}.{}", sysctl.device, sysctl.setting.name());
+fn write_below_proc(sysctl: &Sysctl, present: u32, value: u32, purpose: Purpose) -> Result<(), String> {
+    let name = sysctl.to_string().replace('/', ".");
     match purpose {
         Purpose::Change => tracing::info!("NOTICE: setting sysctl {name} from {present} to {value}"),
         Purpose::Restore => tracing::info!("NOTICE: resetting sysctl {name} to {value}"),
@@ -153,6 +172,7 @@ mod tests {
             let sysctl = Sysctl::new(device, Ipv4Setting::ArpIgnore);
             assert_eq!(Sysctl::from_text(&sysctl.to_string()), Some(sysctl));
         }
+        assert_eq!(Sysctl::from_text(&Sysctl::LinkLocalReports.to_string()), Some(Sysctl::LinkLocalReports));
         let kept = Kept { original: 2, ours: 1 };
         assert_eq!(Kept::from_text(&kept.to_text()), Some(kept));
     }

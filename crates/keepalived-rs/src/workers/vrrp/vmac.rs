@@ -37,6 +37,8 @@ pub(crate) struct Needs {
     links: BTreeMap<String, VirtualLink>,
     /// Interfaces on which the next address of a network takes the place of the first.
     promote: BTreeSet<String>,
+    /// `disable_local_igmp`
+    no_local_reports: bool,
 }
 
 impl Needs {
@@ -49,7 +51,12 @@ impl Needs {
                 link.group = group_number(link, name).map(Group::Number);
             }
         }
-        Self { links, promote: instances.filter_map(|instance| instance.link()).map(str::to_owned).collect() }
+        let promote = instances.filter_map(|instance| instance.link()).map(str::to_owned).collect();
+        Self { links, promote, no_local_reports: part.disable_local_igmp }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.links.is_empty() && self.promote.is_empty() && !self.no_local_reports
     }
 }
 
@@ -140,9 +147,8 @@ impl Vmacs {
 
     /// Nothing is needed and nothing is there.
     pub(crate) fn is_idle(&self) -> bool {
-        let needs = |needs: &Needs| !needs.links.is_empty() || !needs.promote.is_empty();
-        !needs(&self.running)
-            && !self.prepared.as_ref().is_some_and(|(_, prepared)| needs(prepared))
+        self.running.is_empty()
+            && self.prepared.as_ref().is_none_or(|(_, prepared)| prepared.is_empty())
             && self.made.is_empty()
             && self.kept.is_empty()
     }
@@ -213,6 +219,10 @@ impl Vmacs {
         for device in self.running.promote.iter().chain(prepared).filter(|device| !self.made.contains_key(*device)) {
             needed.insert(Sysctl::new(device, Ipv4Setting::PromoteSecondaries), 1);
         }
+        let prepared = self.prepared.as_ref().is_some_and(|(_, needs)| needs.no_local_reports);
+        if prepared || self.running.no_local_reports {
+            needed.insert(Sysctl::LinkLocalReports, 0);
+        }
         let mut parents = self.links().filter(|link| needs_settings(link)).map(|link| link.parent.as_str()).peekable();
         if parents.peek().is_some() {
             self.move_rp_filter(view, &mut needed);
@@ -247,12 +257,12 @@ impl Vmacs {
         let needed = self.sysctls(view);
         let (ours, rest): (Vec<_>, Vec<_>) = self.kept.iter().partition(|(sysctl, _)| needed.contains_key(*sysctl));
         let mut ours: Vec<_> = ours.into_iter().map(|(sysctl, kept)| (sysctl, kept.ours)).collect();
-        ours.sort_by_key(|(sysctl, _)| sysctl.device == "all");
+        ours.sort_by_key(|(sysctl, _)| sysctl.is_of_all());
         // What somebody else has changed meanwhile is theirs.
         let still_ours = |(sysctl, kept): &(&Sysctl, &Kept)| sysctl.value(view) == Some(kept.ours);
         let back = rest.iter().copied().filter(still_ours);
         let mut back: Vec<_> = back.map(|(sysctl, kept)| (sysctl, kept.original)).collect();
-        back.sort_by_key(|(sysctl, _)| sysctl.device != "all");
+        back.sort_by_key(|(sysctl, _)| !sysctl.is_of_all());
         let gone: Vec<_> = rest.into_iter().map(|(sysctl, _)| sysctl.clone()).collect();
 
         let (changed, refused) = sysctl::write(&ours, Purpose::Change, route, view);
