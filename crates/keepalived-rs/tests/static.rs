@@ -386,10 +386,14 @@ fn a_new_worker_removes_what_is_no_longer_configured() -> CaseResult {
     kill(worker, Signal::SIGSTOP)?;
     std::fs::write(router.file(), with_instance("", ""))?;
     router.process().signal(Signal::SIGHUP)?;
-    router.says("Opening file")?;
+    router.says("Reloading ...")?;
     kill(worker, Signal::SIGKILL)?;
-    // Had the worker been asked to prepare already, the reload was refused.
-    router.process().signal(Signal::SIGHUP)?;
+    // Had the worker been asked to prepare already, the reload is refused.
+    let said = |text: &str| router.process().lines().iter().any(|line| line.text.contains(text));
+    wait_until("the end of the reload", || Ok(said("Reload complete") || said("Reload refused")))?;
+    if said("Reload refused") {
+        router.process().signal(Signal::SIGHUP)?;
+    }
     router.lacks(&all)?;
     router.has(&["198.18.0.100/24"])
 }
