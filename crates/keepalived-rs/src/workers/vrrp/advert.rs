@@ -681,6 +681,8 @@ impl Advert {
                 self.outbox.push(Report::Rejected { generation, exit, why });
                 self.flush();
             }
+            // Macvlans go after the last advert: to a router that has stopped that is no fault.
+            Outcome::Links(_) if self.stopping.is_some() && !self.inherits => {}
             Outcome::Links(links) => {
                 for (link, facts) in links {
                     match facts {
