@@ -509,6 +509,11 @@ impl Instance {
         self.virtual_link.as_deref().filter(|_| !self.xmit_base).or(self.interface.as_deref())
     }
 
+    /// `garp_master_repeat`, at least 1.
+    pub(crate) fn announcements_per_address(&self) -> u8 {
+        self.router.announcements.repeat.max(1)
+    }
+
     /// What it tracks, with `id` numbering that.
     pub(crate) fn trackers(&self, id: impl FnMut(&TrackerName) -> Option<TrackerId>) -> Vec<TrackerUse> {
         tracker_uses(&self.uses, id)

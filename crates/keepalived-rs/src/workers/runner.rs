@@ -156,6 +156,8 @@ struct Runner {
     groups: Groups,
     /// When the stop was ordered, or the last script started since.
     stopping: Option<Instant>,
+    /// The stop was ordered and waits for the first configuration to be checked.
+    stop_is_due: bool,
     beat: Interval,
 }
 
@@ -198,6 +200,7 @@ impl Runner {
             running: JoinSet::new(),
             groups: Groups::default(),
             stopping: None,
+            stop_is_due: false,
             beat,
         }
     }
@@ -254,7 +257,7 @@ impl Runner {
         let heard = |role| self.peers.get(&role).filter(|_| self.configured);
         let (vrrp, checker) = (heard(Role::Vrrp), heard(Role::Checker));
         tokio::select! {
-            order = self.supervisor.receive(), if self.stopping.is_none() => Wake::Order(order),
+            order = self.supervisor.receive(), if self.stopping.is_none() && !self.stop_is_due => Wake::Order(order),
             _ = self.supervisor.writable(), if !flushed => Wake::Again,
             wake = listen(Role::Vrrp, vrrp) => wake,
             wake = listen(Role::Checker, checker) => wake,
@@ -410,6 +413,9 @@ impl Runner {
     fn checked(&mut self, generation: u64, table: Table) {
         self.checking = None;
         self.prepared = Some((generation, table));
+        if self.stop_is_due {
+            return self.stop();
+        }
         self.outbox.push(Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) });
     }
 
@@ -480,6 +486,15 @@ impl Runner {
     fn stop(&mut self) {
         if self.stopping.is_some() {
             return;
+        }
+        if !self.configured {
+            // What waits is for the scripts of the configuration that this runner was about to go on with.
+            self.stop_is_due = self.checking.is_some();
+            if self.stop_is_due {
+                return;
+            }
+            self.table = self.prepared.take().map(|(_, table)| table).unwrap_or_default();
+            self.configured = true;
         }
         for role in SENDERS {
             while let Some(Ok(Some((notification, _)))) = self.peer(role).port.as_ref().map(Port::try_receive) {

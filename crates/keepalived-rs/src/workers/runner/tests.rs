@@ -399,6 +399,26 @@ fn what_is_repeated_to_a_new_runner_waits_for_its_configuration() {
 }
 
 #[test]
+fn a_stop_before_the_configuration_is_in_force_still_runs_what_waits() {
+    let mut lab = Lab::new();
+    let script = lab.script("waiting", "echo $3 >$out");
+    let part = RunnerPart {
+        script_user: Some(me()),
+        objects: [Object::Instance("VI_1".into())].into(),
+        scripts: [(change(), script)].into(),
+        ..RunnerPart::default()
+    };
+    lab.tell(notify("VI_1", NotifyState::Stop));
+    let fd = ipc::seal(&part).unwrap();
+    lab.orders.send(&Order::Prepare { generation: 1, again: true }, &[fd.as_fd()]).unwrap();
+    lab.orders.send(&Order::Stop, &[]).unwrap();
+    assert_eq!(lab.lines("waiting", 1), ["STOP"]);
+    let stopped = std::iter::repeat_with(|| report(&lab.orders)).find(|report| *report == Report::Stopped);
+    assert!(stopped.is_some());
+    assert_eq!(lab.runner.take().unwrap().join().unwrap(), 0);
+}
+
+#[test]
 fn an_abandoned_configuration_changes_nothing() {
     let mut lab = Lab::new();
     let script = lab.script("kept", "echo kept >$out");

@@ -98,6 +98,9 @@ pub(crate) struct Advert {
     applying: BTreeMap<RouterId, Ticket>,
     /// What each router may have put on this host, as the supervisor was told, with its key.
     told_footprints: BTreeMap<RouterId, (String, Footprint)>,
+    /// Whose footprint the process before this one told, and that no configuration names since: what is left of it is being
+    /// removed.
+    left_over: BTreeSet<RouterId>,
     /// The sequences of authenticated adverts that are spoken for, by the key of the router; of routers that are gone too.
     reserved: BTreeMap<String, Reserved>,
     /// What the process before this one heard, by the key of the router, until that is set up.
@@ -217,6 +220,7 @@ impl Advert {
             paths: Paths { next: FIRST_SOCKET, ..Paths::default() },
             applying: BTreeMap::new(),
             told_footprints: BTreeMap::new(),
+            left_over: BTreeSet::new(),
             reserved: BTreeMap::new(),
             heard: BTreeMap::new(),
             fixed: Footprint::default(),
@@ -327,7 +331,8 @@ impl Advert {
         let Some(since) = self.stopping else { return false };
         let notified = self.notifier.is_idle() || now >= since + NOTIFY_WAIT;
         let left = self.host == HostState::Settled;
-        let withdrawn = self.applying.is_empty() && !self.inherits && !self.removing_firewall && left;
+        let kept = self.keeps_addresses() || self.left_over.is_empty();
+        let withdrawn = self.applying.is_empty() && kept && !self.inherits && !self.removing_firewall && left;
         (withdrawn && notified) || now >= since + STOP_WAIT
     }
 
@@ -337,7 +342,7 @@ impl Advert {
             return;
         }
         for (id, (key, told)) in std::mem::take(&mut self.told_footprints) {
-            if !self.applying.contains_key(&id) {
+            if !self.applying.contains_key(&id) && !self.left_over.contains(&id) {
                 for fact in facts::footprint(&key, id, &Footprint::default(), &told) {
                     self.outbox.push(Report::Fact(fact));
                 }
@@ -438,12 +443,13 @@ impl Advert {
             Ok(facts) => {
                 self.notifier.inherit(&facts);
                 self.told_footprints = facts::told_footprints(&facts);
+                self.left_over = self.told_footprints.keys().copied().collect();
                 self.reserved = facts::told_sequences(&facts);
                 self.heard = facts::told_heard(&facts);
                 self.firewall = facts::told_firewall(&facts);
                 let (_, snapshot) = facts::routers(&facts);
-                self.inherits = snapshot.routers.values().any(|router| router.ownership() == Ownership::Held)
-                    || self.told_footprints.contains_key(&HOST);
+                self.inherits = !self.told_footprints.is_empty()
+                    || snapshot.routers.values().any(|router| router.ownership() == Ownership::Held);
                 self.jobs.send(Job::Resume(facts));
             }
             Err(error) => tracing::error!("cannot read what the process before this one left: {error}"),
@@ -485,6 +491,7 @@ impl Advert {
             self.engine.handle_tracker(clock::now(), tracker, verdict);
         }
         self.inherits = false;
+        self.left_over.retain(|id| *id != HOST && !self.routers.contains_key(id));
         self.perform();
         for id in self.told_footprints.keys().copied().collect::<Vec<_>>() {
             self.settle_footprint(id);
@@ -516,7 +523,7 @@ impl Advert {
 
     /// Once nothing is being changed, a router has no more than it is configured to have.
     fn settle_footprint(&mut self, id: RouterId) {
-        if self.applying.contains_key(&id) {
+        if self.applying.contains_key(&id) || self.left_over.contains(&id) {
             return;
         }
         let Some((key, _)) = self.told_footprints.get(&id) else { return };
@@ -720,6 +727,10 @@ impl Advert {
                 self.jobs.send(Job::Told);
             }
             Outcome::Withdrawn => self.host = HostState::Settled,
+            Outcome::Gone { router } => {
+                self.left_over.remove(&router);
+                self.settle_footprint(router);
+            }
             Outcome::AddressLost { router } => self.engine.handle_address_lost(now, router),
             Outcome::FirewallRemoved => self.removing_firewall = false,
         }
@@ -1366,5 +1377,28 @@ mod tests {
         assert_eq!(told(&bench), ["192.0.2.9", "192.0.2.8"]);
         bench.advert.take_outcome(Outcome::Applied { router: id, ticket: Ticket(1) }).unwrap();
         assert_eq!(told(&bench), ["192.0.2.9"]);
+    }
+
+    #[test]
+    fn what_no_configuration_names_any_more_is_known_until_it_is_gone() {
+        let text = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.8 }\n}\n";
+        let part = crate::config::vrrp::tests::part(text);
+        let left = Roster::default().prepare(1, part).unwrap().routers.remove(0).footprint;
+        let gone = RouterId(77);
+        let facts = facts::footprint("k", gone, &left, &Footprint::default());
+        let mut bench = Bench::new();
+        bench.advert.resume(&ipc::seal(&facts).unwrap());
+        bench.advert.stop();
+        let other = crate::config::vrrp::tests::part(&text.replace("51", "52"));
+        let setup = Roster::default().prepare(1, other).unwrap();
+        bench.advert.take_outcome(Outcome::Prepared { generation: 1, setup: Box::new(setup) }).unwrap();
+        bench.advert.applying.clear();
+        bench.advert.host = HostState::Settled;
+        let since = bench.advert.stopping.unwrap();
+        assert!(!bench.advert.inherits && !bench.advert.is_done(since));
+        assert!(bench.advert.told_footprints.contains_key(&gone));
+        bench.advert.take_outcome(Outcome::Gone { router: gone }).unwrap();
+        assert!(!bench.advert.told_footprints.contains_key(&gone));
+        assert!(bench.advert.is_done(since));
     }
 }

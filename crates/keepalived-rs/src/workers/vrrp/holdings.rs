@@ -198,14 +198,16 @@ impl Holdings {
         homeless > 0 && homeless == self.addresses(router).len()
     }
 
-    /// A plan for `router` was carried out without a refusal.
-    pub(crate) fn settled(&mut self, router: RouterId) {
-        let Some(holding) = self.routers.get_mut(&router) else { return };
+    /// A plan for `router` was carried out without a refusal. Whether it is forgotten: it is no longer configured.
+    pub(crate) fn settled(&mut self, router: RouterId) -> bool {
+        let Some(holding) = self.routers.get_mut(&router) else { return false };
         holding.former = Footprint::default();
         holding.clear = !holding.held;
-        if holding.deleted && holding.clear {
+        let gone = holding.deleted && holding.clear;
+        if gone {
             self.routers.remove(&router);
         }
+        gone
     }
 
     /// The routers that are no longer configured and hold nothing, though some of it may be on this host.

@@ -46,9 +46,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Between two lines of the log about lost events.
 const OVERRUN_PAUSE: Duration = Duration::from_secs(60);
 
-/// How often an address is announced that was put in place late.
-const REPEAT: u8 = 5;
-
 /// Exit status of a start that the configuration makes impossible (`behaviour.md` §1.2).
 const EXIT_CONFIG: u8 = 2;
 
@@ -160,6 +157,11 @@ pub(crate) enum Outcome {
     Host(Vec<Fact>),
     /// Nothing is left on this host but addresses.
     Withdrawn,
+    /// Nothing is left on this host of a router that is no longer configured.
+    Gone {
+        /// Which router.
+        router: RouterId,
+    },
     /// Someone removed an address, a route or a rule that a router holds.
     AddressLost {
         /// Which router.
@@ -752,7 +754,9 @@ impl Kernel {
         }
         if settled {
             self.unsettled.remove(&router);
-            self.holdings.settled(router);
+            if self.holdings.settled(router) {
+                self.outcomes.send(Outcome::Gone { router });
+            }
         } else {
             self.unsettled.insert(router);
             self.retry_soon();
@@ -774,21 +778,27 @@ impl Kernel {
         self.tell_paths();
         let routers = self.unsettled.clone();
         if !routers.is_empty() {
-            let late = std::mem::take(&mut self.refused);
+            let missing = self.missing(&routers);
             let refused = self.carry_out(&routers);
-            let late: BTreeSet<_> = late.difference(&self.refused).map(|key| key.ip).collect();
             for router in routers {
                 self.judge(router, &refused);
-                let came = self.holdings.addresses(router).iter().any(|address| late.contains(&address.ip));
-                if (came || !self.unsettled.contains(&router)) && router != HOST {
-                    let announcements = self.announcements(router);
-                    self.announcer.queue(router, &announcements, REPEAT);
+                let mut late = self.announcements(router);
+                late.retain(|it| missing.contains(&(it.link, it.ip)));
+                if !late.is_empty() {
+                    self.announcer.queue(router, &late, self.roster.announcements_per_address(router));
                 }
             }
         }
         if self.retry_at.is_none() {
             self.complaints.clear();
         }
+    }
+
+    /// The addresses that routers are to hold and that are not there.
+    fn missing(&self, routers: &BTreeSet<RouterId>) -> BTreeSet<(LinkIndex, IpAddr)> {
+        let link = |name: &str| self.view.link(name).map(|link| link.index);
+        let wanted = routers.iter().filter(|id| **id != HOST).flat_map(|id| self.holdings.own(*id, link).addresses);
+        wanted.filter(|address| !self.view.has(&address.key())).map(|address| (address.link, address.ip)).collect()
     }
 
     /// Logs a failure once, however often it is met before things are well again.

@@ -225,6 +225,13 @@ impl Roster {
         instances.filter_map(|instance| Some((self.id(instance)?, instance.closed?))).collect()
     }
 
+    /// How often each address of a router is announced when it comes (`garp_master_repeat`).
+    pub(crate) fn announcements_per_address(&self, router: RouterId) -> u8 {
+        let mut instances = self.current.iter().flat_map(|part| &part.instances);
+        let instance = instances.find(|instance| self.id(instance) == Some(router));
+        instance.map_or(1, Instance::announcements_per_address)
+    }
+
     /// The link that a router of the running configuration runs on.
     pub(crate) fn link_of(&self, router: RouterId) -> Option<&str> {
         let mut instances = self.current.iter().flat_map(|part| &part.instances);
