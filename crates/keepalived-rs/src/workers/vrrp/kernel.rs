@@ -215,6 +215,8 @@ pub(crate) struct Kernel {
     /// Routers some of whose addresses the kernel refused.
     unsettled: BTreeSet<RouterId>,
     retry_at: Option<Instant>,
+    /// Addresses of ours on links that have another name now: they have to go.
+    stranded: BTreeSet<AddressKey>,
     /// Events were lost, and the kernel could not be asked for everything since.
     out_of_step: bool,
     /// Losses are not logged again so soon.
@@ -265,6 +267,7 @@ impl Kernel {
             pending: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             retry_at: None,
+            stranded: BTreeSet::new(),
             out_of_step: false,
             overrun_is_known_until: None,
             complaints: BTreeSet::new(),
@@ -774,6 +777,7 @@ impl Kernel {
             return;
         }
         self.retry_at = None;
+        self.release_stranded();
         self.settle_vmacs();
         self.tell_paths();
         let routers = self.unsettled.clone();
@@ -815,8 +819,6 @@ impl Kernel {
         let mut losses = Losses::default();
         // As it was before anything went: an interface that is gone has no number any more.
         let mut before: Option<(BTreeMap<AddressKey, Vec<Holder>>, Held)> = None;
-        // On links that have another name now, which is as if they were gone, but what they have is still there.
-        let mut stranded = BTreeSet::new();
         while let Some(event) = self.monitor.poll_event()? {
             let (holders, held) = before.get_or_insert_with(|| (self.holders(), self.held()));
             losses.hear(&event, held);
@@ -824,7 +826,7 @@ impl Kernel {
                 Event::Overflow => self.out_of_step = true,
                 Event::Link(link) => {
                     if self.view.renames(link) {
-                        stranded.extend(holders.keys().filter(|key| key.link == link.index));
+                        self.stranded.extend(holders.keys().filter(|key| key.link == link.index));
                     }
                     losses.silent |= link.is_up() && !self.view.link_by_index(link.index).is_some_and(Link::is_up);
                 }
@@ -844,8 +846,8 @@ impl Kernel {
             if self.look_around() {
                 self.fear_losses(&mut losses);
             }
-            let renamed = names.into_iter().filter(|(key, name)| self.link_name(key.link) != *name);
-            stranded.extend(renamed.map(|(key, _)| key));
+            let renamed: Vec<_> = names.into_iter().filter(|(key, name)| self.link_name(key.link) != *name).collect();
+            self.stranded.extend(renamed.into_iter().map(|(key, _)| key));
         }
         if let Some((holders, _)) = before {
             self.settle_vmacs();
@@ -857,7 +859,7 @@ impl Kernel {
             self.take_lost_addresses(&removed, &holders, &mut losers);
             self.take_losses(&losses, &mut losers);
             self.tell_losers(losers);
-            self.release(stranded);
+            self.release_stranded();
         }
         Ok(())
     }
@@ -894,16 +896,21 @@ impl Kernel {
         is_done
     }
 
-    /// Takes away addresses that no router holds where they are.
-    fn release(&mut self, mut addresses: BTreeSet<AddressKey>) {
-        if addresses.is_empty() {
+    /// Takes away what is on links that have another name now, unless a router holds it there.
+    fn release_stranded(&mut self) {
+        if !self.stranded.is_empty() {
+            let holders = self.holders();
+            self.stranded.retain(|key| !holders.contains_key(key));
+        }
+        if self.stranded.is_empty() {
             return;
         }
-        let holders = self.holders();
-        addresses.retain(|key| !holders.contains_key(key));
-        let wanted = Wanted { release: addresses.into_iter().collect(), ..Wanted::default() };
-        for reason in apply(&mut self.route, &wanted).reasons() {
+        let wanted = Wanted { release: self.stranded.iter().copied().collect(), ..Wanted::default() };
+        let refused = apply(&mut self.route, &wanted);
+        self.stranded.retain(|key| refused.has(key));
+        for reason in refused.reasons() {
             self.complain(reason);
+            self.retry_soon();
         }
     }
 
