@@ -1,8 +1,8 @@
 //! Pid files: mode 0644, decimal pid and newline, a whole-file write lock of the open file description while the
-//! process runs (`behaviour.md` §1.6).
+//! process runs. keepalived 2.2.7 takes no lock: it looks whether the process that the file names is there.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(crate) struct PidFile {
 /// Why a pid file could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PidFileError {
-    /// Another process holds the lock.
+    /// Another process holds the lock, or is a keepalived that the file names.
     #[error("daemon is already running")]
     AlreadyRunning,
     /// The file cannot be made or written.
@@ -37,11 +37,11 @@ impl PidFile {
     /// Opens and locks `path`; whatever an earlier daemon left in it goes.
     ///
     /// # Errors
-    /// [`PidFileError::AlreadyRunning`] when another process holds the lock.
+    /// [`PidFileError::AlreadyRunning`] when another process holds the lock, or is a keepalived that the file names.
     pub(crate) fn take(path: &Path) -> Result<Self, PidFileError> {
         let io_error = |source| PidFileError::Io { path: path.to_owned(), source };
         loop {
-            let file = open(path).map_err(io_error)?;
+            let mut file = open(path).map_err(io_error)?;
             lock(&file).map_err(|error| match error {
                 nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES => PidFileError::AlreadyRunning,
                 other => io_error(other.into()),
@@ -49,6 +49,9 @@ impl PidFile {
             // A daemon that ended between the two calls has removed the file that is locked now.
             if !is_at(&file, path).map_err(io_error)? {
                 continue;
+            }
+            if names_a_keepalived(&mut file).map_err(io_error)? {
+                return Err(PidFileError::AlreadyRunning);
             }
             // The mode must not depend on the umask.
             file.set_permissions(PermissionsExt::from_mode(0o644)).map_err(io_error)?;
@@ -79,6 +82,7 @@ impl Drop for PidFile {
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
@@ -96,6 +100,17 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the pid in the file is that of a process with keepalived's name; one that a dead daemon left behind may be
+/// anybody's by now.
+fn names_a_keepalived(file: &mut File) -> io::Result<bool> {
+    const LONGEST: u64 = 32;
+    let mut text = Vec::new();
+    file.take(LONGEST).read_to_end(&mut text)?;
+    let pid = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let name = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok());
+    Ok(pid != Some(std::process::id()) && name.is_some_and(|name| name.starts_with("keepalived")))
 }
 
 fn lock(file: &File) -> nix::Result<()> {
@@ -125,6 +140,16 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         drop(first);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_process_that_is_named_and_is_no_keepalived_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keepalived.pid");
+        for left_behind in ["1\n", "4294967295\n", "-1\n", "keepalived\n", "\0\u{ff}", ""] {
+            std::fs::write(&path, left_behind).unwrap();
+            PidFile::take(&path).unwrap();
+        }
     }
 
     #[test]
