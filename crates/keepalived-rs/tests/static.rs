@@ -410,6 +410,55 @@ fn the_cleanup_command_removes_all_of_it() -> CaseResult {
     router.lacks(&["198.51.10", "198.18.0.10", "\n10.", "\n100:", "\n110:"])
 }
 
+/// The same network, table, metric and mark over another gateway: nobody's but theirs.
+const THEIRS: [&str; 2] = ["\n10.2.0.0/16 via 198.18.1.8 dev eth1", "\n10.5.0.0/16 via 198.18.1.8 dev eth1"];
+const OURS: [&str; 2] = ["\n10.2.0.0/16 via 198.18.1.9 dev eth1", "\n10.5.0.0/16 via 198.18.1.9 dev eth1"];
+
+/// A router with routes beside those of somebody else: two that were there before the daemon came.
+fn beside_others() -> Result<Router, Stop> {
+    let mut router = Router::new(Daemon::Ours)?;
+    for network in ["10.2.0.0/16", "10.5.0.0/16"] {
+        router.set(&format!("route add {network} via 198.18.1.8 dev eth1 proto keepalived"))?;
+    }
+    let lists = "virtual_routes {\n 10.5.0.0/16 via 198.18.1.9 dev eth1\n }";
+    router.start(&with_instance("static_routes {\n 10.2.0.0/16 via 198.18.1.9 dev eth1\n}\n", lists))?;
+    router.has(&OURS)?;
+    router.has(&THEIRS)?;
+    Ok(router)
+}
+
+fn a_route_of_others_with_the_same_key_stays() -> CaseResult {
+    let router = beside_others()?;
+    // Theirs does not stand for ours.
+    router.set("route del 10.2.0.0/16 via 198.18.1.9")?;
+    router.says("Restoring deleted static route 10.2.0.0/16")?;
+    router.has(&OURS)?;
+    router.reload(&with_instance("", ""))?;
+    router.lacks(&OURS)?;
+    router.has(&THEIRS)?;
+    let router = beside_others()?;
+    router.stop()?;
+    router.lacks(&OURS)?;
+    router.has(&THEIRS)
+}
+
+/// The facts of the worker that was killed say which ones are ours, and so does the file.
+fn after_a_crash_a_route_of_others_with_the_same_key_stays() -> CaseResult {
+    let router = beside_others()?;
+    router.process().kill_all()?;
+    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs"));
+    let cleanup = router.host.spawn(program.args(["cleanup", "-f"]).arg(router.file()))?;
+    cleanup.wait_for_exit(PATIENCE)?;
+    router.lacks(&OURS)?;
+    router.has(&THEIRS)?;
+    let mut router = beside_others()?;
+    router.process().kill_all()?;
+    router.has(&OURS)?;
+    router.start(&with_instance("", ""))?;
+    router.lacks(&OURS)?;
+    router.has(&THEIRS)
+}
+
 const LISTS: &str = "virtual_routes {\n 10.1.0.0/16 dev eth1\n 10.2.0.0/16 dev eth1 no_track\n blackhole 10.4.0.0/16\n }\n \
     virtual_rules {\n from 10.1.0.0/16 table 7 preference 100\n from 10.3.0.0/16 table 7 preference 102 no_track\n }";
 
@@ -525,6 +574,11 @@ fn main() -> ExitCode {
             what_is_static_outlives_a_worker_and_goes_with_the_daemon,
         ),
         case("a_new_worker_removes_what_is_no_longer_configured", a_new_worker_removes_what_is_no_longer_configured),
+        case("a_route_of_others_with_the_same_key_stays", a_route_of_others_with_the_same_key_stays),
+        case(
+            "after_a_crash_a_route_of_others_with_the_same_key_stays",
+            after_a_crash_a_route_of_others_with_the_same_key_stays,
+        ),
         case("the_cleanup_command_removes_all_of_it", the_cleanup_command_removes_all_of_it),
         case("what_is_virtual_and_tracked_comes_back_in_ours", what_is_virtual_and_tracked_comes_back_in_ours),
         case("what_is_virtual_and_tracked_comes_back_in_c", what_is_virtual_and_tracked_comes_back_in_c),

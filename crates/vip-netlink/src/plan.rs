@@ -9,7 +9,7 @@ use std::{
 
 use crate::types::{
     Address, AddressFlags, AddressGeneration, AddressKey, Ipv4Conf, Lifetime, Link, LinkIndex, LinkName, LinkRef,
-    MacAddr, Route, RouteKey, Rule, VirtualKind, VirtualLink,
+    MacAddr, Route, Rule, VirtualKind, VirtualLink,
 };
 
 mod link;
@@ -197,7 +197,7 @@ pub enum Placement {
 }
 
 /// A route and where it goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PlacedRoute {
     /// The route.
@@ -220,11 +220,11 @@ pub struct Wanted {
     pub addresses: Vec<Address>,
     /// To be removed if present, unless also in `addresses`.
     pub release: Vec<AddressKey>,
-    /// To be there. Whatever else is present with the [key](Route::key) of one of them, protocol included, is taken for
-    /// an earlier edition and goes; so all routes with the same key have to be in one plan.
+    /// To be there. What is present and is the [same route](Route::meets) as one of them, but with other attributes, is
+    /// taken for an earlier edition and goes; so all routes with the same key have to be in one plan.
     pub routes: Vec<PlacedRoute>,
-    /// Routes with these keys go, unless also in `routes`.
-    pub release_routes: Vec<RouteKey>,
+    /// To be removed if present, unless also in `routes`. A route of others with the same key but other next hops stays.
+    pub release_routes: Vec<Route>,
     /// To be there.
     pub rules: Vec<Rule>,
     /// To be removed if present, unless also in `rules`.
@@ -262,8 +262,9 @@ pub struct Present {
 /// Without `promote_secondaries` the kernel removes the secondary IPv4 addresses of a subnet with its primary one.
 /// Those that were not to go are added again right after it.
 ///
-/// A route that is present as wanted is adopted if it is marked with the same protocol. One that was edited is replaced
-/// in one step where the kernel can be told which one is meant, else removed and added. With an address that is removed
+/// A route that is present as wanted is adopted if it is marked with the same protocol. Another edition of it, or one that
+/// is released and has the same key, is replaced in one step where the kernel can be told which one is meant, else
+/// removed and another added. With an address that is removed
 /// and added the kernel drops the IPv4 routes that have it as their source or lead over a link that is left without
 /// another; those that are wanted are added again.
 pub fn plan(wanted: &Wanted, present: &Present) -> Vec<Change> {

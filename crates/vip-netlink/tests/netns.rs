@@ -45,6 +45,7 @@ const CASES: &[(&str, Case)] = &[
     ("removing_a_primary_address_keeps_the_others", removing_a_primary_address_keeps_the_others),
     ("whatever_route_is_wanted_the_second_plan_is_empty", whatever_route_is_wanted_the_second_plan_is_empty),
     ("a_route_that_is_edited_is_replaced_without_a_gap", a_route_that_is_edited_is_replaced_without_a_gap),
+    ("a_route_of_others_with_the_same_key_survives_ours", a_route_of_others_with_the_same_key_survives_ours),
     ("routes_outlive_an_edit_of_their_source", routes_outlive_an_edit_of_their_source),
     ("tunnels_are_read_back_as_they_were_set", tunnels_are_read_back_as_they_were_set),
     ("mpls_labels_are_read_back_as_they_were_set", mpls_labels_are_read_back_as_they_were_set),
@@ -627,7 +628,7 @@ fn whatever_route_is_wanted_the_second_plan_is_empty() -> Result<(), Skip> {
     let mut route = RouteSocket::open().unwrap();
     let (a, b) = addressed(&mut route);
     let routes = every_route(a.index, b.index);
-    let release_routes: Vec<_> = routes.iter().map(Route::key).collect();
+    let release_routes = routes.clone();
     let wanted = Wanted { routes: routes.into_iter().map(PlacedRoute::from).collect(), ..Wanted::default() };
     // The kernel adds routes of its own as IPv6 gets ready.
     let made = |route: &mut RouteSocket| {
@@ -673,8 +674,10 @@ fn a_route_that_is_edited_is_replaced_without_a_gap() -> Result<(), Skip> {
         [reject("10.1.0.0/16"), via("10.2.0.0/16", &["192.0.2.9"]), reject("2001:db8:9::/48")],
         [via("10.1.0.0/16", &["192.0.2.9"]), via("10.2.0.0/16", &["192.0.2.8"]), via("2001:db8:9::/48", &["fe80::3"])],
     ];
+    let mut former = Vec::new();
     for edition in editions {
-        let wanted = Wanted { routes: edition.map(PlacedRoute::from).to_vec(), ..Wanted::default() };
+        let routes = edition.clone().map(PlacedRoute::from).to_vec();
+        let wanted = Wanted { routes, release_routes: std::mem::replace(&mut former, edition.to_vec()), ..Wanted::default() };
         let applied = route.reconcile(&wanted).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
         let present = route.present(&wanted).unwrap();
@@ -683,6 +686,53 @@ fn a_route_that_is_edited_is_replaced_without_a_gap() -> Result<(), Skip> {
         let ours = |route: &&Route| route.protocol == RouteProtocol::KEEPALIVED;
         assert_eq!(present.routes.iter().filter(ours).count(), 3, "{present:?}");
     }
+    Ok(())
+}
+
+/// As they come and as they go; what is theirs is not even replaced.
+fn a_route_of_others_with_the_same_key_survives_ours() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, b) = addressed(&mut route);
+    let reject = |text| Route { kind: RouteKind::PROHIBIT, ..Route::new(net(text)) };
+    let (one, two) = (over(a.index, "192.0.2.8"), over(a.index, "192.0.2.9"));
+    let (six, seven) = (over(a.index, "fe80::8"), over(b.index, "fe80::8"));
+    let foreign = [
+        along("10.1.0.0/16", from_ref(&two)),
+        along("10.2.0.0/16", &[one.clone(), two.clone()]),
+        along("10.3.0.0/16", &[NextHop { link: Some(b.index), ..NextHop::default() }]),
+        reject("10.4.0.0/16"),
+        along("2001:db8:9::/48", from_ref(&seven)),
+    ];
+    let ours = [
+        along("10.1.0.0/16", from_ref(&one)),
+        along("10.2.0.0/16", &[one.clone(), NextHop { weight: 9, ..two }]),
+        along("10.3.0.0/16", &[NextHop { link: Some(a.index), ..NextHop::default() }]),
+        along("10.4.0.0/16", &[one]),
+        along("2001:db8:9::/48", &[six]),
+    ];
+    // By the hand of somebody who marks them as ours are.
+    let add = |route: &Route| Change::AddRoute { route: Box::new(route.clone()), placement: Placement::First };
+    all_applied(&mut route, &foreign.each_ref().map(add));
+    let kept = route.routes().unwrap();
+    let there = |route: &mut RouteSocket, what: &[Route]| {
+        let present = route.routes().unwrap();
+        what.iter().filter(|wanted| wanted.is_within(&present)).count()
+    };
+    let edited = ours.clone().map(|route| Route { metrics: every_metric(), ..route });
+    for edition in [&ours, &edited] {
+        let routes = edition.clone().map(PlacedRoute::from).to_vec();
+        let applied = route.reconcile(&Wanted { routes, ..Wanted::default() }).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        assert_eq!((there(&mut route, &foreign), there(&mut route, edition)), (5, 5));
+    }
+    let release = Wanted { release_routes: ours.to_vec(), ..Wanted::default() };
+    let applied = route.reconcile(&release).unwrap();
+    assert!(applied.refused.is_empty(), "{applied:?}");
+    assert_eq!((there(&mut route, &foreign), there(&mut route, &ours)), (5, 0));
+    for theirs in kept.iter().filter(|theirs| theirs.protocol == RouteProtocol::KEEPALIVED) {
+        assert!(route.routes().unwrap().contains(theirs), "{theirs:?} is not as it was");
+    }
+    assert_eq!(plan(&release, &route.present(&release).unwrap()), []);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use conf_parser::config as file;
 use serde::{Deserialize, Serialize};
 use vip_netlink::{
     AddressFlags, Encapsulation, Family, Fwmark, Lifetime, LinkIndex, LinkName, Metric, Metrics, NextHop, PlacedRoute,
-    Placement, Prefix, Realms, Route, RouteKey, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope,
+    Placement, Prefix, Realms, Route, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope,
     Tunnel,
 };
 
@@ -48,7 +48,7 @@ impl Belongings {
     pub(crate) fn footprint(&self) -> Footprint {
         Footprint {
             addresses: self.addresses.clone(),
-            routes: self.routes.iter().map(|route| route.route().key()).collect(),
+            routes: self.routes.clone(),
             rules: self.rules.iter().map(|held| held.rule.clone()).collect(),
         }
     }
@@ -59,8 +59,8 @@ impl Belongings {
 pub(crate) struct Footprint {
     /// Addresses.
     pub(crate) addresses: Vec<VirtualAddress>,
-    /// Routes.
-    pub(crate) routes: Vec<RouteKey>,
+    /// Routes, with the names of their interfaces: a route of others may have the same key.
+    pub(crate) routes: Vec<HeldRoute>,
     /// Rules.
     pub(crate) rules: Vec<Rule>,
 }
@@ -106,7 +106,7 @@ impl From<Vec<VirtualAddress>> for Belongings {
 }
 
 /// A route whose links are not looked up yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct HeldRoute {
     /// The route; none of its next hops has a link.
     placed: PlacedRoute,
@@ -157,6 +157,21 @@ impl HeldRoute {
             hop.link = device.as_deref().map(|device| link(device).ok_or(())).transpose().ok()?;
         }
         Some(placed)
+    }
+
+    /// The route as the kernel may still have it; `None` if that went with its interfaces. In IPv6 each next hop stays for
+    /// itself.
+    pub(crate) fn resolve_left(&self, link: impl Fn(&str) -> Option<LinkIndex>) -> Option<Route> {
+        if self.placed.route.destination.ip.is_ipv4() {
+            return self.resolve(link).map(|placed| placed.route);
+        }
+        let is_there = |device: &Option<String>| device.as_deref().is_none_or(|device| link(device).is_some());
+        let mut left = self.clone();
+        let hops = left.placed.route.next_hops.iter().zip(&self.devices).filter(|(_, device)| is_there(device));
+        left.placed.route.next_hops = hops.map(|(hop, _)| hop.clone()).collect();
+        left.devices.retain(is_there);
+        let is_gone = left.devices.is_empty() && !self.devices.is_empty() && !left.placed.route.kind.rejects();
+        if is_gone { None } else { left.resolve(link).map(|placed| placed.route) }
     }
 
     /// The route, without the links of its next hops.

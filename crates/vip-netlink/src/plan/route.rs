@@ -17,24 +17,29 @@ pub(super) struct RoutePlan {
     pub(super) additions: Vec<Change>,
 }
 
-/// Every present route with the key of a wanted or released one is taken for an edition of it.
-pub(super) fn plan(wanted: &[PlacedRoute], release: &[RouteKey], present: &[Route], lost: &Lost) -> RoutePlan {
+/// What is present and [meets](Route::meets) a wanted or released route is taken for an edition of it.
+pub(super) fn plan(wanted: &[PlacedRoute], release: &[Route], present: &[Route], lost: &Lost) -> RoutePlan {
     let wanted: Vec<_> =
         wanted.iter().map(|placed| PlacedRoute { route: weighed(&placed.route), ..placed.clone() }).collect();
-    let mut by_key: HashMap<RouteKey, Vec<&Route>> = release.iter().map(|key| (*key, Vec::new())).collect();
-    for placed in &wanted {
-        by_key.entry(placed.route.key()).or_default().push(&placed.route);
+    let released: Vec<_> = release.iter().map(weighed).collect();
+    let by_key = by_key(wanted.iter().map(|placed| &placed.route));
+    let released_by_key = self::by_key(&released);
+    let is_ours = |entry: &Route| {
+        let key = entry.key();
+        let known = [&by_key, &released_by_key].into_iter().filter_map(|routes| routes.get(&key));
+        known.flatten().any(|route| route.meets(entry))
+    };
+    // What stands in each place, and whether any of it is of others.
+    let mut in_place: HashMap<RouteKey, (usize, bool)> = HashMap::new();
+    let mut ours = Vec::new();
+    for route in present.iter().map(weighed) {
+        let (count, foreign) = in_place.entry(place(&route)).or_default();
+        *count += 1;
+        *foreign |= part(&route, |entry| !is_ours(entry)).is_some();
+        ours.extend(part(&route, is_ours));
     }
-    let mut in_place: HashMap<RouteKey, usize> = HashMap::new();
-    for route in present {
-        *in_place.entry(place(route)).or_default() += 1;
-    }
-    let ours = present.iter().filter(|route| by_key.contains_key(&route.key()));
-    let present: Vec<_> = ours.map(weighed).collect();
-    let mut of_key: HashMap<RouteKey, Vec<&Route>> = HashMap::new();
-    for route in &present {
-        of_key.entry(route.key()).or_default().push(route);
-    }
+    let present = ours;
+    let of_key = self::by_key(&present);
 
     let mut out = RoutePlan::default();
     let mut replaced = HashSet::new();
@@ -46,7 +51,7 @@ pub(super) fn plan(wanted: &[PlacedRoute], release: &[RouteKey], present: &[Rout
         let Some(missing) = part(&placed.route, |entry| !holds(&stays, |it| is(entry, it))) else { continue };
         let editions = by_key.get(&key).map_or(0, Vec::len);
         let is_edit = stays.iter().any(|route| part(route, |entry| !is(&placed.route, entry)).is_some());
-        let alone = stays.len() == 1 && in_place.get(&place(&placed.route)) == Some(&1);
+        let alone = stays.len() == 1 && in_place.get(&place(&placed.route)) == Some(&(1, false));
         if editions == 1 && is_edit && alone {
             replaced.insert(key);
             out.additions.push(Change::ReplaceRoute(Box::new(placed.route.clone())));
@@ -55,11 +60,19 @@ pub(super) fn plan(wanted: &[PlacedRoute], release: &[RouteKey], present: &[Rout
         }
     }
     for route in present.iter().filter(|route| !replaced.contains(&route.key())) {
-        let Some(wanted) = by_key.get(&route.key()) else { continue };
+        let wanted = by_key.get(&route.key()).map_or(&[][..], Vec::as_slice);
         let surplus = part(route, |entry| !holds(wanted, |it| is(it, entry)));
         out.removals.extend(surplus.map(|route| Change::RemoveRoute(Box::new(route))));
     }
     out
+}
+
+fn by_key<'a>(routes: impl IntoIterator<Item = &'a Route>) -> HashMap<RouteKey, Vec<&'a Route>> {
+    let mut by_key: HashMap<_, Vec<_>> = HashMap::new();
+    for route in routes {
+        by_key.entry(route.key()).or_default().push(route);
+    }
+    by_key
 }
 
 fn holds(routes: &[&Route], is: impl Fn(&Route) -> bool) -> bool {

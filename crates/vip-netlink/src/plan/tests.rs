@@ -179,7 +179,7 @@ fn everything_comes_in_the_order_that_it_needs() {
     let [mut hold, give_up] = [hold(&[vip("192.0.2.1/24")]), release(&[vip("192.0.2.2/24")])];
     hold.release = give_up.release;
     hold.routes = vec![via("10.0.0.0/8", &["192.0.2.9"]).into()];
-    hold.release_routes = vec![route("10.1.0.0/16").key()];
+    hold.release_routes = vec![via("10.1.0.0/16", &["192.0.2.9"])];
     hold.rules =
         vec![Rule { from: Some(route("10.0.0.0/8").destination), ..Rule::new(Family::Ipv4, 5, RuleAction::Nop) }];
     hold.release_rules = vec![Rule::new(Family::Ipv6, 7, RuleAction::L3mdev)];
@@ -209,29 +209,75 @@ fn a_rule_that_is_there_or_wanted_twice_is_added_once_or_not_at_all() {
     assert_eq!(plan(&wanted, &present), [Change::AddRule(Box::new(two))]);
 }
 
+fn instead_of(former: &Route, new: &Route) -> Wanted {
+    Wanted { release_routes: vec![former.clone()], ..lead(from_ref(new)) }
+}
+
 #[test]
 fn a_route_that_was_edited_is_replaced_in_one_step() {
     let there = via("10.0.0.0/8", &["192.0.2.8"]);
     let others = [Route { metric: 5, ..there.clone() }, Route { table: 7, ..there.clone() }];
-    let present = [&[there], others.as_slice()].concat();
-    let wanted = lead(&[via("10.0.0.0/8", &["192.0.2.9"])]);
+    let present = [from_ref(&there), others.as_slice()].concat();
+    let wanted = instead_of(&there, &via("10.0.0.0/8", &["192.0.2.9"]));
     insta::assert_snapshot!(route_plan(&wanted, &present), @"changing the route 10.0.0.0/8");
+    let source = lead(&[Route { preferred_source: Some([192, 0, 2, 1].into()), ..there }]);
+    insta::assert_snapshot!(route_plan(&source, &present), @"changing the route 10.0.0.0/8");
     let [former, new] = ["fe80::1", "fe80::2"].map(|gateway| via("2001:db8::/32", &[gateway]));
-    let there = Route { metric: 1024, ..former };
-    insta::assert_snapshot!(route_plan(&lead(&[new]), &[there]), @"changing the route 2001:db8::/32");
+    let there = Route { metric: 1024, ..former.clone() };
+    insta::assert_snapshot!(route_plan(&instead_of(&former, &new), &[there]), @"changing the route 2001:db8::/32");
 }
 
 #[test]
 fn a_route_of_others_is_neither_replaced_nor_removed() {
     let foreign = Route { protocol: RouteProtocol(4), ..via("10.0.0.0/8", &["192.0.2.8"]) };
     let [former, new] = ["192.0.2.7", "192.0.2.9"].map(|gateway| via("10.0.0.0/8", &[gateway]));
-    insta::assert_snapshot!(route_plan(&lead(from_ref(&new)), &[foreign.clone(), former.clone()]), @"
+    insta::assert_snapshot!(route_plan(&instead_of(&former, &new), &[foreign.clone(), former.clone()]), @"
     removing the route 10.0.0.0/8
     adding the route 10.0.0.0/8
     ");
-    let release = Wanted { release_routes: vec![new.key()], ..Wanted::default() };
+    let release = Wanted { release_routes: vec![former.clone()], ..Wanted::default() };
     assert_eq!(route_plan(&release, &[foreign]), "");
     insta::assert_snapshot!(route_plan(&release, &[former]), @"removing the route 10.0.0.0/8");
+}
+
+#[test]
+fn a_route_of_others_with_the_same_key_stays() {
+    let two = ["192.0.2.8", "192.0.2.9"];
+    let ours = via("10.0.0.0/8", &two[..1]);
+    let mut shared = via("10.0.0.0/8", &two);
+    let elsewhere = NextHop { link: Some(eth(3)), ..ours.next_hops[0].clone() };
+    let mut foreign = vec![
+        via("10.0.0.0/8", &two[1..]),
+        Route { next_hops: vec![elsewhere], ..ours.clone() },
+        Route { kind: RouteKind::BLACKHOLE, next_hops: Vec::new(), ..ours.clone() },
+        shared.clone(),
+    ];
+    let release = |route: &Route| Wanted { release_routes: vec![route.clone()], ..Wanted::default() };
+    assert_eq!(route_plan(&release(&ours), &foreign), "");
+    insta::assert_snapshot!(route_plan(&lead(from_ref(&ours)), &foreign), @"adding the route 10.0.0.0/8");
+    foreign.push(Route { preferred_source: Some([192, 0, 2, 1].into()), ..ours.clone() });
+    let changes = plan(&release(&ours), &Present { routes: foreign.clone(), ..Present::default() });
+    assert_eq!(changes, [Change::RemoveRoute(Box::new(foreign[4].clone()))], "another edition of it");
+    shared.next_hops[1].weight = 9;
+    assert_eq!(route_plan(&release(&shared), &foreign), "", "it shares otherwise");
+    let no_link = NextHop { link: None, ..ours.next_hops[0].clone() };
+    let ours = Route { next_hops: vec![no_link], ..ours };
+    assert_eq!(plan(&release(&ours), &Present { routes: foreign, ..Present::default() }).len(), 2, "over any link");
+}
+
+#[test]
+fn a_next_hop_of_others_stays_in_ipv6() {
+    let [one, both] =
+        [&["fe80::1"][..], &["fe80::1", "fe80::2"]].map(|hops| Route { metric: 1024, ..via("2001:db8::/32", hops) });
+    let release = Wanted { release_routes: vec![one.clone()], ..Wanted::default() };
+    let present = Present { routes: vec![both.clone()], ..Present::default() };
+    assert_eq!(plan(&release, &present), [Change::RemoveRoute(Box::new(one.clone()))]);
+    assert_eq!(route_plan(&lead(from_ref(&one)), from_ref(&both)), "");
+    let three = via("2001:db8::/32", &["fe80::3"]);
+    insta::assert_snapshot!(route_plan(&instead_of(&one, &three), &[both]), @"
+    removing the route 2001:db8::/32 metric 1024
+    adding the route 2001:db8::/32
+    ");
 }
 
 #[test]
@@ -250,7 +296,7 @@ fn only_the_next_hops_that_are_missing_or_too_many_are_touched_in_ipv6() {
     let [both, one, two] = [&["fe80::1", "fe80::2"][..], &["fe80::1"], &["fe80::2"]]
         .map(|gateways| Route { metric: 1024, ..via("2001:db8::/32", gateways) });
     let changes = |wanted: &Route, there: &Route| {
-        plan(&lead(from_ref(wanted)), &Present { routes: vec![there.clone()], ..Present::default() })
+        plan(&instead_of(&both, wanted), &Present { routes: vec![there.clone()], ..Present::default() })
     };
     let addition = Change::AddRoute { route: Box::new(two.clone()), placement: Placement::First };
     assert_eq!(changes(&both, &one), [addition]);

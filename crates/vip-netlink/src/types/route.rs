@@ -368,6 +368,47 @@ impl Route {
             protocol: self.protocol,
         }
     }
+
+    /// Whether `present`, as the kernel reports it, is this route or has a part of it: of the same [key](Self::key) and
+    /// kind, and over the same next hops. Those of an IPv4 route count together, with their weights; in IPv6 each
+    /// is a route of its own. A next hop without a link is the same over whichever link the kernel found for it.
+    ///
+    /// All else (source address, lifetime, metrics, …) may differ: it is another edition of the same route.
+    pub fn meets(&self, present: &Self) -> bool {
+        self.has_same_place(present) && self.entries().any(|entry| self.is_entry_of(entry, present))
+    }
+
+    /// Whether all of this route is in `present`; see [`meets`](Self::meets).
+    pub fn is_within<'a>(&self, present: impl IntoIterator<Item = &'a Self>) -> bool {
+        let alike: Vec<_> = present.into_iter().filter(|route| self.has_same_place(route)).collect();
+        self.entries().all(|entry| alike.iter().any(|route| self.is_entry_of(entry, route)))
+    }
+
+    fn has_same_place(&self, present: &Self) -> bool {
+        self.key() == present.key() && self.kind == present.kind
+    }
+
+    fn is_entry_of(&self, entry: &[NextHop], present: &Self) -> bool {
+        self.kind.rejects() || present.entries().any(|there| same_hops(entry, there))
+    }
+
+    /// What the kernel takes for one route: in IPv4 all next hops together, in IPv6 each for itself.
+    fn entries(&self) -> impl Iterator<Item = &[NextHop]> {
+        let several = self.destination.ip.is_ipv6() && self.next_hops.len() > 1;
+        let whole = Some(self.next_hops.as_slice()).filter(|_| !several);
+        whole.into_iter().chain(self.next_hops.chunks(1).filter(move |_| several))
+    }
+}
+
+fn same_hops(mine: &[NextHop], present: &[NextHop]) -> bool {
+    let shared = mine.len() > 1;
+    mine.len() == present.len()
+        && mine.iter().zip(present).all(|(mine, there)| {
+            mine.gateway == there.gateway
+                && (mine.link.is_none() || mine.link == there.link)
+                && mine.encapsulation == there.encapsulation
+                && (!shared || mine.weight == there.weight)
+        })
 }
 
 impl fmt::Display for Route {

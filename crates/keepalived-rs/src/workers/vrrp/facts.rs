@@ -28,8 +28,9 @@ const NEXT_NOTIFICATION: &str = "next notification";
 /// So many times fit into one message.
 const TIMES_PER_FACT: usize = 2000;
 
-/// So many addresses, keys of routes or rules fit into one message, whatever their interfaces and labels are called.
-const PER_FACT: usize = 300;
+/// So many octets of addresses, routes or rules go into one fact, unless one of them alone has more: well below what a
+/// message can carry.
+const FACT_OCTETS: usize = 32 * 1024;
 
 /// Whether a fact tells of something that is on this host, whatever becomes of the processes.
 pub(crate) fn is_on_host(key: &str) -> bool {
@@ -74,17 +75,36 @@ pub(crate) fn last_adverts(times: &[(RouterId, Instant)]) -> impl Iterator<Item 
 /// What a router may have put on this host; nothing forgets it. So much of it was told `before`.
 pub(crate) fn footprint(key: &str, id: RouterId, footprint: &Footprint, before: &Footprint) -> Vec<Fact> {
     let mut facts = Vec::new();
-    chunks(&mut facts, (ADDRESSES, key, id), &footprint.addresses, before.addresses.len());
-    chunks(&mut facts, (ROUTES, key, id), &footprint.routes, before.routes.len());
-    chunks(&mut facts, (RULES, key, id), &footprint.rules, before.rules.len());
+    tell_chunks(&mut facts, (ADDRESSES, key, id), &footprint.addresses, &before.addresses);
+    tell_chunks(&mut facts, (ROUTES, key, id), &footprint.routes, &before.routes);
+    tell_chunks(&mut facts, (RULES, key, id), &footprint.rules, &before.rules);
     facts
 }
 
-fn chunks<T: Serialize>(facts: &mut Vec<Fact>, (kind, key, id): (&str, &str, RouterId), all: &[T], before: usize) {
-    let count = all.len().max(before).div_ceil(PER_FACT);
-    let values = all.chunks(PER_FACT).map(|chunk| ipc::encode(&(id, chunk))).chain(std::iter::repeat(Vec::new()));
+fn tell_chunks<T: Serialize>(facts: &mut Vec<Fact>, (kind, key, id): (&str, &str, RouterId), all: &[T], before: &[T]) {
+    let (told, now) = (chunks(before).len(), chunks(all));
+    let count = now.len().max(told);
+    let values = now.into_iter().map(|chunk| ipc::encode(&(id, chunk))).chain(std::iter::repeat(Vec::new()));
     let numbered = values.take(count).enumerate();
     facts.extend(numbered.map(|(number, value)| Fact { key: format!("{kind}{number} {key}"), value }));
+}
+
+/// As many in a row as one fact holds.
+fn chunks<T: Serialize>(all: &[T]) -> Vec<&[T]> {
+    let mut chunks = Vec::new();
+    let (mut rest, mut len, mut octets) = (all, 0, 0);
+    for item in all {
+        let size = ipc::encode(item).len();
+        if len > 0 && octets + size > FACT_OCTETS {
+            let (chunk, after) = rest.split_at(len);
+            chunks.push(chunk);
+            (rest, len, octets) = (after, 0, 0);
+        }
+        len += 1;
+        octets += size;
+    }
+    chunks.extend(Some(rest).filter(|rest| !rest.is_empty()));
+    chunks
 }
 
 /// What each router may have put on this host, with its key.
@@ -273,6 +293,23 @@ mod tests {
         assert_eq!(facts.len(), 5);
     }
 
+    /// That of a line of `virtual_routes`.
+    fn held_route(line: &str) -> crate::config::network::HeldRoute {
+        let text = format!(
+            "vrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {{\n192.0.2.1/24\n}}\n\
+             virtual_routes {{\n{line}\n}}\n}}\n"
+        );
+        crate::config::vrrp::tests::part(&text).instances[0].routes[0].clone()
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_fact_with_others_has_one_for_itself() {
+        let texts: Vec<_> = [1, FACT_OCTETS + 1, 5, FACT_OCTETS - 10, 1, 1].map(|len| "x".repeat(len)).into();
+        let lens: Vec<_> = chunks(&texts).into_iter().map(<[_]>::len).collect();
+        assert_eq!(lens, [1, 1, 2, 2]);
+        assert!(chunks::<u8>(&[]).is_empty());
+    }
+
     #[test]
     fn footprints_fit_into_messages_and_come_back() {
         let ip = |number: u16| std::net::Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0xffff, 0xffff, 0, 0, number).into();
@@ -290,8 +327,9 @@ mod tests {
         };
         let prefix = |number: u16| vip_netlink::Prefix::network(ip(number), 128);
         let route = |number: u16| {
-            let route = vip_netlink::Route::new(prefix(number));
-            vip_netlink::Route { source: Some(prefix(7)), table: u32::MAX, metric: u32::MAX, ..route }.key()
+            let hop = "nexthop via 2001:db8::9 dev abcdefghijklmno weight 9 ";
+            let line = format!("{} table 4000000000 metric 4000000000 {}", prefix(number), hop.repeat(number.into()));
+            held_route(&line)
         };
         let rule = |number: u16| vip_netlink::Rule {
             from: Some(prefix(number)),
@@ -310,12 +348,14 @@ mod tests {
         };
         let all = Footprint {
             addresses: (0..2500).map(address).collect(),
-            routes: (0..1000).map(route).collect(),
+            routes: (2..120).map(route).collect(),
             rules: (0..1000).map(rule).collect(),
         };
         let key = "IPv6 51 eth0 ff02::12";
         let told = footprint(key, RouterId(7), &all, &Footprint::default());
-        assert!(told.iter().all(|fact| fact.value.len() < 60_000));
+        assert!(told.iter().all(|fact| fact.value.len() < FACT_OCTETS + 10));
+        let of_routes = told.iter().filter(|fact| fact.key.starts_with(ROUTES));
+        assert!(of_routes.clone().count() > 2 && of_routes.count() < 20);
         let expected = BTreeMap::from([(RouterId(7), (key.to_owned(), all.clone()))]);
         assert_eq!(told_footprints(&told), expected);
         let few = Footprint { addresses: vec![address(0)], routes: vec![route(3)], rules: Vec::new() };

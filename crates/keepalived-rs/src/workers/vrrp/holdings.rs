@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 
-use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, RouteKey, Rule, Scope, Wanted};
+use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, Route, Rule, Scope, Wanted};
 use vrrp_proto::{Ownership, RouterId};
 
 use crate::config::network::{Belongings, Footprint, HeldRoute, HeldRule};
@@ -39,7 +39,7 @@ struct Holding {
 #[derive(Debug, Default)]
 struct LetGo {
     addresses: BTreeSet<AddressKey>,
-    routes: BTreeSet<RouteKey>,
+    routes: HashSet<HeldRoute>,
     rules: Vec<Rule>,
 }
 
@@ -74,8 +74,8 @@ impl Holdings {
             let gone: Vec<_> = addresses.into_iter().filter(|it| !same_place(it, &holding.addresses)).collect();
             all_gone.extend(gone.iter().map(|address| (id, address.clone())));
             holding.former.addresses.extend(gone);
-            let kept: BTreeSet<_> = holding.routes.iter().map(|route| route.route().key()).collect();
-            holding.former.routes.extend(routes.into_iter().filter(|key| !kept.contains(key)));
+            let kept: HashSet<_> = holding.routes.iter().collect();
+            holding.former.routes.extend(routes.into_iter().filter(|route| !kept.contains(route)));
             let kept: HashSet<_> = holding.rules.iter().map(|held| &held.rule).collect();
             holding.former.rules.extend(rules.into_iter().filter(|rule| !kept.contains(rule)));
             holding.deleted = false;
@@ -133,8 +133,8 @@ impl Holdings {
             self.held().flat_map(|(_, holding)| keys(&holding.addresses, link)).collect();
         for holding in routers.iter().filter_map(|id| self.routers.get(id)) {
             let given_up = if holding.held { (&[][..], &[][..]) } else { (&holding.routes[..], &holding.rules[..]) };
-            wanted.release_routes.extend(given_up.0.iter().map(|route| route.route().key()));
-            wanted.release_routes.extend(&holding.former.routes);
+            let gone = given_up.0.iter().chain(&holding.former.routes);
+            wanted.release_routes.extend(gone.filter_map(|route| route.resolve_left(link)));
             wanted.release_rules.extend(given_up.1.iter().map(|held| held.rule.clone()));
             wanted.release_rules.extend_from_slice(&holding.former.rules);
             let release = if holding.held {
@@ -158,7 +158,7 @@ impl Holdings {
 
     /// Every route that is to be there, with who holds it.
     fn held_routes(&self) -> impl Iterator<Item = (RouterId, &HeldRoute)> {
-        let kept = |holding: &Holding, route: &HeldRoute| !holding.let_go.routes.contains(&route.route().key());
+        let kept = |holding: &Holding, route: &HeldRoute| !holding.let_go.routes.contains(route);
         self.held().flat_map(move |(id, holding)| {
             holding.routes.iter().filter(move |route| kept(holding, route)).map(move |route| (id, route))
         })
@@ -237,9 +237,9 @@ impl Holdings {
         self.routers.values().any(|holding| !holding.routes.is_empty() || !holding.rules.is_empty())
     }
 
-    /// The routes that are to be there.
-    pub(crate) fn route_keys(&self) -> impl Iterator<Item = RouteKey> {
-        self.held_routes().map(|(_, route)| route.route().key())
+    /// The routes that are to be there and can be.
+    pub(crate) fn routes(&self, link: impl Fn(&str) -> Option<LinkIndex>) -> impl Iterator<Item = Route> {
+        self.held_routes().filter_map(move |(_, route)| route.resolve(&link)).map(|placed| placed.route)
     }
 
     /// The rules that are to be there.
@@ -247,10 +247,17 @@ impl Holdings {
         self.held_rules().map(|(_, held)| &held.rule)
     }
 
-    /// Those that hold the route with this key, and the route.
-    pub(crate) fn holders_of_route(&self, key: RouteKey) -> impl Iterator<Item = (Holder, &HeldRoute)> {
-        let with_key = self.held_routes().filter(move |(_, route)| route.route().key() == key);
-        with_key.map(|(router, route)| (Holder { router, tracks: route.is_tracked() }, route))
+    /// Those that hold one of [`routes`](Self::routes), each with what it has in its configuration.
+    pub(crate) fn holders_of_route(
+        &self,
+        route: &Route,
+        link: impl Fn(&str) -> Option<LinkIndex>,
+    ) -> impl Iterator<Item = (Holder, &HeldRoute)> {
+        let is_it = move |held: &HeldRoute| {
+            held.route().destination == route.destination && held.resolve(&link).is_some_and(|it| it.route == *route)
+        };
+        let equal = self.held_routes().filter(move |(_, held)| is_it(held));
+        equal.map(|(router, held)| (Holder { router, tracks: held.is_tracked() }, held))
     }
 
     /// Those that hold a rule.
@@ -265,8 +272,8 @@ impl Holdings {
     }
 
     /// As [`let_address_go`](Self::let_address_go).
-    pub(crate) fn let_route_go(&mut self, router: RouterId, key: RouteKey) {
-        self.routers.entry(router).and_modify(|holding| _ = holding.let_go.routes.insert(key));
+    pub(crate) fn let_route_go(&mut self, router: RouterId, route: HeldRoute) {
+        self.routers.entry(router).and_modify(|holding| _ = holding.let_go.routes.insert(route));
     }
 
     /// As [`let_address_go`](Self::let_address_go).
@@ -449,7 +456,8 @@ mod tests {
         holdings.configure([(ONE, instance(&format!("10.1.0.0/16 via 192.0.2.9 dev eth0\n{astray}")))]);
         let rule = Rule::new(Family::Ipv4, 5, RuleAction::Table(7));
         let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
-        assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.rules.len()), (0, 2, 0));
+        assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.rules.len()), (0, 1, 0), "one went with eth7");
+        assert_eq!(wanted.release_routes[0].next_hops[0].link, LinkIndex::new(2));
         assert_eq!(wanted.release_rules, std::slice::from_ref(&rule));
 
         holdings.set(ONE, Ownership::Held);
@@ -464,9 +472,23 @@ mod tests {
 
         holdings.configure([(ONE, instance("10.3.0.0/16 dev eth0"))]);
         let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
-        assert_eq!((wanted.routes.len(), wanted.release_routes.len()), (1, 2));
+        assert_eq!((wanted.routes.len(), wanted.release_routes.len()), (1, 1));
         holdings.settled(ONE);
         assert_eq!(holdings.wanted(&BTreeSet::from([ONE]), eth0).release_routes, []);
+    }
+
+    #[test]
+    fn an_ipv6_route_may_outlive_one_of_its_interfaces() {
+        let text = "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n\
+                    virtual_routes {\n2001:db8:1::/48 nexthop via fe80::1 dev eth0 nexthop via fe80::2 dev eth7\n\
+                    2001:db8:2::/48 via fe80::1 dev eth7\n10.1.0.0/16 nexthop via 192.0.2.8 dev eth0 nexthop via 192.0.2.9 \
+                    dev eth7\n}\n}\n";
+        let mut holdings = Holdings::default();
+        holdings.configure([(ONE, Belongings::of(&crate::config::vrrp::tests::part(text).instances[0]))]);
+        let left = holdings.wanted(&BTreeSet::from([ONE]), eth0).release_routes;
+        let [left] = left.as_slice() else { panic!("{left:?}") };
+        let gateways: Vec<_> = left.next_hops.iter().map(|hop| hop.gateway.unwrap().to_string()).collect();
+        assert_eq!((left.destination.to_string().as_str(), gateways), ("2001:db8:1::/48", vec!["fe80::1".to_owned()]));
     }
 
     #[test]

@@ -3,24 +3,45 @@
 //! The kernel tells of a route that somebody deletes, and of rules. It says nothing of the IPv4 routes that it drops
 //! itself with an interface that goes down or an address that goes: these only a dump shows.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use vip_netlink::{Event, Route, RouteKey, RouteProtocol, Rule};
 
 /// The routes and rules that are to be there.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    /// Routes.
-    pub(crate) routes: BTreeSet<RouteKey>,
+    /// Routes, by their place among those of everyone.
+    routes: HashMap<RouteKey, Vec<Route>>,
     /// Rules, as the kernel reports them.
     pub(crate) rules: HashSet<Rule>,
+}
+
+impl Held {
+    /// These.
+    pub(crate) fn new(routes: impl IntoIterator<Item = Route>, rules: HashSet<Rule>) -> Self {
+        let mut by_place: HashMap<_, Vec<_>> = HashMap::new();
+        for route in routes {
+            by_place.entry(place(&route)).or_default().push(route);
+        }
+        Self { routes: by_place, rules }
+    }
+
+    /// All routes.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.values().flatten()
+    }
+
+    /// Those in the place of `route`.
+    fn beside(&self, route: &Route) -> &[Route] {
+        self.routes.get(&place(route)).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// What some events leave behind.
 #[derive(Debug, Default)]
 pub(crate) struct Losses {
     /// Routes that were deleted, as far as the events tell: a part of one may be left.
-    pub(crate) routes: BTreeSet<RouteKey>,
+    pub(crate) routes: HashSet<Route>,
     /// Rules that were deleted.
     pub(crate) rules: HashSet<Rule>,
     /// Routes may be gone of which there is no news, or can be put back: a link came up.
@@ -31,15 +52,18 @@ impl Losses {
     /// Takes an event, in the order of the kernel.
     pub(crate) fn hear(&mut self, event: &Event, held: &Held) {
         match event {
-            Event::RouteRemoved(route) if held.routes.contains(&route.key()) => {
-                self.routes.insert(route.key());
+            Event::RouteRemoved(route) => {
+                self.routes.extend(held.beside(route).iter().filter(|ours| ours.meets(route)).cloned());
             }
-            Event::Route(route) if held.routes.contains(&route.key()) => {
-                self.routes.remove(&route.key());
-            }
-            // Of another owner: it may stand beside ours, or in its place.
+            // One of others may stand beside ours, or in its place.
             Event::Route(route) => {
-                self.routes.extend(held.routes.iter().filter(|key| place(**key) == place(route.key())));
+                for ours in held.beside(route) {
+                    if ours.is_within([&**route]) {
+                        self.routes.remove(ours);
+                    } else {
+                        self.routes.insert(ours.clone());
+                    }
+                }
             }
             Event::RuleRemoved(rule) if held.rules.contains(&**rule) => {
                 self.rules.insert(Rule::clone(rule));
@@ -54,7 +78,7 @@ impl Losses {
 
     /// Events were lost: everything may be gone.
     pub(crate) fn fear(&mut self, held: Held) {
-        self.routes.extend(held.routes);
+        self.routes.extend(held.routes.into_values().flatten());
         self.rules.extend(held.rules);
         self.silent = true;
     }
@@ -65,26 +89,38 @@ impl Losses {
     }
 
     /// The routes of `held` that are not there, and whether it was somebody who deleted each: else the kernel did.
-    pub(crate) fn missing(&self, held: &Held, present: &[Route]) -> Vec<(RouteKey, bool)> {
-        let present: BTreeSet<_> = present.iter().map(Route::key).collect();
-        let missing = held.routes.difference(&present);
-        missing.map(|key| (*key, self.routes.contains(key))).filter(|(_, deleted)| self.silent || *deleted).collect()
+    pub(crate) fn missing(&self, held: &Held, present: &[Route]) -> Vec<(Route, bool)> {
+        let mut by_place: HashMap<_, Vec<_>> = HashMap::new();
+        for route in present {
+            by_place.entry(place(route)).or_default().push(route);
+        }
+        let beside = |route: &Route| by_place.get(&place(route)).map_or(&[][..], Vec::as_slice);
+        let missing = held.routes().filter(|route| !route.is_within(beside(route).iter().copied()));
+        let told = missing.map(|route| (route.clone(), self.routes.contains(route)));
+        told.filter(|(_, deleted)| self.silent || *deleted).collect()
     }
 }
 
 /// What the kernel keeps apart from all other routes: the key without its owner.
-fn place(key: RouteKey) -> RouteKey {
-    RouteKey { protocol: RouteProtocol(0), ..key }
+fn place(route: &Route) -> RouteKey {
+    RouteKey { protocol: RouteProtocol(0), ..route.key() }
 }
 
 #[cfg(test)]
 mod tests {
-    use vip_netlink::{Address, Family, LinkIndex, Prefix, RuleAction};
+    use vip_netlink::{Address, Family, LinkIndex, NextHop, Prefix, RuleAction};
 
     use super::*;
 
     fn route(third: u8) -> Route {
-        Route::new(Prefix::network([192, 0, third, 0].into(), 24))
+        let hop = NextHop { gateway: Some([192, 0, 2, 9].into()), link: LinkIndex::new(2), ..NextHop::default() };
+        Route { next_hops: vec![hop], ..Route::new(Prefix::network([192, 0, third, 0].into(), 24)) }
+    }
+
+    /// One of somebody else with the same key.
+    fn double(third: u8) -> Route {
+        let hop = NextHop { gateway: Some([192, 0, 2, 7].into()), link: LinkIndex::new(2), ..NextHop::default() };
+        Route { next_hops: vec![hop], ..route(third) }
     }
 
     fn rule(priority: u32) -> Rule {
@@ -92,7 +128,7 @@ mod tests {
     }
 
     fn held() -> Held {
-        Held { routes: [route(1).key(), route(2).key()].into(), rules: [rule(1), rule(2)].into() }
+        Held::new([route(1), route(2)], [rule(1), rule(2)].into())
     }
 
     fn after(events: impl IntoIterator<Item = Event>) -> Losses {
@@ -107,7 +143,7 @@ mod tests {
     fn what_was_put_back_is_not_lost() {
         let gone = |number| Event::RouteRemoved(Box::new(route(number)));
         let losses = after([gone(1), gone(2), gone(3), Event::Route(Box::new(route(1)))]);
-        assert_eq!(losses.routes, [route(2).key()].into());
+        assert_eq!(losses.routes, [route(2)].into());
         let losses = after([
             Event::RuleRemoved(Box::new(rule(1))),
             Event::RuleRemoved(Box::new(rule(2))),
@@ -124,7 +160,18 @@ mod tests {
         let losses = after([Event::Route(Box::new(other.clone()))]);
         assert!(losses.need_routes());
         assert_eq!(losses.missing(&held(), &[other.clone(), route(1), route(2)]), []);
-        assert_eq!(losses.missing(&held(), &[other, route(2)]), [(route(1).key(), true)]);
+        assert_eq!(losses.missing(&held(), &[other, route(2)]), [(route(1), true)]);
+    }
+
+    #[test]
+    fn a_route_with_the_same_key_is_not_ours() {
+        let losses = after([Event::RouteRemoved(Box::new(double(1)))]);
+        assert!(!losses.need_routes());
+        let losses = after([Event::RouteRemoved(Box::new(route(1))), Event::Route(Box::new(double(1)))]);
+        assert_eq!(losses.missing(&held(), &[double(1), route(2)]), [(route(1), true)]);
+        // "ip route replace" says nothing of what went.
+        let losses = after([Event::Route(Box::new(double(1)))]);
+        assert_eq!(losses.missing(&held(), &[double(1), route(2)]), [(route(1), true)]);
     }
 
     #[test]
@@ -133,14 +180,14 @@ mod tests {
         assert!(!after([Event::AddressRemoved(address("2001:db8::1"))]).need_routes());
         let losses = after([Event::AddressRemoved(address("192.0.2.1"))]);
         assert!(losses.need_routes());
-        assert_eq!(losses.missing(&held(), &[route(2)]), [(route(1).key(), false)]);
+        assert_eq!(losses.missing(&held(), &[route(2)]), [(route(1), false)]);
     }
 
     #[test]
     fn after_an_overflow_everything_is_in_doubt() {
         let mut losses = Losses::default();
         losses.fear(held());
-        assert_eq!(losses.missing(&held(), &[route(2)]), [(route(1).key(), true)]);
+        assert_eq!(losses.missing(&held(), &[route(2)]), [(route(1), true)]);
         assert_eq!(losses.rules, held().rules);
     }
 }

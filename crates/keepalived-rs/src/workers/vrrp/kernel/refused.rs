@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vip_netlink::{AddressKey, Change, RouteKey, RouteSocket, Rule, Wanted, plan};
+use vip_netlink::{AddressKey, Change, Route, RouteKey, RouteSocket, Rule, Wanted, plan};
 
 /// How often a plan whose answers were lost is made anew.
 const ATTEMPTS: usize = 5;
@@ -13,7 +13,7 @@ pub(super) struct Refused {
     /// The kernel could not even be asked.
     pub(super) everything: Option<String>,
     addresses: BTreeMap<AddressKey, String>,
-    routes: BTreeMap<RouteKey, String>,
+    routes: BTreeMap<RouteKey, Vec<(Route, String)>>,
     rules: Vec<(Rule, String)>,
     links: Vec<String>,
 }
@@ -30,17 +30,22 @@ impl Refused {
             return things(wanted);
         }
         let addresses = wanted.addresses.iter().map(vip_netlink::Address::key).chain(wanted.release.iter().copied());
-        let routes = wanted.routes.iter().map(|placed| placed.route.key()).chain(wanted.release_routes.iter().copied());
+        let routes = wanted.routes.iter().map(|placed| &placed.route).chain(&wanted.release_routes);
         let rules = wanted.rules.iter().chain(&wanted.release_rules);
         addresses.filter(|key| self.addresses.contains_key(key)).count()
-            + routes.filter(|key| self.routes.contains_key(key)).count()
+            + routes.filter(|route| self.has_route(route)).count()
             + rules.filter(|rule| self.rules.iter().any(|(refused, _)| refused == *rule)).count()
+    }
+
+    fn has_route(&self, route: &Route) -> bool {
+        self.routes.get(&route.key()).is_some_and(|refused| refused.iter().any(|(other, _)| route.meets(other)))
     }
 
     /// One line for each.
     pub(super) fn reasons(&self) -> Vec<String> {
         let rules = self.rules.iter().map(|(_, reason)| reason);
-        let all = self.everything.iter().chain(self.addresses.values()).chain(self.routes.values());
+        let routes = self.routes.values().flatten().map(|(_, reason)| reason);
+        let all = self.everything.iter().chain(self.addresses.values()).chain(routes);
         all.chain(rules).chain(&self.links).cloned().collect()
     }
 
@@ -50,7 +55,7 @@ impl Refused {
                 self.addresses.insert(it.key(), reason);
             }
             Some(Change::AddRoute { route: it, .. } | Change::ReplaceRoute(it) | Change::RemoveRoute(it)) => {
-                self.routes.insert(it.key(), reason);
+                self.routes.entry(it.key()).or_default().push((Route::clone(it), reason));
             }
             Some(Change::AddRule(it) | Change::RemoveRule(it)) => self.rules.push((Rule::clone(it), reason)),
             _ => self.links.push(reason),
@@ -90,7 +95,7 @@ pub(super) fn apply(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
 
 #[cfg(test)]
 mod tests {
-    use vip_netlink::{Address, Family, LinkIndex, PlacedRoute, Prefix, Route, RuleAction};
+    use vip_netlink::{Address, Family, LinkIndex, NextHop, PlacedRoute, Prefix, RuleAction};
 
     use super::*;
 
@@ -102,6 +107,8 @@ mod tests {
     fn a_refusal_is_of_those_who_want_the_thing() {
         let rule = Rule::new(Family::Ipv4, 5, RuleAction::Nop);
         let address = Address::virtual_address(LinkIndex::new(2).unwrap(), [192, 0, 2, 1].into(), 24);
+        let hop = NextHop { gateway: Some([192, 0, 2, 9].into()), ..NextHop::default() };
+        let double = Route { next_hops: vec![hop], ..route(1) };
         let mut refused = Refused::default();
         refused.add(Some(&Change::RemoveRoute(Box::new(route(1)))), "route".into());
         refused.add(Some(&Change::AddRule(Box::new(rule.clone()))), "rule".into());
@@ -111,10 +118,10 @@ mod tests {
         let wanted = Wanted {
             addresses: vec![address],
             routes: vec![PlacedRoute::from(route(2))],
-            release_routes: vec![route(1).key()],
+            release_routes: vec![route(1), double.clone()],
             ..Wanted::default()
         };
-        assert_eq!((refused.of(&wanted), things(&wanted)), (2, 3));
+        assert_eq!((refused.of(&wanted), things(&wanted)), (2, 4));
         let other = Wanted { routes: vec![PlacedRoute::from(route(2))], ..Wanted::default() };
         assert_eq!(refused.of(&other), 0);
         assert_eq!(refused.of(&Wanted { release_rules: vec![rule], ..Wanted::default() }), 1);

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use vip_netlink::{AddressKey, Link, RouteKey, Rule};
+use vip_netlink::{AddressKey, Link, Route, Rule};
 use vrrp_proto::RouterId;
 
 use super::{Kernel, Outcome, clock};
@@ -21,10 +21,9 @@ const REPAIR_GAP: Duration = Duration::from_millis(100);
 impl Kernel {
     /// What is to be there of that which others may take away.
     pub(super) fn held(&self) -> Held {
-        Held {
-            routes: self.holdings.route_keys().collect(),
-            rules: self.holdings.rules().map(Rule::as_reported).collect(),
-        }
+        let view = &self.view;
+        let routes = self.holdings.routes(|name| view.link(name).map(|link| link.index));
+        Held::new(routes, self.holdings.rules().map(Rule::as_reported).collect())
     }
 
     /// Hears of routes and rules only as long as there are any: a router with many may have news of others all the time.
@@ -37,7 +36,7 @@ impl Kernel {
     /// After events were lost: all routes are in doubt, and the rules that are not there.
     pub(super) fn fear_losses(&mut self, losses: &mut Losses) {
         let mut held = self.held();
-        if held.routes.is_empty() && held.rules.is_empty() {
+        if held.routes().next().is_none() && held.rules.is_empty() {
             return;
         }
         match self.route.rules() {
@@ -94,7 +93,7 @@ impl Kernel {
             return;
         }
         let held = self.held();
-        if held.routes.is_empty() {
+        if held.routes().next().is_none() {
             return;
         }
         let present = match self.route.routes() {
@@ -105,27 +104,26 @@ impl Kernel {
                 return self.retry_soon();
             }
         };
-        for (key, deleted) in losses.missing(&held, &present) {
-            self.take_lost_route(key, deleted, losers);
+        for (route, deleted) in losses.missing(&held, &present) {
+            self.take_lost_route(&route, deleted, losers);
         }
     }
 
-    fn take_lost_route(&mut self, key: RouteKey, deleted: bool, losers: &mut BTreeSet<RouterId>) {
-        let is_up = |name: &str| self.view.link(name).is_some_and(Link::is_up);
-        let holders: Vec<_> = self.holdings.holders_of_route(key).collect();
-        let holders: Vec<_> = holders
-            .into_iter()
-            .map(|(holder, route)| (holder, route.route().to_string(), route.devices().all(is_up)))
-            .collect();
-        for (holder, route, up) in holders {
+    fn take_lost_route(&mut self, route: &Route, deleted: bool, losers: &mut BTreeSet<RouterId>) {
+        let view = &self.view;
+        let is_up = |name: &str| view.link(name).is_some_and(Link::is_up);
+        let holders = self.holdings.holders_of_route(route, |name| view.link(name).map(|link| link.index));
+        let holders: Vec<_> =
+            holders.map(|(holder, held)| (holder, held.clone(), held.devices().all(is_up))).collect();
+        for (holder, held, up) in holders {
             if !up {
                 // It comes back with its interface.
                 continue;
             }
             if !deleted {
                 self.repair(holder.router);
-            } else if self.take_loss(holder, &format!("route {route}"), losers) {
-                self.holdings.let_route_go(holder.router, key);
+            } else if self.take_loss(holder, &format!("route {}", held.route()), losers) {
+                self.holdings.let_route_go(holder.router, held);
             }
         }
     }
