@@ -13,7 +13,7 @@ use crate::types::{
 };
 
 mod link;
-mod route;
+pub(crate) mod route;
 
 /// One request to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -237,12 +237,13 @@ pub struct Wanted {
     pub release_links: Vec<LinkName>,
 }
 
-/// What the kernel has: whole [dumps](crate::RouteSocket::present).
+/// What the kernel has, as far as a plan needs it: [dumps](crate::RouteSocket::present).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Present {
     /// All addresses.
     pub addresses: Vec<Address>,
-    /// All routes; not needed where none is wanted or released.
+    /// All routes of the tables and protocols of those that are wanted or released, and in the places of those that
+    /// change the routes of all.
     pub routes: Vec<Route>,
     /// All rules; not needed where none is wanted or released.
     pub rules: Vec<Rule>,

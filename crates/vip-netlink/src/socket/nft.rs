@@ -20,7 +20,6 @@ use crate::{
         message::{self, Answer, Question},
         plan,
     },
-    pace::Pace,
 };
 
 const NFNLGRP_NFTABLES: u32 = 7;
@@ -48,8 +47,7 @@ impl NftSocket {
         let kernel = KernelSocket::open_family(NlFamily::Netfilter, &[], OPERATION)?;
         let address = getsockname::<NetlinkAddr>(kernel.as_fd().as_raw_fd());
         let port = address.map_err(|error| Error::new(OPERATION, error))?.pid();
-        let pace = Pace::new(kernel.receive_buffer);
-        Ok(Self { requests: RouteSocket { kernel, pace, timeout: RouteSocket::TIMEOUT, sequence: 0 }, port })
+        Ok(Self { requests: RouteSocket::over(kernel), port })
     }
 
     /// The number of this socket, which notifications of its own changes carry: see [`NftMonitor::open`].

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use vip_netlink::{AddressKey, Link, Route, Rule};
+use vip_netlink::{AddressKey, Link, Route, RouteFilter, Rule};
 use vrrp_proto::RouterId;
 
 use super::{Kernel, Outcome, clock};
@@ -96,7 +96,8 @@ impl Kernel {
         if held.routes().next().is_none() {
             return;
         }
-        let present = match self.route.routes() {
+        let like_ours = held.routes().map(RouteFilter::of).collect::<BTreeSet<_>>();
+        let present = match self.route.routes_like(like_ours) {
             Ok(present) => present,
             Err(error) => {
                 self.complain(error.to_string());
@@ -113,8 +114,7 @@ impl Kernel {
         let view = &self.view;
         let is_up = |name: &str| view.link(name).is_some_and(Link::is_up);
         let holders = self.holdings.holders_of_route(route, |name| view.link(name).map(|link| link.index));
-        let holders: Vec<_> =
-            holders.map(|(holder, held)| (holder, held.clone(), held.devices().all(is_up))).collect();
+        let holders: Vec<_> = holders.map(|(holder, held)| (holder, held.clone(), held.devices().all(is_up))).collect();
         for (holder, held, up) in holders {
             if !up {
                 // It comes back with its interface.
