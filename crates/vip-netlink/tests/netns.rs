@@ -298,6 +298,15 @@ fn lifetimes_are_edited_in_place() -> Result<(), Skip> {
         assert!((Lifetime::Seconds(900)..=Lifetime::Seconds(1000)).contains(&there.valid), "{there:?}");
         assert!((Lifetime::Seconds(400)..=Lifetime::Seconds(500)).contains(&there.preferred), "{there:?}");
 
+        // It runs down, which is no reason to touch it; somebody who renews it says so.
+        let mut wanted = Wanted { addresses: vec![lease], ..Wanted::default() };
+        until(&monitor, || find(&mut route, &lease).preferred < Lifetime::Seconds(500));
+        assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()), []);
+        wanted.renew = vec![lease.key()];
+        let left = find(&mut route, &lease).valid;
+        assert!(route.reconcile(&wanted).unwrap().refused.is_empty());
+        assert!(find(&mut route, &lease).valid > left, "{left:?}");
+
         let applied = route.reconcile(&Wanted { addresses: vec![for_ever], ..Wanted::default() }).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
         assert_eq!(find(&mut route, &lease).valid, Lifetime::Forever);
