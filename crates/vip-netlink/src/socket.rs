@@ -88,22 +88,31 @@ impl std::error::Error for Error {}
 
 /// One of many that was not carried out.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct Refusal<T = Change> {
     /// Which one, counted from 0.
     pub index: usize,
+    /// What it was.
+    pub what: T,
     /// Why.
     pub error: Error,
 }
 
 /// What became of a list of changes.
-#[derive(Debug, Default)]
-pub struct Applied {
+#[derive(Debug)]
+pub struct Applied<T = Change> {
     /// Those that were refused or whose answer never came, in the order of the list. All others are carried out.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<Refusal<T>>,
     /// At least one answer was lost or late: whether its change was carried out only a dump can tell.
     pub lost: bool,
     /// How many sends it took.
     pub sends: usize,
+}
+
+impl<T> Default for Applied<T> {
+    /// Nothing was to be done.
+    fn default() -> Self {
+        Self { refused: Vec::new(), lost: false, sends: 0 }
+    }
 }
 
 /// How much a socket got from the kernel.
@@ -298,7 +307,7 @@ impl RouteSocket {
             for (offset, (change, answer)) in batch.iter().zip(answers).enumerate() {
                 if let Err(failure) = answer {
                     let error = self.explain(change, failure);
-                    applied.refused.push(Refusal { index: first + offset, error });
+                    applied.refused.push(Refusal { index: first + offset, what: change.clone(), error });
                 }
             }
             first += batch.len();
@@ -592,11 +601,11 @@ impl AnnounceSocket {
 
     /// Sends all announcements in their order, many in one system call, and goes on after one that is refused.
     /// Returns those that were not sent.
-    pub fn send(&self, announcements: &[Announcement]) -> Vec<Refusal> {
+    pub fn send(&self, announcements: &[Announcement]) -> Vec<Refusal<Announcement>> {
         let mut refused = Vec::new();
         let mut first = 0;
         let mut deadline = now() + self.timeout;
-        while let Some(rest) = announcements.get(first..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest @ [what, ..]) = announcements.get(first..) {
             let batch = rest.get(..Self::BATCH).unwrap_or(rest);
             match self.send_batch(batch) {
                 Ok(sent) => {
@@ -606,8 +615,8 @@ impl AnnounceSocket {
                 Err(nix::Error::EINTR) => {}
                 Err(nix::Error::EAGAIN) if wait(&self.socket, PollFlags::OUT, deadline).is_ok() => {}
                 Err(errno) => {
-                    let error = self.explain(announcements.get(first), errno);
-                    refused.push(Refusal { index: first, error });
+                    let error = self.explain(*what, errno);
+                    refused.push(Refusal { index: first, what: *what, error });
                     first += 1;
                 }
             }
@@ -628,12 +637,9 @@ impl AnnounceSocket {
         }
     }
 
-    fn explain(&self, announcement: Option<&Announcement>, errno: nix::Error) -> Error {
-        let operation = announcement.map_or_else(String::new, |Announcement { link, ip, .. }| {
-            let name = name_of(&self.socket, *link).map_or_else(|| link.to_string(), |name| name.to_string());
-            format!("announcing {ip} on {name}")
-        });
-        Error::new(operation, errno)
+    fn explain(&self, Announcement { link, ip, .. }: Announcement, errno: nix::Error) -> Error {
+        let name = name_of(&self.socket, link).map_or_else(|| link.to_string(), |name| name.to_string());
+        Error::new(format!("announcing {ip} on {name}"), errno)
     }
 }
 
