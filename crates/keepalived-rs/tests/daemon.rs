@@ -661,7 +661,7 @@ fn cleanup_withdraws_what_a_dead_daemon_left() -> CaseResult {
 /// configured to have, and a stop leaves no state behind.
 fn the_next_daemon_removes_what_a_killed_one_left() -> CaseResult {
     let node = Node::new(V3)?;
-    let (pid_file, state) = (node.path("daemon.pid"), node.path("daemon.state"));
+    let (pid_file, state) = (node.path("daemon.pid"), node.path("daemon.pid.state"));
     let start = |text: &str| -> Result<Process, Stop> {
         node.write(text)?;
         Ok(node.host.spawn(node.program().arg("-p").arg(&pid_file))?)
