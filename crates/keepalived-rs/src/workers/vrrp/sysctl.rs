@@ -139,11 +139,12 @@ fn write_of_link(link: LinkIndex, conf: Ipv4Conf, route: &mut RouteSocket) -> Re
 
 fn write_below_proc(sysctl: &Sysctl, present: u32, value: u32, purpose: Purpose) -> Result<(), String> {
     let name = sysctl.to_string().replace('/', ".");
+    fs::write(sysctl.path(), value.to_string()).map_err(|error| format!("setting sysctl {name} to {value}: {error}"))?;
     match purpose {
         Purpose::Change => tracing::info!("NOTICE: setting sysctl {name} from {present} to {value}"),
         Purpose::Restore => tracing::info!("NOTICE: resetting sysctl {name} to {value}"),
     }
-    fs::write(sysctl.path(), value.to_string()).map_err(|error| format!("setting sysctl {name} to {value}: {error}"))
+    Ok(())
 }
 
 /// Keeps a link from doing IPv6.

@@ -117,9 +117,10 @@ impl Vmacs {
         }
     }
 
-    /// The links of a configuration may be there, whoever made them.
-    pub(crate) fn inherit_links(&mut self, part: &VrrpPart) {
-        let links = part.virtual_links.values();
+    /// The links of a configuration that are there, whoever made them: not those of others that have such a name.
+    pub(crate) fn inherit_links(&mut self, part: &VrrpPart, view: &View) {
+        let is_there = |link: &&VirtualLink| view.link(&link.name).is_some_and(|there| is_own(link, there, view));
+        let links = part.virtual_links.values().filter(is_there);
         self.made.extend(links.map(|link| (link.name.clone(), link.instance.clone())));
     }
 
@@ -638,6 +639,29 @@ mod tests {
         assert_eq!(announced(there(52)), (false, 0));
         assert_eq!(announced(Link { parent: Some(index(3)), ..there(51) }), (false, 0));
         assert_eq!(announced(Link { virtual_kind: None, ..there(51) }), (false, 0));
+    }
+
+    #[test]
+    fn cleanup_takes_what_the_file_names_and_nothing_else_of_that_name() {
+        let part = part(&format!("vrrp_instance A {{\ninterface eth0\nvirtual_router_id 51\n{MACVLAN}\n}}\n"));
+        let released = |mac: u8, facts: &[Fact]| {
+            let mut view = view();
+            view.update(Event::Link(Link {
+                parent: Some(index(2)),
+                mac: Some(MacAddr([0, 0, 0x5e, 0, 1, mac])),
+                virtual_kind: Some(VirtualKind::Macvlan { mode: MacvlanMode::PRIVATE }),
+                ..link(index(7), "vrrp.51")
+            }));
+            let mut vmacs = Vmacs::default();
+            vmacs.inherit_links(&part, &view);
+            vmacs.inherit(facts);
+            vmacs.withdraw();
+            vmacs.wanted_links(&view).release_links.len()
+        };
+        assert_eq!(released(51, &[]), 1);
+        assert_eq!(released(52, &[]), 0);
+        // It was ours, whatever somebody has made of it since.
+        assert_eq!(released(52, &[fact(LINK, "vrrp.51", "A")]), 1);
     }
 
     #[test]
