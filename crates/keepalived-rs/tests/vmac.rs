@@ -10,7 +10,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
 use netlab::{Host, Lab, Program};
@@ -123,6 +123,31 @@ fn rp_filter_moves_to_each_interface_and_back() -> CaseResult {
     let after = ours.settings()?;
     if after != before {
         return Err(Stop::failed(format!("before {before:#?}\nafter {after:#?}")));
+    }
+    Ok(())
+}
+
+/// Containers often have a /proc/sys that nobody may write to: what is not done is not said to be, and said once.
+fn settings_that_may_not_be_changed_are_named_once() -> CaseResult {
+    let lab = Lab::new()?;
+    let node = Node::new(&lab, "r")?;
+    node.host.set_sysctl("net/ipv4/conf/all/rp_filter", "1")?;
+    let read_only =
+        "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys && exec \"$@\"";
+    let program =
+        Program::new("sh").args(["-c", read_only, "sh", env!("CARGO_BIN_EXE_keepalived-rs"), "-nlDG", "--vrrp"]);
+    let config = instance("VI_1", 51, "eth0", "use_vmac\n virtual_ipaddress {\n 198.18.0.100/24\n }");
+    let program = program.args(["-f", "/run/keepalived.conf"]).file("/run/keepalived.conf", config);
+    let process = node.host.spawn(program)?;
+    let refused = "setting sysctl net.ipv4.conf.all.rp_filter to 0: Read-only file system";
+    process.wait_for_line(refused, PATIENCE).map_err(|_| Stop::failed(log(&process)))?;
+    wait_until("the address", || Ok(node.host.holds("198.18.0.100".parse()?)?))
+        .map_err(|_| Stop::failed(log(&process)))?;
+    let over = Instant::now() + Duration::from_millis(2500);
+    wait_until("another two attempts", || Ok(Instant::now() > over))?;
+    let text = log(&process);
+    if text.contains("NOTICE: setting sysctl net.ipv4.conf.all") || text.matches(refused).count() != 1 {
+        return Err(Stop::failed(text));
     }
     Ok(())
 }
@@ -480,6 +505,7 @@ cases! {
     ;
     links_settings_and_frames_are_those_of_keepalived,
     rp_filter_moves_to_each_interface_and_back,
+    settings_that_may_not_be_changed_are_named_once,
     a_dead_worker,
     a_dead_worker_ipv6,
     what_others_do_to_a_macvlan_is_undone,

@@ -189,16 +189,27 @@ impl VirtualLinks {
         known.keeps_ipv6 |= keeps_ipv6;
     }
 
-    /// `vrrp.51`; where that is taken, `vrrp6.51` for IPv6, then `vrrp1.51`, `vrrp2.51` and so on.
+    /// `vrrp.51`; where that is taken, `vrrp6.51` for IPv6, then `vrrp1.51`, `vrrp2.51` and so on. Of a long prefix only as
+    /// much counts as fits.
     fn free_name(&mut self, prefix: &str, instance: &file::VrrpInstance, family: file::Family) -> String {
         let vrid = instance.virtual_router_id.value.0;
-        let six = (family == file::Family::Ipv6).then(|| format!("{prefix}6.{vrid}"));
-        let numbered = (1..).map(|number: u32| format!("{prefix}{number}.{vrid}"));
-        let mut names = [format!("{prefix}.{vrid}")].into_iter().chain(six).chain(numbered);
+        let six = (family == file::Family::Ipv6).then(|| fit(prefix, &format!("6.{vrid}")));
+        let numbered = (1..).map(|number: u32| fit(prefix, &format!("{number}.{vrid}")));
+        let mut names = [fit(prefix, &format!(".{vrid}"))].into_iter().chain(six).chain(numbered);
         let name = names.find(|name| !self.taken.contains(name)).expect("there are more numbers than links");
         self.taken.insert(name.clone());
         name
     }
+}
+
+/// The longest name that an interface can have, in octets.
+const LONGEST_NAME: usize = 15;
+
+/// As much of `prefix` as fits into a name that ends with `end`.
+fn fit(prefix: &str, end: &str) -> String {
+    let room = prefix.floor_char_boundary(LONGEST_NAME.saturating_sub(end.len()));
+    let (prefix, _) = prefix.split_at(room);
+    format!("{prefix}{end}")
 }
 
 impl Kind {
@@ -292,6 +303,25 @@ mod tests {
         (C) 192.0.2.1 dev vrrp2.51
         (D) fe80::1 dev vrrp6.51
         ");
+    }
+
+    /// As Debian's keepalived names them.
+    #[test]
+    fn a_prefix_that_is_too_long_is_cut() {
+        let on = |name: &str, interface: &str, vrid: &str, ip: &str| {
+            let text = instance(name, &format!("use_vmac\nvirtual_ipaddress {{ {ip} }}"));
+            text.replace("eth0", interface).replace("51", vrid)
+        };
+        for prefix in ["abcdefghijklm", "abcdefghijklmnopqrstu"] {
+            let text = format!("global_defs {{\nvmac_prefix {prefix}\n}}\n")
+                + &on("A", "eth0", "51", "192.0.2.1")
+                + &on("B", "eth1", "51", "192.0.2.2")
+                + &on("C", "eth0", "5", "192.0.2.3")
+                + &on("D", "eth1", "51", "fe80::1");
+            let names: Vec<_> = part(&text).virtual_links.into_keys().collect();
+            assert_eq!(names, ["abcdefghijk1.51", "abcdefghijk6.51", "abcdefghijkl.51", "abcdefghijklm.5"]);
+        }
+        assert_eq!(super::fit("ääääääää", ".51"), "ääääää.51");
     }
 
     #[test]

@@ -83,6 +83,8 @@ pub(crate) struct Vmacs {
     made: BTreeMap<String, String>,
     /// Settings that may have been changed.
     kept: BTreeMap<Sysctl, Kept>,
+    /// The numbers of the interfaces that they are of, by the name that they have there.
+    devices: BTreeMap<String, LinkIndex>,
     /// Addresses that were put on links so that adverts can leave.
     placed: BTreeSet<AddressKey>,
     /// Links that were seen to do without IPv6.
@@ -176,7 +178,7 @@ impl Vmacs {
 
     /// What is about to be put on this host and was not said yet.
     pub(crate) fn announce(&mut self, view: &View) -> Vec<Fact> {
-        let mut facts = Vec::new();
+        let mut facts = self.follow_renames(view);
         let new = self.links().filter(|link| !self.made.contains_key(&link.name));
         // One that is there is ours only if it is just as we would make it.
         let new = new.filter(|link| view.link(&link.name).is_none_or(|there| is_own(link, there, view)));
@@ -191,6 +193,30 @@ impl Vmacs {
                 self.kept.insert(sysctl, kept);
             }
         }
+        facts
+    }
+
+    /// Settings go with their interface, whatever it is called now.
+    fn follow_renames(&mut self, view: &View) -> Vec<Fact> {
+        let renamed = |(name, index): (&String, &LinkIndex)| {
+            let now = view.link_by_index(*index)?.name.to_string();
+            (now != *name).then(|| (name.clone(), now))
+        };
+        let renamed: BTreeMap<_, _> = self.devices.iter().filter_map(renamed).collect();
+        let moved = |sysctl: &Sysctl| sysctl.renamed(&renamed);
+        let moved: Vec<_> =
+            self.kept.iter().filter_map(|(sysctl, kept)| Some((sysctl.clone(), moved(sysctl)?, *kept))).collect();
+        let mut facts = Vec::new();
+        for (before, ..) in &moved {
+            self.kept.remove(before);
+            facts.push(fact(SYSCTL, before, ""));
+        }
+        for (_, now, kept) in moved {
+            facts.push(fact(SYSCTL, &now, &kept.to_text()));
+            self.kept.insert(now, kept);
+        }
+        let devices = self.kept.keys().filter_map(|sysctl| Some(view.link(sysctl.device()?)?));
+        self.devices = devices.map(|link| (link.name.to_string(), link.index)).collect();
         facts
     }
 
@@ -292,6 +318,7 @@ impl Vmacs {
                 "({instance}): Unable to create interface {name}: another one has this name; give it one of its own"
             )
         }));
+        done.refused.extend(self.nameless());
         for _ in 0..ROUNDS {
             let wanted = self.wanted_links(view);
             let named = |link: &&Link| wanted.release_links.binary_search(&link.name).is_ok();
@@ -326,6 +353,18 @@ impl Vmacs {
             }
         }
         self.forget_links(view, done);
+    }
+
+    /// Complaints of links that no interface can be called like.
+    fn nameless(&self) -> Vec<String> {
+        let nameless = self.links().filter(|link| LinkName::try_from(link.name.as_str()).is_err());
+        let complaint = |VirtualLink { instance, name, .. }: &VirtualLink| {
+            format!(
+                "({instance}): Unable to create interface {name}: no interface can have this name; correct vmac_prefix or \
+                 vmac_addr_prefix"
+            )
+        };
+        nameless.map(complaint).collect()
     }
 
     /// What is wanted, and what of ours may be removed for it.
@@ -390,10 +429,12 @@ impl Vmacs {
         let surplus = self.placed.difference(&keys).filter(|key| view.has(key));
         let surplus = surplus.map(|key| Change::RemoveAddress(Address::new(key.link, key.ip, key.prefix_len)));
         let changes: Vec<_> = surplus.chain(missing).collect();
-        if !changes.is_empty() {
-            done.refused.extend(route.apply(&changes).refused.into_iter().map(|refusal| refusal.error.to_string()));
-        }
         self.placed = keys;
+        if !changes.is_empty() {
+            let refused = route.apply(&changes).refused;
+            self.placed.extend(refused.iter().filter_map(|refusal| not_removed(changes.get(refusal.index)?)));
+            done.refused.extend(refused.into_iter().map(|refusal| refusal.error.to_string()));
+        }
     }
 
     /// A macvlan for IPv4 alone has no business with IPv6.
@@ -468,6 +509,12 @@ fn made_link(change: &Change) -> Option<String> {
 fn removed_link(change: &Change, view: &View) -> Option<Link> {
     let Change::DelLink(vip_netlink::LinkRef::Index(index)) = change else { return None };
     view.link_by_index(*index).cloned()
+}
+
+/// The address that is still there after this was refused.
+fn not_removed(change: &Change) -> Option<AddressKey> {
+    let Change::RemoveAddress(address) = change else { return None };
+    Some(address.key())
 }
 
 /// Whether a link that has the name of `link` is that one, and not one that somebody else gave the same name.
@@ -590,6 +637,29 @@ mod tests {
     }
 
     #[test]
+    fn settings_go_with_an_interface_that_gets_another_name() {
+        let mut view = view();
+        let mut vmacs = Vmacs::default();
+        vmacs.prepare(1, needs(MACVLAN));
+        vmacs.announce(&view);
+        assert_eq!(vmacs.announce(&view), []);
+        let eth0 = view.link("eth0").unwrap().clone();
+        let ipv4 = eth0.ipv4.with(Ipv4Setting::ArpIgnore, 1).with(Ipv4Setting::ArpFilter, 1);
+        view.update(Event::Link(Link { name: "lan0".parse().unwrap(), ipv4, ..eth0 }));
+        let words = |fact: &Fact| format!("{} = {}", fact.key, String::from_utf8_lossy(&fact.value));
+        let facts: Vec<_> = vmacs.announce(&view).iter().map(words).filter(|words| words.contains("/arp_")).collect();
+        assert_eq!(
+            facts,
+            [
+                "host sysctl net/ipv4/conf/eth0/arp_ignore = ",
+                "host sysctl net/ipv4/conf/eth0/arp_filter = ",
+                "host sysctl net/ipv4/conf/lan0/arp_ignore = 0 1",
+                "host sysctl net/ipv4/conf/lan0/arp_filter = 0 1",
+            ]
+        );
+    }
+
+    #[test]
     fn what_is_as_it_is_to_be_is_nobody_s_to_restore() {
         let mut view = view();
         let eth0 = view.link("eth0").unwrap().clone();
@@ -662,6 +732,23 @@ mod tests {
         assert_eq!(released(52, &[]), 0);
         // It was ours, whatever somebody has made of it since.
         assert_eq!(released(52, &[fact(LINK, "vrrp.51", "A")]), 1);
+    }
+
+    #[test]
+    fn a_name_that_no_interface_can_have_is_complained_of() {
+        let mut vmacs = Vmacs::default();
+        vmacs.prepare(1, needs(MACVLAN));
+        assert_eq!(vmacs.nameless(), Vec::<String>::new());
+        let text = format!("vrrp_instance A {{\ninterface eth0\nvirtual_router_id 51\n{MACVLAN}\n}}\n");
+        vmacs.prepare(2, Needs::of(&part(&format!("global_defs {{\nvmac_prefix a/b\n}}\n{text}"))));
+        assert!(vmacs.nameless().concat().contains("(A): Unable to create interface a/b.51"), "{:?}", vmacs.nameless());
+    }
+
+    #[test]
+    fn an_address_whose_removal_was_refused_is_not_forgotten() {
+        let address = Address::new(index(7), "fe80::2".parse().unwrap(), 64);
+        assert_eq!(not_removed(&Change::RemoveAddress(address)), Some(address.key()));
+        assert_eq!(not_removed(&Change::AddAddress(address)), None);
     }
 
     #[test]
