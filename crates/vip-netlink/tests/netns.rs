@@ -677,8 +677,7 @@ fn a_route_that_is_edited_is_replaced_without_a_gap() -> Result<(), Skip> {
     let mut former = Vec::new();
     for edition in editions {
         let routes = edition.clone().map(PlacedRoute::from).to_vec();
-        let wanted =
-            Wanted { routes, release_routes: std::mem::replace(&mut former, edition.to_vec()), ..Wanted::default() };
+        let wanted = Wanted { routes, release_routes: std::mem::replace(&mut former, edition.to_vec()), ..Wanted::default() };
         let applied = route.reconcile(&wanted).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
         let present = route.present(&wanted).unwrap();

@@ -456,11 +456,7 @@ mod tests {
         holdings.configure([(ONE, instance(&format!("10.1.0.0/16 via 192.0.2.9 dev eth0\n{astray}")))]);
         let rule = Rule::new(Family::Ipv4, 5, RuleAction::Table(7));
         let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
-        assert_eq!(
-            (wanted.routes.len(), wanted.release_routes.len(), wanted.rules.len()),
-            (0, 1, 0),
-            "one went with eth7"
-        );
+        assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.rules.len()), (0, 1, 0), "one went with eth7");
         assert_eq!(wanted.release_routes[0].next_hops[0].link, LinkIndex::new(2));
         assert_eq!(wanted.release_rules, std::slice::from_ref(&rule));
 
