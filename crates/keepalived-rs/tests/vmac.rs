@@ -396,6 +396,32 @@ fn a_reload_makes_changes_and_removes_macvlans() -> CaseResult {
     .map_err(|_| Stop::failed(format!("{rest}{}", log(&process))))
 }
 
+/// Another instance that comes first in the file, with the same number, takes no macvlan away from one that runs.
+fn a_reload_leaves_every_macvlan_its_name() -> CaseResult {
+    let lab = Lab::new()?;
+    let node = Node::new(&lab, "r")?;
+    let file = node.folder.path().join("k.conf");
+    let [first, second] = [("A", "eth0", "198.18.0.100"), ("B", "eth1", "198.18.1.100")]
+        .map(|(name, on, ip)| instance(name, 51, on, &format!("use_vmac\n virtual_ipaddress {{\n {ip}/24\n }}")));
+    std::fs::write(&file, &first)?;
+    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nlDG", "--vrrp", "-f"]).arg(&file);
+    let process = node.host.spawn(program.arg("-p").arg(node.folder.path().join("pid")))?;
+    let holds = |ip: &str| -> CaseResult {
+        let ip: IpAddr = ip.parse().map_err(|_| Stop::failed("no address"))?;
+        wait_until("the address", || Ok(node.host.holds(ip)?)).map_err(|_| Stop::failed(log(&process)))
+    };
+    holds("198.18.0.100")?;
+    let before = index(&node.host, "vrrp.51");
+    std::fs::write(&file, second + &first)?;
+    process.signal(Signal::SIGHUP)?;
+    holds("198.18.1.100")?;
+    let after = (index(&node.host, "vrrp.51"), index(&node.host, "vrrp1.51") > 0);
+    if after != (before, true) || log(&process).contains("(A) Entering FAULT STATE") {
+        return Err(Stop::failed(format!("{before}, then {after:?}\n{}", log(&process))));
+    }
+    Ok(())
+}
+
 /// `group` of the line, else that of the interface below, of which everyone hears if told to.
 fn a_link_joins_a_group_and_its_parent_is_told_of() -> CaseResult {
     let lab = Lab::new()?;
@@ -512,6 +538,7 @@ cases! {
     settings_are_restored_after_everything_was_killed,
     no_reports_of_link_local_groups,
     a_reload_makes_changes_and_removes_macvlans,
+    a_reload_leaves_every_macvlan_its_name,
     a_link_joins_a_group_and_its_parent_is_told_of,
     a_name_that_is_taken_is_refused_with_the_reason,
     a_macvlan_that_only_holds_addresses_is_reminded,
