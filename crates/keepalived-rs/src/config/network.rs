@@ -7,8 +7,7 @@ use conf_parser::config as file;
 use serde::{Deserialize, Serialize};
 use vip_netlink::{
     AddressFlags, Encapsulation, Family, Fwmark, Lifetime, LinkIndex, LinkName, Metric, Metrics, NextHop, PlacedRoute,
-    Placement, Prefix, Realms, Route, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope,
-    Tunnel,
+    Placement, Prefix, Realms, Route, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope, Tunnel,
 };
 
 use super::vrrp::{Instance, VirtualAddress};

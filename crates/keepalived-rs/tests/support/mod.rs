@@ -24,11 +24,16 @@ pub(crate) enum Daemon {
 impl Daemon {
     /// This daemon on `config`, in the foreground with a detailed log.
     pub(crate) fn program(self, config: &str) -> Result<Program, Stop> {
+        Ok(self.quiet_program(config)?.arg("-D"))
+    }
+
+    /// The same without details.
+    pub(crate) fn quiet_program(self, config: &str) -> Result<Program, Stop> {
         let program = match self {
             Self::Ours => Program::new(env!("CARGO_BIN_EXE_keepalived-rs")),
             Self::C => peers::keepalived()?.program(),
         };
-        Ok(program.args(["-nlDG", "--vrrp", "-f", "/run/keepalived.conf"]).file("/run/keepalived.conf", config))
+        Ok(program.args(["-nlG", "--vrrp", "-f", "/run/keepalived.conf"]).file("/run/keepalived.conf", config))
     }
 }
 
@@ -199,11 +204,20 @@ impl Pair {
 }
 
 /// Waits for a condition.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> Result<bool, Stop>) -> Result<(), Stop> {
+    wait_until_within(PATIENCE, what, condition)
+}
+
+/// Waits for a condition as long as `patience`.
+pub(crate) fn wait_until_within(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<bool, Stop>,
+) -> Result<(), Stop> {
+    let deadline = Instant::now() + patience;
     while !condition()? {
         if Instant::now() > deadline {
-            return Err(Stop::failed(format!("waited {PATIENCE:?} for {what}")));
+            return Err(Stop::failed(format!("waited {patience:?} for {what}")));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -377,18 +377,14 @@ impl Advert {
 
     /// What could not be withdrawn in time.
     fn log_remains(&self) {
+        if self.forsaken {
+            return tracing::info!("what the process before this one held is left to the cleanup process");
+        }
         for id in self.applying.keys() {
             tracing::error!("({}) its addresses could not be removed", self.name(*id));
         }
         if self.inherits {
             tracing::error!("what the process before this one held could not be removed");
-        }
-        if self.forsaken {
-            tracing::info!("what the process before this one held is left to the cleanup process");
-        } else if !self.keeps_addresses() {
-            for (key, _) in self.left_over.iter().filter_map(|id| self.told_footprints.get(id)) {
-                tracing::error!("what the process before this one held for {key} could not be removed");
-            }
         }
         if self.removing_firewall {
             tracing::error!("the tables of nftables could not be removed");

@@ -108,45 +108,33 @@ impl Holdings {
     /// What the kernel is to be asked for on behalf of `routers`. What another router holds is not given up.
     pub(crate) fn wanted(&self, routers: &BTreeSet<RouterId>, link: impl Fn(&str) -> Option<LinkIndex>) -> Wanted {
         let mut wanted = self.wanted_of_all(&link);
-        self.want(&mut wanted, routers, &link);
-        wanted
-    }
-
-    /// The part of that which is about `router` alone.
-    pub(crate) fn own(&self, router: RouterId, link: impl Fn(&str) -> Option<LinkIndex>) -> Wanted {
-        let of_router = |id: &RouterId| *id == router;
-        let mut wanted = Wanted {
-            routes: self
-                .held_routes()
-                .filter(|(id, _)| of_router(id))
-                .filter_map(|(_, it)| it.resolve(&link))
-                .collect(),
-            rules: self.held_rules().filter(|(id, _)| of_router(id)).map(|(_, held)| held.rule.clone()).collect(),
-            ..Wanted::default()
-        };
-        self.want(&mut wanted, &BTreeSet::from([router]), &link);
-        wanted
-    }
-
-    fn want(&self, wanted: &mut Wanted, routers: &BTreeSet<RouterId>, link: &impl Fn(&str) -> Option<LinkIndex>) {
-        let held_by_anyone: BTreeSet<AddressKey> =
-            self.held().flat_map(|(_, holding)| keys(&holding.addresses, link)).collect();
+        let held = self.held_addresses(&link);
         for holding in routers.iter().filter_map(|id| self.routers.get(id)) {
-            let given_up = if holding.held { (&[][..], &[][..]) } else { (&holding.routes[..], &holding.rules[..]) };
-            let gone = given_up.0.iter().chain(&holding.former.routes);
-            wanted.release_routes.extend(gone.filter_map(|route| route.resolve_left(link)));
-            wanted.release_rules.extend(given_up.1.iter().map(|held| held.rule.clone()));
-            wanted.release_rules.extend_from_slice(&holding.former.rules);
-            let release = if holding.held {
-                let resolved = holding.addresses.iter().filter_map(|address| resolve(address, link));
-                wanted.addresses.extend(resolved.filter(|it| !holding.let_go.addresses.contains(&it.key())));
-                &[][..]
-            } else {
-                &holding.addresses[..]
-            };
-            let given_up = keys(release, link).chain(keys(&holding.former.addresses, link));
-            wanted.release.extend(given_up.filter(|key| !held_by_anyone.contains(key)));
+            holding.want(&mut wanted, &held, &link);
         }
+        wanted
+    }
+
+    /// The parts of that which are about each of `routers` alone.
+    pub(crate) fn parts(
+        &self,
+        routers: &BTreeSet<RouterId>,
+        link: impl Fn(&str) -> Option<LinkIndex>,
+    ) -> BTreeMap<RouterId, Wanted> {
+        let held = self.held_addresses(&link);
+        let part = |holding: &Holding| {
+            let routes = holding.held_routes().filter_map(|route| route.resolve(&link)).collect();
+            let rules = holding.held_rules().map(|held| held.rule.clone()).collect();
+            let mut wanted = Wanted { routes, rules, ..Wanted::default() };
+            holding.want(&mut wanted, &held, &link);
+            wanted
+        };
+        routers.iter().filter_map(|id| Some((*id, part(self.routers.get(id)?)))).collect()
+    }
+
+    /// Every address that any router holds.
+    fn held_addresses(&self, link: &impl Fn(&str) -> Option<LinkIndex>) -> BTreeSet<AddressKey> {
+        self.held().flat_map(|(_, holding)| keys(&holding.addresses, link)).collect()
     }
 
     /// The routes and rules that any router holds: a route of one may have the key of a route of another.
@@ -158,17 +146,12 @@ impl Holdings {
 
     /// Every route that is to be there, with who holds it.
     fn held_routes(&self) -> impl Iterator<Item = (RouterId, &HeldRoute)> {
-        let kept = |holding: &Holding, route: &HeldRoute| !holding.let_go.routes.contains(route);
-        self.held().flat_map(move |(id, holding)| {
-            holding.routes.iter().filter(move |route| kept(holding, route)).map(move |route| (id, route))
-        })
+        self.held().flat_map(|(id, holding)| holding.held_routes().map(move |route| (id, route)))
     }
 
     /// Every rule that is to be there, with who holds it.
     fn held_rules(&self) -> impl Iterator<Item = (RouterId, &HeldRule)> {
-        self.held().flat_map(|(id, holding)| {
-            holding.rules.iter().filter(|held| !holding.let_go.rules.contains(&held.rule)).map(move |held| (id, held))
-        })
+        self.held().flat_map(|(id, holding)| holding.held_rules().map(move |held| (id, held)))
     }
 
     /// What to say of the routes of a router whose interface is not there.
@@ -296,6 +279,36 @@ impl Holdings {
 
     fn held(&self) -> impl Iterator<Item = (RouterId, &Holding)> {
         self.routers.iter().filter(|(_, holding)| holding.held).map(|(id, holding)| (*id, holding))
+    }
+}
+
+impl Holding {
+    /// Its routes that are to be there.
+    fn held_routes(&self) -> impl Iterator<Item = &HeldRoute> {
+        self.routes.iter().filter(|route| self.held && !self.let_go.routes.contains(*route))
+    }
+
+    /// Its rules that are to be there.
+    fn held_rules(&self) -> impl Iterator<Item = &HeldRule> {
+        self.rules.iter().filter(|held| self.held && !self.let_go.rules.contains(&held.rule))
+    }
+
+    /// Adds its addresses, and what it gives up unless it is among those that are `held` by anyone.
+    fn want(&self, wanted: &mut Wanted, held: &BTreeSet<AddressKey>, link: &impl Fn(&str) -> Option<LinkIndex>) {
+        let given_up = if self.held { (&[][..], &[][..]) } else { (&self.routes[..], &self.rules[..]) };
+        let gone = given_up.0.iter().chain(&self.former.routes);
+        wanted.release_routes.extend(gone.filter_map(|route| route.resolve_left(link)));
+        wanted.release_rules.extend(given_up.1.iter().map(|held| held.rule.clone()));
+        wanted.release_rules.extend_from_slice(&self.former.rules);
+        let release = if self.held {
+            let resolved = self.addresses.iter().filter_map(|address| resolve(address, link));
+            wanted.addresses.extend(resolved.filter(|it| !self.let_go.addresses.contains(&it.key())));
+            &[][..]
+        } else {
+            &self.addresses[..]
+        };
+        let given_up = keys(release, link).chain(keys(&self.former.addresses, link));
+        wanted.release.extend(given_up.filter(|key| !held.contains(key)));
     }
 }
 
@@ -456,7 +469,11 @@ mod tests {
         holdings.configure([(ONE, instance(&format!("10.1.0.0/16 via 192.0.2.9 dev eth0\n{astray}")))]);
         let rule = Rule::new(Family::Ipv4, 5, RuleAction::Table(7));
         let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
-        assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.rules.len()), (0, 1, 0), "one went with eth7");
+        assert_eq!(
+            (wanted.routes.len(), wanted.release_routes.len(), wanted.rules.len()),
+            (0, 1, 0),
+            "one went with eth7"
+        );
         assert_eq!(wanted.release_routes[0].next_hops[0].link, LinkIndex::new(2));
         assert_eq!(wanted.release_rules, std::slice::from_ref(&rule));
 
@@ -464,8 +481,8 @@ mod tests {
         let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
         assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.release_rules.len()), (1, 0, 0));
         assert_eq!(wanted.routes[0].route.next_hops[0].link, LinkIndex::new(2));
-        assert_eq!(holdings.own(ONE, eth0).routes, wanted.routes);
-        assert_eq!(holdings.own(TWO, eth0).routes, [], "those of another router");
+        assert_eq!(holdings.parts(&[ONE].into(), eth0)[&ONE].routes, wanted.routes);
+        assert_eq!(holdings.parts(&[TWO].into(), eth0)[&TWO].routes, [], "those of another router");
         assert_eq!(wanted.rules, [rule]);
         let homeless: Vec<_> = holdings.homeless_routes(ONE, eth0).collect();
         assert_eq!(homeless, ["adding the route 10.2.0.0/16: one of its interfaces is not there"]);

@@ -728,8 +728,9 @@ impl Kernel {
         }
         let routers: BTreeSet<_> = pending.keys().copied().collect();
         let refused = self.carry_out(&routers);
+        let parts = self.parts(&routers);
         for (router, ticket) in pending {
-            let is_done = self.judge(router, &refused);
+            let is_done = self.judge(router, parts.get(&router), &refused);
             if router == HOST {
                 self.refused_host = (!is_done).then_some(ticket);
             }
@@ -756,8 +757,13 @@ impl Kernel {
         refused
     }
 
+    /// What each of these routers wants.
+    fn parts(&self, routers: &BTreeSet<RouterId>) -> BTreeMap<RouterId, Wanted> {
+        self.holdings.parts(routers, |name| self.view.link(name).map(|link| link.index))
+    }
+
     /// Whether a router got at least a part of what it wanted, or gave up all that it had; the rest is tried again.
-    fn judge(&mut self, router: RouterId, refused: &Refused) -> bool {
+    fn judge(&mut self, router: RouterId, wanted: Option<&Wanted>, refused: &Refused) -> bool {
         let view = &self.view;
         let link = |name: &str| view.link(name).map(|link| link.index);
         let homeless: Vec<_> = self
@@ -766,11 +772,10 @@ impl Kernel {
             .map(|address| format!("adding {} to {}: there is no such interface", address.ip, address.device))
             .chain(self.holdings.homeless_routes(router, link))
             .collect();
-        let own = self.holdings.own(router, link);
-        let missing = refused.of(&own);
+        let missing = wanted.map_or(0, |wanted| refused.of(wanted));
         let settled = missing == 0 && homeless.is_empty();
         let done = if self.holdings.holds(router) {
-            !self.holdings.has_no_home(router, link) && (missing == 0 || missing < things(&own))
+            !self.holdings.has_no_home(router, link) && (missing == 0 || missing < wanted.map_or(0, things))
         } else {
             settled
         };
@@ -803,10 +808,11 @@ impl Kernel {
         self.tell_paths();
         let routers = self.unsettled.clone();
         if !routers.is_empty() {
-            let missing = self.missing(&routers);
+            let parts = self.parts(&routers);
+            let missing = self.missing(&parts);
             let refused = self.carry_out(&routers);
             for router in routers {
-                let is_done = self.judge(router, &refused);
+                let is_done = self.judge(router, parts.get(&router), &refused);
                 if let Some(ticket) = self.refused_host.take_if(|_| is_done && router == HOST) {
                     self.outcomes.send(Outcome::Applied { router, ticket });
                 }
@@ -822,10 +828,9 @@ impl Kernel {
         }
     }
 
-    /// The addresses that routers are to hold and that are not there.
-    fn missing(&self, routers: &BTreeSet<RouterId>) -> BTreeSet<(LinkIndex, IpAddr)> {
-        let link = |name: &str| self.view.link(name).map(|link| link.index);
-        let wanted = routers.iter().filter(|id| **id != HOST).flat_map(|id| self.holdings.own(*id, link).addresses);
+    /// The addresses of `parts` that are not there.
+    fn missing(&self, parts: &BTreeMap<RouterId, Wanted>) -> BTreeSet<(LinkIndex, IpAddr)> {
+        let wanted = parts.iter().filter(|(id, _)| **id != HOST).flat_map(|(_, wanted)| &wanted.addresses);
         wanted.filter(|address| !self.view.has(&address.key())).map(|address| (address.link, address.ip)).collect()
     }
 
@@ -841,9 +846,16 @@ impl Kernel {
     fn hear_monitor(&mut self) -> anyhow::Result<()> {
         let mut removed = BTreeSet::new();
         let mut losses = Losses::default();
+        let mut heard = self.out_of_step;
         // As it was before anything went: an interface that is gone has no number any more.
         let mut before: Option<(BTreeMap<AddressKey, Vec<Holder>>, Held)> = None;
         while let Some(event) = self.monitor.poll_event()? {
+            heard = true;
+            if let Event::Address(_) = event {
+                // Thousands of ours may come at once, and nothing is lost with an address that comes.
+                self.view.update(event);
+                continue;
+            }
             let (holders, held) = before.get_or_insert_with(|| (self.holders(), self.held()));
             losses.hear(&event, held);
             match &event {
@@ -873,11 +885,13 @@ impl Kernel {
             let renamed: Vec<_> = names.into_iter().filter(|(key, name)| self.link_name(key.link) != *name).collect();
             self.stranded.extend(renamed.into_iter().map(|(key, _)| key));
         }
-        if let Some((holders, _)) = before {
+        if heard {
             self.settle_vmacs();
             self.pace();
             self.tell_links();
             self.tell_paths();
+        }
+        if let Some((holders, _)) = before {
             removed.retain(|key| !self.view.has(key));
             let mut losers = BTreeSet::new();
             self.take_lost_addresses(&removed, &holders, &mut losers);

@@ -92,6 +92,8 @@ pub(crate) struct RouterSetup {
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     router_ids: BTreeMap<String, RouterId>,
+    /// The highest number that was given to a router.
+    last_router: u32,
     group_ids: BTreeMap<String, GroupId>,
     /// By name, and the address that has to be there.
     link_ids: BTreeMap<(String, Option<IpAddr>), LinkId>,
@@ -107,6 +109,7 @@ pub(crate) struct Roster {
 impl Roster {
     /// The numbers that the process before this one had given to its routers.
     pub(crate) fn inherit(&mut self, ids: BTreeMap<String, RouterId>) {
+        self.last_router = ids.values().map(|id| id.0).fold(self.last_router, u32::max);
         self.router_ids.extend(ids);
     }
 
@@ -154,8 +157,7 @@ impl Roster {
     }
 
     fn number(&mut self, instance: &Instance) -> anyhow::Result<RouterSetup> {
-        let next = self.router_ids.values().map(|id| id.0 + 1).max().unwrap_or(1);
-        let id = *self.router_ids.entry(instance.key.clone()).or_insert(RouterId(next));
+        let id = self.router_id(&instance.key);
         let wire = instance.wire_config().with_context(|| format!("({}) auth_hmac", instance.name))?;
         Transmitter::new(wire.clone()).with_context(|| format!("({})", instance.name))?;
         let mut config = instance.router_config(|name, source| self.link_id(name, source));
@@ -172,6 +174,15 @@ impl Roster {
                 Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
             },
         })
+    }
+
+    fn router_id(&mut self, key: &str) -> RouterId {
+        if let Some(id) = self.router_ids.get(key) {
+            return *id;
+        }
+        self.last_router += 1;
+        self.router_ids.insert(key.to_owned(), RouterId(self.last_router));
+        RouterId(self.last_router)
     }
 
     fn number_group(&mut self, group: &Group, part: &VrrpPart) -> GroupSetup {

@@ -318,7 +318,6 @@ impl Vmacs {
                 "({instance}): Unable to create interface {name}: another one has this name; give it one of its own"
             )
         }));
-        done.refused.extend(self.nameless());
         for _ in 0..ROUNDS {
             let wanted = self.wanted_links(view);
             let named = |link: &&Link| wanted.release_links.binary_search(&link.name).is_ok();
@@ -353,18 +352,6 @@ impl Vmacs {
             }
         }
         self.forget_links(view, done);
-    }
-
-    /// Complaints of links that no interface can be called like.
-    fn nameless(&self) -> Vec<String> {
-        let nameless = self.links().filter(|link| LinkName::try_from(link.name.as_str()).is_err());
-        let complaint = |VirtualLink { instance, name, .. }: &VirtualLink| {
-            format!(
-                "({instance}): Unable to create interface {name}: no interface can have this name; correct vmac_prefix or \
-                 vmac_addr_prefix"
-            )
-        };
-        nameless.map(complaint).collect()
     }
 
     /// What is wanted, and what of ours may be removed for it.
@@ -651,10 +638,10 @@ mod tests {
         assert_eq!(
             facts,
             [
-                "host sysctl net/ipv4/conf/eth0/arp_ignore = ",
                 "host sysctl net/ipv4/conf/eth0/arp_filter = ",
-                "host sysctl net/ipv4/conf/lan0/arp_ignore = 0 1",
+                "host sysctl net/ipv4/conf/eth0/arp_ignore = ",
                 "host sysctl net/ipv4/conf/lan0/arp_filter = 0 1",
+                "host sysctl net/ipv4/conf/lan0/arp_ignore = 0 1",
             ]
         );
     }
@@ -732,16 +719,6 @@ mod tests {
         assert_eq!(released(52, &[]), 0);
         // It was ours, whatever somebody has made of it since.
         assert_eq!(released(52, &[fact(LINK, "vrrp.51", "A")]), 1);
-    }
-
-    #[test]
-    fn a_name_that_no_interface_can_have_is_complained_of() {
-        let mut vmacs = Vmacs::default();
-        vmacs.prepare(1, needs(MACVLAN));
-        assert_eq!(vmacs.nameless(), Vec::<String>::new());
-        let text = format!("vrrp_instance A {{\ninterface eth0\nvirtual_router_id 51\n{MACVLAN}\n}}\n");
-        vmacs.prepare(2, Needs::of(&part(&format!("global_defs {{\nvmac_prefix a/b\n}}\n{text}"))));
-        assert!(vmacs.nameless().concat().contains("(A): Unable to create interface a/b.51"), "{:?}", vmacs.nameless());
     }
 
     #[test]

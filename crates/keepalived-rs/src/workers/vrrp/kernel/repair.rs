@@ -113,8 +113,7 @@ impl Kernel {
         let view = &self.view;
         let is_up = |name: &str| view.link(name).is_some_and(Link::is_up);
         let holders = self.holdings.holders_of_route(route, |name| view.link(name).map(|link| link.index));
-        let holders: Vec<_> =
-            holders.map(|(holder, held)| (holder, held.clone(), held.devices().all(is_up))).collect();
+        let holders: Vec<_> = holders.map(|(holder, held)| (holder, held.clone(), held.devices().all(is_up))).collect();
         for (holder, held, up) in holders {
             if !up {
                 // It comes back with its interface.
