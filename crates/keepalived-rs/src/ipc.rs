@@ -83,7 +83,8 @@ pub(crate) struct Common {
 pub(crate) enum Order {
     /// The first message.
     Hello(Common),
-    /// Read `source` and answer with [`Report::Reading`] (reader only).
+    /// Read `source` and answer with [`Report::Reading`] (reader only). At a reload a memfd with the VRRP worker's part of
+    /// the running configuration is attached.
     Read(crate::reader::Source),
     /// Facts of a predecessor, newest per key, in the attached memfd as `Vec<Fact>`. Comes before the first `Prepare`.
     Resume,

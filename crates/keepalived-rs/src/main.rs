@@ -169,6 +169,9 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
     let result = match first.report() {
         Some(refused) => {
             error!("The configuration is refused; nothing was started");
+            if !cli.dont_release_vrrp {
+                withdraw_leftovers(&cli.pid_file).unwrap_or_else(|error| error!("{error:#}"));
+            }
             systemd::notify(&systemd::State::Failed { errno: 22 });
             Ok(refused)
         }
@@ -241,14 +244,36 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
         eprintln!("keepalived-rs cleanup: {}: {error}; only what the configuration names goes", state.path().display());
         Vec::new()
     });
+    withdraw(&[part], &facts, &mut state)
+}
+
+/// What a daemon that was killed left on this host is not to stay there while none runs: its peers have taken over.
+fn withdraw_leftovers(pid_file: &Path) -> anyhow::Result<()> {
+    let mut state = state_file::StateFile::beside(pid_file).context("finding the state file")?;
+    let facts = state.read().with_context(|| {
+        format!("what an earlier daemon left on this host is not known: {}", state.path().display())
+    })?;
+    if !facts.iter().any(|fact| workers::vrrp::facts::is_on_host(&fact.key)) {
+        return Ok(());
+    }
+    info!("An earlier daemon was killed and left something on this host: it is removed");
+    withdraw(&[], &facts, &mut state)
+}
+
+/// Withdraws what is in `parts` and in `facts`, of which `state` keeps what stays true.
+fn withdraw(
+    parts: &[config::vrrp::VrrpPart],
+    facts: &[ipc::Fact],
+    state: &mut state_file::StateFile,
+) -> anyhow::Result<()> {
     privileges::drop_to(Role::Cleanup)?;
-    let mut kept = facts.clone();
+    let mut kept = facts.to_vec();
     let mut keep = |fact: ipc::Fact| {
         kept.retain(|known| known.key != fact.key);
         kept.extend(Some(fact).filter(|fact| !fact.value.is_empty()));
         state.write(&kept).with_context(|| state.path().display().to_string())
     };
-    workers::vrrp::cleanup(&[part], &facts, &mut keep)?;
+    workers::vrrp::cleanup(parts, facts, &mut keep)?;
     kept.retain(|fact| workers::vrrp::facts::outlives_cleanup(&fact.key));
     state.write(&kept).with_context(|| state.path().display().to_string())
 }

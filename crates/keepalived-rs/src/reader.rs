@@ -374,20 +374,25 @@ fn missing_file(finding: &Diagnostic) -> bool {
 /// The reader process: one order in, one report out.
 pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
     limit_memory()?;
-    let Some((Order::Read(source), _)) = channel.wait::<Order>()? else {
+    let Some((Order::Read(source), running)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say what to read");
     };
     let host = ThisHost::look();
     let checked = check(&source, &host).without_scripts().resolved(&host).with_keys(&FileLoader);
-    let (reading, parts) = split(&checked, &source)?;
+    let running = running.first().map(ipc::unseal::<VrrpPart>).transpose().context("reading what is running")?;
+    let (reading, parts) = split(&checked, &source, running.as_ref())?;
     let findings = ipc::seal(&checked.findings())?;
     let fds: Vec<_> = std::iter::once(findings.as_fd()).chain(parts.iter().map(AsFd::as_fd)).collect();
     channel.send(&Report::Reading(reading), &fds)?;
     Ok(0)
 }
 
-/// Each worker's part, and who is needed.
-fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
+/// Each worker's part, and who is needed; `running` is the VRRP worker's part as it runs now.
+fn split(
+    checked: &Checked,
+    source: &Source,
+    running: Option<&VrrpPart>,
+) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
     let config = &checked.parsed.config;
     let mut reading = Reading {
         refused: checked.refused(),
@@ -419,7 +424,11 @@ fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<Own
         add(Role::Checker, ipc::seal(&CheckerPart::from_config(config)))?;
     }
     if vrrp {
-        add(Role::Vrrp, ipc::seal(&VrrpPart::from_config(config)))?;
+        let part = match running {
+            Some(running) => VrrpPart::following(config, running),
+            None => VrrpPart::from_config(config),
+        };
+        add(Role::Vrrp, ipc::seal(&part))?;
     }
     Ok((reading, parts))
 }

@@ -42,7 +42,10 @@ impl StateFile {
             boot: fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
             namespace: fs::read_link("/proc/self/ns/net")?.to_string_lossy().into_owned(),
         };
-        Ok(Self { path: pid_file.with_extension("state"), place, exists: false })
+        let mut path = pid_file.as_os_str().to_owned();
+        // Added, not put in place of an ending: `a.blue` and `a.green` are the pid files of two daemons.
+        path.push(".state");
+        Ok(Self { path: path.into(), place, exists: false })
     }
 
     /// Where it is.
@@ -125,12 +128,25 @@ mod tests {
         let open = || StateFile::beside(&pid_file).unwrap();
         assert_eq!(open().read().unwrap(), []);
         open().write(&facts()).unwrap();
-        let path = folder.path().join("keepalived.state");
+        let path = folder.path().join("keepalived.pid.state");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let mut next = open();
         assert_eq!(next.read().unwrap(), facts());
         next.write(&[]).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn daemons_whose_pid_files_differ_in_the_ending_have_a_file_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |pid_file: &str| StateFile::beside(&folder.path().join(pid_file)).unwrap();
+        open("keepalived.blue").write(&facts()).unwrap();
+        for other in ["keepalived.green", "keepalived"] {
+            assert_eq!(open(other).read().unwrap(), [], "{other}");
+            open(other).write(&facts()).unwrap();
+        }
+        assert_eq!(open("keepalived.blue").read().unwrap(), facts());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]

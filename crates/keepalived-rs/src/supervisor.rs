@@ -588,7 +588,9 @@ impl Shell {
     fn start_reader(&mut self) -> anyhow::Result<()> {
         let mut reader = Process::start(Role::Reader, &self.settings)?;
         let source = Source { check_config: self.check_log().is_some(), ..self.settings.source.clone() };
-        reader.send(Order::Read(source), Vec::new());
+        let running = self.generations.values().next().and_then(|running| running.parts.get(&Role::Vrrp));
+        let running = running.map(OwnedFd::try_clone).transpose()?;
+        reader.send(Order::Read(source), running.into_iter().collect());
         self.processes.insert(Role::Reader, reader);
         Ok(())
     }

@@ -7,7 +7,7 @@ mod support;
 use std::net::IpAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
@@ -661,7 +661,7 @@ fn cleanup_withdraws_what_a_dead_daemon_left() -> CaseResult {
 /// configured to have, and a stop leaves no state behind.
 fn the_next_daemon_removes_what_a_killed_one_left() -> CaseResult {
     let node = Node::new(V3)?;
-    let (pid_file, state) = (node.path("daemon.pid"), node.path("daemon.state"));
+    let (pid_file, state) = (node.path("daemon.pid"), node.path("daemon.pid.state"));
     let start = |text: &str| -> Result<Process, Stop> {
         node.write(text)?;
         Ok(node.host.spawn(node.program().arg("-p").arg(&pid_file))?)
@@ -681,6 +681,38 @@ fn the_next_daemon_removes_what_a_killed_one_left() -> CaseResult {
         }
         next.signal(Signal::SIGTERM)?;
         next.wait_for_exit(PATIENCE)?;
+        expect(!state.exists(), "the state file is still there", &next)?;
+    }
+    Ok(())
+}
+
+/// All processes of a daemon are killed, and the next one cannot run: it removes what no longer is advertised.
+fn a_refused_start_removes_what_a_killed_daemon_left() -> CaseResult {
+    let node = Node::new(V3)?;
+    node.lab.connect(&node.host, "eth1", &node.lan)?;
+    // Too small for IPv6.
+    let output = node.host.run(|| Command::new("ip").args(["link", "set", "eth1", "mtu", "1200"]).output());
+    output.map_err(|error| netlab::Skip(format!("ip (iproute2): {error}")))?;
+    let (pid_file, state) = (node.path("daemon.pid"), node.path("daemon.pid.state"));
+    let start = |text: &str| -> Result<Process, Stop> {
+        node.write(text)?;
+        Ok(node.host.spawn(node.program().arg("-p").arg(&pid_file))?)
+    };
+    let refused = [
+        (V3.config(150, "").replace("eth0", "eth9"), 2, "The configuration is refused"),
+        (V3_IPV6.config(150, "").replace("eth0", "eth1"), 1, "eth1"),
+    ];
+    for (text, status, why) in refused {
+        let daemon = start(&V3.config(150, ""))?;
+        node.wait_for_vip(V3)?;
+        wait_until("the state file to appear", || Ok(state.exists()))?;
+        daemon.kill_all()?;
+        expect(node.host.holds(V3.vip())?, "a dead daemon cannot have removed it", &daemon)?;
+        let next = start(&text)?;
+        let exit = next.wait_for_exit(PATIENCE)?;
+        expect(exit.code() == Some(status), &format!("{exit}, expected {status}"), &next)?;
+        next.wait_for_line(why, PATIENCE)?;
+        expect(!node.host.holds(V3.vip())?, "the address is still there", &next)?;
         expect(!state.exists(), "the state file is still there", &next)?;
     }
     Ok(())
@@ -713,5 +745,6 @@ fn main() -> ExitCode {
         each_process_keeps_only_its_capabilities,
         cleanup_withdraws_what_a_dead_daemon_left,
         the_next_daemon_removes_what_a_killed_one_left,
+        a_refused_start_removes_what_a_killed_daemon_left,
     ]
 }

@@ -4,9 +4,10 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::IpAddr;
-use std::process::ExitCode;
-use std::time::Duration;
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
 use netlab::{Bridge, Host, Lab, Pinger, Process, Program, peers};
@@ -387,6 +388,65 @@ fn cleanup_removes_the_tables() -> CaseResult {
     no_tables(&pair.r1.host)
 }
 
+/// A table that only this program may change, until it ends.
+struct Owner(std::process::Child);
+
+impl Owner {
+    fn new(host: &Host) -> Result<Self, Stop> {
+        let mut command = peers::nft()?.command();
+        command.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut owner = Self(host.run(|| command.spawn()).map_err(failed)?);
+        let input = owner.0.stdin.as_mut().ok_or_else(|| Stop::failed("nft has no standard input"))?;
+        writeln!(input, "add table ip keepalived {{ flags owner; }}").map_err(failed)?;
+        wait_until("the table of another", || Ok(nft(host, &["list", "tables"])?.contains("ip keepalived")))?;
+        Ok(owner)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A router whose table belongs to another program, and its address.
+fn beside_an_owner() -> Result<(Pair, Owner), Stop> {
+    let mut pair = Pair::new(FAST, Daemon::Ours, Daemon::Ours)?;
+    let owner = Owner::new(&pair.r1.host)?;
+    pair.r1.start(FAST, "no_accept\n garp_master_delay 0\n garp_master_repeat 1")?;
+    pair.wait_for_holder("r1")?;
+    pair.r1.process().wait_for_line("Operation not permitted", PATIENCE)?;
+    Ok((pair, owner))
+}
+
+/// Nothing tells of it when the kernel would no longer refuse.
+fn a_filter_that_is_refused_is_tried_until_it_is_not() -> CaseResult {
+    let (pair, owner) = beside_an_owner()?;
+    let over = Instant::now() + Duration::from_millis(3500);
+    wait_until("some more refusals", || Ok(Instant::now() > over))?;
+    drop(owner);
+    wait_until("the address to be dropped", || Ok(ruleset(&pair.r1.host)?.iter().any(|it| it.contains("198.18.0.102"))))
+        .map_err(|_| Stop::failed(pair.logs()))
+}
+
+/// A worker has only so much time to stop; what it has to leave another process takes away, or says why it cannot.
+fn what_a_stop_leaves_is_the_cleanup_s() -> CaseResult {
+    let (pair, _owner) = beside_an_owner()?;
+    let mark = pair.r1.process().mark();
+    pair.r1.process().signal(Signal::SIGTERM)?;
+    let left = pair.r1.process().wait_for_line_after(mark, "the tables of nftables could not be removed", PATIENCE);
+    left.map_err(|_| Stop::failed(pair.logs()))?;
+    pair.r1.process().wait_for_exit(PATIENCE)?;
+    let lines = pair.r1.process().lines();
+    let after = lines.iter().skip_while(|line| !line.text.contains("the tables of nftables could not be removed"));
+    if !after.skip(1).any(|line| line.text.contains("not permitted")) {
+        return Err(Stop::failed(pair.logs()));
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     harness::main(&[
         case("the_tables_are_those_of_c", the_tables_are_those_of_c),
@@ -399,5 +459,7 @@ fn main() -> ExitCode {
         case("a_filter_that_somebody_removed_comes_back", a_filter_that_somebody_removed_comes_back),
         case("a_reload_opens_and_closes_the_addresses", a_reload_opens_and_closes_the_addresses),
         case("cleanup_removes_the_tables", cleanup_removes_the_tables),
+        case("a_filter_that_is_refused_is_tried_until_it_is_not", a_filter_that_is_refused_is_tried_until_it_is_not),
+        case("what_a_stop_leaves_is_the_cleanup_s", what_a_stop_leaves_is_the_cleanup_s),
     ])
 }

@@ -10,7 +10,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
 use netlab::{Host, Lab, Program};
@@ -123,6 +123,31 @@ fn rp_filter_moves_to_each_interface_and_back() -> CaseResult {
     let after = ours.settings()?;
     if after != before {
         return Err(Stop::failed(format!("before {before:#?}\nafter {after:#?}")));
+    }
+    Ok(())
+}
+
+/// Containers often have a /proc/sys that nobody may write to: what is not done is not said to be, and said once.
+fn settings_that_may_not_be_changed_are_named_once() -> CaseResult {
+    let lab = Lab::new()?;
+    let node = Node::new(&lab, "r")?;
+    node.host.set_sysctl("net/ipv4/conf/all/rp_filter", "1")?;
+    let read_only =
+        "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys && exec \"$@\"";
+    let program =
+        Program::new("sh").args(["-c", read_only, "sh", env!("CARGO_BIN_EXE_keepalived-rs"), "-nlDG", "--vrrp"]);
+    let config = instance("VI_1", 51, "eth0", "use_vmac\n virtual_ipaddress {\n 198.18.0.100/24\n }");
+    let program = program.args(["-f", "/run/keepalived.conf"]).file("/run/keepalived.conf", config);
+    let process = node.host.spawn(program)?;
+    let refused = "setting sysctl net.ipv4.conf.all.rp_filter to 0: Read-only file system";
+    process.wait_for_line(refused, PATIENCE).map_err(|_| Stop::failed(log(&process)))?;
+    wait_until("the address", || Ok(node.host.holds("198.18.0.100".parse()?)?))
+        .map_err(|_| Stop::failed(log(&process)))?;
+    let over = Instant::now() + Duration::from_millis(2500);
+    wait_until("another two attempts", || Ok(Instant::now() > over))?;
+    let text = log(&process);
+    if text.contains("NOTICE: setting sysctl net.ipv4.conf.all") || text.matches(refused).count() != 1 {
+        return Err(Stop::failed(text));
     }
     Ok(())
 }
@@ -371,6 +396,32 @@ fn a_reload_makes_changes_and_removes_macvlans() -> CaseResult {
     .map_err(|_| Stop::failed(format!("{rest}{}", log(&process))))
 }
 
+/// Another instance that comes first in the file, with the same number, takes no macvlan away from one that runs.
+fn a_reload_leaves_every_macvlan_its_name() -> CaseResult {
+    let lab = Lab::new()?;
+    let node = Node::new(&lab, "r")?;
+    let file = node.folder.path().join("k.conf");
+    let [first, second] = [("A", "eth0", "198.18.0.100"), ("B", "eth1", "198.18.1.100")]
+        .map(|(name, on, ip)| instance(name, 51, on, &format!("use_vmac\n virtual_ipaddress {{\n {ip}/24\n }}")));
+    std::fs::write(&file, &first)?;
+    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nlDG", "--vrrp", "-f"]).arg(&file);
+    let process = node.host.spawn(program.arg("-p").arg(node.folder.path().join("pid")))?;
+    let holds = |ip: &str| -> CaseResult {
+        let ip: IpAddr = ip.parse().map_err(|_| Stop::failed("no address"))?;
+        wait_until("the address", || Ok(node.host.holds(ip)?)).map_err(|_| Stop::failed(log(&process)))
+    };
+    holds("198.18.0.100")?;
+    let before = index(&node.host, "vrrp.51");
+    std::fs::write(&file, second + &first)?;
+    process.signal(Signal::SIGHUP)?;
+    holds("198.18.1.100")?;
+    let after = (index(&node.host, "vrrp.51"), index(&node.host, "vrrp1.51") > 0);
+    if after != (before, true) || log(&process).contains("(A) Entering FAULT STATE") {
+        return Err(Stop::failed(format!("{before}, then {after:?}\n{}", log(&process))));
+    }
+    Ok(())
+}
+
 /// `group` of the line, else that of the interface below, of which everyone hears if told to.
 fn a_link_joins_a_group_and_its_parent_is_told_of() -> CaseResult {
     let lab = Lab::new()?;
@@ -480,12 +531,14 @@ cases! {
     ;
     links_settings_and_frames_are_those_of_keepalived,
     rp_filter_moves_to_each_interface_and_back,
+    settings_that_may_not_be_changed_are_named_once,
     a_dead_worker,
     a_dead_worker_ipv6,
     what_others_do_to_a_macvlan_is_undone,
     settings_are_restored_after_everything_was_killed,
     no_reports_of_link_local_groups,
     a_reload_makes_changes_and_removes_macvlans,
+    a_reload_leaves_every_macvlan_its_name,
     a_link_joins_a_group_and_its_parent_is_told_of,
     a_name_that_is_taken_is_refused_with_the_reason,
     a_macvlan_that_only_holds_addresses_is_reminded,

@@ -202,7 +202,7 @@ impl RouteSocket {
     /// As [`links`](Self::links).
     pub fn addresses(&mut self) -> Result<Vec<Address>, Error> {
         self.dump("listing addresses", address::emit_dump, |message| match message.kind {
-            address::RTM_NEWADDR => address::parse(message.payload).map(Some),
+            address::RTM_NEWADDR => address::parse_ip(message.payload),
             _ => Ok(None),
         })
     }

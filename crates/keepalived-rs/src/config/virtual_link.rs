@@ -31,7 +31,7 @@ pub(crate) struct VirtualLink {
 }
 
 /// What sort of link it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Kind {
     /// `use_vmac`: with a MAC address of its own.
     Macvlan {
@@ -48,7 +48,7 @@ pub(crate) enum Kind {
 }
 
 /// How ipvlans on one interface reach each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum IpvlanMode {
     /// Directly.
     Bridge,
@@ -78,11 +78,16 @@ pub(crate) struct Home<'a> {
     pub(crate) own: Option<&'a str>,
 }
 
+/// What a link is for, whatever its name: the instance, the interface below, what sort it is.
+type Identity = (String, String, Kind);
+
 /// All virtual links of a configuration.
 #[derive(Debug, Default)]
 pub(crate) struct VirtualLinks {
     /// Names that nothing may be given.
     taken: BTreeSet<String>,
+    /// The names of links that the running configuration has too.
+    kept: BTreeMap<Identity, String>,
     prefix: String,
     address_prefix: String,
     /// By name.
@@ -107,6 +112,20 @@ impl VirtualLinks {
         }
     }
 
+    /// Those of a configuration that follows another one, whose links are `running`: who is in both keeps the name that it
+    /// has, wherever it stands in the file now. `fresh` has the links as they are when nothing is running.
+    pub(crate) fn following(
+        config: &file::Config,
+        running: &BTreeMap<String, VirtualLink>,
+        fresh: &BTreeMap<String, VirtualLink>,
+    ) -> Self {
+        let mut links = Self::new(config);
+        let stays: BTreeSet<_> = fresh.values().map(VirtualLink::identity).collect();
+        let kept = running.values().map(|link| (link.identity(), link.name.clone()));
+        links.kept = kept.filter(|(link, name)| stays.contains(link) && !links.taken.contains(name)).collect();
+        links
+    }
+
     /// Every link that was asked for, by name.
     pub(crate) fn into_links(self) -> BTreeMap<String, VirtualLink> {
         self.links
@@ -125,7 +144,7 @@ impl VirtualLinks {
         };
         let name = match name {
             Some(name) => name.value.clone(),
-            None => self.free_name(&self.prefix.clone(), instance, family),
+            None => self.name(&self.prefix.clone(), instance, family, (&parent, &kind)),
         };
         let group = group.as_ref().map(|group| match group {
             file::LinkGroup::Number(number) => Group::Number(*number),
@@ -164,7 +183,7 @@ impl VirtualLinks {
         if let Some(name) = self.for_addresses.get(&place) {
             return name.clone();
         }
-        let name = self.free_name(&self.address_prefix.clone(), instance, family);
+        let name = self.name(&self.address_prefix.clone(), instance, family, (device, &Kind::Macvlan { mac }));
         self.for_addresses.insert(place, name.clone());
         self.add(VirtualLink {
             name: name.clone(),
@@ -189,15 +208,58 @@ impl VirtualLinks {
         known.keeps_ipv6 |= keeps_ipv6;
     }
 
-    /// `vrrp.51`; where that is taken, `vrrp6.51` for IPv6, then `vrrp1.51`, `vrrp2.51` and so on.
+    /// That of the same link of the running configuration, as long as `prefix` is the same, or one that is free.
+    fn name(
+        &mut self,
+        prefix: &str,
+        instance: &file::VrrpInstance,
+        family: file::Family,
+        (parent, kind): (&str, &Kind),
+    ) -> String {
+        let identity = (instance.name.value.clone(), parent.to_owned(), kind.clone());
+        let end = format!(".{}", instance.virtual_router_id.value.0);
+        match self.kept.get(&identity).filter(|name| is_made_of(name, prefix, &end)).cloned() {
+            Some(name) if self.taken.insert(name.clone()) => name,
+            _ => self.free_name(prefix, instance, family),
+        }
+    }
+
+    /// `vrrp.51`; where that is taken, `vrrp6.51` for IPv6, then `vrrp1.51`, `vrrp2.51` and so on. Of a long prefix only as
+    /// much counts as fits.
     fn free_name(&mut self, prefix: &str, instance: &file::VrrpInstance, family: file::Family) -> String {
         let vrid = instance.virtual_router_id.value.0;
-        let six = (family == file::Family::Ipv6).then(|| format!("{prefix}6.{vrid}"));
-        let numbered = (1..).map(|number: u32| format!("{prefix}{number}.{vrid}"));
-        let mut names = [format!("{prefix}.{vrid}")].into_iter().chain(six).chain(numbered);
-        let name = names.find(|name| !self.taken.contains(name)).expect("there are more numbers than links");
+        let six = (family == file::Family::Ipv6).then(|| fit(prefix, &format!("6.{vrid}")));
+        let numbered = (1..).map(|number: u32| fit(prefix, &format!("{number}.{vrid}")));
+        let mut names = [fit(prefix, &format!(".{vrid}"))].into_iter().chain(six).chain(numbered);
+        let kept: BTreeSet<_> = self.kept.values().collect();
+        let is_free = |name: &String| !self.taken.contains(name) && !kept.contains(name);
+        let name = names.find(is_free).expect("there are more numbers than links");
         self.taken.insert(name.clone());
         name
+    }
+}
+
+/// The longest name that an interface can have, in octets.
+const LONGEST_NAME: usize = 15;
+
+/// As much of `prefix` as fits into a name that ends with `end`.
+fn fit(prefix: &str, end: &str) -> String {
+    let room = prefix.floor_char_boundary(LONGEST_NAME.saturating_sub(end.len()));
+    let (prefix, _) = prefix.split_at(room);
+    format!("{prefix}{end}")
+}
+
+/// Whether a name is `prefix`, a number or none, and `end`.
+fn is_made_of(name: &str, prefix: &str, end: &str) -> bool {
+    let start = name.strip_suffix(end).unwrap_or_default();
+    let places = start.char_indices().map(|(place, _)| place).chain([start.len()]);
+    let mut numbers = places.map(|place| start.split_at(place).1).filter(|it| it.bytes().all(|it| it.is_ascii_digit()));
+    numbers.any(|number| fit(prefix, &format!("{number}{end}")) == name)
+}
+
+impl VirtualLink {
+    fn identity(&self) -> Identity {
+        (self.instance.clone(), self.parent.clone(), self.kind.clone())
     }
 }
 
@@ -229,7 +291,7 @@ fn mac(instance: &file::VrrpInstance, family: file::Family) -> [u8; 6] {
 #[cfg(test)]
 mod tests {
     use crate::config::vrrp::VrrpPart;
-    use crate::config::vrrp::tests::part;
+    use crate::config::vrrp::tests::{config, part};
 
     /// One line for each link, and one for each address.
     fn in_words(text: &str) -> String {
@@ -292,6 +354,49 @@ mod tests {
         (C) 192.0.2.1 dev vrrp2.51
         (D) fe80::1 dev vrrp6.51
         ");
+    }
+
+    /// As Debian's keepalived names them.
+    #[test]
+    fn a_prefix_that_is_too_long_is_cut() {
+        let on = |name: &str, interface: &str, vrid: &str, ip: &str| {
+            let text = instance(name, &format!("use_vmac\nvirtual_ipaddress {{ {ip} }}"));
+            text.replace("eth0", interface).replace("51", vrid)
+        };
+        for prefix in ["abcdefghijklm", "abcdefghijklmnopqrstu"] {
+            let text = format!("global_defs {{\nvmac_prefix {prefix}\n}}\n")
+                + &on("A", "eth0", "51", "192.0.2.1")
+                + &on("B", "eth1", "51", "192.0.2.2")
+                + &on("C", "eth0", "5", "192.0.2.3")
+                + &on("D", "eth1", "51", "fe80::1");
+            let names: Vec<_> = part(&text).virtual_links.into_keys().collect();
+            assert_eq!(names, ["abcdefghijk1.51", "abcdefghijk6.51", "abcdefghijkl.51", "abcdefghijklm.5"]);
+        }
+        assert_eq!(super::fit("ääääääää", ".51"), "ääääää.51");
+    }
+
+    /// The names of the links of the instances.
+    fn names(part: &VrrpPart) -> Vec<String> {
+        part.virtual_links.values().map(|link| format!("{} {}", link.instance, link.name)).collect()
+    }
+
+    #[test]
+    fn a_reload_leaves_every_link_its_name() {
+        let on = |name: &str, interface: &str| {
+            instance(name, "use_vmac\nvirtual_ipaddress { 192.0.2.1 }").replace("eth0", interface)
+        };
+        let (a, b, c) = (on("A", "eth0"), on("B", "eth1"), on("C", "eth2"));
+        let follow = |text: &str, running: &VrrpPart| VrrpPart::following(&config(text), running);
+        let running = part(&a);
+        let both = follow(&(b.clone() + &a), &running);
+        assert_eq!(names(&both), ["A vrrp.51", "B vrrp1.51"]);
+        // Who is gone leaves the name to others.
+        assert_eq!(names(&follow(&(c.clone() + &b), &both)), ["C vrrp.51", "B vrrp1.51"]);
+        let prefix = "global_defs {\nvmac_prefix vm\n}\n".to_owned();
+        assert_eq!(names(&follow(&(prefix + &b + &a), &both)), ["B vm.51", "A vm1.51"]);
+        let named = c.replace("use_vmac", "use_vmac vrrp1.51");
+        assert_eq!(names(&follow(&(named + &b + &a), &both)), ["A vrrp.51", "C vrrp1.51", "B vrrp2.51"]);
+        assert_eq!(names(&follow(&a.replace("51", "52"), &both)), ["A vrrp.52"]);
     }
 
     #[test]

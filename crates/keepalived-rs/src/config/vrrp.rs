@@ -293,7 +293,17 @@ pub(crate) struct VirtualAddress {
 impl VrrpPart {
     /// What the worker needs of `config`.
     pub(crate) fn from_config(config: &Config) -> Self {
-        let mut links = VirtualLinks::new(config);
+        Self::with_links(config, VirtualLinks::new(config))
+    }
+
+    /// As [`from_config`](Self::from_config) for a reload, `running` being what the worker has: what is in both keeps its
+    /// macvlan, name and all.
+    pub(crate) fn following(config: &Config, running: &Self) -> Self {
+        let fresh = Self::from_config(config);
+        Self::with_links(config, VirtualLinks::following(config, &running.virtual_links, &fresh.virtual_links))
+    }
+
+    fn with_links(config: &Config, mut links: VirtualLinks) -> Self {
         let instances = config.vrrp_instances.iter();
         let mut instances: Vec<_> =
             instances.map(|instance| Instance::from_config(instance, &config.global, &mut links)).collect();
@@ -828,10 +838,15 @@ pub(crate) mod tests {
 
     /// The part of a file whose instances are written as `vrrp_instance NAME { interface eth0 …}`.
     pub(crate) fn part(text: &str) -> VrrpPart {
+        VrrpPart::from_config(&config(text))
+    }
+
+    /// What such a file says.
+    pub(crate) fn config(text: &str) -> Config {
         let loader = MemoryLoader::new([("k.conf", text)]);
         let parsed = conf_parser::parse(&loader, Path::new("k.conf"), &Options::default());
         assert!(!parsed.refuses_start(), "{:?}", parsed.diagnostics);
-        VrrpPart::from_config(&parsed.config)
+        parsed.config
     }
 
     fn instance(body: &str) -> Instance {

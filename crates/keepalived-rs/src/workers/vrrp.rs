@@ -42,6 +42,10 @@ pub(crate) use cleanup::cleanup;
 /// Signals that mean something to the supervisor alone, though they often reach every process at once.
 const SIGNALS: [i32; 6] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT];
 
+/// Exit status of a worker that had to leave something on this host which it should have taken away: the supervisor has
+/// another process do it.
+const EXIT_REMAINS: u8 = 71;
+
 /// Runs until the supervisor says stop or is gone; returns the exit status.
 pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
     leave_signals_to_supervisor()?;
@@ -57,11 +61,11 @@ pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
             }
         })
         .context("starting the kernel thread")?;
-    advert.run()?;
+    let is_withdrawn = advert.run()?;
     // Its queue is closed now: it ends after what it is doing, unless it hangs, and nothing of ours is left by then.
     drop(thread);
     log_usage()?;
-    Ok(0)
+    Ok(if is_withdrawn { 0 } else { EXIT_REMAINS })
 }
 
 /// Handlers that do nothing: a stop that reaches every process of the service must come from the supervisor, in order.

@@ -83,6 +83,17 @@ pub fn parse(payload: &[u8]) -> Result<Address, ParseError> {
     Ok(read)
 }
 
+/// As [`parse`]; `None` where the address is of another family: a dump of all has those of AF_MCTP and AF_PHONET too.
+///
+/// # Errors
+/// [`ParseError`] names the first thing that is wrong.
+pub(crate) fn parse_ip(payload: &[u8]) -> Result<Option<Address>, ParseError> {
+    match parse(payload) {
+        Err(ParseError::Family(_)) => Ok(None),
+        parsed => parsed.map(Some),
+    }
+}
+
 /// Appends a request to add `address`.
 pub(crate) fn emit_add(address: &Address, flags: NlmF, sequence: u32, out: &mut Vec<u8>) {
     let mut attributes = identity(address);

@@ -41,8 +41,8 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Event>, ParseError> {
     Ok(match message.kind {
         RTM_NEWLINK => link::parse(message.payload)?.map(Event::Link),
         RTM_DELLINK => link::parse(message.payload)?.map(Event::LinkRemoved),
-        RTM_NEWADDR => Some(Event::Address(address::parse(message.payload)?)),
-        RTM_DELADDR => Some(Event::AddressRemoved(address::parse(message.payload)?)),
+        RTM_NEWADDR => address::parse_ip(message.payload)?.map(Event::Address),
+        RTM_DELADDR => address::parse_ip(message.payload)?.map(Event::AddressRemoved),
         RTM_NEWROUTE => route::parse(message.payload)?.map(Box::new).map(Event::Route),
         RTM_DELROUTE => route::parse(message.payload)?.map(Box::new).map(Event::RouteRemoved),
         RTM_NEWRULE => rule::parse(message.payload)?.map(Box::new).map(Event::Rule),
@@ -74,5 +74,10 @@ mod tests {
         let message = Message { kind: 28, flags: 0, sequence: 0, port: 0, payload: &[] }; // RTM_NEWNEIGH
         assert_eq!(parse(&message), Ok(None));
         assert!(parse(&Message { kind: RTM_NEWADDR, ..message }).is_err());
+        // An AF_MCTP address, 9 on the second link.
+        let mctp = [45, 8, 0, 0, 2, 0, 0, 0, 5, 0, 2, 0, 9, 0, 0, 0];
+        for kind in [RTM_NEWADDR, RTM_DELADDR] {
+            assert_eq!(parse(&Message { kind, payload: &mctp, ..message }), Ok(None));
+        }
     }
 }

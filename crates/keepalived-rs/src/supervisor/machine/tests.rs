@@ -87,6 +87,27 @@ fn a_part_that_is_refused_at_start_stops_everything_with_its_status() {
 }
 
 #[test]
+fn what_a_worker_had_to_leave_is_cleaned_up_before_the_end() {
+    let now = Instant::now();
+    for refused in [false, true] {
+        let mut machine = if refused { start(now, &[Role::Vrrp]) } else { running(now) };
+        drain(&mut machine);
+        if refused {
+            machine.handle_rejected(now, Role::Vrrp, 1, 2, "no such interface eth9");
+        } else {
+            machine.handle_stop(now);
+        }
+        drain(&mut machine);
+        machine.handle_exit(now, Role::Vrrp, Ended::Status(71));
+        assert!(effects(&mut machine).contains(&Action::CleanUp));
+        machine.handle_exit(now, Role::Runner, Ended::Status(0));
+        assert!(!effects(&mut machine).iter().any(|action| matches!(action, Action::Exit(_))));
+        machine.handle_exit(now, Role::Cleanup, Ended::Status(0));
+        assert_eq!(effects(&mut machine), [Action::Exit(if refused { 2 } else { 0 })]);
+    }
+}
+
+#[test]
 fn a_dead_worker_is_replaced_at_once_and_gets_the_running_generation() {
     let now = Instant::now();
     let mut machine = running(now);

@@ -120,6 +120,8 @@ pub(crate) struct Advert {
     host: HostState,
     /// The process before this one held addresses, and no configuration was committed yet.
     inherits: bool,
+    /// It never will be, as the first one was refused: the clean-up that follows takes away what is left.
+    forsaken: bool,
     incoming: Inbound,
 }
 
@@ -233,15 +235,17 @@ impl Advert {
             stopping: None,
             host: HostState::Held,
             inherits: false,
+            forsaken: false,
             incoming: Inbound::new(PACKETS_PER_TURN, LARGEST_PACKET),
         })
     }
 
-    /// Runs until everything is withdrawn after an order to stop, or after the supervisor is gone.
+    /// Runs until everything is withdrawn after an order to stop, or after the supervisor is gone; whether it is, as the
+    /// time for that is limited.
     ///
     /// # Errors
     /// When the kernel thread ended or the event loop cannot go on.
-    pub(crate) fn run(mut self) -> anyhow::Result<()> {
+    pub(crate) fn run(mut self) -> anyhow::Result<bool> {
         let mut events = [MaybeUninit::uninit(); 64];
         loop {
             let now = clock::now();
@@ -254,7 +258,7 @@ impl Advert {
                 self.outbox.push(Report::Stopped);
                 self.flush();
                 tracing::info!("Timers of adverts: {}", self.lateness.histogram);
-                return Ok(());
+                return Ok(self.keeps_addresses() || self.is_withdrawn());
             }
             self.timer.set(self.next_due()).context("setting the timer")?;
             let ready = match epoll::wait(&self.epoll, &mut events, None) {
@@ -330,15 +334,19 @@ impl Advert {
     fn is_done(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
         let notified = self.notifier.is_idle() || now >= since + NOTIFY_WAIT;
-        let left = self.host == HostState::Settled;
+        ((self.is_withdrawn() || self.forsaken) && notified) || now >= since + STOP_WAIT
+    }
+
+    /// Whether nothing is left on this host that has to go.
+    fn is_withdrawn(&self) -> bool {
         let kept = self.keeps_addresses() || self.left_over.is_empty();
-        let withdrawn = self.applying.is_empty() && kept && !self.inherits && !self.removing_firewall && left;
-        (withdrawn && notified) || now >= since + STOP_WAIT
+        let foreign = self.inherits || self.forsaken;
+        self.applying.is_empty() && kept && !foreign && !self.removing_firewall && self.host == HostState::Settled
     }
 
     /// What was withdrawn is not on this host any more.
     fn forget_withdrawn(&mut self) {
-        if self.keeps_addresses() || self.inherits {
+        if self.keeps_addresses() || self.inherits || self.forsaken {
             return;
         }
         for (id, (key, told)) in std::mem::take(&mut self.told_footprints) {
@@ -355,7 +363,7 @@ impl Advert {
 
     /// After the last advert and the last address: macvlans go, settings are as they were.
     fn leave_host(&mut self) {
-        let ready = self.stopping.is_some() && self.applying.is_empty() && !self.inherits;
+        let ready = self.stopping.is_some() && self.applying.is_empty() && !self.inherits && !self.forsaken;
         if !ready || self.host != HostState::Held {
             return;
         }
@@ -369,6 +377,9 @@ impl Advert {
 
     /// What could not be withdrawn in time.
     fn log_remains(&self) {
+        if self.forsaken {
+            return tracing::info!("what the process before this one held is left to the cleanup process");
+        }
         for id in self.applying.keys() {
             tracing::error!("({}) its addresses could not be removed", self.name(*id));
         }
@@ -638,7 +649,9 @@ impl Advert {
             return;
         }
         self.stopping = Some(clock::now());
-        self.withdraw();
+        if !self.forsaken {
+            self.withdraw();
+        }
     }
 
     fn withdraw(&mut self) {
@@ -684,7 +697,7 @@ impl Advert {
             Outcome::Prepared { generation, setup } => self.prepared(generation, setup),
             Outcome::Rejected { generation, exit, why } => {
                 // There will be no configuration to withdraw by; the supervisor has another process do it.
-                self.inherits = false;
+                self.forsaken |= std::mem::take(&mut self.inherits);
                 self.outbox.push(Report::Rejected { generation, exit, why });
                 self.flush();
             }

@@ -51,7 +51,7 @@ pub(crate) fn cleanup(
     for refusal in &applied.refused {
         tracing::error!("{}", refusal.error);
     }
-    for over in restore_host(parts, facts)? {
+    for over in restore_host(parts, facts, &view)? {
         tell(over)?;
     }
     anyhow::ensure!(
@@ -79,13 +79,13 @@ fn told(facts: &[Fact], view: &View) -> Wanted {
 }
 
 /// Removes macvlans and ipvlans and restores settings of interfaces: those that processes before this one announced in
-/// `facts`, and the links that `parts` name. The facts that are over.
+/// `facts`, and the links that `parts` describe. The facts that are over.
 ///
 /// # Errors
 /// When the kernel cannot be asked; what it refuses is logged.
-fn restore_host(parts: &[VrrpPart], facts: &[Fact]) -> anyhow::Result<Vec<Fact>> {
+fn restore_host(parts: &[VrrpPart], facts: &[Fact], view: &View) -> anyhow::Result<Vec<Fact>> {
     let mut vmacs = Vmacs::default();
-    parts.iter().for_each(|part| vmacs.inherit_links(part));
+    parts.iter().for_each(|part| vmacs.inherit_links(part, view));
     vmacs.inherit(facts);
     vmac::restore(&mut vmacs)
 }

@@ -215,6 +215,10 @@ pub(crate) struct Kernel {
     /// Routers some of whose addresses the kernel refused.
     unsettled: BTreeSet<RouterId>,
     retry_at: Option<Instant>,
+    /// The newest `Apply` of [`HOST`] if the kernel refused it: that of a router is made anew by the engine.
+    refused_host: Option<Ticket>,
+    /// Macvlans and settings have to go, and the kernel refused some of it.
+    withdrawing: bool,
     /// Addresses of ours on links that have another name now: they have to go.
     stranded: BTreeSet<AddressKey>,
     /// Events were lost, and the kernel could not be asked for everything since.
@@ -267,6 +271,8 @@ impl Kernel {
             pending: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             retry_at: None,
+            refused_host: None,
+            withdrawing: false,
             stranded: BTreeSet::new(),
             out_of_step: false,
             overrun_is_known_until: None,
@@ -283,6 +289,8 @@ impl Kernel {
     /// When it cannot hear the kernel any more.
     pub(crate) fn run(mut self) -> anyhow::Result<()> {
         loop {
+            // First: whatever is refused during this turn is to have a turn of its own.
+            let is_due = self.retry_at.take_if(|at| *at <= clock::now()).is_some();
             let taken = self.jobs.take();
             for job in taken.values {
                 self.take_job(job);
@@ -293,8 +301,10 @@ impl Kernel {
             }
             self.hear_monitor()?;
             self.tend_firewall();
+            if is_due {
+                self.retry();
+            }
             let now = clock::now();
-            self.retry(now);
             self.poll_links(now);
             if self.debounce.next().is_some_and(|at| at <= now) {
                 self.tell_links();
@@ -465,9 +475,11 @@ impl Kernel {
         self.settle_vmacs();
     }
 
-    fn carry_out_vmacs(&mut self) {
+    /// Whether nothing was refused.
+    fn carry_out_vmacs(&mut self) -> bool {
         let done = self.vmacs.carry_out(&mut self.route, &mut self.view);
-        if !done.refused.is_empty() {
+        let is_done = done.refused.is_empty();
+        if !is_done {
             self.retry_soon();
         }
         done.refused.into_iter().for_each(|reason| self.complain(reason));
@@ -480,6 +492,7 @@ impl Kernel {
             self.take_lost_addresses(&lost, &holders, &mut losers);
             self.tell_losers(losers);
         }
+        is_done
     }
 
     fn tell_host(&mut self, facts: Vec<Fact>) {
@@ -491,12 +504,20 @@ impl Kernel {
 
     fn withdraw(&mut self) {
         self.vmacs.withdraw();
+        self.withdrawing = true;
+        self.go_on_withdrawing();
+    }
+
+    fn go_on_withdrawing(&mut self) {
         if !self.vmacs.is_idle() {
             if let Err(error) = vmac::look_at_links(&mut self.route, &mut self.view) {
                 self.complain(error.to_string());
             }
-            self.carry_out_vmacs();
+            if !self.carry_out_vmacs() {
+                return;
+            }
         }
+        self.withdrawing = false;
         self.outcomes.send(Outcome::Withdrawn);
     }
 
@@ -709,11 +730,12 @@ impl Kernel {
         let refused = self.carry_out(&routers);
         let parts = self.parts(&routers);
         for (router, ticket) in pending {
-            let outcome = if self.judge(router, parts.get(&router), &refused) {
-                Outcome::Applied { router, ticket }
-            } else {
-                Outcome::Refused { router, ticket }
-            };
+            let is_done = self.judge(router, parts.get(&router), &refused);
+            if router == HOST {
+                self.refused_host = (!is_done).then_some(ticket);
+            }
+            let outcome =
+                if is_done { Outcome::Applied { router, ticket } } else { Outcome::Refused { router, ticket } };
             self.outcomes.send(outcome);
         }
     }
@@ -777,12 +799,11 @@ impl Kernel {
     }
 
     /// Tries once more what was refused.
-    fn retry(&mut self, now: Instant) {
-        if self.retry_at.is_none_or(|at| now < at) {
-            return;
-        }
-        self.retry_at = None;
+    fn retry(&mut self) {
         self.release_stranded();
+        if self.withdrawing {
+            self.go_on_withdrawing();
+        }
         self.settle_vmacs();
         self.tell_paths();
         let routers = self.unsettled.clone();
@@ -791,7 +812,10 @@ impl Kernel {
             let missing = self.missing(&parts);
             let refused = self.carry_out(&routers);
             for router in routers {
-                self.judge(router, parts.get(&router), &refused);
+                let is_done = self.judge(router, parts.get(&router), &refused);
+                if let Some(ticket) = self.refused_host.take_if(|_| is_done && router == HOST) {
+                    self.outcomes.send(Outcome::Applied { router, ticket });
+                }
                 let mut late = self.announcements(router);
                 late.retain(|it| missing.contains(&(it.link, it.ip)));
                 if !late.is_empty() {

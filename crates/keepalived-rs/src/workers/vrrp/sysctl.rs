@@ -1,6 +1,7 @@
 //! Settings for IPv4 that are changed for a while, and where they are read and written: those of interfaces over
 //! netlink, the others below /proc.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -56,6 +57,17 @@ impl Sysctl {
             Self::Conf { device, setting } if !matches!(device.as_str(), "all" | "default") => Some((device, *setting)),
             _ => None,
         }
+    }
+
+    /// The interface, if it is of one.
+    pub(crate) fn device(&self) -> Option<&str> {
+        self.of_link().map(|(device, _)| device)
+    }
+
+    /// The same setting under the name that its interface has in `names`, if it is there.
+    pub(crate) fn renamed(&self, names: &BTreeMap<String, String>) -> Option<Self> {
+        let (device, setting) = self.of_link()?;
+        names.get(device).map(|name| Self::new(name, setting))
     }
 
     /// Whether it counts for every interface.
@@ -139,11 +151,13 @@ fn write_of_link(link: LinkIndex, conf: Ipv4Conf, route: &mut RouteSocket) -> Re
 
 fn write_below_proc(sysctl: &Sysctl, present: u32, value: u32, purpose: Purpose) -> Result<(), String> {
     let name = sysctl.to_string().replace('/', ".");
+    fs::write(sysctl.path(), value.to_string())
+        .map_err(|error| format!("setting sysctl {name} to {value}: {error}"))?;
     match purpose {
         Purpose::Change => tracing::info!("NOTICE: setting sysctl {name} from {present} to {value}"),
         Purpose::Restore => tracing::info!("NOTICE: resetting sysctl {name} to {value}"),
     }
-    fs::write(sysctl.path(), value.to_string()).map_err(|error| format!("setting sysctl {name} to {value}: {error}"))
+    Ok(())
 }
 
 /// Keeps a link from doing IPv6.

@@ -83,6 +83,8 @@ pub(crate) struct Vmacs {
     made: BTreeMap<String, String>,
     /// Settings that may have been changed.
     kept: BTreeMap<Sysctl, Kept>,
+    /// The numbers of the interfaces that they are of, by the name that they have there.
+    devices: BTreeMap<String, LinkIndex>,
     /// Addresses that were put on links so that adverts can leave.
     placed: BTreeSet<AddressKey>,
     /// Links that were seen to do without IPv6.
@@ -117,9 +119,10 @@ impl Vmacs {
         }
     }
 
-    /// The links of a configuration may be there, whoever made them.
-    pub(crate) fn inherit_links(&mut self, part: &VrrpPart) {
-        let links = part.virtual_links.values();
+    /// The links of a configuration that are there, whoever made them: not those of others that have such a name.
+    pub(crate) fn inherit_links(&mut self, part: &VrrpPart, view: &View) {
+        let is_there = |link: &&VirtualLink| view.link(&link.name).is_some_and(|there| is_own(link, there, view));
+        let links = part.virtual_links.values().filter(is_there);
         self.made.extend(links.map(|link| (link.name.clone(), link.instance.clone())));
     }
 
@@ -175,7 +178,7 @@ impl Vmacs {
 
     /// What is about to be put on this host and was not said yet.
     pub(crate) fn announce(&mut self, view: &View) -> Vec<Fact> {
-        let mut facts = Vec::new();
+        let mut facts = self.follow_renames(view);
         let new = self.links().filter(|link| !self.made.contains_key(&link.name));
         // One that is there is ours only if it is just as we would make it.
         let new = new.filter(|link| view.link(&link.name).is_none_or(|there| is_own(link, there, view)));
@@ -190,6 +193,30 @@ impl Vmacs {
                 self.kept.insert(sysctl, kept);
             }
         }
+        facts
+    }
+
+    /// Settings go with their interface, whatever it is called now.
+    fn follow_renames(&mut self, view: &View) -> Vec<Fact> {
+        let renamed = |(name, index): (&String, &LinkIndex)| {
+            let now = view.link_by_index(*index)?.name.to_string();
+            (now != *name).then(|| (name.clone(), now))
+        };
+        let renamed: BTreeMap<_, _> = self.devices.iter().filter_map(renamed).collect();
+        let moved = |sysctl: &Sysctl| sysctl.renamed(&renamed);
+        let moved: Vec<_> =
+            self.kept.iter().filter_map(|(sysctl, kept)| Some((sysctl.clone(), moved(sysctl)?, *kept))).collect();
+        let mut facts = Vec::new();
+        for (before, ..) in &moved {
+            self.kept.remove(before);
+            facts.push(fact(SYSCTL, before, ""));
+        }
+        for (_, now, kept) in moved {
+            facts.push(fact(SYSCTL, &now, &kept.to_text()));
+            self.kept.insert(now, kept);
+        }
+        let devices = self.kept.keys().filter_map(|sysctl| Some(view.link(sysctl.device()?)?));
+        self.devices = devices.map(|link| (link.name.to_string(), link.index)).collect();
         facts
     }
 
@@ -389,10 +416,12 @@ impl Vmacs {
         let surplus = self.placed.difference(&keys).filter(|key| view.has(key));
         let surplus = surplus.map(|key| Change::RemoveAddress(Address::new(key.link, key.ip, key.prefix_len)));
         let changes: Vec<_> = surplus.chain(missing).collect();
-        if !changes.is_empty() {
-            done.refused.extend(route.apply(&changes).refused.into_iter().map(|refusal| refusal.error.to_string()));
-        }
         self.placed = keys;
+        if !changes.is_empty() {
+            let refused = route.apply(&changes).refused;
+            self.placed.extend(refused.iter().filter_map(|refusal| not_removed(changes.get(refusal.index)?)));
+            done.refused.extend(refused.into_iter().map(|refusal| refusal.error.to_string()));
+        }
     }
 
     /// A macvlan for IPv4 alone has no business with IPv6.
@@ -467,6 +496,12 @@ fn made_link(change: &Change) -> Option<String> {
 fn removed_link(change: &Change, view: &View) -> Option<Link> {
     let Change::DelLink(vip_netlink::LinkRef::Index(index)) = change else { return None };
     view.link_by_index(*index).cloned()
+}
+
+/// The address that is still there after this was refused.
+fn not_removed(change: &Change) -> Option<AddressKey> {
+    let Change::RemoveAddress(address) = change else { return None };
+    Some(address.key())
 }
 
 /// Whether a link that has the name of `link` is that one, and not one that somebody else gave the same name.
@@ -589,6 +624,29 @@ mod tests {
     }
 
     #[test]
+    fn settings_go_with_an_interface_that_gets_another_name() {
+        let mut view = view();
+        let mut vmacs = Vmacs::default();
+        vmacs.prepare(1, needs(MACVLAN));
+        vmacs.announce(&view);
+        assert_eq!(vmacs.announce(&view), []);
+        let eth0 = view.link("eth0").unwrap().clone();
+        let ipv4 = eth0.ipv4.with(Ipv4Setting::ArpIgnore, 1).with(Ipv4Setting::ArpFilter, 1);
+        view.update(Event::Link(Link { name: "lan0".parse().unwrap(), ipv4, ..eth0 }));
+        let words = |fact: &Fact| format!("{} = {}", fact.key, String::from_utf8_lossy(&fact.value));
+        let facts: Vec<_> = vmacs.announce(&view).iter().map(words).filter(|words| words.contains("/arp_")).collect();
+        assert_eq!(
+            facts,
+            [
+                "host sysctl net/ipv4/conf/eth0/arp_filter = ",
+                "host sysctl net/ipv4/conf/eth0/arp_ignore = ",
+                "host sysctl net/ipv4/conf/lan0/arp_filter = 0 1",
+                "host sysctl net/ipv4/conf/lan0/arp_ignore = 0 1",
+            ]
+        );
+    }
+
+    #[test]
     fn what_is_as_it_is_to_be_is_nobody_s_to_restore() {
         let mut view = view();
         let eth0 = view.link("eth0").unwrap().clone();
@@ -638,6 +696,36 @@ mod tests {
         assert_eq!(announced(there(52)), (false, 0));
         assert_eq!(announced(Link { parent: Some(index(3)), ..there(51) }), (false, 0));
         assert_eq!(announced(Link { virtual_kind: None, ..there(51) }), (false, 0));
+    }
+
+    #[test]
+    fn cleanup_takes_what_the_file_names_and_nothing_else_of_that_name() {
+        let part = part(&format!("vrrp_instance A {{\ninterface eth0\nvirtual_router_id 51\n{MACVLAN}\n}}\n"));
+        let released = |mac: u8, facts: &[Fact]| {
+            let mut view = view();
+            view.update(Event::Link(Link {
+                parent: Some(index(2)),
+                mac: Some(MacAddr([0, 0, 0x5e, 0, 1, mac])),
+                virtual_kind: Some(VirtualKind::Macvlan { mode: MacvlanMode::PRIVATE }),
+                ..link(index(7), "vrrp.51")
+            }));
+            let mut vmacs = Vmacs::default();
+            vmacs.inherit_links(&part, &view);
+            vmacs.inherit(facts);
+            vmacs.withdraw();
+            vmacs.wanted_links(&view).release_links.len()
+        };
+        assert_eq!(released(51, &[]), 1);
+        assert_eq!(released(52, &[]), 0);
+        // It was ours, whatever somebody has made of it since.
+        assert_eq!(released(52, &[fact(LINK, "vrrp.51", "A")]), 1);
+    }
+
+    #[test]
+    fn an_address_whose_removal_was_refused_is_not_forgotten() {
+        let address = Address::new(index(7), "fe80::2".parse().unwrap(), 64);
+        assert_eq!(not_removed(&Change::RemoveAddress(address)), Some(address.key()));
+        assert_eq!(not_removed(&Change::AddAddress(address)), None);
     }
 
     #[test]
