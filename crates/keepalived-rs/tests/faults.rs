@@ -1,5 +1,6 @@
 //! Processes that die, stand still or are replaced, files that are read again or overwritten: what clients and peers
 //! notice of it. With keepalived-rs on both sides, and with Debian's keepalived as the peer.
+#![allow(clippy::indexing_slicing, reason = "a test")]
 
 #[path = "support/stage.rs"]
 mod stage;

@@ -1,5 +1,6 @@
 //! Adverts keep their rhythm whatever arrives, whoever is busy and whoever holds the kernel's lock: next to a bare timer
 //! that sends in the same run.
+#![allow(clippy::indexing_slicing, reason = "a test")]
 
 #[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "support/stage.rs"]
@@ -198,7 +199,8 @@ fn checksum(octets: &[u8]) -> u16 {
     let words = octets.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
     let sum: u32 = words.sum();
     let folded = (sum & 0xffff) + (sum >> 16);
-    !(((folded & 0xffff) + (folded >> 16)) as u16)
+    let [_, _, high, low] = ((folded & 0xffff) + (folded >> 16)).to_be_bytes();
+    !u16::from_be_bytes([high, low])
 }
 
 /// The number of the host with the junk.
@@ -279,19 +281,20 @@ fn junk(kind: Kind, kinds: &'static [Junk]) -> CaseResult {
     let (junk_host, control) = (host(&stage, "junk", JUNK)?, host(&stage, "control", 8)?);
     let before = [&stage.r1, &stage.r2].map(|router| router.process().lines().len());
     let control = Ticker::control(&control, kind.interval)?;
+    let window = kind.interval * 5 + Duration::from_secs(1);
     for rate in [8, 5000] {
         in_one_of_some(&stage, || {
             let flood = flood(&junk_host, kind, kinds, rate)?;
             let wire = stage.lans[0].capture()?;
-            stage.pass(kind.interval * 5 + Duration::from_secs(1))?;
+            stage.pass(window)?;
             let rhythm = Rhythm::of(&wire, kind.interval);
             drop((wire, flood));
             // A lower priority is answered, which begins the rhythm anew.
             let answers = kinds.contains(&Junk::LowerPriority);
             let most = rhythm.control + TOLERANCE;
             let regular = rhythm.latest() <= most && (answers || rhythm.early <= most);
-            let expected = 5 + (Duration::from_secs(1).as_millis() / kind.interval.as_millis()) as usize;
-            let few = rhythm.adverts <= if answers { expected * 2 + 2 } else { expected + 2 };
+            let spoken = kind.interval * u32::try_from(rhythm.adverts).unwrap_or(u32::MAX);
+            let few = spoken <= (window + kind.interval * 2) * if answers { 2 } else { 1 };
             Ok(if regular && few { Ok(()) } else { Err(format!("{rate} a second: {rhythm:?}")) })
         })?;
     }
