@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
-use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, RouteKey, Rule, Scope, Wanted};
+use vip_netlink::{Address, AddressKey, Lifetime, LinkIndex, LinkName, RouteKey, Rule, Scope, Wanted};
 use vrrp_proto::{Ownership, RouterId};
 
 use crate::config::network::{Belongings, Footprint, HeldRoute, HeldRule};
@@ -17,6 +18,8 @@ pub(crate) const HOST: RouterId = RouterId(0);
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     routers: BTreeMap<RouterId, Holding>,
+    /// How long virtual addresses outlive their last renewal; `None` for ever.
+    lease: Option<Duration>,
 }
 
 /// The addresses of one router.
@@ -100,6 +103,34 @@ impl Holdings {
         }
     }
 
+    /// Virtual addresses outlive their last renewal by this from now on, or for ever. Whether that is new.
+    pub(crate) fn set_lease(&mut self, lease: Option<Duration>) -> bool {
+        std::mem::replace(&mut self.lease, lease) != lease
+    }
+
+    /// The routers that hold virtual addresses.
+    pub(crate) fn holding(&self) -> impl Iterator<Item = RouterId> {
+        self.held().map(|(id, _)| id).filter(|id| *id != HOST)
+    }
+
+    /// Every virtual address that is held, with all of its lease; none without one.
+    pub(crate) fn leased(&self, link: impl Fn(&str) -> Option<LinkIndex>) -> Vec<Address> {
+        let mut leased = Vec::new();
+        for (id, holding) in self.held().filter(|(id, _)| *id != HOST && self.lease.is_some()) {
+            let resolved = holding.addresses.iter().filter_map(|address| resolve(address, &link));
+            let kept = resolved.filter(|it| !holding.let_go.addresses.contains(&it.key()));
+            leased.extend(kept.map(|address| self.lend(id, address)));
+        }
+        leased
+    }
+
+    /// An address of a router as it is when its lease begins anew. What is static has none.
+    fn lend(&self, router: RouterId, address: Address) -> Address {
+        let Some(lease) = self.lease.filter(|_| router != HOST) else { return address };
+        let lease = Lifetime::Seconds(u32::try_from(lease.as_secs()).unwrap_or(u32::MAX - 1));
+        Address { preferred: address.preferred.min(lease), valid: lease, ..address }
+    }
+
     /// Whether a router holds its addresses.
     pub(crate) fn holds(&self, router: RouterId) -> bool {
         self.routers.get(&router).is_some_and(|holding| holding.held)
@@ -131,7 +162,7 @@ impl Holdings {
     fn want(&self, wanted: &mut Wanted, routers: &BTreeSet<RouterId>, link: &impl Fn(&str) -> Option<LinkIndex>) {
         let held_by_anyone: BTreeSet<AddressKey> =
             self.held().flat_map(|(_, holding)| keys(&holding.addresses, link)).collect();
-        for holding in routers.iter().filter_map(|id| self.routers.get(id)) {
+        for (id, holding) in routers.iter().filter_map(|id| Some((*id, self.routers.get(id)?))) {
             let given_up = if holding.held { (&[][..], &[][..]) } else { (&holding.routes[..], &holding.rules[..]) };
             wanted.release_routes.extend(given_up.0.iter().map(|route| route.route().key()));
             wanted.release_routes.extend(&holding.former.routes);
@@ -139,7 +170,8 @@ impl Holdings {
             wanted.release_rules.extend_from_slice(&holding.former.rules);
             let release = if holding.held {
                 let resolved = holding.addresses.iter().filter_map(|address| resolve(address, link));
-                wanted.addresses.extend(resolved.filter(|it| !holding.let_go.addresses.contains(&it.key())));
+                let kept = resolved.filter(|it| !holding.let_go.addresses.contains(&it.key()));
+                wanted.addresses.extend(kept.map(|address| self.lend(id, address)));
                 &[][..]
             } else {
                 &holding.addresses[..]

@@ -35,6 +35,7 @@ use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
 use crate::ipc::{self, Fact};
 use crate::workers::scheduling::Scheduling;
 
+mod lease;
 mod refused;
 mod repair;
 
@@ -226,6 +227,8 @@ pub(crate) struct Kernel {
     /// The addresses that the kernel refused: they are not announced.
     refused: BTreeSet<AddressKey>,
     scheduling: Scheduling,
+    /// When the leases of virtual addresses are renewed.
+    renewals: lease::Renewals,
 }
 
 impl Kernel {
@@ -271,6 +274,7 @@ impl Kernel {
             repaired_at: None,
             refused: BTreeSet::new(),
             scheduling: Scheduling::default(),
+            renewals: lease::Renewals::default(),
         })
     }
 
@@ -292,6 +296,7 @@ impl Kernel {
             self.tend_firewall();
             let now = clock::now();
             self.retry(now);
+            self.renew_leases(now);
             self.poll_links(now);
             if self.debounce.next().is_some_and(|at| at <= now) {
                 self.tell_links();
@@ -302,10 +307,11 @@ impl Kernel {
     }
 
     fn wait(&self) -> anyhow::Result<()> {
-        let due = [self.announcer.next(), self.retry_at, self.debounce.next(), self.linkbeat.next()]
-            .into_iter()
-            .flatten()
-            .min();
+        let due =
+            [self.announcer.next(), self.retry_at, self.debounce.next(), self.linkbeat.next(), self.renewals.next()]
+                .into_iter()
+                .flatten()
+                .min();
         let left = due.map(|due| due.saturating_duration_since(clock::now()));
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
@@ -402,6 +408,11 @@ impl Kernel {
             } else {
                 return Err((EXIT_CONFIG, anyhow::anyhow!("({name}) interface {interface} doesn't exist")));
             }
+        }
+        match lease::check(&part, &self.view) {
+            Err(error) if again => tracing::error!("{error}"),
+            Err(error) => return Err((EXIT_CONFIG, error)),
+            Ok(()) => {}
         }
         if let Some(firewall) = &part.firewall {
             self.firewall.warm_up(firewall);
@@ -512,6 +523,7 @@ impl Kernel {
             tracing::debug!("Memory is locked after a dry transition of {actions} actions");
         });
         let firewall = part.firewall.clone();
+        let lease = part.vip_lease;
         let [command, monitor] = [part.command_buffer, part.monitor_buffer]
             .map(|size| size.unwrap_or(BufferSize { octets: RECEIVE_BUFFER, force: true }));
         let command = self.route.set_receive_buffer(command.octets, command.force);
@@ -536,6 +548,7 @@ impl Kernel {
             let name = if router == HOST { "static" } else { self.roster.name(router) };
             tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
         }
+        self.set_lease(lease);
         self.firewall.configure(firewall, self.roster.closed());
         self.reconcile_firewall();
         if std::mem::take(&mut self.inherits) {
@@ -728,6 +741,7 @@ impl Kernel {
         let tried: BTreeSet<_> = wanted.addresses.iter().map(vip_netlink::Address::key).collect();
         self.refused.retain(|key| !tried.contains(key));
         self.refused.extend(tried.into_iter().filter(|key| refused.has(key)));
+        self.renewals.renew_now();
         refused
     }
 
@@ -818,6 +832,13 @@ impl Kernel {
         // On links that have another name now, which is as if they were gone, but what they have is still there.
         let mut stranded = BTreeSet::new();
         while let Some(event) = self.monitor.poll_event()? {
+            if let Event::Address(address) = &event
+                && self.view.knows(address)
+            {
+                // A lease that was renewed.
+                self.view.update(event);
+                continue;
+            }
             let (holders, held) = before.get_or_insert_with(|| (self.holders(), self.held()));
             losses.hear(&event, held);
             match &event {
