@@ -110,6 +110,8 @@ pub(crate) enum Order {
         /// Who is at the other end.
         peer: Role,
     },
+    /// The attached socket is where commands ask what this worker answers.
+    Listen,
     /// End cleanly: resign, withdraw, tell the runner, answer `Stopped`, exit 0.
     Stop,
 }

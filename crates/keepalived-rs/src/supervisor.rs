@@ -16,6 +16,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{error, info, warn};
 
+use crate::control::{self, Door};
 use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
 use crate::pid_file::PidFile;
 use crate::reader::{Finding, Reading, Source};
@@ -203,6 +204,7 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
         facts: BTreeMap::from([(Role::Vrrp, left)]),
         state,
         state_changed: false,
+        door: None,
         lateness: BTreeMap::new(),
         exit: None,
     };
@@ -277,6 +279,8 @@ struct Shell {
     /// Those of them that a daemon after this one needs.
     state: StateFile,
     state_changed: bool,
+    /// Where commands ask the VRRP worker.
+    door: Option<Door>,
     /// How late the timers of each worker were when it last said so.
     lateness: BTreeMap<Role, Histogram>,
     exit: Option<u8>,
@@ -548,6 +552,7 @@ impl Shell {
             Action::Retire(role) => {
                 self.pid_files.remove(&role);
                 if role == Role::Vrrp {
+                    self.door = None;
                     self.forget_worker(facts::outlives_daemon);
                 } else {
                     self.facts.remove(&role);
@@ -570,10 +575,29 @@ impl Shell {
     fn start_worker(&mut self, role: Role) -> anyhow::Result<u32> {
         let mut process = Process::start(role, &self.settings)?;
         self.tell_facts(role, &mut process)?;
+        if role == Role::Vrrp {
+            self.show_door(&mut process);
+        }
         let pid = process.child.id();
         self.processes.insert(role, process);
         self.write_pid(role, pid);
         Ok(pid)
+    }
+
+    /// Gives the VRRP worker the socket where commands ask; a daemon goes on without.
+    fn show_door(&mut self, process: &mut Process) {
+        let path = control::path_of(&self.settings.pid_file);
+        let opened = match self.door.take() {
+            Some(door) => Ok(door),
+            None => Door::open(path.clone()),
+        };
+        match opened.and_then(|door| Ok((door.socket()?, door))) {
+            Ok((socket, door)) => {
+                process.send(Order::Listen, vec![socket]);
+                self.door = Some(door);
+            }
+            Err(error) => warn!("{}: {error}: commands such as announce cannot reach this daemon", path.display()),
+        }
     }
 
     fn tell_facts(&self, of: Role, process: &mut Process) -> anyhow::Result<()> {

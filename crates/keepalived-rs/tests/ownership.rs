@@ -2,15 +2,21 @@
 //! any two steps).
 
 #[expect(dead_code, reason = "the other tests use the rest")]
+#[path = "support/node.rs"]
+mod node;
+#[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
 
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Process, Program};
+use netlab::{Lab, Process, Program};
 use nix::sys::signal::{Signal, kill};
+use node::Node;
 use support::{Daemon, PATIENCE, Pair, Protocol, wait_until};
 
 const V3: Protocol = Protocol { version: 3, interval: Duration::from_millis(200), ipv6: false };
@@ -18,9 +24,8 @@ const V3_IPV6: Protocol = Protocol { version: 3, interval: Duration::from_millis
 
 const LEASE: &str = "vrrp_vip_lease 2";
 
-fn log(process: &Process) -> String {
-    process.lines().into_iter().map(|line| format!("{}\n", line.text)).collect()
-}
+/// Orders a death; only builds with debug assertions obey.
+const KILL: &str = "KEEPALIVED_RS_TEST_KILL";
 
 fn expect(condition: bool, what: &str, pair: &Pair) -> CaseResult {
     if condition { Ok(()) } else { Err(Stop::failed(format!("{what}\n{}", pair.logs()))) }
@@ -184,7 +189,7 @@ fn a_lease_that_would_do_harm_is_refused() -> CaseResult {
         start(pair, &folder, text)?;
         let status = pair.r1.process().wait_for_exit(PATIENCE)?;
         expect(!status.success(), "it started", pair)?;
-        let said = log(pair.r1.process());
+        let said = node::log(pair.r1.process());
         let missing: Vec<_> = words.iter().filter(|word| !said.contains(**word)).collect();
         expect(missing.is_empty(), &format!("{missing:?} was not said"), pair)
     };
@@ -201,6 +206,198 @@ fn a_lease_that_would_do_harm_is_refused() -> CaseResult {
     Ok(())
 }
 
+/// A reload with the same file sends none; the command sends one for each address that is held, and says so.
+fn announce_sends_what_is_held_once_more() -> CaseResult {
+    let mut pair = Pair::new(V3, Daemon::Ours, Daemon::Ours)?;
+    let folder = tempfile::tempdir()?;
+    let text = V3.config(150, "garp_master_delay 0\n garp_master_repeat 2");
+    let idle = "vrrp_instance IDLE {\n interface eth0\n virtual_router_id 52\n priority 10\n version 3\n \
+        advert_int 40\n virtual_ipaddress {\n 198.18.0.200/24\n }\n}\n";
+    let wire = pair.client.capture("eth0")?;
+    let announced = || wire.frames().iter().filter(|frame| frame.gratuitous_arp().is_some()).count();
+    start(&mut pair, &folder, &(text.clone() + idle))?;
+    pair.wait_for_holder("r1")?;
+    wait_until("three announced twice", || Ok(announced() >= 6))?;
+    reload(&pair, &folder, &(text + idle))?;
+    let ask = |words: &[&str], status: i32, said: &str| -> CaseResult {
+        let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).arg("announce").args(words);
+        let command = pair.r1.host.spawn(program)?;
+        let code = command.wait_for_exit(PATIENCE)?.code();
+        let heard = command.wait_for_line(said, PATIENCE).is_ok();
+        let lines = node::log(&command);
+        expect(heard && code == Some(status), &format!("{words:?} gave {code:?} and said\n{lines}"), &pair)
+    };
+    let pid = folder.path().join("pid");
+    let pid = pid.to_str().unwrap_or_default();
+    ask(&["-p", pid, "VI_9"], 2, "there is no instance VI_9, but VI_1, IDLE")?;
+    ask(&["-p", pid, "IDLE"], 1, "(IDLE) is not master")?;
+    expect(announced() == 6, &format!("{} announcements before one was asked for", announced()), &pair)?;
+    ask(&["-p", pid], 0, "eth0: 3 addresses")?;
+    wait_until("three more announced twice", || Ok(announced() >= 12))?;
+    ask(&["-p", pid, "VI_1"], 0, "eth0: 3 addresses")?;
+    wait_until("and once more", || Ok(announced() >= 18))?;
+    expect(announced() == 18, "too many announcements", &pair)?;
+    ask(&["-p", "/nowhere/pid"], 2, "no daemon with the pid file /nowhere/pid runs VRRP")?;
+    // The worker that follows is asked at the same place.
+    kill(pair.r1.worker(), Signal::SIGKILL)?;
+    ask(&["-p", pid], 0, "eth0: 3 addresses")?;
+    let socket = folder.path().join("pid.vrrp.sock");
+    expect(socket.metadata()?.permissions().mode() & 0o777 == 0o600, "everybody may ask", &pair)?;
+    pair.r1.process().signal(Signal::SIGTERM)?;
+    pair.r1.process().wait_for_exit(PATIENCE)?;
+    expect(!socket.exists(), "the socket is still there", &pair)?;
+    ask(&["-p", pid], 2, "no daemon")
+}
+
+/// Each packet of a stranger kills the worker: the peer takes over once and stays master while it lasts, and what was
+/// before comes back when it is over.
+fn a_poison_packet_hands_the_addresses_to_the_peer() -> CaseResult {
+    let mut pair = Pair::new(V3, Daemon::Ours, Daemon::Ours)?;
+    let program = Daemon::Ours.program(&V3.config(150, ""))?;
+    pair.r1.process = Some(pair.r1.host.spawn(program.env(KILL, "packet 66"))?);
+    pair.r2.start(V3, "")?;
+    pair.wait_for_holder("r1")?;
+    let pinger = pair.ping()?;
+    let masters = |router: &support::Router| {
+        router.process().lines().iter().filter(|line| line.text.contains("Entering MASTER STATE")).count()
+    };
+    let before = [masters(&pair.r1), masters(&pair.r2)];
+    let poison = || -> CaseResult {
+        pair.client.run(|| -> CaseResult {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::RAW, Some(112.into()))?;
+            socket.set_multicast_if_v4(&Ipv4Addr::new(198, 18, 0, 9))?;
+            let group = socket2::SockAddr::from(SocketAddrV4::new([224, 0, 0, 18].into(), 0));
+            socket.send_to(&[0x31, 51, 66, 1, 0, 20, 0xde, 0xad, 198, 18, 0, 100], &group)?;
+            Ok(())
+        })
+    };
+    let by_peer =
+        |pair: &Pair| -> Result<bool, Stop> { Ok(pair.r2.host.holds(V3.vip())? && !pair.r1.host.holds(V3.vip())?) };
+    wait_until("the peer to hold the addresses alone", || {
+        poison()?;
+        by_peer(&pair)
+    })
+    .map_err(|_| Stop::failed(pair.logs()))?;
+    pair.lost_at_most(&pinger, V3.skew(90), "the hand-over")?;
+    let delays = ["delayed 0 seconds", "delayed 1 seconds", "delayed 2 seconds", "delayed 4 seconds"];
+    wait_until("longer and longer delays", || {
+        poison()?;
+        expect(by_peer(&pair)?, "the addresses moved", &pair)?;
+        let lines = pair.r1.process().lines();
+        Ok(delays.iter().all(|delay| lines.iter().any(|line| line.text.contains(delay))))
+    })
+    .map_err(|_| Stop::failed(pair.logs()))?;
+    let after = [masters(&pair.r1), masters(&pair.r2)];
+    expect(after == [before[0], before[1] + 1], &format!("it flapped: {before:?}, then {after:?}"), &pair)?;
+    pair.wait_for_holder("r1")?;
+    pair.lost_at_most(&pinger, V3.skew(90), "the return")
+}
+
+/// A worker that dies at each start, before it has done anything.
+fn a_crash_at_each_start_leaves_the_peer_alone() -> CaseResult {
+    let mut pair = Pair::new(V3, Daemon::Ours, Daemon::Ours)?;
+    pair.r2.start(V3, "")?;
+    pair.wait_for_holder("r2")?;
+    let pinger = pair.ping()?;
+    let program = Daemon::Ours.program(&V3.config(150, ""))?;
+    pair.r1.process = Some(pair.r1.host.spawn(program.env(KILL, "worker 1"))?);
+    pair.r1.process().wait_for_line("delayed 4 seconds", PATIENCE)?;
+    let lines = pair.r2.process().lines();
+    let moves = lines.iter().filter(|line| line.text.contains(" STATE") && !line.text.contains("init")).count();
+    expect(moves == 1 && pair.r2.host.holds(V3.vip())?, &format!("{moves} states of the peer"), &pair)?;
+    expect(!pair.r1.host.holds(V3.vip())?, "it holds the address", &pair)?;
+    pair.r1.process().signal(Signal::SIGTERM)?;
+    pair.r1.process().wait_for_exit(PATIENCE)?;
+    expect(pinger.longest_gap().is_none(), "a ping was lost", &pair)
+}
+
+/// What may be left on a host.
+type Everything = (BTreeSet<String>, BTreeMap<String, String>, String);
+
+fn everything(node: &Node) -> Result<Everything, Stop> {
+    let mut routes = String::new();
+    for family in ["-4", "-6"] {
+        routes += &node.ip(&[family, "route", "show", "table", "all"])?;
+        routes += &node.ip(&[family, "rule"])?;
+    }
+    let tables = node.host.run(|| {
+        let names: Vec<_> = vip_netlink::nft::Firewall::names("keepalived").into_iter().collect();
+        vip_netlink::NftSocket::open()?.present(&names)
+    });
+    let tables = tables.map_err(|error| Stop::failed(error.to_string()))?;
+    Ok((node.links()?, node.settings()?, format!("{routes}{tables:?}")))
+}
+
+/// All processes are killed at once, between any two steps of the worker on its way from the start to the stop: `cleanup`
+/// takes back all that they did, and no file stays.
+fn a_kill_between_any_two_steps_leaves_nothing_after_cleanup() -> CaseResult {
+    const AT_ONCE: u64 = 4;
+    let lab = Lab::new()?;
+    let nodes: Vec<Node> =
+        (0..AT_ONCE).map(|number| Node::new(&lab, &format!("n{number}"))).collect::<Result<_, _>>()?;
+    let first = "use_vmac\n no_accept\n virtual_ipaddress {\n 198.18.0.100/24\n }\n virtual_ipaddress_excluded {\n \
+        2001:db8:0::100/64\n }\n virtual_routes {\n 203.0.113.0/24 dev eth1 table 77\n }\n virtual_rules {\n \
+        from 198.18.0.100 table 77 preference 700\n }";
+    let second = "virtual_ipaddress {\n 198.18.1.100/24 label eth1:v\n }";
+    let config = node::instance("A", 51, "eth0", first) + &node::instance("B", 52, "eth1", second);
+    let before: Vec<_> = nodes.iter().map(everything).collect::<Result<_, _>>()?;
+    let mut killed = 0;
+    for step in (1..).step_by(usize::try_from(AT_ONCE)?) {
+        let start = |(node, step): (&Node, u64)| -> Result<Process, Stop> {
+            let program = Daemon::Ours.program(&config)?.arg("-p").arg(node.folder.path().join("pid"));
+            Ok(node.host.spawn(program.env(KILL, format!("all {step}")))?)
+        };
+        let daemons: Vec<_> = nodes.iter().zip(step..).map(start).collect::<Result<_, _>>()?;
+        let mut ended = 0;
+        for ((node, daemon), before) in nodes.iter().zip(&daemons).zip(&before) {
+            let said = |what: &str| Stop::failed(format!("from step {step}: {what}\n{}", node::log(daemon)));
+            let is_dead = || daemon.processes().is_ok_and(|processes| processes.is_empty());
+            wait_until("it to be master or dead", || {
+                let masters = daemon.lines().iter().filter(|line| line.text.contains("Entering MASTER STATE")).count();
+                Ok(is_dead() || masters == 2 && node.host.holds("198.18.1.100".parse()?)?)
+            })
+            .map_err(|_| said("neither master nor dead"))?;
+            if !is_dead() {
+                daemon.signal(Signal::SIGTERM)?;
+            }
+            if daemon.wait_for_exit(PATIENCE)?.success() {
+                ended += 1;
+            } else {
+                killed += 1;
+                wait_until("the other processes to end", || Ok(is_dead()))?;
+                let cleanup =
+                    Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["cleanup", "-f", "/run/keepalived.conf"]);
+                let cleanup =
+                    cleanup.file("/run/keepalived.conf", &config).arg("-p").arg(node.folder.path().join("pid"));
+                let cleanup = node.host.spawn(cleanup)?;
+                let status = cleanup.wait_for_exit(PATIENCE)?;
+                if !status.success() {
+                    return Err(said(&format!("cleanup failed: {}", node::log(&cleanup))));
+                }
+            }
+            let mut after = everything(node)?;
+            // A link that is gone takes its routes along a little later.
+            let _ = wait_until("the rest to go", || {
+                after = everything(node)?;
+                Ok(after == *before)
+            });
+            if after != *before {
+                return Err(said(&format!("before\n{before:#?}\nafter\n{after:#?}")));
+            }
+            let files: Vec<_> =
+                std::fs::read_dir(node.folder.path())?.map(|it| Ok(it?.file_name())).collect::<Result<_, Stop>>()?;
+            if !files.is_empty() {
+                return Err(said(&format!("files stay: {files:?}")));
+            }
+        }
+        if ended == AT_ONCE {
+            break;
+        }
+    }
+    // Start, take-over and stop of two instances have more steps than this.
+    if killed < 20 { Err(Stop::failed(format!("only {killed} were killed"))) } else { Ok(()) }
+}
+
 fn main() -> ExitCode {
     macro_rules! cases {
         ($($name:ident),+ $(,)?) => { harness::main(&[$(case(stringify!($name), $name)),+]) };
@@ -212,5 +409,9 @@ fn main() -> ExitCode {
         a_leased_address_stays_when_the_worker_is_killed,
         a_frozen_daemon_loses_its_leased_addresses,
         a_lease_that_would_do_harm_is_refused,
+        announce_sends_what_is_held_once_more,
+        a_poison_packet_hands_the_addresses_to_the_peer,
+        a_crash_at_each_start_leaves_the_peer_alone,
+        a_kill_between_any_two_steps_leaves_nothing_after_cleanup,
     ]
 }

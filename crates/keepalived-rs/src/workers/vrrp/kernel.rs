@@ -32,9 +32,12 @@ use super::vmac::{self, Needs, Vmacs};
 use super::warmup;
 use crate::compat;
 use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
+use crate::control;
+use crate::crash;
 use crate::ipc::{self, Fact};
 use crate::workers::scheduling::Scheduling;
 
+mod announce;
 mod lease;
 mod refused;
 mod repair;
@@ -108,6 +111,8 @@ pub(crate) enum Job {
     Told,
     /// Take everything off the host that is not an address; answered by `Withdrawn`.
     Withdraw,
+    /// Answer the commands that ask something at this socket.
+    Listen(OwnedFd),
 }
 
 /// What became of it, and what the kernel reported.
@@ -229,6 +234,8 @@ pub(crate) struct Kernel {
     scheduling: Scheduling,
     /// When the leases of virtual addresses are renewed.
     renewals: lease::Renewals,
+    /// Who asks something.
+    control: control::Host,
 }
 
 impl Kernel {
@@ -275,6 +282,7 @@ impl Kernel {
             refused: BTreeSet::new(),
             scheduling: Scheduling::default(),
             renewals: lease::Renewals::default(),
+            control: control::Host::default(),
         })
     }
 
@@ -287,6 +295,7 @@ impl Kernel {
             let taken = self.jobs.take();
             for job in taken.values {
                 self.take_job(job);
+                crash::step();
             }
             self.carry_out_pending();
             if taken.closed {
@@ -294,6 +303,7 @@ impl Kernel {
             }
             self.hear_monitor()?;
             self.tend_firewall();
+            self.answer_requests();
             let now = clock::now();
             self.retry(now);
             self.renew_leases(now);
@@ -318,6 +328,8 @@ impl Kernel {
             tv_nsec: i64::from(left.subsec_nanos()),
         });
         let mut fds = vec![PollFd::new(&self.jobs, PollFlags::IN), PollFd::new(&self.monitor, PollFlags::IN)];
+        let guests: Vec<_> = self.control.descriptors().collect();
+        fds.extend(guests.iter().map(|guest| PollFd::new(guest, PollFlags::IN)));
         let firewall = self.firewall.descriptor();
         fds.extend(firewall.iter().map(|firewall| PollFd::new(firewall, PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
@@ -362,6 +374,7 @@ impl Kernel {
                 self.announcer.add(router, &announcements, 1);
             }
             Job::RemoveFirewall => self.remove_firewall = true,
+            Job::Listen(door) => self.control.listen(door),
         }
     }
 
@@ -717,6 +730,7 @@ impl Kernel {
         }
         let routers: BTreeSet<_> = pending.keys().copied().collect();
         let refused = self.carry_out(&routers);
+        crash::step();
         for (router, ticket) in pending {
             let outcome = if self.judge(router, &refused) {
                 Outcome::Applied { router, ticket }
@@ -733,6 +747,7 @@ impl Kernel {
         self.reconcile_firewall();
         let view = &self.view;
         let wanted = self.holdings.wanted(routers, |name| view.link(name).map(|link| link.index));
+        crash::step();
         let refused = apply(&mut self.route, &wanted);
         for reason in refused.reasons() {
             let rest = if refused.everything.is_some() { "" } else { "the rest is carried out; " };
