@@ -329,6 +329,7 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
 
 /// Withdraws what a VRRP worker that may not be restarted in time left behind.
 fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
+    crash::stop();
     let mut facts = Vec::new();
     loop {
         match channel.wait::<Order>()? {

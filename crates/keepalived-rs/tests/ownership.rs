@@ -328,13 +328,14 @@ fn everything(node: &Node) -> Result<Everything, Stop> {
     Ok((node.links()?, node.settings()?, format!("{routes}{tables:?}")))
 }
 
-/// All processes are killed at once, between any two steps of the worker on its way from the start to the stop: `cleanup`
-/// takes back all that they did, and no file stays.
-fn a_kill_between_any_two_steps_leaves_nothing_after_cleanup() -> CaseResult {
-    const AT_ONCE: u64 = 4;
+/// So many daemons run beside each other.
+const AT_ONCE: u64 = 4;
+
+/// Runs daemons from the start to the stop, each of which dies at another step, until none dies any more; after each, the
+/// host is as it was and no file stays. `withdraw` does what a person does after that death.
+fn killed_at_each_step(kind: &str, withdraw: impl Fn(&Node, &str) -> CaseResult) -> CaseResult {
     let lab = Lab::new()?;
-    let nodes: Vec<Node> =
-        (0..AT_ONCE).map(|number| Node::new(&lab, &format!("n{number}"))).collect::<Result<_, _>>()?;
+    let nodes = (0..AT_ONCE).map(|number| Node::new(&lab, &format!("n{number}"))).collect::<Result<Vec<_>, _>>()?;
     let first = "use_vmac\n no_accept\n virtual_ipaddress {\n 198.18.0.100/24\n }\n virtual_ipaddress_excluded {\n \
         2001:db8:0::100/64\n }\n virtual_routes {\n 203.0.113.0/24 dev eth1 table 77\n }\n virtual_rules {\n \
         from 198.18.0.100 table 77 preference 700\n }";
@@ -345,35 +346,31 @@ fn a_kill_between_any_two_steps_leaves_nothing_after_cleanup() -> CaseResult {
     for step in (1..).step_by(usize::try_from(AT_ONCE)?) {
         let start = |(node, step): (&Node, u64)| -> Result<Process, Stop> {
             let program = Daemon::Ours.program(&config)?.arg("-p").arg(node.folder.path().join("pid"));
-            Ok(node.host.spawn(program.env(KILL, format!("all {step}")))?)
+            Ok(node.host.spawn(program.env(KILL, format!("{kind} {step}")))?)
         };
         let daemons: Vec<_> = nodes.iter().zip(step..).map(start).collect::<Result<_, _>>()?;
-        let mut ended = 0;
+        let mut unharmed = 0;
         for ((node, daemon), before) in nodes.iter().zip(&daemons).zip(&before) {
             let said = |what: &str| Stop::failed(format!("from step {step}: {what}\n{}", node::log(daemon)));
+            let count = |text: &str| daemon.lines().iter().filter(|line| line.text.contains(text)).count();
             let is_dead = || daemon.processes().is_ok_and(|processes| processes.is_empty());
             wait_until("it to be master or dead", || {
-                let masters = daemon.lines().iter().filter(|line| line.text.contains("Entering MASTER STATE")).count();
-                Ok(is_dead() || masters == 2 && node.host.holds("198.18.1.100".parse()?)?)
+                let all = ["198.18.0.100", "198.18.1.100"].map(|ip| ip.parse().map(|ip: IpAddr| node.host.holds(ip)));
+                let holds = all.into_iter().all(|held| matches!(held, Ok(Ok(true))));
+                Ok(is_dead() || holds && count("Startup complete") > 0)
             })
             .map_err(|_| said("neither master nor dead"))?;
             if !is_dead() {
                 daemon.signal(Signal::SIGTERM)?;
             }
-            if daemon.wait_for_exit(PATIENCE)?.success() {
-                ended += 1;
+            if !daemon.wait_for_exit(PATIENCE)?.success() {
+                wait_until("the other processes to end", || Ok(is_dead()))?;
+                withdraw(node, &config)?;
+                killed += 1;
+            } else if count("Stopped - used") > 0 && count("died: Respawning") == 0 {
+                unharmed += 1;
             } else {
                 killed += 1;
-                wait_until("the other processes to end", || Ok(is_dead()))?;
-                let cleanup =
-                    Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["cleanup", "-f", "/run/keepalived.conf"]);
-                let cleanup =
-                    cleanup.file("/run/keepalived.conf", &config).arg("-p").arg(node.folder.path().join("pid"));
-                let cleanup = node.host.spawn(cleanup)?;
-                let status = cleanup.wait_for_exit(PATIENCE)?;
-                if !status.success() {
-                    return Err(said(&format!("cleanup failed: {}", node::log(&cleanup))));
-                }
             }
             let mut after = everything(node)?;
             // A link that is gone takes its routes along a little later.
@@ -384,18 +381,59 @@ fn a_kill_between_any_two_steps_leaves_nothing_after_cleanup() -> CaseResult {
             if after != *before {
                 return Err(said(&format!("before\n{before:#?}\nafter\n{after:#?}")));
             }
-            let files: Vec<_> =
-                std::fs::read_dir(node.folder.path())?.map(|it| Ok(it?.file_name())).collect::<Result<_, Stop>>()?;
+            let files = std::fs::read_dir(node.folder.path())?.map(|it| Ok(it?.file_name()));
+            let files = files.collect::<Result<Vec<_>, Stop>>()?;
             if !files.is_empty() {
                 return Err(said(&format!("files stay: {files:?}")));
             }
         }
-        if ended == AT_ONCE {
+        if unharmed == AT_ONCE {
             break;
         }
     }
     // Start, take-over and stop of two instances have more steps than this.
     if killed < 20 { Err(Stop::failed(format!("only {killed} were killed"))) } else { Ok(()) }
+}
+
+fn clean_up(node: &Node, config: &str) -> CaseResult {
+    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["cleanup", "-f", "/run/keepalived.conf"]);
+    let program = program.file("/run/keepalived.conf", config).arg("-p").arg(node.folder.path().join("pid"));
+    let cleanup = node.host.spawn(program)?;
+    if cleanup.wait_for_exit(PATIENCE)?.success() {
+        return Ok(());
+    }
+    Err(Stop::failed(format!("cleanup failed: {}", node::log(&cleanup))))
+}
+
+/// All processes at once: `cleanup` takes back all that they did.
+fn a_kill_between_any_two_steps_leaves_nothing_after_cleanup() -> CaseResult {
+    killed_at_each_step("all", clean_up)
+}
+
+/// The worker alone: its successor goes on, or the clean-up of a stop takes all back.
+fn a_worker_killed_between_any_two_steps_is_made_up_for() -> CaseResult {
+    let nothing = |_: &Node, _: &str| Err(Stop::failed("the daemon did not end well".to_owned()));
+    killed_at_each_step("first", nothing)
+}
+
+/// Worker and clean-up die when they are to withdraw everything.
+fn a_stop_says_what_is_left() -> CaseResult {
+    let lab = Lab::new()?;
+    let node = Node::new(&lab, "r1")?;
+    let config = node::instance("A", 51, "eth0", "use_vmac\n virtual_ipaddress {\n 198.18.0.100/24\n }");
+    let program = Daemon::Ours.program(&config)?.arg("-p").arg(node.folder.path().join("pid"));
+    let daemon = node.host.spawn(program.env(KILL, "stop 0"))?;
+    lab.wait_for_holders("198.18.0.100".parse()?, &["r1"], PATIENCE)?;
+    daemon.signal(Signal::SIGTERM)?;
+    daemon.wait_for_exit(PATIENCE)?;
+    let said = daemon.wait_for_line("Left on this host: 198.18.0.100/24 dev vrrp.51", PATIENCE)?;
+    let whole = said.text.contains("link vrrp.51") && said.text.contains("keepalived-rs cleanup");
+    if !whole || !node.host.holds("198.18.0.100".parse()?)? {
+        return Err(Stop::failed(node::log(&daemon)));
+    }
+    clean_up(&node, &config)?;
+    lab.wait_for_holders("198.18.0.100".parse()?, &[], PATIENCE)?;
+    Ok(())
 }
 
 fn main() -> ExitCode {
@@ -413,5 +451,7 @@ fn main() -> ExitCode {
         a_poison_packet_hands_the_addresses_to_the_peer,
         a_crash_at_each_start_leaves_the_peer_alone,
         a_kill_between_any_two_steps_leaves_nothing_after_cleanup,
+        a_worker_killed_between_any_two_steps_is_made_up_for,
+        a_stop_says_what_is_left,
     ]
 }

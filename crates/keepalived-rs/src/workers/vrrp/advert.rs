@@ -373,8 +373,10 @@ impl Advert {
 
     /// What could not be withdrawn in time.
     fn log_remains(&self) {
-        for id in self.applying.keys() {
-            tracing::error!("({}) its addresses could not be removed", self.name(*id));
+        for id in self.applying.keys().chain(&self.left_over) {
+            let footprint = self.told_footprints.get(id).map(|(_, footprint)| footprint.words(facts::MOST_WORDS));
+            let what = footprint.filter(|words| !words.is_empty()).unwrap_or_else(|| "its addresses".into());
+            tracing::error!("({}) not removed in time: {what}", self.name(*id));
         }
         if self.inherits {
             tracing::error!("what the process before this one held could not be removed");
@@ -437,8 +439,12 @@ impl Advert {
                     self.flush();
                 }
             }
+            Order::Noted => self.jobs.send(Job::Told),
             Order::Listen => self.door = Some(fds.next().context("no socket was attached")?),
-            Order::Stop => self.stop(),
+            Order::Stop => {
+                crash::stop();
+                self.stop();
+            }
         }
         Ok(())
     }
@@ -731,8 +737,8 @@ impl Advert {
             }
             Outcome::Host(facts) => {
                 facts.into_iter().for_each(|fact| self.outbox.push(Report::Fact(fact)));
+                self.outbox.push(Report::Note);
                 self.flush();
-                self.jobs.send(Job::Told);
             }
             Outcome::Withdrawn => self.host = HostState::Settled,
             Outcome::Gone { router } => {

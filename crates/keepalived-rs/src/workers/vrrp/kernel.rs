@@ -107,7 +107,7 @@ pub(crate) enum Job {
     },
     /// Remove the packet filter once no router holds an address; answered by `FirewallRemoved`.
     RemoveFirewall,
-    /// The supervisor has been told of one [`Outcome::Host`].
+    /// One [`Outcome::Host`] is in the state file.
     Told,
     /// Take everything off the host that is not an address; answered by `Withdrawn`.
     Withdraw,
