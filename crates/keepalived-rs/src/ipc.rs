@@ -111,6 +111,10 @@ pub(crate) enum Order {
         /// Who is at the other end.
         peer: Role,
     },
+    /// Answers one [`Report::Note`]: the facts before it are in the state file.
+    Noted,
+    /// The attached socket is where commands ask what this worker answers.
+    Listen,
     /// End cleanly: resign, withdraw, tell the runner, answer `Stopped`, exit 0.
     Stop,
 }
@@ -145,6 +149,8 @@ pub(crate) enum Report {
     Beat,
     /// A fact that a successor resumes from.
     Fact(Fact),
+    /// The facts before it must be safe, whoever dies, before it goes on; answered by [`Order::Noted`].
+    Note,
     /// How late its timers have fired since it began.
     Lateness(Histogram),
     /// Everything is withdrawn; the process is about to exit 0.

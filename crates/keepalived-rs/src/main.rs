@@ -17,6 +17,8 @@ mod cli;
 mod commands;
 mod compat;
 mod config;
+mod control;
+mod crash;
 mod demo;
 mod host;
 mod ipc;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     let status = match first {
         CHILD_ARGUMENT => child(arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default()),
         "cleanup" => cleanup_command(arguments.drain(1..)),
+        "announce" => commands::announce::run(arguments.get(1..).unwrap_or_default()),
         "config" | "explain" | "completion" => commands::run(&arguments),
         "demo" => demo::run(arguments.get(1..).unwrap_or_default()),
         _ => {
@@ -239,6 +242,8 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
     let _lock =
         pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
     let part = reader::vrrp_part(source).with_context(|| format!("{} cannot be read", source.file.display()))?;
+    let door = control::path_of(&cli.pid_file);
+    control::remove(&door).with_context(|| door.display().to_string())?;
     let mut state = state_file::StateFile::beside(&cli.pid_file).context("finding the state file")?;
     let facts = state.read().unwrap_or_else(|error| {
         eprintln!("keepalived-rs cleanup: {}: {error}; only what the configuration names goes", state.path().display());
@@ -349,6 +354,7 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
 
 /// Withdraws what a VRRP worker that may not be restarted in time left behind.
 fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
+    crash::stop();
     let mut facts = Vec::new();
     loop {
         match channel.wait::<Order>()? {

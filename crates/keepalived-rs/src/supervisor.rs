@@ -16,6 +16,8 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{error, info, warn};
 
+use crate::control::{self, Door};
+use crate::crash;
 use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
 use crate::pid_file::PidFile;
 use crate::reader::{Finding, Reading, Source};
@@ -203,6 +205,8 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
         facts: BTreeMap::from([(Role::Vrrp, left)]),
         state,
         state_changed: false,
+        to_note: Vec::new(),
+        door: None,
         lateness: BTreeMap::new(),
         exit: None,
     };
@@ -277,6 +281,10 @@ struct Shell {
     /// Those of them that a daemon after this one needs.
     state: StateFile,
     state_changed: bool,
+    /// Workers that wait until what they announced is in the state file.
+    to_note: Vec<Role>,
+    /// Where commands ask the VRRP worker.
+    door: Option<Door>,
     /// How late the timers of each worker were when it last said so.
     lateness: BTreeMap<Role, Histogram>,
     exit: Option<u8>,
@@ -348,6 +356,9 @@ impl Shell {
         self.hear(role, machine);
         // Before any order that follows: what a worker announced may be on the host from then on.
         self.save_state();
+        for role in std::mem::take(&mut self.to_note) {
+            self.order(role, Order::Noted, Vec::new());
+        }
     }
 
     fn hear(&mut self, role: Role, machine: &mut Machine) {
@@ -395,6 +406,7 @@ impl Shell {
                     facts.insert(key, value);
                 }
             }
+            Report::Note => self.to_note.push(role),
             Report::Lateness(histogram) => {
                 self.lateness.insert(role, histogram);
             }
@@ -445,6 +457,16 @@ impl Shell {
                 "{}: {error}: were all processes killed, the next daemon would not know what to remove",
                 self.state.path().display()
             );
+        }
+    }
+
+    /// What neither the worker nor a clean-up could remove.
+    fn log_remains(&self) {
+        let told = self.facts.get(&Role::Vrrp).into_iter().flatten();
+        let facts: Vec<_> = told.map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
+        let left = facts::remains(&facts);
+        if !left.is_empty() && !self.settings.common.dont_release_vrrp {
+            error!("Left on this host: {}; 'keepalived-rs cleanup' removes it", left.join(", "));
         }
     }
 
@@ -548,6 +570,7 @@ impl Shell {
             Action::Retire(role) => {
                 self.pid_files.remove(&role);
                 if role == Role::Vrrp {
+                    self.door = None;
                     self.forget_worker(facts::outlives_daemon);
                 } else {
                     self.facts.remove(&role);
@@ -561,7 +584,10 @@ impl Shell {
                 Notify::Reloading => crate::systemd::State::Reloading,
                 Notify::Stopping => crate::systemd::State::Stopping,
             }),
-            Action::Exit(status) => self.exit = Some(status),
+            Action::Exit(status) => {
+                self.log_remains();
+                self.exit = Some(status);
+            }
         }
         Ok(())
     }
@@ -570,10 +596,29 @@ impl Shell {
     fn start_worker(&mut self, role: Role) -> anyhow::Result<u32> {
         let mut process = Process::start(role, &self.settings)?;
         self.tell_facts(role, &mut process)?;
+        if role == Role::Vrrp {
+            self.show_door(&mut process);
+        }
         let pid = process.child.id();
         self.processes.insert(role, process);
         self.write_pid(role, pid);
         Ok(pid)
+    }
+
+    /// Gives the VRRP worker the socket where commands ask; a daemon goes on without.
+    fn show_door(&mut self, process: &mut Process) {
+        let path = control::path_of(&self.settings.pid_file);
+        let opened = match self.door.take() {
+            Some(door) => Ok(door),
+            None => Door::open(path.clone()),
+        };
+        match opened.and_then(|door| Ok((door.socket()?, door))) {
+            Ok((socket, door)) => {
+                process.send(Order::Listen, vec![socket]);
+                self.door = Some(door);
+            }
+            Err(error) => warn!("{}: {error}: commands such as announce cannot reach this daemon", path.display()),
+        }
     }
 
     fn tell_facts(&self, of: Role, process: &mut Process) -> anyhow::Result<()> {
@@ -657,11 +702,10 @@ impl Process {
     fn start(role: Role, settings: &Settings) -> anyhow::Result<Self> {
         let (ours, theirs) = Channel::pair().context("making a socket pair")?;
         let name = std::env::args_os().next().unwrap_or_else(|| "keepalived".into());
-        let child = Command::new("/proc/self/exe")
-            .arg0(name)
-            .arg(crate::CHILD_ARGUMENT)
-            .arg(role.word())
-            .env_remove("NOTIFY_SOCKET")
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0(name).arg(crate::CHILD_ARGUMENT).arg(role.word()).env_remove("NOTIFY_SOCKET");
+        crash::before_start(role, &mut command);
+        let child = command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()
             .with_context(|| format!("starting the {} process from /proc/self/exe", machine::process_name(role)))?;
