@@ -148,6 +148,8 @@ pub(crate) enum Report {
     Lateness(Histogram),
     /// Everything is withdrawn; the process is about to exit 0.
     Stopped,
+    /// Calls of this process that the kernel holds wait at the attached descriptor; they are to be refused.
+    Calls,
 }
 
 /// One value of the snapshot: the newest per key counts, an empty value forgets the key.

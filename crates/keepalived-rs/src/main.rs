@@ -164,8 +164,14 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
         nix::unistd::daemon(false, false).context("going into the background")?;
     }
     pid_file.write(std::process::id())?;
-    let log = log::start(log::ident(None), &settings.common.log);
+    let log = log::start(log::ident(None), &settings.common.log, || {
+        // The first thread says it.
+        let _ = privileges::drop_to_supervisor();
+    });
     say_hello(cli);
+    if let Err(error) = privileges::drop_to_supervisor() {
+        warn!("This process keeps capabilities that it does not need: {error}");
+    }
     let result = match first.report() {
         Some(refused) => {
             error!("The configuration is refused; nothing was started");
@@ -296,11 +302,14 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
     };
     anyhow::ensure!(common.build == ipc::BUILD_ID, "the supervisor is of build {}", common.build);
     privileges::drop_to(role).context("giving up privileges")?;
+    let mut confinement = privileges::confine(role, &channel);
     rustix::thread::set_name(c"keepalived").context("setting the process name")?;
     if role == Role::Reader {
         return reader::run(&channel);
     }
-    let log = log::start(log::ident(Some(role)), &common.log);
+    let log = log::start(log::ident(Some(role)), &common.log, confinement.of_thread());
+    confinement.close_files();
+    confinement.say();
     if let Err(error) = privileges::check(role) {
         error!("{error:#}");
         log.finish();

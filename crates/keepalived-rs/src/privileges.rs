@@ -1,9 +1,16 @@
 //! What each process may still do (`design.md` §3): everything that its work does not need is given up before it
 //! reads a byte from the network.
 
-use caps::{CapSet, Capability, CapsHashSet};
+use std::sync::Arc;
 
-use crate::ipc::Role;
+use caps::{CapSet, Capability, CapsHashSet};
+use rustix::thread::CapabilitiesSecureBits;
+
+use crate::ipc::{Channel, Report, Role};
+use files::Files;
+
+pub(crate) mod calls;
+mod files;
 
 /// The capabilities that a role keeps; `None` for those that keep all (scripts need them).
 fn kept(role: Role) -> Option<&'static [Capability]> {
@@ -52,7 +59,8 @@ pub(crate) fn check(role: Role) -> anyhow::Result<()> {
     let Some((capability, purpose)) = missing else { return Ok(()) };
     anyhow::bail!(
         "without {capability}, with which this process {purpose}, it cannot work: start the daemon as root with that \
-         capability (CapabilityBoundingSet= of a systemd unit, --cap-add of a container)"
+         capability (CapabilityBoundingSet= of a systemd unit, --cap-add of a container), or as a user to whom it is \
+         given (AmbientCapabilities= of a systemd unit)"
     )
 }
 
@@ -72,6 +80,8 @@ pub(crate) fn is_denied(error: &anyhow::Error) -> bool {
 /// # Errors
 /// When the kernel refuses, which would leave the process with more than it should have.
 pub(crate) fn drop_to(role: Role) -> anyhow::Result<()> {
+    // They are for those who are not root, and would go on to their scripts.
+    let _ = caps::clear(None, CapSet::Ambient);
     let Some(kept) = kept(role) else { return Ok(()) };
     let permitted = caps::read(None, CapSet::Permitted)?;
     let keep: CapsHashSet = kept.iter().copied().filter(|cap| permitted.contains(cap)).collect();
@@ -80,11 +90,87 @@ pub(crate) fn drop_to(role: Role) -> anyhow::Result<()> {
             caps::drop(None, CapSet::Bounding, *cap)?;
         }
     }
-    caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
     caps::set(None, CapSet::Effective, &keep)?;
     caps::set(None, CapSet::Permitted, &keep)?;
     rustix::thread::set_no_new_privs(true)?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
+}
+
+/// Gives up, in the calling thread, what the supervisor does not need. Root's children have all again when they are
+/// executed; children of others get what is ambient, which must stay permitted for that.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn drop_to_supervisor() -> anyhow::Result<()> {
+    let root_is_special = !rustix::thread::capabilities_secure_bits()?.contains(CapabilitiesSecureBits::NO_ROOT);
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    // Its files may lie in a folder of another user.
+    let keep: CapsHashSet = permitted.intersection(&[Capability::CAP_DAC_OVERRIDE].into()).copied().collect();
+    caps::set(None, CapSet::Effective, &keep)?;
+    if rustix::process::geteuid().is_root() && root_is_special {
+        caps::set(None, CapSet::Permitted, &keep)?;
+    }
+    Ok(())
+}
+
+/// What keeps a process from more than capabilities do. Hold it as long as the process runs.
+#[derive(Default)]
+pub(crate) struct Confinement {
+    files: Option<Arc<Files>>,
+    remarks: Vec<String>,
+}
+
+/// Takes the right to start programs and processes from the VRRP process, in this thread and in those that it starts,
+/// and tells the supervisor; prepares to take files from it. The other processes are let be. What the kernel
+/// cannot do is no reason to stop, and is [said](Confinement::say).
+pub(crate) fn confine(role: Role, supervisor: &Channel) -> Confinement {
+    let mut confinement = Confinement::default();
+    if role == Role::Vrrp {
+        confinement.remarks.extend(refuse_calls(supervisor).err());
+        match Files::new() {
+            Ok(files) => confinement.files = Some(Arc::new(files)),
+            Err(error) => confinement.remarks.push(format!("{STILL_FILES}: {error:#}")),
+        }
+    }
+    confinement
+}
+
+const STILL_FILES: &str = "This process may still open files, as far as its user may";
+
+fn refuse_calls(supervisor: &Channel) -> Result<(), String> {
+    let listener = calls::refuse()
+        .map_err(|error| format!("This process may still start others, which it never does: no seccomp: {error}"))?;
+    let told = listener.and_then(|listener| supervisor.send(&Report::Calls, &[std::os::fd::AsFd::as_fd(&listener)]));
+    told.map_err(|error| format!("Were this process to start others, it would be refused but not counted: {error}"))
+}
+
+impl Confinement {
+    /// Takes the files from the calling thread, and from those that it starts.
+    pub(crate) fn close_files(&mut self) {
+        if let Some(files) = &self.files {
+            match files.restrict_thread() {
+                Ok(true) => {}
+                Ok(false) => self.remarks.push(format!("{STILL_FILES}: this kernel has no Landlock")),
+                Err(error) => self.remarks.push(format!("{STILL_FILES}: {error:#}")),
+            }
+        }
+    }
+
+    /// The same for a thread that was started before, which calls it.
+    pub(crate) fn of_thread(&self) -> impl FnOnce() + Send + 'static {
+        let files = self.files.clone();
+        move || {
+            // What it says is what the first thread is told too.
+            let _ = files.map(|files| files.restrict_thread());
+        }
+    }
+
+    /// Logs what could not be done.
+    pub(crate) fn say(&self) {
+        for remark in &self.remarks {
+            tracing::warn!("{remark}");
+        }
+    }
 }

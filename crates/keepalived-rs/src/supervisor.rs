@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
 use crate::pid_file::PidFile;
+use crate::privileges::calls::Watch;
 use crate::reader::{Finding, Reading, Source};
 use crate::state_file::StateFile;
 use crate::workers::lateness::Histogram;
@@ -65,6 +66,8 @@ struct Process {
     pid_fd: OwnedFd,
     /// Orders that found the socket full, with their descriptors.
     waiting: Vec<(Order, Vec<OwnedFd>)>,
+    /// Calls that it may not make.
+    watch: Option<Watch>,
 }
 
 /// What one reading gave: the verdict and each worker's part.
@@ -80,6 +83,7 @@ enum Wake {
     Signal(i32),
     Channel(Role),
     Exit(Role),
+    Call(Role),
 }
 
 /// Reads the configuration in a child and waits for it: before the daemon exists there is nothing else to do.
@@ -313,6 +317,10 @@ impl Shell {
             fds.push(PollFd::new(process.channel.as_fd(), events));
             sources.push(Wake::Exit(*role));
             fds.push(PollFd::new(process.pid_fd.as_fd(), PollFlags::POLLIN));
+            if let Some(watch) = &process.watch {
+                sources.push(Wake::Call(*role));
+                fds.push(PollFd::new(watch.as_fd(), PollFlags::POLLIN));
+            }
         }
         let left = due.map_or(PollTimeout::NONE, |due| timeout(due.saturating_duration_since(Instant::now())));
         poll(&mut fds, left).or_else(interrupted)?;
@@ -325,6 +333,7 @@ impl Shell {
             Wake::Signal(signal) => self.handle_signal(signal, machine),
             Wake::Channel(role) => self.handle_channel(role, machine),
             Wake::Exit(role) => self.handle_exit(role, machine)?,
+            Wake::Call(role) => self.refuse_call(role),
         }
         Ok(())
     }
@@ -368,6 +377,18 @@ impl Shell {
         }
     }
 
+    /// A worker does what it never does of itself.
+    fn refuse_call(&mut self, role: Role) {
+        let Some(process) = self.processes.get_mut(&role) else { return };
+        let Some(watch) = &mut process.watch else { return };
+        match watch.answer() {
+            Ok(None) => {}
+            Ok(Some(words)) => error!("{} process: {words}", machine::process_name(role)),
+            // It is about to be seen dead.
+            Err(_) => process.watch = None,
+        }
+    }
+
     fn handle_report(&mut self, role: Role, report: Report, fds: Vec<OwnedFd>, machine: &mut Machine) {
         let now = Instant::now();
         match report {
@@ -400,6 +421,11 @@ impl Shell {
             }
             // The exit follows and is what counts; it has said itself how late it was.
             Report::Stopped => drop(self.lateness.remove(&role)),
+            Report::Calls => {
+                if let Some(process) = self.processes.get_mut(&role) {
+                    process.watch = fds.into_iter().next().map(Watch::new);
+                }
+            }
         }
     }
 
@@ -655,7 +681,12 @@ impl Process {
     fn start(role: Role, settings: &Settings) -> anyhow::Result<Self> {
         let (ours, theirs) = Channel::pair().context("making a socket pair")?;
         let name = std::env::args_os().next().unwrap_or_else(|| "keepalived".into());
-        let child = Command::new("/proc/self/exe")
+        let mut command = Command::new("/proc/self/exe");
+        if role == Role::Vrrp && std::env::var_os("TZ").is_none() {
+            // It may open no file later: its log keeps the time zone of the start.
+            command.env("TZ", ":/etc/localtime");
+        }
+        let child = command
             .arg0(name)
             .arg(crate::CHILD_ARGUMENT)
             .arg(role.word())
@@ -666,7 +697,7 @@ impl Process {
         let pid = rustix::process::Pid::from_child(&child);
         let pid_fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .context("opening a descriptor for a child")?;
-        let mut process = Self { channel: ours, child, pid_fd, waiting: Vec::new() };
+        let mut process = Self { channel: ours, child, pid_fd, waiting: Vec::new(), watch: None };
         process.send(Order::Hello(settings.common.clone()), Vec::new());
         Ok(process)
     }
