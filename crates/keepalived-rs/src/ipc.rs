@@ -81,8 +81,8 @@ pub(crate) struct Common {
 /// What the supervisor tells a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// The first message.
-    Hello(Common),
+    /// The first message; what the process may need besides its work.
+    Hello(Common, crate::privileges::Extras),
     /// Read `source` and answer with [`Report::Reading`] (reader only).
     Read(crate::reader::Source),
     /// Facts of a predecessor, newest per key, in the attached memfd as `Vec<Fact>`. Comes before the first `Prepare`.

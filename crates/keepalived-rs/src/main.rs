@@ -247,7 +247,7 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
         eprintln!("keepalived-rs cleanup: {}: {error}; only what the configuration names goes", state.path().display());
         Vec::new()
     });
-    privileges::drop_to(Role::Cleanup)?;
+    privileges::drop_to(Role::Cleanup, privileges::Extras::default())?;
     let mut kept = facts.clone();
     let mut keep = |fact: ipc::Fact| {
         kept.retain(|known| known.key != fact.key);
@@ -297,11 +297,11 @@ fn child(word: &str) -> u8 {
 
 fn start_child(role: Role) -> anyhow::Result<u8> {
     let channel = Channel::inherited().context("standard input is not the supervisor's socket")?;
-    let Some((Order::Hello(common), _)) = channel.wait::<Order>()? else {
+    let Some((Order::Hello(common, extras), _)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say hello");
     };
     anyhow::ensure!(common.build == ipc::BUILD_ID, "the supervisor is of build {}", common.build);
-    privileges::drop_to(role).context("giving up privileges")?;
+    privileges::drop_to(role, extras).context("giving up privileges")?;
     let mut confinement = privileges::confine(role, &channel);
     rustix::thread::set_name(c"keepalived").context("setting the process name")?;
     if role == Role::Reader {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use rustix::thread::CapabilitiesSecureBits;
+use serde::{Deserialize, Serialize};
 
 use crate::ipc::{Channel, Report, Role};
 use files::Files;
@@ -12,27 +13,35 @@ use files::Files;
 pub(crate) mod calls;
 mod files;
 
-/// The capabilities that a role keeps; `None` for those that keep all (scripts need them).
-fn kept(role: Role) -> Option<&'static [Capability]> {
-    match role {
-        Role::Runner => None,
-        Role::Reader => Some(&[Capability::CAP_DAC_READ_SEARCH]),
-        // `bind_port` may be a privileged one; `checker_rt_priority` and `checker_no_swap` need the last two.
-        Role::Checker => Some(&[
-            Capability::CAP_NET_ADMIN,
-            Capability::CAP_NET_RAW,
-            Capability::CAP_NET_BIND_SERVICE,
-            Capability::CAP_IPC_LOCK,
-            Capability::CAP_SYS_NICE,
-        ]),
-        Role::Cleanup => Some(&[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]),
-        Role::Vrrp => Some(&[
-            Capability::CAP_NET_ADMIN,
-            Capability::CAP_NET_RAW,
-            Capability::CAP_IPC_LOCK,
-            Capability::CAP_SYS_NICE,
-        ]),
+/// What a configuration asks of a process beyond its work. A process has it from its start or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Extras {
+    /// It is scheduled in another way than usual, or may be: `*_priority`, `*_rt_priority`, `max_auto_priority`.
+    pub(crate) scheduling: bool,
+    /// It stays in memory: `*_no_swap`.
+    pub(crate) locking: bool,
+}
+
+impl Extras {
+    /// What one of them, or both, ask for.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { scheduling: self.scheduling || other.scheduling, locking: self.locking || other.locking }
     }
+}
+
+/// The capabilities that a role keeps; `None` for those that keep all (scripts need them).
+fn kept(role: Role, extras: Extras) -> Option<Vec<Capability>> {
+    let mut kept = match role {
+        Role::Runner => return None,
+        Role::Reader => return Some(vec![Capability::CAP_DAC_READ_SEARCH]),
+        Role::Cleanup => return Some(vec![Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]),
+        // `bind_port` may be a privileged one.
+        Role::Checker => vec![Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_NET_BIND_SERVICE],
+        Role::Vrrp => vec![Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_IPC_LOCK],
+    };
+    kept.extend(extras.locking.then_some(Capability::CAP_IPC_LOCK));
+    kept.extend(extras.scheduling.then_some(Capability::CAP_SYS_NICE));
+    Some(kept)
 }
 
 /// Exit status of a process that may not do its work (`behaviour.md` §1.2).
@@ -75,16 +84,16 @@ pub(crate) fn is_denied(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Gives up what `role` does not need. Call before the process starts a thread: capabilities are per thread.
+/// Gives up what `role` with these `extras` does not need. Call before the process starts a thread: capabilities are per thread.
 ///
 /// # Errors
 /// When the kernel refuses, which would leave the process with more than it should have.
-pub(crate) fn drop_to(role: Role) -> anyhow::Result<()> {
+pub(crate) fn drop_to(role: Role, extras: Extras) -> anyhow::Result<()> {
     // They are for those who are not root, and would go on to their scripts.
     let _ = caps::clear(None, CapSet::Ambient);
-    let Some(kept) = kept(role) else { return Ok(()) };
+    let Some(kept) = kept(role, extras) else { return Ok(()) };
     let permitted = caps::read(None, CapSet::Permitted)?;
-    let keep: CapsHashSet = kept.iter().copied().filter(|cap| permitted.contains(cap)).collect();
+    let keep: CapsHashSet = kept.into_iter().filter(|cap| permitted.contains(cap)).collect();
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         for cap in caps::read(None, CapSet::Bounding)?.difference(&keep) {
             caps::drop(None, CapSet::Bounding, *cap)?;
@@ -104,12 +113,14 @@ pub(crate) fn drop_to(role: Role) -> anyhow::Result<()> {
 /// # Errors
 /// When the kernel refuses.
 pub(crate) fn drop_to_supervisor() -> anyhow::Result<()> {
-    let root_is_special = !rustix::thread::capabilities_secure_bits()?.contains(CapabilitiesSecureBits::NO_ROOT);
+    // Nothing is gained by executing a program where that is forbidden from outside.
+    let regains = !rustix::thread::capabilities_secure_bits()?.contains(CapabilitiesSecureBits::NO_ROOT)
+        && !rustix::thread::no_new_privs()?;
     let permitted = caps::read(None, CapSet::Permitted)?;
     // Its files may lie in a folder of another user.
     let keep: CapsHashSet = permitted.intersection(&[Capability::CAP_DAC_OVERRIDE].into()).copied().collect();
     caps::set(None, CapSet::Effective, &keep)?;
-    if rustix::process::geteuid().is_root() && root_is_special {
+    if rustix::process::geteuid().is_root() && regains {
         caps::set(None, CapSet::Permitted, &keep)?;
     }
     Ok(())

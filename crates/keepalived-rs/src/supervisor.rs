@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
 use crate::pid_file::PidFile;
+use crate::privileges::Extras;
 use crate::privileges::calls::Watch;
 use crate::reader::{Finding, Reading, Source};
 use crate::state_file::StateFile;
@@ -91,7 +92,7 @@ enum Wake {
 /// # Errors
 /// When the reader cannot be started, dies or hangs.
 pub(crate) fn read_first(settings: &Settings) -> anyhow::Result<ReadResult> {
-    let mut process = Process::start(Role::Reader, settings)?;
+    let mut process = Process::start(Role::Reader, settings, Extras::default())?;
     process.send(Order::Read(settings.source.clone()), Vec::new());
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -259,12 +260,13 @@ struct Generation {
     check_log: Option<PathBuf>,
     /// `process_name`
     process_name: Option<String>,
+    extras: BTreeMap<Role, Extras>,
 }
 
 impl From<ReadResult> for Generation {
     fn from(result: ReadResult) -> Self {
         let ReadResult { parts, reading, .. } = result;
-        Self { parts, check_log: reading.check_log, process_name: reading.process_name }
+        Self { parts, check_log: reading.check_log, process_name: reading.process_name, extras: reading.extras }
     }
 }
 
@@ -594,12 +596,18 @@ impl Shell {
 
     /// Starts a worker and tells it what its predecessor knew.
     fn start_worker(&mut self, role: Role) -> anyhow::Result<u32> {
-        let mut process = Process::start(role, &self.settings)?;
+        let mut process = Process::start(role, &self.settings, self.extras(role))?;
         self.tell_facts(role, &mut process)?;
         let pid = process.child.id();
         self.processes.insert(role, process);
         self.write_pid(role, pid);
         Ok(pid)
+    }
+
+    /// What the running configuration, or one that may follow soon, asks of a worker.
+    fn extras(&self, role: Role) -> Extras {
+        let asked = self.generations.values().filter_map(|generation| generation.extras.get(&role));
+        asked.copied().fold(Extras::default(), Extras::or)
     }
 
     fn tell_facts(&self, of: Role, process: &mut Process) -> anyhow::Result<()> {
@@ -612,7 +620,7 @@ impl Shell {
     }
 
     fn start_reader(&mut self) -> anyhow::Result<()> {
-        let mut reader = Process::start(Role::Reader, &self.settings)?;
+        let mut reader = Process::start(Role::Reader, &self.settings, Extras::default())?;
         let source = Source { check_config: self.check_log().is_some(), ..self.settings.source.clone() };
         reader.send(Order::Read(source), Vec::new());
         self.processes.insert(Role::Reader, reader);
@@ -623,7 +631,7 @@ impl Shell {
     fn start_cleanup(&mut self) -> anyhow::Result<()> {
         let parts = self.generations.values().filter_map(|generation| generation.parts.get(&Role::Vrrp));
         let parts: Vec<OwnedFd> = parts.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-        let mut process = Process::start(Role::Cleanup, &self.settings)?;
+        let mut process = Process::start(Role::Cleanup, &self.settings, Extras::default())?;
         self.tell_facts(Role::Vrrp, &mut process)?;
         process.send(Order::Prepare { generation: 0, again: true }, parts);
         self.processes.insert(Role::Cleanup, process);
@@ -678,7 +686,7 @@ impl Shell {
 
 impl Process {
     /// Starts a child from the supervisor's own image, so that an upgrade on disk mixes nothing, and says hello.
-    fn start(role: Role, settings: &Settings) -> anyhow::Result<Self> {
+    fn start(role: Role, settings: &Settings, extras: Extras) -> anyhow::Result<Self> {
         let (ours, theirs) = Channel::pair().context("making a socket pair")?;
         let name = std::env::args_os().next().unwrap_or_else(|| "keepalived".into());
         let mut command = Command::new("/proc/self/exe");
@@ -698,7 +706,7 @@ impl Process {
         let pid_fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .context("opening a descriptor for a child")?;
         let mut process = Self { channel: ours, child, pid_fd, waiting: Vec::new(), watch: None };
-        process.send(Order::Hello(settings.common.clone()), Vec::new());
+        process.send(Order::Hello(settings.common.clone(), extras), Vec::new());
         Ok(process)
     }
 

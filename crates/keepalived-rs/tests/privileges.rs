@@ -86,9 +86,12 @@ impl Node {
         Ok(arguments)
     }
 
+    fn program(&self) -> Result<Program, Stop> {
+        Ok(Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(self.arguments()?))
+    }
+
     fn start(&self) -> Result<Process, Stop> {
-        let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(self.arguments()?);
-        let daemon = self.host.spawn(program)?;
+        let daemon = self.host.spawn(self.program()?)?;
         self.wait_for_vip(&daemon)?;
         Ok(daemon)
     }
@@ -179,7 +182,7 @@ fn each_process_keeps_only_its_capabilities() -> CaseResult {
     let (vrrp, runner) = (newest(&daemon, VRRP)?, newest(&daemon, RUNNER)?);
     let supervisor = Status { effective: DAC_OVERRIDE, permitted: DAC_OVERRIDE, ..own.clone() };
     let all = Status { effective: own.bounding, permitted: own.bounding, ..own.clone() };
-    let worker = Status::only((NET_ADMIN | NET_RAW | IPC_LOCK | SYS_NICE) & own.bounding, 2);
+    let worker = Status::only((NET_ADMIN | NET_RAW | IPC_LOCK) & own.bounding, 2);
     for (what, pid, may) in [("supervisor", daemon.pid(), supervisor), ("vrrp", vrrp, worker), ("runner", runner, all)]
     {
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -187,6 +190,30 @@ fn each_process_keeps_only_its_capabilities() -> CaseResult {
             check(&format!("{what}, thread {task:?}"), &Status::of(task.display())?, &may, &daemon)?;
         }
     }
+    stops(&node, &daemon)
+}
+
+/// Rights over the scheduler are for files that say how a process is scheduled.
+fn scheduling_takes_a_capability_of_its_own() -> CaseResult {
+    let bounding = Status::of("self")?.bounding;
+    let node = Node::new()?;
+    let file = node.config()?;
+    let text = fs::read_to_string(&file)?.replace("global_defs {", "global_defs {\n max_auto_priority 5");
+    let daemon = node.host.spawn(node.program()?)?;
+    node.wait_for_vip(&daemon)?;
+    let before = newest(&daemon, VRRP)?;
+    fs::write(&file, &text)?;
+    daemon.signal(Signal::SIGHUP)?;
+    daemon.wait_for_line("Reload complete", PATIENCE).map_err(|_| Stop::failed(log(&daemon)))?;
+    let plain = Status::only((NET_ADMIN | NET_RAW | IPC_LOCK) & bounding, 2);
+    check("after a reload", &Status::of(before)?, &plain, &daemon)?;
+    kill(before, Signal::SIGKILL)?;
+    let more = Status::only((NET_ADMIN | NET_RAW | IPC_LOCK | SYS_NICE) & bounding, 2);
+    wait_until("the next worker", || {
+        let pid = newest(&daemon, VRRP)?;
+        Ok(pid != before && Status::of(pid)? == more)
+    })
+    .map_err(|_| Stop::failed(log(&daemon)))?;
     stops(&node, &daemon)
 }
 
@@ -408,7 +435,8 @@ fn the_vrrp_worker_opens_nothing_but_network_settings() -> CaseResult {
     stops(&node, &daemon)
 }
 
-/// With nothing but the two capabilities, as `AmbientCapabilities=` of a systemd unit gives them.
+/// With nothing but the two capabilities and no way to others, as `AmbientCapabilities=` and `NoNewPrivileges=` of a
+/// systemd unit have it.
 fn an_ordinary_user_runs_it() -> CaseResult {
     let node = Node::new()?;
     let bounding = Status::of("self")?.bounding;
@@ -464,7 +492,7 @@ fn start_as_user(node: &Node, capabilities: &str, arguments: &[String]) -> Resul
     let binary = reachable(node)?;
     let user = USER.to_string();
     let program = Program::new("setpriv")
-        .args(["--reuid", &user, "--regid", &user, "--clear-groups"])
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups", "--no-new-privs"])
         .args(["--inh-caps", &format!("-all,{capabilities}"), "--ambient-caps", capabilities])
         .arg(binary)
         .args(arguments);
@@ -495,6 +523,7 @@ fn stops(node: &Node, daemon: &Process) -> CaseResult {
 fn main() -> ExitCode {
     harness::main(&[
         case("each_process_keeps_only_its_capabilities", each_process_keeps_only_its_capabilities),
+        case("scheduling_takes_a_capability_of_its_own", scheduling_takes_a_capability_of_its_own),
         case("short_lived_processes_keep_only_their_capabilities", short_lived_processes_keep_only_their_capabilities),
         case("the_vrrp_worker_starts_nothing", the_vrrp_worker_starts_nothing),
         case("the_vrrp_worker_opens_nothing_but_network_settings", the_vrrp_worker_opens_nothing_but_network_settings),
