@@ -466,6 +466,23 @@ fn an_ordinary_user_runs_it() -> CaseResult {
     stops(&node, &daemon)
 }
 
+/// What all of its killed processes left.
+fn an_ordinary_user_cleans_up() -> CaseResult {
+    let node = Node::new()?;
+    let daemon = start_as_user(&node, "+net_admin,+net_raw", &node.arguments()?)?;
+    node.wait_for_vip(&daemon)?;
+    wait_until("the state file", || Ok(node.path("pid.state").exists()))?;
+    daemon.kill_all()?;
+    daemon.wait_for_exit(PATIENCE)?;
+    expect(node.host.holds(V3.vip())?, "nothing is left to clean up", &daemon)?;
+    let mut arguments = node.arguments()?;
+    arguments[0] = "cleanup".into();
+    let cleanup = start_as_user(&node, "+net_admin,+net_raw", &arguments)?;
+    expect(cleanup.wait_for_exit(PATIENCE)?.success(), "it failed", &cleanup)?;
+    expect(!node.host.holds(V3.vip())?, "an address is left", &cleanup)?;
+    expect(!node.path("pid.state").exists(), "the state file is left", &cleanup)
+}
+
 /// One line says what is missing.
 fn what_an_ordinary_user_lacks_is_said() -> CaseResult {
     let node = Node::new()?;
@@ -528,6 +545,7 @@ fn main() -> ExitCode {
         case("the_vrrp_worker_starts_nothing", the_vrrp_worker_starts_nothing),
         case("the_vrrp_worker_opens_nothing_but_network_settings", the_vrrp_worker_opens_nothing_but_network_settings),
         case("an_ordinary_user_runs_it", an_ordinary_user_runs_it),
+        case("an_ordinary_user_cleans_up", an_ordinary_user_cleans_up),
         case("what_an_ordinary_user_lacks_is_said", what_an_ordinary_user_lacks_is_said),
     ])
 }
