@@ -1,10 +1,10 @@
 //! What each process may still do (`design.md` §3): everything that its work does not need is given up before it
 //! reads a byte from the network.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use caps::{CapSet, Capability, CapsHashSet};
-use rustix::thread::CapabilitiesSecureBits;
 use serde::{Deserialize, Serialize};
 
 use crate::ipc::{Channel, Report, Role};
@@ -107,22 +107,16 @@ pub(crate) fn drop_to(role: Role, extras: Extras) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives up, in the calling thread, what the supervisor does not need. Root's children have all again when they are
-/// executed; children of others get what is ambient, which must stay permitted for that.
+/// Puts out of effect, in the calling thread, what the supervisor does not need. All of it stays permitted, for the
+/// processes that it executes: where `no_new_privs` is set from outside, or under a tracer, these get no more.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub(crate) fn drop_to_supervisor() -> anyhow::Result<()> {
-    // Nothing is gained by executing a program where that is forbidden from outside.
-    let regains = !rustix::thread::capabilities_secure_bits()?.contains(CapabilitiesSecureBits::NO_ROOT)
-        && !rustix::thread::no_new_privs()?;
     let permitted = caps::read(None, CapSet::Permitted)?;
     // Its files may lie in a folder of another user.
-    let keep: CapsHashSet = permitted.intersection(&[Capability::CAP_DAC_OVERRIDE].into()).copied().collect();
+    let keep = permitted.intersection(&[Capability::CAP_DAC_OVERRIDE].into()).copied().collect();
     caps::set(None, CapSet::Effective, &keep)?;
-    if rustix::process::geteuid().is_root() && regains {
-        caps::set(None, CapSet::Permitted, &keep)?;
-    }
     Ok(())
 }
 
@@ -153,7 +147,7 @@ const STILL_FILES: &str = "This process may still open files, as far as its user
 fn refuse_calls(supervisor: &Channel) -> Result<(), String> {
     let listener = calls::refuse()
         .map_err(|error| format!("This process may still start others, which it never does: no seccomp: {error}"))?;
-    let told = listener.and_then(|listener| supervisor.send(&Report::Calls, &[std::os::fd::AsFd::as_fd(&listener)]));
+    let told = listener.and_then(|listener| supervisor.send(&Report::Calls, &[listener.as_fd()]));
     told.map_err(|error| format!("Were this process to start others, it would be refused but not counted: {error}"))
 }
 

@@ -180,7 +180,7 @@ fn each_process_keeps_only_its_capabilities() -> CaseResult {
     let node = Node::new()?;
     let daemon = node.start()?;
     let (vrrp, runner) = (newest(&daemon, VRRP)?, newest(&daemon, RUNNER)?);
-    let supervisor = Status { effective: DAC_OVERRIDE, permitted: DAC_OVERRIDE, ..own.clone() };
+    let supervisor = Status { effective: DAC_OVERRIDE & own.bounding, permitted: own.bounding, ..own.clone() };
     let all = Status { effective: own.bounding, permitted: own.bounding, ..own.clone() };
     let worker = Status::only((NET_ADMIN | NET_RAW | IPC_LOCK) & own.bounding, 2);
     for (what, pid, may) in [("supervisor", daemon.pid(), supervisor), ("vrrp", vrrp, worker), ("runner", runner, all)]

@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::libc::{self, sock_filter};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -123,7 +124,10 @@ impl Watch {
     /// When no more calls can come.
     pub(crate) fn answer(&mut self) -> io::Result<Option<String>> {
         let mut fds = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO)?;
+        match poll(&mut fds, PollTimeout::ZERO) {
+            Err(Errno::EINTR) => return Ok(None),
+            other => other?,
+        };
         let [fd] = fds;
         let events = fd.revents().unwrap_or(PollFlags::empty());
         if !events.contains(PollFlags::POLLIN) {
