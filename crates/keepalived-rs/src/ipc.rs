@@ -81,8 +81,8 @@ pub(crate) struct Common {
 /// What the supervisor tells a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// The first message.
-    Hello(Common),
+    /// The first message; what the process may need besides its work.
+    Hello(Common, crate::privileges::Extras),
     /// Read `source` and answer with [`Report::Reading`] (reader only). At a reload a memfd with the VRRP worker's part of
     /// the running configuration is attached.
     Read(crate::reader::Source),
@@ -155,6 +155,8 @@ pub(crate) enum Report {
     Lateness(Histogram),
     /// Everything is withdrawn; the process is about to exit 0.
     Stopped,
+    /// Calls of this process that the kernel holds wait at the attached descriptor; they are to be refused.
+    Calls,
 }
 
 /// One value of the snapshot: the newest per key counts, an empty value forgets the key.

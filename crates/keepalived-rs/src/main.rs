@@ -167,8 +167,14 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
         nix::unistd::daemon(false, false).context("going into the background")?;
     }
     pid_file.write(std::process::id())?;
-    let log = log::start(log::ident(None), &settings.common.log);
+    let log = log::start(log::ident(None), &settings.common.log, || {
+        // The first thread says it.
+        let _ = privileges::drop_to_supervisor();
+    });
     say_hello(cli);
+    if let Err(error) = privileges::drop_to_supervisor() {
+        warn!("This process keeps capabilities that it does not need: {error}");
+    }
     let result = match first.report() {
         Some(refused) => {
             error!("The configuration is refused; nothing was started");
@@ -271,7 +277,7 @@ fn withdraw(
     facts: &[ipc::Fact],
     state: &mut state_file::StateFile,
 ) -> anyhow::Result<()> {
-    privileges::drop_to(Role::Cleanup)?;
+    privileges::drop_to(Role::Cleanup, privileges::Extras::default())?;
     let mut kept = facts.to_vec();
     let mut keep = |fact: ipc::Fact| {
         kept.retain(|known| known.key != fact.key);
@@ -321,16 +327,19 @@ fn child(word: &str) -> u8 {
 
 fn start_child(role: Role) -> anyhow::Result<u8> {
     let channel = Channel::inherited().context("standard input is not the supervisor's socket")?;
-    let Some((Order::Hello(common), _)) = channel.wait::<Order>()? else {
+    let Some((Order::Hello(common, extras), _)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say hello");
     };
     anyhow::ensure!(common.build == ipc::BUILD_ID, "the supervisor is of build {}", common.build);
-    privileges::drop_to(role).context("giving up privileges")?;
+    privileges::drop_to(role, extras).context("giving up privileges")?;
+    let mut confinement = privileges::confine(role, &channel);
     rustix::thread::set_name(c"keepalived").context("setting the process name")?;
     if role == Role::Reader {
         return reader::run(&channel);
     }
-    let log = log::start(log::ident(Some(role)), &common.log);
+    let log = log::start(log::ident(Some(role)), &common.log, confinement.of_thread());
+    confinement.close_files();
+    confinement.say();
     if let Err(error) = privileges::check(role) {
         error!("{error:#}");
         log.finish();

@@ -20,6 +20,8 @@ use crate::control::{self, Door};
 use crate::crash;
 use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
 use crate::pid_file::PidFile;
+use crate::privileges::Extras;
+use crate::privileges::calls::Watch;
 use crate::reader::{Finding, Reading, Source};
 use crate::state_file::StateFile;
 use crate::workers::lateness::Histogram;
@@ -67,6 +69,8 @@ struct Process {
     pid_fd: OwnedFd,
     /// Orders that found the socket full, with their descriptors.
     waiting: Vec<(Order, Vec<OwnedFd>)>,
+    /// Calls that it may not make.
+    watch: Option<Watch>,
 }
 
 /// What one reading gave: the verdict and each worker's part.
@@ -82,6 +86,7 @@ enum Wake {
     Signal(i32),
     Channel(Role),
     Exit(Role),
+    Call(Role),
 }
 
 /// Reads the configuration in a child and waits for it: before the daemon exists there is nothing else to do.
@@ -89,7 +94,7 @@ enum Wake {
 /// # Errors
 /// When the reader cannot be started, dies or hangs.
 pub(crate) fn read_first(settings: &Settings) -> anyhow::Result<ReadResult> {
-    let mut process = Process::start(Role::Reader, settings)?;
+    let mut process = Process::start(Role::Reader, settings, Extras::default())?;
     process.send(Order::Read(settings.source.clone()), Vec::new());
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -259,12 +264,13 @@ struct Generation {
     check_log: Option<PathBuf>,
     /// `process_name`
     process_name: Option<String>,
+    extras: BTreeMap<Role, Extras>,
 }
 
 impl From<ReadResult> for Generation {
     fn from(result: ReadResult) -> Self {
         let ReadResult { parts, reading, .. } = result;
-        Self { parts, check_log: reading.check_log, process_name: reading.process_name }
+        Self { parts, check_log: reading.check_log, process_name: reading.process_name, extras: reading.extras }
     }
 }
 
@@ -321,6 +327,10 @@ impl Shell {
             fds.push(PollFd::new(process.channel.as_fd(), events));
             sources.push(Wake::Exit(*role));
             fds.push(PollFd::new(process.pid_fd.as_fd(), PollFlags::POLLIN));
+            if let Some(watch) = &process.watch {
+                sources.push(Wake::Call(*role));
+                fds.push(PollFd::new(watch.as_fd(), PollFlags::POLLIN));
+            }
         }
         let left = due.map_or(PollTimeout::NONE, |due| timeout(due.saturating_duration_since(Instant::now())));
         poll(&mut fds, left).or_else(interrupted)?;
@@ -333,6 +343,7 @@ impl Shell {
             Wake::Signal(signal) => self.handle_signal(signal, machine),
             Wake::Channel(role) => self.handle_channel(role, machine),
             Wake::Exit(role) => self.handle_exit(role, machine)?,
+            Wake::Call(role) => self.refuse_call(role),
         }
         Ok(())
     }
@@ -379,6 +390,18 @@ impl Shell {
         }
     }
 
+    /// A worker does what it never does of itself.
+    fn refuse_call(&mut self, role: Role) {
+        let Some(process) = self.processes.get_mut(&role) else { return };
+        let Some(watch) = &mut process.watch else { return };
+        match watch.answer() {
+            Ok(None) => {}
+            Ok(Some(words)) => error!("{} process: {words}", machine::process_name(role)),
+            // It is about to be seen dead.
+            Err(_) => process.watch = None,
+        }
+    }
+
     fn handle_report(&mut self, role: Role, report: Report, fds: Vec<OwnedFd>, machine: &mut Machine) {
         let now = Instant::now();
         match report {
@@ -412,6 +435,11 @@ impl Shell {
             }
             // The exit follows and is what counts; it has said itself how late it was.
             Report::Stopped => drop(self.lateness.remove(&role)),
+            Report::Calls => {
+                if let Some(process) = self.processes.get_mut(&role) {
+                    process.watch = fds.into_iter().next().map(Watch::new);
+                }
+            }
         }
     }
 
@@ -594,7 +622,7 @@ impl Shell {
 
     /// Starts a worker and tells it what its predecessor knew.
     fn start_worker(&mut self, role: Role) -> anyhow::Result<u32> {
-        let mut process = Process::start(role, &self.settings)?;
+        let mut process = Process::start(role, &self.settings, self.extras(role))?;
         self.tell_facts(role, &mut process)?;
         if role == Role::Vrrp {
             self.show_door(&mut process);
@@ -621,6 +649,12 @@ impl Shell {
         }
     }
 
+    /// What the running configuration, or one that may follow soon, asks of a worker.
+    fn extras(&self, role: Role) -> Extras {
+        let asked = self.generations.values().filter_map(|generation| generation.extras.get(&role));
+        asked.copied().fold(Extras::default(), Extras::or)
+    }
+
     fn tell_facts(&self, of: Role, process: &mut Process) -> anyhow::Result<()> {
         if let Some(facts) = self.facts.get(&of).filter(|facts| !facts.is_empty()) {
             let facts: Vec<Fact> =
@@ -631,7 +665,7 @@ impl Shell {
     }
 
     fn start_reader(&mut self) -> anyhow::Result<()> {
-        let mut reader = Process::start(Role::Reader, &self.settings)?;
+        let mut reader = Process::start(Role::Reader, &self.settings, Extras::default())?;
         let source = Source { check_config: self.check_log().is_some(), ..self.settings.source.clone() };
         let running = self.generations.values().next().and_then(|running| running.parts.get(&Role::Vrrp));
         let running = running.map(OwnedFd::try_clone).transpose()?;
@@ -644,7 +678,7 @@ impl Shell {
     fn start_cleanup(&mut self) -> anyhow::Result<()> {
         let parts = self.generations.values().filter_map(|generation| generation.parts.get(&Role::Vrrp));
         let parts: Vec<OwnedFd> = parts.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-        let mut process = Process::start(Role::Cleanup, &self.settings)?;
+        let mut process = Process::start(Role::Cleanup, &self.settings, Extras::default())?;
         self.tell_facts(Role::Vrrp, &mut process)?;
         process.send(Order::Prepare { generation: 0, again: true }, parts);
         self.processes.insert(Role::Cleanup, process);
@@ -699,11 +733,15 @@ impl Shell {
 
 impl Process {
     /// Starts a child from the supervisor's own image, so that an upgrade on disk mixes nothing, and says hello.
-    fn start(role: Role, settings: &Settings) -> anyhow::Result<Self> {
+    fn start(role: Role, settings: &Settings, extras: Extras) -> anyhow::Result<Self> {
         let (ours, theirs) = Channel::pair().context("making a socket pair")?;
         let name = std::env::args_os().next().unwrap_or_else(|| "keepalived".into());
         let mut command = Command::new("/proc/self/exe");
         command.arg0(name).arg(crate::CHILD_ARGUMENT).arg(role.word()).env_remove("NOTIFY_SOCKET");
+        if role == Role::Vrrp && std::env::var_os("TZ").is_none() {
+            // It may open no file later: its log keeps the time zone of the start.
+            command.env("TZ", ":/etc/localtime");
+        }
         crash::before_start(role, &mut command);
         let child = command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -712,8 +750,8 @@ impl Process {
         let pid = rustix::process::Pid::from_child(&child);
         let pid_fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .context("opening a descriptor for a child")?;
-        let mut process = Self { channel: ours, child, pid_fd, waiting: Vec::new() };
-        process.send(Order::Hello(settings.common.clone()), Vec::new());
+        let mut process = Self { channel: ours, child, pid_fd, waiting: Vec::new(), watch: None };
+        process.send(Order::Hello(settings.common.clone(), extras), Vec::new());
         Ok(process)
     }
 
