@@ -25,6 +25,7 @@ mod os;
 mod pid_file;
 mod privileges;
 mod reader;
+mod real_server;
 mod state_file;
 mod supervisor;
 mod systemd;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         "cleanup" => cleanup_command(arguments.drain(1..)),
         "config" | "explain" | "completion" => commands::run(&arguments),
         "demo" => demo::run(arguments.get(1..).unwrap_or_default()),
+        "real-server" => real_server::run(arguments.get(1..).unwrap_or_default()),
         _ => {
             let (command, remarks) = cli::parse(arguments.drain(..));
             for remark in remarks {
