@@ -17,7 +17,7 @@ use nix::libc;
 use serde::{Deserialize, Serialize};
 use vip_netlink::{Address, AddressFlags, Change, LinkFlags, LinkName, RouteSocket, Scope};
 
-use self::plan::{Act, Facts, LOOPBACK, Link, Method, Outer, Record, Wish, prefix_len};
+use self::plan::{Act, Facts, Link, Method, Outer, Record, Wish, prefix_len};
 
 /// Exit status when not all could be done.
 const EXIT_FAILED: u8 = 1;
@@ -147,7 +147,8 @@ fn setup(wish: &Wish, path: &Path) -> anyhow::Result<()> {
     let acts = plan::setup(wish, &facts, &mut record)?;
     // First, so that whatever happens teardown knows of it.
     book.write(record)?;
-    carry_out(&mut route, &acts).context("what was done until here is undone by 'keepalived-rs real-server teardown'")?;
+    carry_out(&mut route, &acts)
+        .context("what was done until here is undone by 'keepalived-rs real-server teardown'")?;
     if acts.is_empty() { say("all is as asked already\n") } else { Ok(()) }
 }
 
@@ -189,12 +190,12 @@ fn carry_out(route: &mut RouteSocket, acts: &[Act]) -> anyhow::Result<()> {
             Act::Set { path, to, .. } => set(path, *to)?,
             Act::LinkUp(name) => apply(route, Change::SetLinkUp(name.parse::<LinkName>()?.into()))?,
             Act::LinkDown(name) => apply(route, Change::SetLinkDown(name.parse::<LinkName>()?.into()))?,
-            Act::Add(vip) => {
-                let address = on_loopback(route, *vip)?;
+            Act::Add(vip, link) => {
+                let address = address(route, *vip, link)?;
                 apply(route, Change::AddAddress(address))?;
             }
-            Act::Remove(vip) => {
-                let address = on_loopback(route, *vip)?;
+            Act::Remove(vip, link) => {
+                let address = address(route, *vip, link)?;
                 apply(route, Change::RemoveAddress(address))?;
             }
         }
@@ -204,8 +205,8 @@ fn carry_out(route: &mut RouteSocket, acts: &[Act]) -> anyhow::Result<()> {
 }
 
 /// Never chosen as a source for what this host begins by itself.
-fn on_loopback(route: &mut RouteSocket, vip: IpAddr) -> anyhow::Result<Address> {
-    let link = route.link(LOOPBACK.parse()?)?.context("this host has no loopback")?;
+fn address(route: &mut RouteSocket, vip: IpAddr, link: &str) -> anyhow::Result<Address> {
+    let link = route.link(link.parse()?)?.with_context(|| format!("this host has no {link}"))?;
     let address = Address::virtual_address(link.index, vip, prefix_len(&vip));
     let flags = if vip.is_ipv6() { AddressFlags::NODAD } else { AddressFlags::empty() };
     Ok(Address { scope: Scope::HOST, flags, protocol: None, ..address })
@@ -276,7 +277,10 @@ impl Book {
     fn open(path: &Path) -> anyhow::Result<Self> {
         let place = Place {
             boot: fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot's id")?.trim().into(),
-            namespace: fs::read_link("/proc/self/ns/net").context("reading the network namespace")?.display().to_string(),
+            namespace: fs::read_link("/proc/self/ns/net")
+                .context("reading the network namespace")?
+                .display()
+                .to_string(),
         };
         let here = || format!("the record {}", path.display());
         if let Some(folder) = path.parent() {
@@ -303,8 +307,8 @@ impl Book {
         if text.is_empty() {
             return Ok(Record::default());
         }
-        let page: Page =
-            serde_json::from_str(text).context("cannot be understood - look what it says, undo it by hand, and remove it")?;
+        let page: Page = serde_json::from_str(text)
+            .context("cannot be understood - look what it says, undo it by hand, and remove it")?;
         if page.place.boot != place.boot {
             return Ok(Record::default());
         }

@@ -34,13 +34,17 @@ pub(super) struct Wish {
 impl Wish {
     /// The devices that unpack: those that the kernel makes with the tunnel's module, which take packets of any sender.
     pub(super) fn tunnels(&self) -> BTreeSet<&'static str> {
-        let Method::Tunnel(outer) = self.method else { return BTreeSet::new() };
-        let device = |vip: &IpAddr| match (vip, outer) {
-            (IpAddr::V4(_), _) => "tunl0",
-            (IpAddr::V6(_), Outer::V4) => "sit0",
-            (IpAddr::V6(_), Outer::Same) => "ip6tnl0",
-        };
-        self.vips.iter().map(device).collect()
+        self.vips.iter().map(|vip| self.link_of(vip)).filter(|link| *link != LOOPBACK).collect()
+    }
+
+    /// Where an address is put. The filter of forged senders lets nothing out of a tunnel that has no address.
+    fn link_of(&self, vip: &IpAddr) -> &'static str {
+        match (self.method, vip) {
+            (Method::DirectRoute, _) => LOOPBACK,
+            (Method::Tunnel(_), IpAddr::V4(_)) => "tunl0",
+            (Method::Tunnel(Outer::V4), IpAddr::V6(_)) => "sit0",
+            (Method::Tunnel(Outer::Same), IpAddr::V6(_)) => "ip6tnl0",
+        }
     }
 }
 
@@ -65,8 +69,8 @@ pub(super) struct Facts {
 /// What setup did, so that teardown undoes that and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// The virtual addresses of the setups; whether they were added.
-    pub(super) vips: BTreeMap<IpAddr, bool>,
+    /// The virtual addresses of the setups, and the links that they were added to.
+    pub(super) vips: BTreeMap<IpAddr, BTreeSet<String>>,
     /// Settings that were changed.
     pub(super) settings: BTreeMap<String, Changed>,
     /// Links that were set up.
@@ -95,10 +99,10 @@ pub(super) enum Act {
     LinkUp(String),
     /// Sets a link down.
     LinkDown(String),
-    /// Adds a virtual address to the loopback.
-    Add(IpAddr),
+    /// Adds a virtual address to a link.
+    Add(IpAddr, String),
     /// Removes it from there.
-    Remove(IpAddr),
+    Remove(IpAddr, String),
 }
 
 impl fmt::Display for Act {
@@ -107,14 +111,13 @@ impl fmt::Display for Act {
             Self::Set { path, from, to } => write!(f, "{path}: {from} becomes {to}"),
             Self::LinkUp(name) => write!(f, "{name}: up"),
             Self::LinkDown(name) => write!(f, "{name}: down"),
-            Self::Add(vip) => write!(f, "{vip}/{}: added to {LOOPBACK}", prefix_len(vip)),
-            Self::Remove(vip) => write!(f, "{vip}/{}: removed from {LOOPBACK}", prefix_len(vip)),
+            Self::Add(vip, link) => write!(f, "{vip}/{}: added to {link}", prefix_len(vip)),
+            Self::Remove(vip, link) => write!(f, "{vip}/{}: removed from {link}", prefix_len(vip)),
         }
     }
 }
 
-/// Where virtual addresses are put.
-pub(super) const LOOPBACK: &str = "lo";
+const LOOPBACK: &str = "lo";
 
 /// Of a single address.
 pub(super) const fn prefix_len(ip: &IpAddr) -> u8 {
@@ -179,9 +182,11 @@ pub(super) fn setup(wish: &Wish, facts: &Facts, record: &mut Record) -> Result<V
         if let Some(link) = holders.clone().find(|link| !link.quiet) {
             return Err(Conflict::Elsewhere { vip: *vip, link: link.name.clone() });
         }
-        let absent = holders.next().is_none();
-        *record.vips.entry(*vip).or_insert(absent) |= absent;
-        acts.extend(absent.then_some(Act::Add(*vip)));
+        let (link, known) = (wish.link_of(vip), record.vips.entry(*vip).or_default());
+        if !holders.any(|holder| holder.name == link) {
+            known.insert(link.to_owned());
+            acts.push(Act::Add(*vip, link.to_owned()));
+        }
     }
     Ok(acts)
 }
@@ -214,10 +219,11 @@ fn needed(wish: &Wish, facts: &Facts) -> Result<Vec<(String, i64)>, Conflict> {
 pub(super) fn teardown(vips: &BTreeSet<IpAddr>, facts: &Facts, record: &Record) -> (Vec<Act>, Record) {
     let (mut acts, mut left) = (Vec::new(), record.clone());
     left.vips.retain(|vip, _| !vips.is_empty() && !vips.contains(vip));
-    let loopback = facts.links.iter().find(|link| link.name == LOOPBACK);
-    let there = |vip: &IpAddr| loopback.is_some_and(|link| link.addresses.contains(vip));
-    let gone = record.vips.iter().filter(|(vip, added)| **added && !left.vips.contains_key(*vip) && there(vip));
-    acts.extend(gone.map(|(vip, _)| Act::Remove(*vip)));
+    let there =
+        |vip: &IpAddr, name: &String| facts.links.iter().any(|link| link.name == *name && link.addresses.contains(vip));
+    for (vip, links) in record.vips.iter().filter(|(vip, _)| !left.vips.contains_key(*vip)) {
+        acts.extend(links.iter().filter(|link| there(vip, link)).map(|link| Act::Remove(*vip, link.clone())));
+    }
     if !left.vips.is_empty() {
         return (acts, left);
     }

@@ -18,7 +18,10 @@ fn a_setup_is_read() {
         command("setup 198.18.0.100/32"),
         Ok(Command::Setup { wish: Wish { method: Method::DirectRoute, .. }, .. })
     ));
-    assert_eq!(command("teardown").unwrap(), Command::Teardown { vips: BTreeSet::new(), record: DEFAULT_RECORD.into() });
+    assert_eq!(
+        command("teardown").unwrap(),
+        Command::Teardown { vips: BTreeSet::new(), record: DEFAULT_RECORD.into() }
+    );
     assert_eq!(command("setup --help").unwrap(), Command::Help);
 }
 
@@ -41,7 +44,7 @@ fn place(boot: &str, namespace: &str) -> Place {
 
 #[test]
 fn a_record_counts_for_its_boot_and_its_network_namespace() {
-    let vips = [("198.18.0.100".parse().unwrap(), true)].into();
+    let vips = [("198.18.0.100".parse().unwrap(), ["lo".to_owned()].into())].into();
     let record = Record { vips, ..Record::default() };
     let text = serde_json::to_string(&Page { place: place("b", "n"), record: record.clone() }).unwrap();
     assert_eq!(Book::understand(&text, &place("b", "n")).unwrap(), record);

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::peers;
-use netlab::vm::Vm;
+use netlab::vm::{Vm, VmError};
+use netlab::{Lab, peers};
 
 use differences::DIFFERENCES;
 use recording::Recording;
@@ -35,7 +35,7 @@ const CHOICE: &str = "/etc/lvs-rows";
 const RECORD: &str = "KEEPALIVED_RS_RECORD";
 
 /// The rows wait most of the time.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 8;
 
 /// For all rows.
 const DEADLINE: Duration = Duration::from_secs(400);
@@ -43,8 +43,9 @@ const DEADLINE: Duration = Duration::from_secs(400);
 fn the_tables_are_those_of_debians_keepalived() -> CaseResult {
     let recording = Recording::parse(include_str!("recorded.txt"));
     let failures = Mutex::new(Vec::new());
+    let lab = Lab::new()?;
     for_each_row(&chosen(), |row| {
-        if let Err(why) = compare(row, &recording) {
+        if let Err(why) = compare(row, &recording, &lab) {
             failures.lock().expect("no thread panics with it").push(format!("{}: {why}", row.name));
         }
     });
@@ -54,9 +55,9 @@ fn the_tables_are_those_of_debians_keepalived() -> CaseResult {
 }
 
 /// The first phase in which the tables differ, as text.
-fn compare(row: &Row, recording: &Recording) -> Result<(), String> {
+fn compare(row: &Row, recording: &Recording, lab: &Lab) -> Result<(), String> {
     let recorded = recording.tables(row)?;
-    let mut scene = Scene::start(Daemon::Ours, row).map_err(|stop| format!("{stop:?}"))?;
+    let mut scene = Scene::start(Daemon::Ours, row, lab).map_err(|stop| format!("{stop:?}"))?;
     for (phase, recorded) in recorded.iter().enumerate() {
         let expected = differences::applied(row.name, phase, recorded);
         scene.proceed(phase).map_err(|stop| format!("phase {phase}: {stop:?}\n{}", scene.log()))?;
@@ -65,8 +66,30 @@ fn compare(row: &Row, recording: &Recording) -> Result<(), String> {
             let what = scene.phase_name(phase);
             return Err(format!("{what}\n  expected:\n{expected}  found:\n{found}  log:\n{}", scene.log()));
         }
+        if !scene.notes_are_in_order() {
+            return Err(format!("{}: notified in another order: {:?}", scene.phase_name(phase), scene.notes()));
+        }
     }
     Ok(())
+}
+
+/// Scripts that take longer than the changes that they tell of: each runs once, in order, and none is merged with another.
+fn slow_notifications_all_arrive() -> CaseResult {
+    let row = rows::slow_notifications();
+    let lab = Lab::new()?;
+    let mut scene = Scene::start(Daemon::Ours, &row, &lab)?;
+    for phase in 0..=row.steps.len() {
+        scene.proceed(phase)?;
+    }
+    let flaps = row.steps.len() / 2;
+    let expected = ["1 down", "quorum down", "1 up", "quorum up"].repeat(flaps);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while scene.notes().len() < expected.len() && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // What came twice would come before these.
+    scene.proceed(row.steps.len() + 1)?;
+    if scene.notes() == expected { Ok(()) } else { Err(Stop::failed(format!("{:?}\n{}", scene.notes(), scene.log()))) }
 }
 
 /// Several at a time.
@@ -98,7 +121,8 @@ fn every_keyword_is_in_a_row() -> CaseResult {
     }
     let text: String = rows.iter().map(|row| format!("{}\n", row.config)).collect();
     let words: std::collections::BTreeSet<_> = text.split_whitespace().collect();
-    let keywords = KEYWORDS.lines().filter_map(|line| line.split_once('\t')).filter(|(block, _)| BLOCKS.contains(block));
+    let keywords =
+        KEYWORDS.lines().filter_map(|line| line.split_once('\t')).filter(|(block, _)| BLOCKS.contains(block));
     let keywords = keywords.filter_map(|(_, rest)| rest.split('\t').next());
     let missing: Vec<_> = keywords.filter(|word| !word.starts_with('<') && !words.contains(word)).collect();
     if missing.is_empty() { Ok(()) } else { Err(Stop::failed(format!("in no row: {missing:?}"))) }
@@ -138,7 +162,10 @@ fn update_document() -> std::io::Result<()> {
 
 /// What the machine needs beside this program.
 fn fill(vm: Vm) -> Result<Vm, Stop> {
-    let vm = vm.module("ip_vs").memory(2048).processors(2);
+    // A module that the kernel has to load when it is wanted keeps everybody waiting.
+    let schedulers = rows::SCHEDULERS.iter().map(|name| format!("ip_vs_{name}")).collect::<Vec<_>>();
+    let vm = schedulers.iter().fold(vm.module("ip_vs").module("ip_vs_pe_sip"), |vm, module| vm.module(module));
+    let vm = vm.memory(2048).processors(2);
     let vm = vm.program(env!("CARGO_BIN_EXE_keepalived-rs"))?;
     let vm = vm.text(CHOICE, &std::env::var("KEEPALIVED_RS_ROWS").unwrap_or_default())?;
     Ok(peers::ipvsadm()?.add_to(vm)?)
@@ -152,36 +179,48 @@ fn record() -> Result<(), Stop> {
     let passed = ["HOME", "KEEPALIVED_RS_CACHE", "XDG_CACHE_HOME", peers::FOLDER];
     let passed = passed.iter().filter_map(|name| Some(format!("{name}='{}'", std::env::var(name).ok()?)));
     let environment = passed.collect::<Vec<_>>().join(" ");
-    let run = vm.run(&format!("env {environment} {RECORD}=1 '{}'", program.display()), DEADLINE + DEADLINE)?;
-    let (said, recorded) = run.output.split_once(recording::BEGIN).unwrap_or((&run.output, ""));
-    print!("{said}");
-    if run.status != 0 {
-        return Err(Stop::failed(format!("the recording ended with status {}", run.status)));
-    }
+    let command = format!("env {environment} {RECORD}=1 '{}'", program.display());
+    let (output, failed) = match vm.run(&command, DEADLINE + DEADLINE) {
+        Ok(run) if run.status == 0 => (run.output, None),
+        Ok(run) => (run.output, Some(format!("the recording ended with status {}", run.status))),
+        // What was recorded until then is worth keeping.
+        Err(VmError::Deadline { output, after, .. }) => (output, Some(format!("not all was recorded in {after:?}"))),
+        Err(error) => return Err(error.into()),
+    };
+    let (said, recorded): (Vec<_>, Vec<_>) = output.split_inclusive('\n').partition(|line| !line.starts_with(MARK));
+    print!("{}", said.concat());
+    let recorded: String = recorded.iter().filter_map(|line| line.strip_prefix(MARK)).collect();
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lvs_diff/recorded.txt");
     let mut recording = Recording::parse(&std::fs::read_to_string(&path).unwrap_or_default());
-    recording.update(Recording::parse(recorded), rows().iter().map(|row| row.name));
+    recording.update(Recording::parse(&recorded), rows().iter().map(|row| row.name));
     std::fs::write(path, recording.to_string())?;
-    Ok(())
+    failed.map_or(Ok(()), |why| Err(Stop::failed(why)))
 }
 
-/// In the machine.
+/// Precedes every line of a recording in what the machine writes.
+const MARK: &str = "recorded: ";
+
+/// In the machine. Each row is written as soon as it is known.
 fn record_rows() -> ExitCode {
-    let recording = Mutex::new(Recording::default());
+    let Ok(lab) = Lab::new() else { return ExitCode::FAILURE };
     let failed = AtomicUsize::new(0);
-    for_each_row(&chosen(), |row| match record_row(row) {
-        Ok(tables) => recording.lock().expect("no thread panics with it").insert(row, tables),
+    for_each_row(&chosen(), |row| match record_row(row, &lab) {
+        Ok(tables) => {
+            let mut recording = Recording::default();
+            recording.insert(row, tables);
+            let text: String = recording.to_string().lines().map(|line| format!("{MARK}{line}\n")).collect();
+            print!("{text}");
+        }
         Err(why) => {
             failed.fetch_add(1, Ordering::Relaxed);
             println!("{}: {why}", row.name);
         }
     });
-    println!("{}{}", recording::BEGIN, recording.into_inner().expect("no thread panics with it"));
     if failed.into_inner() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn record_row(row: &Row) -> Result<Vec<String>, String> {
-    let mut scene = Scene::start(Daemon::C, row).map_err(|stop| format!("{stop:?}"))?;
+fn record_row(row: &Row, lab: &Lab) -> Result<Vec<String>, String> {
+    let mut scene = Scene::start(Daemon::C, row, lab).map_err(|stop| format!("{stop:?}"))?;
     let mut tables = Vec::new();
     for phase in 0..scene::phases(row) {
         scene.proceed(phase).map_err(|stop| format!("phase {phase}: {stop:?}\n{}", scene.log()))?;
@@ -209,6 +248,7 @@ fn main() -> ExitCode {
     let all = [
         case("every_keyword_is_in_a_row", every_keyword_is_in_a_row),
         case("the_document_has_every_difference", the_document_has_every_difference),
+        case("slow_notifications_all_arrive", slow_notifications_all_arrive),
         case("the_tables_are_those_of_debians_keepalived", the_tables_are_those_of_debians_keepalived).within(DEADLINE),
     ];
     harness::main_in_vm(fill, &all)

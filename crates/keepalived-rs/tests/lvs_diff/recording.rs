@@ -5,9 +5,6 @@ use std::fmt;
 
 use crate::rows::Row;
 
-/// Precedes the recording in what the machine writes.
-pub(crate) const BEGIN: &str = "====== recording\n";
-
 const ROW: &str = "=== ";
 const PHASE: &str = "--- ";
 /// Stands for the table of the phase before.
@@ -79,8 +76,8 @@ impl fmt::Display for Recording {
 /// FNV-1a of all that makes a row.
 fn fingerprint(row: &Row) -> String {
     let text = format!("{} {:?} {:?} {:?}", row.config, row.steps, row.closed, row.arguments);
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
-        (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }

@@ -38,19 +38,28 @@ pub(crate) fn phases(row: &Row) -> usize {
 
 pub(crate) struct Scene {
     row: Row,
-    _lab: Lab,
     host: Host,
     listeners: BTreeMap<u8, Vec<TcpListener>>,
     folder: PathBuf,
     daemon: Process,
     /// The kernel's list of services and destinations.
     kernel: File,
+    /// How many notifications there were before this phase.
+    known: usize,
+    saved: Saved,
+}
+
+/// What ipvsadm said last: asking it takes longer than all the rest.
+#[derive(Default)]
+struct Saved {
+    /// The kernel's list at that time.
+    kernel: String,
+    text: String,
 }
 
 impl Scene {
     /// The daemon is started, and nothing is waited for.
-    pub(crate) fn start(daemon: Daemon, row: &Row) -> Result<Self, Stop> {
-        let lab = Lab::new()?;
+    pub(crate) fn start(daemon: Daemon, row: &Row, lab: &Lab) -> Result<Self, Stop> {
         let host = lab.host("lb")?;
         let mut listeners = BTreeMap::new();
         for number in 1..=3 {
@@ -63,9 +72,10 @@ impl Scene {
         }
         let folder = PathBuf::from("/tmp/lvs").join(row.name);
         fs::create_dir_all(&folder)?;
-        let script = folder.join("check");
-        fs::write(&script, format!("#!/bin/sh\nexit $(cat {}/server-$1)\n", folder.display()))?;
-        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let here = folder.display();
+        script(&folder.join("check"), &format!("exit $(cat {here}/server-$1)"))?;
+        script(&folder.join("note"), &format!("echo \"$*\" >>{here}/notes"))?;
+        script(&folder.join("note-slowly"), &format!("sleep 1\necho \"$*\" >>{here}/notes"))?;
         let program = match daemon {
             Daemon::Ours => Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).arg("--allow-unsupported"),
             Daemon::C => peers::keepalived()?.program(),
@@ -79,7 +89,7 @@ impl Scene {
         let daemon = host.spawn(program)?;
         // Of the thread: the process's own is another namespace's.
         let kernel = host.run(|| File::open("/proc/thread-self/net/ip_vs"))?;
-        Ok(Self { row: row.clone(), _lab: lab, host, listeners, folder, daemon, kernel })
+        Ok(Self { row: row.clone(), host, listeners, folder, daemon, kernel, known: 0, saved: Saved::default() })
     }
 
     pub(crate) fn phase_name(&self, phase: usize) -> String {
@@ -92,6 +102,7 @@ impl Scene {
 
     /// Does what a phase is about, and waits until the daemon has noticed.
     pub(crate) fn proceed(&mut self, phase: usize) -> Result<(), Stop> {
+        self.known = self.notes().len();
         let Some(step) = phase.checked_sub(1) else {
             return self.wait_for_line(0, &[self.row.starts_with]);
         };
@@ -120,6 +131,8 @@ impl Scene {
             Step::AddressGoes => self.remove_address(),
             Step::Reload(config) => {
                 write_config(&self.folder, &config)?;
+                // Not all that it changes shows in the kernel's list.
+                self.saved = Saved::default();
                 self.daemon.signal(Signal::SIGHUP)?;
                 self.wait_for_line(mark, &["Reload complete"])
             }
@@ -156,21 +169,21 @@ impl Scene {
     }
 
     /// The table as soon as it is `expected`, or as it is when that took too long.
-    pub(crate) fn wait_for(&self, expected: &str) -> Result<String, Stop> {
-        let kernel = |table: &str| sorted(table.lines().filter(|line| !line.starts_with("-")));
+    pub(crate) fn wait_for(&mut self, expected: &str) -> Result<String, Stop> {
+        let quick = sorted(expected.lines().filter(|line| !line.starts_with('-')));
         let deadline = Instant::now() + PATIENCE;
-        while self.kernel_table()? != kernel(expected) && Instant::now() < deadline {
+        while self.quick_table()? != quick && Instant::now() < deadline {
             self.pause();
         }
         self.table()
     }
 
     /// The table once it does not change any more.
-    pub(crate) fn settled(&self) -> Result<String, Stop> {
-        let (mut table, mut since) = (self.kernel_table()?, Instant::now());
+    pub(crate) fn settled(&mut self) -> Result<String, Stop> {
+        let (mut table, mut since) = (self.quick_table()?, Instant::now());
         while since.elapsed() < SETTLED {
             self.pause();
-            let newer = self.kernel_table()?;
+            let newer = self.quick_table()?;
             if newer != table {
                 (table, since) = (newer, Instant::now());
             }
@@ -178,19 +191,32 @@ impl Scene {
         self.table()
     }
 
-    /// What `ipvsadm -Sn` says and `/proc/net/ip_vs` without its heading.
-    fn table(&self) -> Result<String, Stop> {
+    /// What `ipvsadm -Sn` says, `/proc/net/ip_vs` without its heading, and the notifications of this phase.
+    fn table(&mut self) -> Result<String, Stop> {
+        let kernel = self.kernel_table()?;
+        if kernel != self.saved.kernel {
+            self.saved = Saved { text: self.ipvsadm(kernel.lines().count())?, kernel };
+        }
+        Ok(sorted(self.quick_table()?.lines().chain(self.saved.text.lines())))
+    }
+
+    /// Its lines for so many entries.
+    fn ipvsadm(&self, entries: usize) -> Result<String, Stop> {
         let ipvsadm = self.host.spawn(peers::ipvsadm()?.program().arg("-Sn"))?;
         ipvsadm.wait_for_exit(PATIENCE)?;
-        let mut saved = Vec::new();
+        let mut text = String::new();
         // The last lines arrive after the end of the program.
         let deadline = Instant::now() + PATIENCE;
-        let kernel = self.kernel_table()?;
-        while saved.len() < kernel.lines().count() && Instant::now() < deadline {
-            saved = ipvsadm.lines().into_iter().map(|line| line.text).collect();
+        while text.lines().count() < entries && Instant::now() < deadline {
             thread::sleep(POLL);
+            text = ipvsadm.lines().into_iter().map(|line| line.text + "\n").collect();
         }
-        Ok(sorted(kernel.lines().chain(saved.iter().map(String::as_str))))
+        Ok(text)
+    }
+
+    fn quick_table(&self) -> Result<String, Stop> {
+        let notes = self.notes().into_iter().skip(self.known).map(|note| format!("note: {note}")).collect::<Vec<_>>();
+        Ok(sorted(self.kernel_table()?.lines().chain(notes.iter().map(String::as_str))))
     }
 
     fn kernel_table(&self) -> Result<String, Stop> {
@@ -200,6 +226,17 @@ impl Scene {
         file.read_to_string(&mut text)?;
         // The first three lines are a heading.
         Ok(flat(text.splitn(4, '\n').nth(3).unwrap_or_default()))
+    }
+
+    /// What notification scripts wrote, in their order.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join("notes")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// A change of the quorum is told after the change of the server that made it.
+    pub(crate) fn notes_are_in_order(&self) -> bool {
+        self.notes().iter().skip(self.known).is_sorted_by_key(|note| note.starts_with("quorum"))
     }
 
     /// What the daemon said last.
@@ -247,6 +284,11 @@ fn listen(host: &Host, number: u8) -> Result<Vec<TcpListener>, Stop> {
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+fn script(path: &std::path::Path, lines: &str) -> Result<(), Stop> {
+    fs::write(path, format!("#!/bin/sh\n{lines}\n"))?;
+    Ok(fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?)
 }
 
 /// In one piece.

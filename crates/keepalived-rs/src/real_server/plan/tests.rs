@@ -24,7 +24,7 @@ fn wish(vips: &[IpAddr], method: Method) -> Wish {
 /// The host after the acts.
 fn carry_out(facts: &mut Facts, acts: &[Act]) {
     for act in acts {
-        let mut link = |name: &str| facts.links.iter_mut().position(|link| link.name == name).unwrap();
+        let link = |name: &str| facts.links.iter().position(|link| link.name == name).unwrap();
         match act {
             Act::Set { path, from, to } => assert_eq!(facts.settings.insert(path.clone(), *to), Some(*from)),
             Act::LinkUp(name) => {
@@ -35,12 +35,12 @@ fn carry_out(facts: &mut Facts, acts: &[Act]) {
                 let place = link(name);
                 facts.links[place].up = false;
             }
-            Act::Add(vip) => {
-                let place = link("lo");
+            Act::Add(vip, name) => {
+                let place = link(name);
                 facts.links[place].addresses.push(*vip);
             }
-            Act::Remove(vip) => {
-                let place = link("lo");
+            Act::Remove(vip, name) => {
+                let place = link(name);
                 facts.links[place].addresses.retain(|address| address != vip);
             }
         }
@@ -55,12 +55,12 @@ fn set(path: &str, from: i64, to: i64) -> Act {
 fn the_host_is_quiet_before_it_has_the_address() {
     let mut record = Record::default();
     let acts = setup(&wish(&[VIP], Method::DirectRoute), &host(), &mut record).unwrap();
-    assert_eq!(acts, [set(ARP_IGNORE, 0, 1), set(ARP_ANNOUNCE, 0, 2), Act::Add(VIP)]);
+    assert_eq!(acts, [set(ARP_IGNORE, 0, 1), set(ARP_ANNOUNCE, 0, 2), Act::Add(VIP, "lo".to_owned())]);
 }
 
 #[test]
 fn a_second_setup_changes_nothing_and_teardown_restores_all() {
-    for method in [Method::DirectRoute, Method::Tunnel(Outer::Same)] {
+    for (method, link) in [(Method::DirectRoute, "lo"), (Method::Tunnel(Outer::Same), "tunl0")] {
         let (mut facts, mut record) = (host(), Record::default());
         facts.settings.insert(RP_FILTER.to_owned(), 1);
         let before = facts.clone();
@@ -71,7 +71,7 @@ fn a_second_setup_changes_nothing_and_teardown_restores_all() {
         assert_eq!(record, known);
 
         let (acts, left) = teardown(&BTreeSet::from([OTHER]), &facts, &record);
-        assert_eq!(acts, [Act::Remove(OTHER)]);
+        assert_eq!(acts, [Act::Remove(OTHER, link.to_owned())]);
         carry_out(&mut facts, &acts);
         let (acts, left) = teardown(&BTreeSet::from([VIP]), &facts, &left);
         carry_out(&mut facts, &acts);
@@ -84,7 +84,7 @@ fn a_second_setup_changes_nothing_and_teardown_restores_all() {
 #[test]
 fn what_was_there_before_stays() {
     let (mut facts, mut record) = (host(), Record::default());
-    facts.links[0].addresses.push(VIP);
+    facts.links[2].addresses.push(VIP);
     facts.links[2].up = true;
     facts.settings.extend([(ARP_IGNORE.to_owned(), 8), (ARP_ANNOUNCE.to_owned(), 2)]);
     assert_eq!(setup(&wish(&[VIP], Method::Tunnel(Outer::Same)), &facts, &mut record), Ok(Vec::new()));
@@ -122,16 +122,13 @@ fn each_kind_of_tunnel_has_its_device() {
     assert_eq!(devices(&[VIP, vip6()], Outer::Same), ["ip6tnl0", "tunl0"]);
     assert_eq!(devices(&[VIP, vip6()], Outer::V4), ["sit0", "tunl0"]);
     let missing = setup(&wish(&[vip6()], Method::Tunnel(Outer::Same)), &host(), &mut Record::default()).unwrap_err();
-    assert_eq!(
-        missing.to_string(),
-        "there is no ip6tnl0 - load the module of its tunnels, by 'modprobe ip6_tunnel'"
-    );
+    assert_eq!(missing.to_string(), "there is no ip6tnl0 - load the module of its tunnels, by 'modprobe ip6_tunnel'");
 }
 
 #[test]
 fn an_ipv6_address_needs_no_settings() {
     let acts = setup(&wish(&[vip6()], Method::DirectRoute), &host(), &mut Record::default()).unwrap();
-    assert_eq!(acts, [Act::Add(vip6())]);
+    assert_eq!(acts, [Act::Add(vip6(), "lo".to_owned())]);
 }
 
 /// Only a strict filter is in the way, and a loose one stays as it is.
