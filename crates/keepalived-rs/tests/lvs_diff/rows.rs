@@ -350,7 +350,7 @@ fn groups() -> Vec<Row> {
         row("group", of("198.18.0.100 80\n 198.18.0.101 81", "", &three())).steps([Down(1), Up(1)]),
         row("group_of_a_range", of("198.18.0.100-103 80", "lvs_sched rr", &[server(1, ""), server(2, "")]))
             .steps([Down(1), Up(1)]),
-        row("group_of_a_range_with_two_ends", of("198.18.0.254-198.18.1.1 80", "lvs_sched rr", &[server(1, "")])),
+        row("group_of_a_range_with_two_ends", of("198.18.0.252-198.18.0.254 80", "lvs_sched rr", &[server(1, "")])),
         row("group_of_a_prefix", of("198.18.0.96/30 80", "lvs_sched rr", &[server(1, "")])),
         row(
             "group_of_ipv6",
@@ -516,8 +516,9 @@ pub(crate) fn slow_notifications() -> Row {
 
 fn checkers() -> Vec<Row> {
     let misc = |number: u8, more: &str| {
-        let check =
-            format!("MISC_CHECK {{\n   misc_path \"{{dir}}/check {number}\"\n   misc_timeout 5\n   {more}\n  }}");
+        let check = format!(
+            "MISC_CHECK {{\n   misc_timeout 5\n   misc_path \"{{dir}}/check {number}\"\n   misc_timeout 5\n   {more}\n  }}"
+        );
         real(&format!("192.0.2.1{number} 80"), &format!("weight 10\n  {check}"))
     };
     // Nobody ever listens there.
@@ -549,7 +550,10 @@ fn checkers() -> Vec<Row> {
             web(
                 "",
                 &[
-                    real("192.0.2.11 80", &format!("MISC_CHECK {{\n   misc_path \"{{dir}}/check 1\"\n  }}\n  {CHECK}")),
+                    real(
+                        "192.0.2.11 80",
+                        &format!("MISC_CHECK {{\n   misc_timeout 5\n   misc_path \"{{dir}}/check 1\"\n  }}\n  {CHECK}"),
+                    ),
                     server(2, ""),
                 ],
             ),

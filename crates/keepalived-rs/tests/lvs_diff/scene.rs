@@ -24,7 +24,7 @@ pub(crate) enum Daemon {
 }
 
 /// How long a step may take before it has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A table that stays the same for so long is what a recording keeps.
 const SETTLED: Duration = Duration::from_secs(2);
