@@ -130,7 +130,11 @@ fn describe(text: &mut String, group: &[&'static Row]) {
     field("default", row.default);
     field("range", row.range);
     field("unit", unit(row));
-    field("since", &if row.since.is_empty() { String::new() } else { format!("keepalived {}", row.since) });
+    match row.since {
+        "" => {}
+        "keepalived-rs" => field("only in", row.since),
+        release => field("since", &format!("keepalived {release}")),
+    }
     if row.kind != Kind::Syntax {
         field("support", support(row.support));
         if row.support == Support::Acted {

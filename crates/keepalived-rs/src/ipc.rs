@@ -110,6 +110,9 @@ pub(crate) enum Order {
         /// Who is at the other end.
         peer: Role,
     },
+    /// The VRRP worker says this of the router that a sync daemon follows (checker only). Comes before the `Commit` that
+    /// names the router, and with every change.
+    Hear(Fact),
     /// End cleanly: resign, withdraw, tell the runner, answer `Stopped`, exit 0.
     Stop,
 }

@@ -18,7 +18,7 @@ use conf_parser::render::{self, Color};
 use conf_parser::{Class, Code, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
 use serde::{Deserialize, Serialize};
 
-use crate::config::checker::{self, CheckerPart};
+use crate::config::checker::CheckerPart;
 use crate::config::runner::RunnerPart;
 use crate::config::vrrp::VrrpPart;
 use crate::host::{Target, ThisHost};
@@ -84,6 +84,8 @@ pub(crate) struct Reading {
     pub(crate) process_name: Option<String>,
     /// `reload_check_config`: where a reload leaves its findings.
     pub(crate) check_log: Option<PathBuf>,
+    /// The key of the fact of the router that a sync daemon follows.
+    pub(crate) followed: Option<String>,
 }
 
 /// One line for the log.
@@ -389,12 +391,14 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
 /// Each worker's part, and who is needed.
 fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
     let config = &checked.parsed.config;
+    let balanced = CheckerPart::from_config(config).located(&checked.parsed.sources);
     let mut reading = Reading {
         refused: checked.refused(),
         parts: Vec::new(),
         child_wait: config.global.child_wait_time,
         process_name: config.global.processes.parent_name.clone(),
         check_log: config.global.reload.check_config.as_ref().map(PathBuf::from),
+        followed: balanced.table.sync_daemon.as_ref().and_then(|sync| sync.router.clone()),
     };
     let mut parts = Vec::new();
     if reading.refused.is_some() {
@@ -410,13 +414,13 @@ fn split(checked: &Checked, source: &Source) -> anyhow::Result<(Reading, Vec<Own
         !config.static_addresses.is_empty() || !config.static_routes.is_empty() || !config.static_rules.is_empty()
     };
     let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty() || is_fixed(config));
-    let balancing = runs(Role::Checker, checker::virtual_servers(config).next().is_some());
+    let balancing = runs(Role::Checker, balanced.has_work());
     let scripts = RunnerPart::from_config(config);
     if (vrrp || balancing) && scripts.has_work() {
         add(Role::Runner, ipc::seal(&scripts))?;
     }
     if balancing {
-        add(Role::Checker, ipc::seal(&CheckerPart::from_config(config)))?;
+        add(Role::Checker, ipc::seal(&balanced))?;
     }
     if vrrp {
         add(Role::Vrrp, ipc::seal(&VrrpPart::from_config(config)))?;
