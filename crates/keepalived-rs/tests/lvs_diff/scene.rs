@@ -24,7 +24,7 @@ pub(crate) enum Daemon {
 }
 
 /// How long a step may take before it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A table that stays the same for so long is what a recording keeps.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -232,11 +232,6 @@ impl Scene {
     pub(crate) fn notes(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.join("notes")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
-    }
-
-    /// A change of the quorum is told after the change of the server that made it.
-    pub(crate) fn notes_are_in_order(&self) -> bool {
-        self.notes().iter().skip(self.known).is_sorted_by_key(|note| note.starts_with("quorum"))
     }
 
     /// What the daemon said last.
