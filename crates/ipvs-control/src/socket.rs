@@ -113,6 +113,57 @@ pub struct Failure {
     pub source: RefusedError,
 }
 
+/// A setting of a service or a destination that the kernel may refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Setting {
+    /// The service's scheduler.
+    Scheduler,
+    /// The service's persistence engine.
+    PersistenceEngine,
+    /// The service's mask or prefix length of persistence.
+    PersistenceGranularity,
+    /// The destination's address.
+    Address,
+    /// How packets reach the destination.
+    Forwarding,
+    /// The destination's upper threshold.
+    UpperThreshold,
+    /// The destination's lower threshold.
+    LowerThreshold,
+}
+
+impl Failure {
+    /// The setting that most likely is the matter; `None` where it is none of them.
+    pub fn setting(&self) -> Option<Setting> {
+        match (&self.change, self.source.0.errno) {
+            (Change::AddService(service) | Change::EditService(service), ENOENT) => {
+                // The kernel has this engine, if it has any.
+                let known = service.persistence_engine.is_none_or(|engine| engine.as_str() == "sip");
+                Some(if known { Setting::Scheduler } else { Setting::PersistenceEngine })
+            }
+            (Change::AddService(service) | Change::EditService(service), EINVAL) => {
+                service.persistence.map(|_| Setting::PersistenceGranularity)
+            }
+            (
+                Change::AddDestination { service, destination } | Change::EditDestination { service, destination },
+                errno,
+            ) => refused_setting(service, destination, errno),
+            _ => None,
+        }
+    }
+}
+
+fn refused_setting(service: &ServiceAddress, destination: &Destination, errno: i32) -> Option<Setting> {
+    match errno {
+        ERANGE => Some(Setting::LowerThreshold),
+        EINVAL if Family::of(destination.address) != service.family() => Some(Setting::Forwarding),
+        EINVAL if destination.upper_threshold > GREATEST_THRESHOLD => Some(Setting::UpperThreshold),
+        EINVAL => Some(Setting::Address),
+        _ => None,
+    }
+}
+
 const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;
@@ -133,9 +184,13 @@ fn hint(change: &Change, refused: &RefusedError) -> Option<String> {
         (Change::AddService(service) | Change::EditService(service), EINVAL) => {
             doubtful_option(service).map(str::to_owned)
         }
-        (Change::EditService(_) | Change::AddDestination { .. } | Change::EditDestination { .. }, ESRCH) => {
-            Some("; somebody removed the service".to_owned())
-        }
+        (
+            Change::EditService(_)
+            | Change::AddDestination { .. }
+            | Change::EditDestination { .. }
+            | Change::RemoveDestination { .. },
+            ESRCH,
+        ) => Some("; somebody removed the service".to_owned()),
         (Change::AddDestination { service, destination } | Change::EditDestination { service, destination }, errno) => {
             doubtful_setting(service, destination, errno).map(str::to_owned)
         }
@@ -219,7 +274,8 @@ impl Socket {
     /// the report says so.
     ///
     /// A service or destination that is there already is edited instead of added, one that is gone already counts
-    /// as removed, and a destination that is gone is added instead of edited.
+    /// as removed, and a destination that is gone is added instead of edited. That the service of a destination is
+    /// gone is a failure: the caller's table is not what is there.
     ///
     /// # Errors
     /// [`ExchangeError`] if it is unknown what was done: dump and plan again. A change that the kernel refuses is
@@ -625,7 +681,7 @@ fn tolerate(failure: &Failure) -> Tolerance {
         (Change::EditDestination { service, destination }, ENOENT) => {
             Tolerance::Instead(Change::AddDestination { service, destination })
         }
-        (Change::RemoveService(_) | Change::RemoveDestination { .. }, ENOENT | ESRCH) => Tolerance::Done,
+        (Change::RemoveService(_), ENOENT | ESRCH) | (Change::RemoveDestination { .. }, ENOENT) => Tolerance::Done,
         _ => Tolerance::Failed,
     }
 }

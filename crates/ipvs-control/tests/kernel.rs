@@ -300,9 +300,11 @@ fn what_is_there_or_gone_already_is_no_error() {
         Change::EditDestination { service: service.address, destination: server("10.0.0.2:80") },
         Change::RemoveDestination { service: service.address, destination: server("10.0.0.3:80").key() },
         Change::RemoveService(tcp("192.0.2.8:80")),
-        Change::RemoveDestination { service: tcp("192.0.2.8:80"), destination: there.key() },
     ];
     assert_eq!(apply(&mut socket, &changes).failures, []);
+    // Who believes that there is such a service is mistaken about more than the destination.
+    let mistaken = [Change::RemoveDestination { service: tcp("192.0.2.8:80"), destination: there.key() }];
+    assert!(apply(&mut socket, &mistaken).failures[0].to_string().ends_with("somebody removed the service"));
     assert_eq!(sorted(socket.dump().unwrap().pools()), [pool(edited, vec![heavy, server("10.0.0.2:80")])]);
 }
 

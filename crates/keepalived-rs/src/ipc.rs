@@ -115,6 +115,9 @@ pub(crate) enum Order {
     Noted,
     /// The attached socket is where commands ask what this worker answers.
     Listen,
+    /// The VRRP worker says this of the router that a sync daemon follows (checker only). Comes before the `Commit` that
+    /// names the router, and with every change.
+    Hear(Fact),
     /// End cleanly: resign, withdraw, tell the runner, answer `Stopped`, exit 0.
     Stop,
 }

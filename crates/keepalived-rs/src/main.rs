@@ -27,6 +27,7 @@ mod os;
 mod pid_file;
 mod privileges;
 mod reader;
+mod real_server;
 mod state_file;
 mod supervisor;
 mod systemd;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         "announce" => commands::announce::run(arguments.get(1..).unwrap_or_default()),
         "config" | "explain" | "completion" => commands::run(&arguments),
         "demo" => demo::run(arguments.get(1..).unwrap_or_default()),
+        "real-server" => real_server::run(arguments.get(1..).unwrap_or_default()),
         _ => {
             let (command, remarks) = cli::parse(arguments.drain(..));
             for remark in remarks {

@@ -18,7 +18,7 @@ use conf_parser::render::{self, Color};
 use conf_parser::{Class, Code, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
 use serde::{Deserialize, Serialize};
 
-use crate::config::checker::{self, CheckerPart};
+use crate::config::checker::CheckerPart;
 use crate::config::process::ProcessPart;
 use crate::config::runner::RunnerPart;
 use crate::config::vrrp::VrrpPart;
@@ -88,6 +88,8 @@ pub(crate) struct Reading {
     pub(crate) check_log: Option<PathBuf>,
     /// What the processes of workers are asked to be able to do, besides their work.
     pub(crate) extras: BTreeMap<Role, Extras>,
+    /// The key of the fact of the router that a sync daemon follows.
+    pub(crate) followed: Option<String>,
 }
 
 /// One line for the log.
@@ -394,6 +396,7 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
 /// Each worker's part, and who is needed; `running` is the VRRP worker's part as it runs now.
 fn split(checked: &Checked, source: &Source, running: Option<&VrrpPart>) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
     let config = &checked.parsed.config;
+    let balanced = CheckerPart::from_config(config).located(&checked.parsed.sources);
     let mut reading = Reading {
         refused: checked.refused(),
         parts: Vec::new(),
@@ -404,6 +407,7 @@ fn split(checked: &Checked, source: &Source, running: Option<&VrrpPart>) -> anyh
             (Role::Vrrp, ProcessPart::vrrp(&config.global).extras()),
             (Role::Checker, ProcessPart::checker(&config.global).extras()),
         ]),
+        followed: balanced.table.sync_daemon.as_ref().and_then(|sync| sync.router.clone()),
     };
     let mut parts = Vec::new();
     if reading.refused.is_some() {
@@ -419,13 +423,13 @@ fn split(checked: &Checked, source: &Source, running: Option<&VrrpPart>) -> anyh
         !config.static_addresses.is_empty() || !config.static_routes.is_empty() || !config.static_rules.is_empty()
     };
     let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty() || is_fixed(config));
-    let balancing = runs(Role::Checker, checker::virtual_servers(config).next().is_some());
+    let balancing = runs(Role::Checker, balanced.has_work());
     let scripts = RunnerPart::from_config(config);
     if (vrrp || balancing) && scripts.has_work() {
         add(Role::Runner, ipc::seal(&scripts))?;
     }
     if balancing {
-        add(Role::Checker, ipc::seal(&CheckerPart::from_config(config)))?;
+        add(Role::Checker, ipc::seal(&balanced))?;
     }
     if vrrp {
         let part = match running {

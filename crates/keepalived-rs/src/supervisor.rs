@@ -265,12 +265,20 @@ struct Generation {
     /// `process_name`
     process_name: Option<String>,
     extras: BTreeMap<Role, Extras>,
+    /// The key of the VRRP worker's fact that the checker hears of.
+    followed: Option<String>,
 }
 
 impl From<ReadResult> for Generation {
     fn from(result: ReadResult) -> Self {
         let ReadResult { parts, reading, .. } = result;
-        Self { parts, check_log: reading.check_log, process_name: reading.process_name, extras: reading.extras }
+        Self {
+            parts,
+            check_log: reading.check_log,
+            process_name: reading.process_name,
+            extras: reading.extras,
+            followed: reading.followed,
+        }
     }
 }
 
@@ -421,6 +429,7 @@ impl Shell {
             Report::Fact(Fact { key, value }) => {
                 // A clean-up speaks for the worker that is gone.
                 let role = if role == Role::Cleanup { Role::Vrrp } else { role };
+                self.pass_on(role, &key, &value);
                 let facts = self.facts.entry(role).or_default();
                 self.state_changed |= role == Role::Vrrp && facts::outlives_daemon(&key);
                 if value.is_empty() {
@@ -470,6 +479,25 @@ impl Shell {
     /// The file that `reload_check_config` of the running configuration names.
     fn check_log(&self) -> Option<&Path> {
         self.generations.values().next().and_then(|running| running.check_log.as_deref())
+    }
+
+    /// What the VRRP worker says of a router that a sync daemon follows, or is about to, is for the checker too.
+    fn pass_on(&mut self, role: Role, key: &str, value: &[u8]) {
+        let is_followed = |generation: &Generation| generation.followed.as_deref() == Some(key);
+        if role == Role::Vrrp && self.generations.values().any(is_followed) {
+            let fact = Fact { key: key.to_owned(), value: value.to_vec() };
+            self.order(Role::Checker, Order::Hear(fact), Vec::new());
+        }
+    }
+
+    /// Before the checker follows a router it hears what is known of it.
+    fn tell_followed(&mut self, generation: u64) {
+        let followed = self.generations.get(&generation).and_then(|generation| generation.followed.clone());
+        let Some(key) = followed else { return };
+        let value = self.facts.get(&Role::Vrrp).and_then(|facts| facts.get(&key)).cloned();
+        if let Some(value) = value {
+            self.order(Role::Checker, Order::Hear(Fact { key, value }), Vec::new());
+        }
     }
 
     /// Mirrors what is on the host: once for all that changed since the last time.
@@ -586,6 +614,9 @@ impl Shell {
             Action::Commit(role, generation) => {
                 if let Some(running) = self.generations.get(&generation) {
                     scheduling::set_name(running.process_name.as_deref());
+                }
+                if role == Role::Checker {
+                    self.tell_followed(generation);
                 }
                 self.order(role, Order::Commit { generation }, Vec::new());
             }

@@ -386,7 +386,7 @@ fn help_tells_the_exit_statuses() {
 #[test]
 fn a_keyword_that_is_not_acted_on_yet_stops_this_release_and_not_the_file() {
     let folder = Folder::new();
-    let file = folder.file("k.conf", format!("global_defs {{\n    lvs_flush\n}}\n{GOOD}"));
+    let file = folder.file("k.conf", format!("global_defs {{\n    lvs_notify_fifo /run/f\n}}\n{GOOD}"));
     assert_eq!(run("config check --offline", &[&file]).0, 0);
     let (status, _, said) = run("-t --offline -f", &[&file]);
     assert!(status == 4 && said.contains("start with --allow-unsupported"), "{status}: {said}");

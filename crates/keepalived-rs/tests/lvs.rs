@@ -4,6 +4,9 @@
 #[expect(dead_code, reason = "the failover tests use the rest")]
 mod support;
 
+#[path = "lvs/director.rs"]
+mod director;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -239,8 +242,8 @@ fn an_instance_without_nftables() -> CaseResult {
 
 fn main() -> ExitCode {
     let files = |vm: netlab::vm::Vm| {
-        let vm = vm.module("ip_vs").module("ip_vs_wlc").module("veth").module("bridge").memory(1024);
-        let vm = vm.program(env!("CARGO_BIN_EXE_keepalived-rs"))?;
+        let vm = vm.module("ip_vs").module("ip_vs_wlc").module("ip_vs_rr").module("veth").module("bridge").memory(1024);
+        let vm = vm.program(env!("CARGO_BIN_EXE_keepalived-rs"))?.program("ip")?;
         // Who lacks a peer skips the case that asks for it.
         let peers = [peers::ipvsadm(), peers::keepalived()].into_iter().flatten();
         Ok(peers.into_iter().try_fold(vm, |vm, peer| peer.add_to(vm))?)
@@ -257,6 +260,41 @@ fn main() -> ExitCode {
             case("the_checker_keeps_only_its_capabilities", the_checker_keeps_only_its_capabilities),
             case("a_stop_leaves_nothing", a_stop_leaves_nothing),
             case("a_dead_checker_changes_nothing", a_dead_checker_changes_nothing),
+            case(
+                "each_address_and_mark_of_a_group_is_a_service",
+                director::each_address_and_mark_of_a_group_is_a_service,
+            ),
+            case(
+                "the_sorry_server_comes_and_goes_and_scripts_tell",
+                director::the_sorry_server_comes_and_goes_and_scripts_tell,
+            ),
+            case(
+                "a_server_is_not_checked_while_the_address_is_elsewhere",
+                director::a_server_is_not_checked_while_the_address_is_elsewhere,
+            ),
+            case("what_others_have_in_the_table_stays", director::what_others_have_in_the_table_stays),
+            case(
+                "lvs_flush_empties_the_table_at_the_start_and_at_the_stop",
+                director::lvs_flush_empties_the_table_at_the_start_and_at_the_stop,
+            ),
+            case(
+                "time_outs_are_the_kernels_unless_they_are_given",
+                director::time_outs_are_the_kernels_unless_they_are_given,
+            ),
+            case("the_sync_daemon_follows_its_instance", director::the_sync_daemon_follows_its_instance),
+            case(
+                "a_refusal_names_its_line_and_keeps_nothing_else_away",
+                director::a_refusal_names_its_line_and_keeps_nothing_else_away,
+            ),
+            case("a_service_that_somebody_removed_is_put_back", director::a_service_that_somebody_removed_is_put_back),
+            case(
+                "a_new_checker_adopts_the_table_and_its_counters",
+                director::a_new_checker_adopts_the_table_and_its_counters,
+            ),
+            case(
+                "a_server_that_a_reload_leaves_out_may_finish",
+                director::a_server_that_a_reload_leaves_out_may_finish,
+            ),
             case("without_nftables_an_instance_runs_and_says_so", without_nftables_an_instance_runs_and_says_so),
         ],
     )

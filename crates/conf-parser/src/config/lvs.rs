@@ -41,6 +41,9 @@ pub struct VirtualServer {
     alpha: bool as "alpha",
     /// `omega`: a stop runs the scripts for going down.
     omega: bool as "omega",
+    /// `drain_timeout`: how long a server that a reload leaves out keeps its connections, 1 s to a day; not at all where
+    /// absent.
+    drain_timeout: Option<Duration> as "drain_timeout",
     /// `sorry_server`.
     sorry_server: Option<SorryServer>,
     /// `virtualhost`.

@@ -186,18 +186,15 @@ fn every_word_of_the_language_is_recognised_and_nothing_panics() {
 
 #[test]
 fn words_without_effect_yet_are_listed() {
-    let parsed = instance("lvs_sync_daemon_interface eth0\nsmtp_alert");
+    let parsed = instance("notify_deleted\nsmtp_alert");
     let used: Vec<_> =
         parsed.unsupported.iter().map(|usage| (usage.keyword.as_str(), usage.block.as_str(), usage.effect)).collect();
     assert_eq!(
         used,
-        [
-            ("lvs_sync_daemon_interface", "vrrp_instance", Effect::Traffic),
-            ("smtp_alert", "vrrp_instance", Effect::None),
-        ]
+        [("notify_deleted", "vrrp_instance", Effect::Traffic), ("smtp_alert", "vrrp_instance", Effect::None),]
     );
-    assert_eq!(read("global_defs { rs_init_notifies off }").unsupported, []);
-    assert_eq!(read("global_defs { rs_init_notifies }").unsupported.len(), 1);
+    assert_eq!(read("global_defs { lvs_netlink_cmd_rcv_bufs_force off }").unsupported, []);
+    assert_eq!(read("global_defs { lvs_netlink_cmd_rcv_bufs_force }").unsupported.len(), 1);
     let place = parsed.sources.location(parsed.unsupported[0].span).unwrap().to_string();
     assert_eq!(place, "k.conf:7:1");
 }

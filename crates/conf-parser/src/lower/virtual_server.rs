@@ -70,6 +70,7 @@ pub(super) struct Draft {
     quorum_down: Option<Spanned<Script>>,
     alpha: bool,
     omega: bool,
+    drain_timeout: Option<Duration>,
     sorry: Option<SorryDraft>,
     virtualhost: Option<String>,
     snmp_name: Option<String>,
@@ -119,6 +120,7 @@ pub(super) fn read(context: &mut Context<'_>, statement: &Statement) -> Option<D
         quorum_down: None,
         alpha: false,
         omega: false,
+        drain_timeout: None,
         sorry: None,
         virtualhost: None,
         snmp_name: None,
@@ -391,6 +393,7 @@ impl Draft {
             quorum_down: self.quorum_down,
             alpha: self.alpha,
             omega: self.omega,
+            drain_timeout: self.drain_timeout,
             sorry_server,
             virtualhost: self.virtualhost,
             snmp_name: self.snmp_name,
@@ -905,6 +908,10 @@ pub(super) const VIRTUAL_SERVER: &[Handler<Draft>] = &[
     Handler("inhibit_on_failure", |draft, _, _| draft.inhibit = true),
     Handler("alpha", |draft, _, _| draft.alpha = true),
     Handler("omega", |draft, _, _| draft.omega = true),
+    Handler("drain_timeout", |draft, context, statement| {
+        let time = context.time_with(statement, |text| format!("drain_timeout '{text}' invalid - ignoring"));
+        draft.drain_timeout = time.or(draft.drain_timeout);
+    }),
     Handler("virtualhost", |draft, context, statement| {
         draft.virtualhost = text(context, statement, "virtual server virtualhost missing").or(draft.virtualhost.take());
     }),

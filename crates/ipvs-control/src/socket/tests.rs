@@ -387,6 +387,7 @@ fn refusals_say_what_is_the_matter() {
         (Change::AddService(persistent), EINVAL),
         (add("10.0.0.1:80"), ESRCH),
         (edit, ESRCH),
+        (Change::RemoveDestination { service: service.address, destination: server("10.0.0.1:80").key() }, ESRCH),
         (edit, ERANGE),
         (add("[2001:db8::1]:80"), EINVAL),
         (add("10.0.0.1:80"), EINVAL),
@@ -408,12 +409,40 @@ fn refusals_say_what_is_the_matter() {
     adding service [192.0.2.1]:tcp:80 (mh): Invalid argument (os error 22); the netmask or prefix length of persistence is wrong
     adding 10.0.0.1:80 to [192.0.2.1]:tcp:80: No such process (os error 3); somebody removed the service
     editing 10.0.0.1:80 of [192.0.2.1]:tcp:80: No such process (os error 3); somebody removed the service
+    removing 10.0.0.1:80 from [192.0.2.1]:tcp:80: No such process (os error 3); somebody removed the service
     editing 10.0.0.1:80 of [192.0.2.1]:tcp:80: Numerical result out of range (os error 34); the lower threshold is above the upper one
     adding [2001:db8::1]:80 to [192.0.2.1]:tcp:80: Invalid argument (os error 22); a server of the other family needs a tunnel, and no sync daemon may run
     adding 10.0.0.1:80 to [192.0.2.1]:tcp:80: Invalid argument (os error 22); its address is not a host's
     adding 10.0.0.1:80 to [192.0.2.1]:tcp:80: Invalid argument (os error 22); the upper threshold is above 2147483647
     removing service [192.0.2.1]:tcp:80: Operation not permitted (os error 1)
     ");
+}
+
+#[test]
+fn refusals_name_the_setting() {
+    let service = Service::new(tcp("192.0.2.1:80"), Scheduler::MH);
+    let engine = |name| Service { persistence_engine: Some(PersistenceEngine::new(name).unwrap()), ..service };
+    let persistence = Persistence { timeout: Seconds(360), granularity: Granularity::host(Family::Inet) };
+    let persistent = Service { persistence: Some(persistence), ..service };
+    let add = |destination| Change::AddDestination { service: service.address, destination };
+    let unlimited = Destination { upper_threshold: u32::MAX, ..server("10.0.0.1:80") };
+    for (change, errno, expected) in [
+        (Change::AddService(service), ENOENT, Some(Setting::Scheduler)),
+        (Change::AddService(engine("sip")), ENOENT, Some(Setting::Scheduler)),
+        (Change::EditService(engine("sap")), ENOENT, Some(Setting::PersistenceEngine)),
+        (Change::AddService(persistent), EINVAL, Some(Setting::PersistenceGranularity)),
+        (Change::AddService(service), EINVAL, None),
+        (Change::AddService(service), ENOMEM, None),
+        (add(server("10.0.0.1:80")), ERANGE, Some(Setting::LowerThreshold)),
+        (add(server("[2001:db8::1]:80")), EINVAL, Some(Setting::Forwarding)),
+        (add(unlimited), EINVAL, Some(Setting::UpperThreshold)),
+        (add(server("10.0.0.1:80")), EINVAL, Some(Setting::Address)),
+        (add(server("10.0.0.1:80")), ESRCH, None),
+        (Change::RemoveService(service.address), EPERM, None),
+    ] {
+        let failure = Failure { index: 0, change, source: RefusedError(Refusal { errno, text: None }) };
+        assert_eq!(failure.setting(), expected, "{failure}");
+    }
 }
 
 #[test]

@@ -1,17 +1,28 @@
 //! The checker worker's part of a configuration, and what its words mean to the libraries.
 
+mod group;
+mod lines;
+pub(crate) mod table;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
+use conf_parser::Sources;
 use conf_parser::config::{
     self, Checker, CheckerKind, Config, HttpGet, HttpVersion, RealServer, ServiceKey, SorryServer, VirtualServer,
 };
 use health_checkers::probe::{Connect, Probe, http, tcp};
 use health_checkers::schedule;
-use ipvs_control::types::{Family, Granularity, Persistence, Seconds, ServiceFlags, Tunnel, TunnelChecksum};
+use ipvs_control::types::{
+    Family, Granularity, NameError, Persistence, PersistenceEngine, Seconds, ServiceFlags, Tunnel, TunnelChecksum,
+};
 use ipvs_control::{ForwardingMethod, Scheduler, Service, ServiceAddress, Weight, virtual_server};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::group::Groups;
+pub(crate) use self::lines::Lines;
+use self::table::TablePart;
 use crate::config::process::ProcessPart;
 
 /// Everything the checker worker is told by a configuration.
@@ -19,6 +30,14 @@ use crate::config::process::ProcessPart;
 pub(crate) struct CheckerPart {
     /// The virtual servers, in the order of the file.
     pub(crate) virtual_servers: Vec<VirtualServer>,
+    /// What the groups that they name stand for.
+    pub(crate) groups: Groups,
+    /// Real servers that come up at the start are told of (`rs_init_notifies`).
+    pub(crate) initial_notifications: bool,
+    /// What holds for all of them.
+    pub(crate) table: TablePart,
+    /// Where all this was written.
+    pub(crate) lines: Lines,
     /// How the process is named and scheduled.
     pub(crate) process: ProcessPart,
 }
@@ -27,13 +46,46 @@ impl CheckerPart {
     /// What `config` says about virtual servers. Their scripts are the runner's affair.
     pub(crate) fn from_config(config: &Config) -> Self {
         let process = ProcessPart::checker(&config.global);
-        Self { virtual_servers: virtual_servers(config).cloned().collect(), process }
+        Self {
+            virtual_servers: config.virtual_servers.clone(),
+            groups: Groups::from_config(config),
+            initial_notifications: config.global.lvs.init_notifies,
+            table: TablePart::from_config(config),
+            lines: Lines::default(),
+            process,
+        }
     }
-}
 
-/// The virtual servers that are acted on: those of groups are left out.
-pub(crate) fn virtual_servers(config: &Config) -> impl Iterator<Item = &VirtualServer> {
-    config.virtual_servers.iter().filter(|server| !matches!(server.service.value, ServiceKey::Group { .. }))
+    /// With the places of what it says.
+    pub(crate) fn located(self, sources: &Sources) -> Self {
+        Self { lines: Lines::of(sources), ..self }
+    }
+
+    /// Whether there is anything to do.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.virtual_servers.is_empty() || self.table.sync_daemon.is_some()
+    }
+
+    /// The virtual server as `ipvs-control` keeps it, each checker with the verdict it begins with.
+    ///
+    /// # Errors
+    /// When the kernel has no way to express it.
+    pub(crate) fn virtual_server(&self, server: &VirtualServer) -> Result<virtual_server::Config, Inexpressible> {
+        let addresses = self.groups.services(&server.service)?;
+        let services = addresses.into_iter().map(|address| service(server, address)).collect::<Result<_, _>>()?;
+        let name = server.service.to_string().into();
+        Ok(virtual_server::Config {
+            name,
+            services,
+            real_servers: server.real_servers.iter().map(|real| real_server(server, real)).collect(),
+            sorry_server: server.sorry_server.as_ref().map(|sorry| sorry_server(server, sorry)),
+            quorum: server.quorum,
+            hysteresis: server.hysteresis,
+            ha_suspend: server.ha_suspend,
+            omega: server.omega,
+            initial_notifications: self.initial_notifications,
+        })
+    }
 }
 
 /// What the kernel has no way to express.
@@ -44,12 +96,28 @@ pub(crate) struct Inexpressible {
     reason: String,
 }
 
+impl From<NameError> for Inexpressible {
+    fn from(error: NameError) -> Self {
+        Self { name: "lvs_sync_daemon".to_owned(), reason: error.to_string() }
+    }
+}
+
 /// As log lines and events name a real server: `[10.0.0.1]:tcp:80`.
 pub(crate) fn real_server_name(server: &VirtualServer, real: &RealServer) -> String {
-    let address = SocketAddr::new(real.address.value, real.port);
-    match service(server) {
-        Ok(service) => virtual_server::RealServer::new(&service, address, forwarding(real.forwarding)).name.to_string(),
-        Err(_) => address.to_string(),
+    server_name(server, SocketAddr::new(real.address.value, real.port), forwarding(real.forwarding)).to_string()
+}
+
+/// Of a group, whose services differ, its own port counts.
+fn server_name(server: &VirtualServer, address: SocketAddr, method: ForwardingMethod) -> Arc<str> {
+    match (&server.service.value, service_address(&server.service)) {
+        (ServiceKey::Group { protocol, .. }, _) => {
+            let protocol = protocol.map_or_else(|| "none".to_owned(), |protocol| protocol.to_string());
+            format!("[{}]:{protocol}:{}", address.ip(), address.port()).into()
+        }
+        (_, Ok(service)) => {
+            virtual_server::RealServer::new(&Service::new(service, Scheduler::WLC), address, method).name
+        }
+        (_, Err(_)) => address.to_string().into(),
     }
 }
 
@@ -57,7 +125,7 @@ pub(crate) fn real_server_name(server: &VirtualServer, real: &RealServer) -> Str
 ///
 /// # Errors
 /// For firewall mark 0, which no packet has, and for groups.
-pub(crate) fn service_address(key: &ServiceKey) -> Result<ServiceAddress, Inexpressible> {
+fn service_address(key: &ServiceKey) -> Result<ServiceAddress, Inexpressible> {
     match *key {
         ServiceKey::Address { address, port, protocol } => {
             let socket = SocketAddr::new(address, port);
@@ -70,36 +138,24 @@ pub(crate) fn service_address(key: &ServiceKey) -> Result<ServiceAddress, Inexpr
         ServiceKey::Fwmark { mark, family } => {
             let reason = "a firewall mark must be at least 1".to_owned();
             let mark = NonZeroU32::new(mark).ok_or(Inexpressible { name: key.to_string(), reason })?;
-            let family = match family {
-                config::Family::Ipv4 => Family::Inet,
-                config::Family::Ipv6 => Family::Inet6,
-            };
-            Ok(ServiceAddress::fwmark(mark, family))
+            Ok(ServiceAddress::fwmark(mark, self::family(family)))
         }
         ServiceKey::Group { .. } => {
-            let reason = "this release has no virtual server groups".to_owned();
+            let reason = "a group is no service but has some".to_owned();
             Err(Inexpressible { name: key.to_string(), reason })
         }
     }
 }
 
-/// The virtual server as `ipvs-control` keeps it, each checker with the verdict it begins with.
-///
-/// # Errors
-/// When the kernel has no way to express it.
-pub(crate) fn virtual_server(server: &VirtualServer) -> Result<virtual_server::Config, Inexpressible> {
-    let service = service(server)?;
-    let mut config = virtual_server::Config::new(service);
-    config.real_servers = server.real_servers.iter().map(|real| real_server(server, &service, real)).collect();
-    config.sorry_server = server.sorry_server.as_ref().map(|sorry| sorry_server(&service, sorry));
-    config.quorum = server.quorum;
-    config.hysteresis = server.hysteresis;
-    config.omega = server.omega;
-    Ok(config)
+fn family(family: config::Family) -> Family {
+    match family {
+        config::Family::Ipv4 => Family::Inet,
+        config::Family::Ipv6 => Family::Inet6,
+    }
 }
 
-fn service(server: &VirtualServer) -> Result<Service, Inexpressible> {
-    let address = service_address(&server.service)?;
+/// One service of a virtual server.
+fn service(server: &VirtualServer, address: ServiceAddress) -> Result<Service, Inexpressible> {
     let scheduler = Scheduler::new(server.scheduler.as_str())
         .map_err(|error| Inexpressible { name: server.service.to_string(), reason: error.to_string() })?;
     let mut service = Service::new(address, scheduler);
@@ -114,19 +170,29 @@ fn service(server: &VirtualServer) -> Result<Service, Inexpressible> {
     }
     service.persistence = server.persistence.map(|persistence| Persistence {
         timeout: Seconds(u32::try_from(persistence.timeout.as_secs()).unwrap_or(u32::MAX)),
-        granularity: granularity(persistence.granularity),
+        granularity: granularity(persistence.granularity, address.family()),
     });
+    service.persistence_engine = server.persistence_engine.as_deref().and_then(persistence_engine);
     Ok(service)
 }
 
-fn granularity(granularity: config::Granularity) -> Granularity {
-    match granularity {
-        config::Granularity::Netmask(mask) => Granularity::Netmask(mask),
-        config::Granularity::Prefix(bits) => Granularity::Prefix(bits),
+/// Whole addresses where it was written for the other family.
+fn granularity(granularity: config::Granularity, family: Family) -> Granularity {
+    match (granularity, family) {
+        (config::Granularity::Netmask(mask), Family::Inet) => Granularity::Netmask(mask),
+        (config::Granularity::Prefix(bits), Family::Inet6) => Granularity::Prefix(bits),
+        _ => Granularity::host(family),
     }
 }
 
-fn real_server(server: &VirtualServer, service: &Service, real: &RealServer) -> virtual_server::RealServer {
+/// The kernel's names have 15 octets, the file's up to 16: it is told the beginning of a longer one, and says what it
+/// lacks.
+fn persistence_engine(name: &str) -> Option<PersistenceEngine> {
+    let end = name.floor_char_boundary(15);
+    name.get(..end).and_then(|name| PersistenceEngine::new(name).ok())
+}
+
+fn real_server(server: &VirtualServer, real: &RealServer) -> virtual_server::RealServer {
     let address = SocketAddr::new(real.address.value, real.port);
     let first = |checker: &Checker| match runnable(&checker.kind) {
         // Never taken for unchecked.
@@ -135,12 +201,15 @@ fn real_server(server: &VirtualServer, service: &Service, real: &RealServer) -> 
         Ok(_) => virtual_server::Checker::UP,
     };
     virtual_server::RealServer {
+        name: server_name(server, address, forwarding(real.forwarding)),
+        address: address.ip(),
+        port: Some(address.port()),
+        forwarding: forwarding(real.forwarding),
         weight: Weight::saturating_from(real.weight.into()),
         upper_threshold: real.upper_threshold,
         lower_threshold: real.lower_threshold,
         inhibit_on_failure: real.inhibit_on_failure,
         checkers: real.checkers.iter().map(first).collect(),
-        ..virtual_server::RealServer::new(service, address, forwarding(real.forwarding))
     }
 }
 
@@ -148,9 +217,16 @@ fn starts_down(server: &VirtualServer, real: &RealServer, checker: &Checker) -> 
     server.alpha || real.alpha || checker.alpha
 }
 
-fn sorry_server(service: &Service, sorry: &SorryServer) -> virtual_server::SorryServer {
+fn sorry_server(server: &VirtualServer, sorry: &SorryServer) -> virtual_server::SorryServer {
     let address = SocketAddr::new(sorry.address.value, sorry.port);
-    virtual_server::SorryServer::new(service, address, forwarding(sorry.forwarding))
+    let forwarding = forwarding(sorry.forwarding);
+    virtual_server::SorryServer {
+        name: server_name(server, address, forwarding),
+        address: address.ip(),
+        port: Some(address.port()),
+        forwarding,
+        inhibit: sorry.inhibit,
+    }
 }
 
 fn forwarding(method: config::ForwardingMethod) -> ForwardingMethod {

@@ -154,7 +154,7 @@ impl RunnerPart {
             part.scripts.extend(of_states(enter, Occasion::GroupChange { group: name() }, &group.notify));
         }
         part.add_trackers(config);
-        for server in checker::virtual_servers(config) {
+        for server in &config.virtual_servers {
             part.add_virtual_server(server);
         }
         part

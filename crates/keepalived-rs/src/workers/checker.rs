@@ -1,8 +1,10 @@
 //! The checker worker: health checks, virtual servers and the kernel's IPVS table.
 
+mod addresses;
 mod balancer;
 mod kernel;
 mod notices;
+mod refusals;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -11,19 +13,22 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use health_checkers::driver::{Driver, Event};
-use ipvs_control::socket::{ExchangeError, Socket};
-use ipvs_control::{Change, Pool};
+use ipvs_control::socket::Socket;
+use ipvs_control::types::{DestinationEntry, SyncDaemon, SyncRole, Timeouts};
+use ipvs_control::{Change, Pool, ServiceAddress};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 
+use self::addresses::Addresses;
 use self::balancer::{Balancer, CheckId, Effect, Plan};
-use self::kernel::{Applied, Kernel, Table, Wanted};
+use self::kernel::{Applied, Kernel, Refused, Table, Wanted};
 use self::notices::Notices;
 use super::lateness::Lateness;
 use super::port::Port;
 use super::scheduling::{self, Scheduling};
 use super::signals;
+use super::vrrp::clock;
 use crate::config::checker::CheckerPart;
 use crate::config::process::ProcessPart;
 use crate::ipc::{self, Channel, Common, Fact, NotifyAck, Order, Outbox, Report, Role, RunnerSays};
@@ -33,6 +38,9 @@ const BEAT: Duration = Duration::from_millis(250);
 
 /// How long it may hear nothing: a check that is judged late costs less than all of them judged anew.
 const BEAT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often the connections of servers that are taken out of use are counted.
+const COUNT: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for its last messages to be taken.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -91,16 +99,40 @@ impl Table for Socket {
         Self::dump(self).map(|table| table.pools()).map_err(io::Error::other)
     }
 
-    fn apply(&mut self, changes: &[Change]) -> io::Result<Vec<String>> {
+    fn apply(&mut self, changes: &[Change]) -> io::Result<Vec<Refused>> {
         let mut rest = changes;
         let mut failures = Vec::new();
         while !rest.is_empty() {
-            let report =
-                Self::apply(self, rest, APPLY_LIMIT).map_err(|error: ExchangeError| io::Error::other(error))?;
-            failures.extend(report.failures.iter().map(ToString::to_string));
+            let report = Self::apply(self, rest, APPLY_LIMIT).map_err(io::Error::other)?;
+            let refused = |failure: &ipvs_control::socket::Failure| Refused {
+                change: failure.change,
+                setting: failure.setting(),
+                text: failure.to_string(),
+            };
+            failures.extend(report.failures.iter().map(refused));
             rest = rest.get(report.sent.max(1)..).unwrap_or_default();
         }
         Ok(failures)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::flush(self).map_err(io::Error::other)
+    }
+
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> io::Result<()> {
+        Self::set_timeouts(self, timeouts).map_err(io::Error::other)
+    }
+
+    fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> io::Result<()> {
+        Self::start_sync_daemon(self, daemon).map_err(io::Error::other)
+    }
+
+    fn stop_sync_daemon(&mut self, role: SyncRole) -> io::Result<()> {
+        Self::stop_sync_daemon(self, role).map_err(io::Error::other)
+    }
+
+    fn destinations(&mut self, service: ServiceAddress) -> io::Result<Option<Vec<DestinationEntry>>> {
+        Self::destinations(self, service).map_err(io::Error::other)
     }
 }
 
@@ -137,8 +169,16 @@ struct Worker<O> {
     /// The supervisor does not know yet which services become ours.
     unannounced: bool,
     balancer: Balancer,
+    /// A configuration runs already, in this process or in one before it of the same daemon.
+    resumed: bool,
+    /// The table is emptied with the next wish.
+    flush: bool,
+    /// Those of the host, while checks depend on them.
+    addresses: Option<Addresses>,
     driver: Driver<CheckId>,
     beat: Interval,
+    /// While connections are waited for.
+    count: Interval,
     scheduling: Scheduling,
     /// Of the beat, which stands for all timers.
     lateness: Lateness,
@@ -157,6 +197,8 @@ enum Wake {
     Runner(io::Result<Option<(RunnerSays, Vec<OwnedFd>)>>),
     Applied(Option<Applied>),
     Checked(Event<CheckId>),
+    Addresses(io::Result<()>),
+    Count,
     /// With the time at which it was due.
     Beat(Instant),
     Room,
@@ -166,6 +208,8 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     fn new(supervisor: Port, in_flight: NonZeroUsize, open: O) -> Self {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut count = interval(COUNT);
+        count.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             supervisor,
             outbox: Outbox::default(),
@@ -182,8 +226,12 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             committing: None,
             unannounced: false,
             balancer: Balancer::new(RandomState::new().hash_one("warmup")),
+            resumed: false,
+            flush: false,
+            addresses: None,
             driver: Driver::new(in_flight),
             beat,
+            count,
             scheduling: Scheduling::default(),
             lateness: Lateness::default(),
         }
@@ -212,6 +260,14 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                     self.balancer.handle_event(&event);
                     self.dirty |= event.report.changed || event.report.first;
                 }
+                Wake::Addresses(news) => {
+                    news?;
+                    self.look_at_addresses()?;
+                }
+                Wake::Count => {
+                    self.balancer.handle_time(now());
+                    self.dirty = true;
+                }
                 Wake::Beat(due) => self.take_beat(due),
                 Wake::Room => {}
             }
@@ -225,6 +281,8 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             wake = listen(self.runner.as_ref(), !self.noticed) => wake,
             applied = next_applied(self.kernel.as_mut()) => Wake::Applied(applied),
             event = self.driver.next_event() => Wake::Checked(event),
+            news = changed(self.addresses.as_mut()) => Wake::Addresses(news),
+            _ = self.count.tick(), if self.balancer.is_draining() => Wake::Count,
             due = self.beat.tick() => Wake::Beat(due),
         }
     }
@@ -242,6 +300,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             Order::Resume => {
                 let fd = fds.pop().ok_or_else(|| anyhow::anyhow!("facts without a memfd"))?;
                 self.balancer.resume(ipc::unseal::<Vec<Fact>>(&fd)?);
+                self.resumed = true;
             }
             Order::Prepare { generation, .. } => {
                 let report = match self.prepare(generation, fds.pop()) {
@@ -253,7 +312,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             Order::Commit { generation } => {
                 if let Some((_, plan, process)) = self.prepared.take_if(|(prepared, ..)| *prepared == generation) {
                     self.follow_process(&process);
-                    self.commit(generation, plan);
+                    self.commit(generation, plan)?;
                 }
             }
             Order::Abandon { generation } => {
@@ -264,6 +323,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                 self.runner = Some(Port::new(fd.into())?);
                 self.notices.connected();
             }
+            Order::Hear(fact) => self.dirty |= self.balancer.handle_router(fact),
             Order::Hello(..) | Order::Read(_) | Order::Connect { .. } | Order::Listen | Order::Noted | Order::Stop => {}
         }
         Ok(())
@@ -277,6 +337,10 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         })?;
         let process = part.process.clone();
         let plan = Plan::new(part).map_err(|error| (EXIT_CONFIG, error.to_string()))?;
+        if plan.needs_addresses() && self.addresses.is_none() {
+            let open = Addresses::open();
+            self.addresses = Some(open.map_err(|error| (EXIT_FATAL, format!("listening for addresses: {error}")))?);
+        }
         if self.kernel.is_none() {
             let table = (self.open)().map_err(|why| (EXIT_FATAL, why))?;
             let kernel = Kernel::start(table).map_err(|error| (EXIT_FATAL, format!("starting a thread: {error}")))?;
@@ -292,24 +356,40 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         self.scheduling.apply(process, || {});
     }
 
-    fn commit(&mut self, generation: u64, plan: Plan) {
-        let checks = self.balancer.configure(plan);
+    fn commit(&mut self, generation: u64, plan: Plan) -> io::Result<()> {
+        if !plan.needs_addresses() {
+            self.addresses = None;
+        }
+        self.look_at_addresses()?;
+        // A start, not a reload: what is in the table then is not ours.
+        let starting = !std::mem::replace(&mut self.resumed, true);
+        self.flush |= starting && plan.flushes();
+        let checks = self.balancer.configure(plan, now());
         for id in checks.removed {
             self.driver.remove(&id);
         }
         for (id, schedule, probe) in checks.added {
             self.driver.add(id, schedule, probe);
-            self.driver.activate(&id);
         }
         self.dirty = true;
         self.unannounced = true;
         self.committing = Some(Committing { generation, wish: None });
+        Ok(())
+    }
+
+    /// Does nothing unless checks depend on them.
+    fn look_at_addresses(&mut self) -> io::Result<()> {
+        if let Some(addresses) = &mut self.addresses {
+            self.balancer.handle_addresses(addresses.look()?);
+        }
+        Ok(())
     }
 
     fn applied(&mut self, applied: &Applied) {
         for failure in &applied.failures {
-            error!("IPVS: {failure}");
+            error!("IPVS: {}", self.balancer.refusal(failure));
         }
+        self.dirty |= self.balancer.handle_counts(&applied.counts);
         if applied.number != self.wish {
             return;
         }
@@ -336,7 +416,8 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         }
         self.in_flight = true;
         self.dirty = false;
-        kernel.want(Wanted { pools: self.balancer.wanted(), ours: self.balancer.ours(), number: self.wish });
+        let flush = std::mem::take(&mut self.flush);
+        kernel.want(Wanted { flush, number: self.wish, ..self.balancer.wanted() });
     }
 
     fn carry_out(&mut self) {
@@ -351,6 +432,8 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                     }
                 }
                 Effect::Remember(fact) => self.outbox.push(Report::Fact(fact)),
+                Effect::Activate(id) => self.driver.activate(&id),
+                Effect::Suspend(id) => self.driver.suspend(&id),
             }
         }
     }
@@ -390,11 +473,11 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     async fn withdraw(&mut self) {
         let Some(kernel) = &mut self.kernel else { return };
         self.wish += 1;
-        kernel.want(Wanted { pools: Vec::new(), ours: self.balancer.ours(), number: self.wish });
+        kernel.want(Wanted { number: self.wish, ..self.balancer.withdrawn() });
         while let Some(applied) = kernel.applied().await {
             if applied.number == self.wish {
                 for failure in applied.failures {
-                    error!("IPVS: left behind: {failure}");
+                    error!("IPVS: left behind: {}", self.balancer.refusal(&failure));
                 }
                 return;
             }
@@ -414,12 +497,25 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     }
 }
 
+/// The time that every process of this boot shares.
+fn now() -> ipvs_control::types::Instant {
+    ipvs_control::types::Instant::from_nanos(clock::now().as_nanos())
+}
+
 /// The next sign from the runner; never, without one.
 async fn listen(runner: Option<&Port>, full: bool) -> Wake {
     let Some(runner) = runner else { return std::future::pending().await };
     tokio::select! {
         ack = runner.receive() => Wake::Runner(ack),
         _ = runner.writable(), if full => Wake::Room,
+    }
+}
+
+/// The next news of addresses; never, while nobody listens.
+async fn changed(addresses: Option<&mut Addresses>) -> io::Result<()> {
+    match addresses {
+        Some(addresses) => addresses.changed().await,
+        None => std::future::pending().await,
     }
 }
 

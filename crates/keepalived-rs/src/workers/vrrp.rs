@@ -7,7 +7,7 @@
 mod advert;
 mod announcer;
 mod cleanup;
-mod clock;
+pub(crate) mod clock;
 mod debounce;
 pub(crate) mod facts;
 mod filter;

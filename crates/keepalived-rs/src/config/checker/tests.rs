@@ -26,12 +26,26 @@ fn only(text: &str) -> VirtualServer {
     servers.remove(0)
 }
 
-/// All that the libraries are told of the virtual servers of `part`.
-pub(crate) fn carried_out(part: &CheckerPart) -> Vec<String> {
-    part.virtual_servers.iter().flat_map(told).collect()
+/// What is said of IPVS as a whole, wherever it stands.
+pub(crate) fn without_places(mut table: TablePart) -> TablePart {
+    if let Some(sync) = &mut table.sync_daemon {
+        sync.span = conf_parser::Span::default();
+    }
+    table
 }
 
-fn told(server: &VirtualServer) -> Vec<String> {
+/// A virtual server that is no group, as the library is told of it.
+fn virtual_server(server: &VirtualServer) -> virtual_server::Config {
+    CheckerPart::default().virtual_server(server).unwrap()
+}
+
+/// All that the libraries are told of the virtual servers of `part`.
+pub(crate) fn carried_out(part: &CheckerPart) -> Vec<String> {
+    let told = part.virtual_servers.iter().flat_map(|server| told(part, server));
+    told.collect()
+}
+
+fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
     let checks = server.real_servers.iter().flat_map(|real| {
         real.checkers.iter().map(move |checker| {
             let connect = connect(real, &checker.target);
@@ -43,7 +57,7 @@ fn told(server: &VirtualServer) -> Vec<String> {
             format!("{:?} {} {probe}", timing(server, real, checker, 0), checker.log_all_failures)
         })
     });
-    std::iter::once(format!("{:?}", virtual_server(server))).chain(checks).collect()
+    std::iter::once(format!("{:?} {:?}", part.virtual_server(server), server.drain_timeout)).chain(checks).collect()
 }
 
 #[test]
@@ -70,7 +84,7 @@ fn a_virtual_server_becomes_its_kernel_service() {
             real_server 10.0.0.2 80 { lvs_method NAT }
         }",
     );
-    let config = virtual_server(&server).unwrap();
+    let config = virtual_server(&server);
     assert_eq!(&*config.name, "[192.0.2.1]:tcp:80");
     let service = config.services[0];
     assert_eq!(service.address, ServiceAddress::tcp("192.0.2.1:80".parse().unwrap()));
@@ -100,7 +114,7 @@ fn a_mark_and_a_tunnel_are_expressed() {
             real_server 2001:db8::1 0 { weight 1 }
         }",
     );
-    let config = virtual_server(&server).unwrap();
+    let config = virtual_server(&server);
     let mark = NonZeroU32::new(7).unwrap();
     assert_eq!(config.services[0].address, ServiceAddress::fwmark(mark, Family::Inet6));
     assert_eq!(&*config.name, "FWM 7");
@@ -111,14 +125,19 @@ fn a_mark_and_a_tunnel_are_expressed() {
 fn mark_zero_is_refused() {
     let mut server = only("virtual_server fwmark 7 { lb_algo rr\n lb_kind NAT\n real_server 10.0.0.1 0 { weight 1 } }");
     server.service.value = ServiceKey::Fwmark { mark: 0, family: config::Family::Ipv4 };
-    assert_eq!(virtual_server(&server).unwrap_err().to_string(), "FWM 0: a firewall mark must be at least 1");
+    assert_eq!(
+        CheckerPart::default().virtual_server(&server).unwrap_err().to_string(),
+        "FWM 0: a firewall mark must be at least 1"
+    );
 }
 
 #[test]
 fn granularity_is_taken_over() {
     let mask = Ipv4Addr::new(255, 128, 0, 0);
-    assert_eq!(granularity(config::Granularity::Netmask(mask)), Granularity::Netmask(mask));
-    assert_eq!(granularity(config::Granularity::Prefix(64)), Granularity::Prefix(64));
+    assert_eq!(granularity(config::Granularity::Netmask(mask), Family::Inet), Granularity::Netmask(mask));
+    assert_eq!(granularity(config::Granularity::Prefix(64), Family::Inet6), Granularity::Prefix(64));
+    // A group behind tunnels may have both families.
+    assert_eq!(granularity(config::Granularity::Netmask(mask), Family::Inet6), Granularity::Prefix(128));
 }
 
 #[test]
@@ -145,30 +164,46 @@ fn a_sorry_server_has_its_own_forwarding() {
             real_server 10.0.0.1 80 { weight 1 }
         }",
     );
-    let sorry = virtual_server(&server).unwrap().sorry_server.unwrap();
+    let sorry = virtual_server(&server).sorry_server.unwrap();
     assert_eq!(sorry.forwarding, ForwardingMethod::Tunnel(Tunnel::Gre { checksum: TunnelChecksum::Checksum }));
 }
 
 #[test]
-fn a_group_is_left_out() {
-    let config = config(
-        "virtual_server_group G { 192.0.2.1 80 }
+fn a_group_is_one_virtual_server_of_many_services() {
+    let part = part(
+        "virtual_server_group G {
+            192.0.2.1-2 80
+            fwmark 7
+        }
         virtual_server group G {
             protocol TCP
             lb_algo rr
             lb_kind NAT
-            real_server 10.0.0.1 80 { weight 1 }
+            persistence_engine sip
+            persistence_granularity 255.255.255.0
+            sorry_server 10.0.0.9 81
+            sorry_server_inhibit
+            real_server 10.0.0.1 8080 { weight 1 }
         }",
     );
-    assert_eq!(config.virtual_servers.len(), 1);
-    assert_eq!(CheckerPart::from_config(&config).virtual_servers, []);
+    let config = part.virtual_server(&part.virtual_servers[0]).unwrap();
+    assert_eq!(&*config.name, "[G]:0");
+    let addresses: Vec<_> = config.services.iter().map(|service| service.address.to_string()).collect();
+    assert_eq!(addresses, ["[192.0.2.1]:tcp:80", "[192.0.2.2]:tcp:80", "FWM 7"]);
+    for service in &config.services {
+        assert_eq!(service.persistence_engine.unwrap().as_str(), "sip");
+        let granularity = Granularity::Netmask(Ipv4Addr::new(255, 255, 255, 0));
+        assert_eq!(service.persistence.unwrap().granularity, granularity);
+    }
+    assert_eq!(&*config.real_servers[0].name, "[10.0.0.1]:tcp:8080");
+    let sorry = config.sorry_server.unwrap();
+    assert_eq!((&*sorry.name, sorry.port, sorry.inhibit), ("[10.0.0.9]:tcp:81", Some(81), true));
 }
 
 #[test]
-fn a_group_is_refused() {
-    let mut server = only("virtual_server fwmark 7 { lb_algo rr\n lb_kind NAT\n real_server 10.0.0.1 0 { weight 1 } }");
-    server.service.value = ServiceKey::Group { name: "G".to_owned(), number: 0, protocol: None, family: None };
-    assert_eq!(virtual_server(&server).unwrap_err().to_string(), "[G]:0: this release has no virtual server groups");
+fn a_name_of_sixteen_octets_is_cut_to_what_the_kernel_can_hold() {
+    assert_eq!(persistence_engine("abcdefghijklmnop").unwrap().as_str(), "abcdefghijklmno");
+    assert_eq!(persistence_engine(""), None);
 }
 
 #[test]
@@ -183,7 +218,7 @@ fn under_alpha_a_checker_begins_as_down() {
             real_server 10.0.0.1 80 { TCP_CHECK { retry 4\n delay_before_retry 2\n warmup 0 } }
         }",
     );
-    let config = virtual_server(&server).unwrap();
+    let config = virtual_server(&server);
     assert_eq!(config.real_servers[0].checkers, [virtual_server::Checker::DOWN]);
     let (real, checker) = (&server.real_servers[0], &server.real_servers[0].checkers[0]);
     let timing = timing(&server, real, checker, 9);
@@ -235,7 +270,7 @@ fn a_checker_that_cannot_run_counts_as_down() {
                 real_server 10.0.0.1 80 {{ {checker} }}
             }}"
         ));
-        assert_eq!(virtual_server(&server).unwrap().real_servers[0].checkers, [virtual_server::Checker::DOWN]);
+        assert_eq!(virtual_server(&server).real_servers[0].checkers, [virtual_server::Checker::DOWN]);
         let real = &server.real_servers[0];
         assert_eq!(probe(real, &real.checkers[0]).err().unwrap(), expected);
     }
@@ -252,7 +287,7 @@ fn a_checker_without_what_it_needs_counts_as_down() {
         }",
     );
     server.real_servers[0].checkers[0].kind = CheckerKind::Unusable(config::CheckerType::Http);
-    assert_eq!(virtual_server(&server).unwrap().real_servers[0].checkers, [virtual_server::Checker::DOWN]);
+    assert_eq!(virtual_server(&server).real_servers[0].checkers, [virtual_server::Checker::DOWN]);
     let real = &server.real_servers[0];
     assert_eq!(probe(real, &real.checkers[0]).err().unwrap(), "its HTTP_GET is incomplete");
 }

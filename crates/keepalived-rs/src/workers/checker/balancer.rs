@@ -2,25 +2,37 @@
 //! clock: call one method, drain [`poll_effect`](Balancer::poll_effect), hand the checks to their driver, and give
 //! [`wanted`](Balancer::wanted) to the kernel.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 
 use conf_parser::config::{Checker, RealServer, ServiceKey, VirtualServer};
 use health_checkers::driver;
 use health_checkers::outcome::Outcome;
 use health_checkers::probe::Probe;
 use health_checkers::schedule::{self, Schedule};
+use ipvs_control::types::{DestinationEntry, Instant, SyncDaemon, SyncRole};
 use ipvs_control::virtual_server::{self as ipvs, Audience, CheckerId, Quorum, RealServerId};
-use ipvs_control::{Pool, ServiceAddress, Verdict};
+use ipvs_control::{ForwardingMethod, Pool, ServiceAddress, Verdict, Weight};
 use serde::{Deserialize, Serialize};
 
-use crate::config::checker::{self as lower, CheckerPart, Inexpressible};
+use super::kernel::{Failure, Wanted};
+use super::refusals;
+use crate::config::checker::table::TablePart;
+use crate::config::checker::{self as lower, CheckerPart, Inexpressible, Lines};
 use crate::ipc::{self, Fact, NotifyEvent};
+use crate::workers::vrrp::facts;
 
 /// Names a check to the driver. Never used twice.
 pub(super) type CheckId = u64;
 
 /// Begins the keys of the facts that say which services are ours.
 const SERVICES: &str = "services ";
+
+/// Begins the keys of the facts of real servers that are not configured any more.
+const LEAVING: &str = "leaving ";
+
+/// The key of the fact that says which sync daemons are ours.
+const SYNC_DAEMONS: &str = "sync daemons";
 
 /// How many services one fact names: one message holds it.
 const SERVICES_PER_FACT: usize = 1000;
@@ -29,13 +41,30 @@ const SERVICES_PER_FACT: usize = 1000;
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     servers: Vec<(VirtualServer, ipvs::Config)>,
+    table: TablePart,
+    lines: Lines,
 }
 
 impl Plan {
     /// Finds out whether `part` can be run.
     pub(super) fn new(part: CheckerPart) -> Result<Self, Inexpressible> {
-        let lowered = |server: VirtualServer| lower::virtual_server(&server).map(|config| (server, config));
-        Ok(Self { servers: part.virtual_servers.into_iter().map(lowered).collect::<Result<_, _>>()? })
+        let configs = part.virtual_servers.iter().map(|server| part.virtual_server(server));
+        let configs: Vec<_> = configs.collect::<Result<_, _>>()?;
+        if let Some(sync) = &part.table.sync_daemon {
+            sync.daemon(SyncRole::Master)?;
+        }
+        let CheckerPart { virtual_servers, table, lines, .. } = part;
+        Ok(Self { servers: virtual_servers.into_iter().zip(configs).collect(), table, lines })
+    }
+
+    /// Whether the host's addresses decide about checks.
+    pub(super) fn needs_addresses(&self) -> bool {
+        self.servers.iter().any(|(server, _)| server.ha_suspend)
+    }
+
+    /// Whether the start empties the table.
+    pub(super) fn flushes(&self) -> bool {
+        self.table.flush
     }
 }
 
@@ -52,12 +81,16 @@ pub(super) enum Effect {
     Notify(NotifyEvent),
     /// Tell the supervisor.
     Remember(Fact),
+    /// Run a check.
+    Activate(CheckId),
+    /// Pause it.
+    Suspend(CheckId),
 }
 
 /// What a reload changes for the driver.
 #[derive(Default)]
 pub(super) struct Checks {
-    /// To be added and activated.
+    /// To be added.
     pub(super) added: Vec<(CheckId, Schedule, Box<dyn Probe>)>,
     /// To be removed.
     pub(super) removed: Vec<CheckId>,
@@ -71,7 +104,51 @@ enum Remembered {
     /// Whether a virtual server had its quorum.
     Quorum { virtual_server: String, up: bool },
     /// Some of the services that are ours in the kernel.
-    Services(Vec<ServiceKey>),
+    Services(Vec<ServiceAddress>),
+    /// The roles whose sync daemon is ours.
+    SyncDaemons(BTreeSet<SyncRole>),
+    /// A real server that a reload left out and whose connections may end.
+    Leaving { virtual_server: String, server: LeavingServer },
+}
+
+/// What a successor has to know of a real server that is not configured any more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct LeavingServer {
+    name: String,
+    address: IpAddr,
+    port: Option<u16>,
+    forwarding: ForwardingMethod,
+    upper_threshold: u32,
+    lower_threshold: u32,
+    deadline: Instant,
+}
+
+impl LeavingServer {
+    fn new(server: &ipvs::RealServer, deadline: Instant) -> Self {
+        Self {
+            name: server.name.to_string(),
+            address: server.address,
+            port: server.port,
+            forwarding: server.forwarding,
+            upper_threshold: server.upper_threshold,
+            lower_threshold: server.lower_threshold,
+            deadline,
+        }
+    }
+
+    fn real_server(&self) -> ipvs::RealServer {
+        ipvs::RealServer {
+            name: self.name.as_str().into(),
+            address: self.address,
+            port: self.port,
+            weight: Weight::ZERO,
+            forwarding: self.forwarding,
+            upper_threshold: self.upper_threshold,
+            lower_threshold: self.lower_threshold,
+            inhibit_on_failure: false,
+            checkers: Vec::new(),
+        }
+    }
 }
 
 /// What is known before a configuration is taken: from the one before, or from a predecessor.
@@ -81,6 +158,8 @@ struct Memory {
     checkers: BTreeMap<(String, String), Vec<Known>>,
     /// By virtual server.
     quorum: BTreeMap<String, Quorum>,
+    /// By virtual server.
+    leaving: BTreeMap<String, Vec<LeavingServer>>,
 }
 
 #[derive(Debug)]
@@ -121,6 +200,40 @@ struct Entry {
     heard: bool,
 }
 
+impl Entry {
+    /// What it stands for in the kernel.
+    fn services(&self) -> impl Iterator<Item = ServiceAddress> {
+        self.logic.config().services.iter().map(|service| service.address)
+    }
+}
+
+/// The virtual servers of the configuration before, by what they stand for.
+struct Former {
+    entries: Vec<Option<Entry>>,
+    places: HashMap<ServiceKey, VecDeque<usize>>,
+}
+
+impl Former {
+    fn new(entries: Vec<Entry>) -> Self {
+        let mut places: HashMap<_, VecDeque<_>> = HashMap::new();
+        for (place, entry) in entries.iter().enumerate() {
+            places.entry(entry.config.service.value.clone()).or_default().push_back(place);
+        }
+        Self { entries: entries.into_iter().map(Some).collect(), places }
+    }
+
+    /// The first of `key` that was not taken yet.
+    fn take(&mut self, key: &ServiceKey) -> Option<Entry> {
+        let place = self.places.get_mut(key)?.pop_front()?;
+        self.entries.get_mut(place)?.take()
+    }
+
+    /// Those that were not taken, in the order of the file.
+    fn rest(self) -> impl Iterator<Item = Entry> {
+        self.entries.into_iter().flatten()
+    }
+}
+
 /// Which checker a check is.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -141,7 +254,19 @@ pub(super) struct Balancer {
     /// What a predecessor left, until the first configuration.
     inherited: Option<Memory>,
     /// The services that are or may be in the kernel for us.
-    owned: Vec<ServiceKey>,
+    owned: Vec<ServiceAddress>,
+    /// What holds for all virtual servers.
+    table: TablePart,
+    /// Where they were written.
+    lines: Lines,
+    /// The roles whose sync daemon is or may be ours.
+    sync_owned: BTreeSet<SyncRole>,
+    /// Whether the routers that sync daemons may follow are Active, by the keys of their facts.
+    routers: BTreeMap<String, bool>,
+    /// The addresses of this host, as far as anybody asks.
+    on_host: BTreeSet<IpAddr>,
+    /// The checks that are not suspended.
+    running: BTreeSet<CheckId>,
     next_id: CheckId,
     seed: u64,
 }
@@ -156,6 +281,12 @@ impl Balancer {
             facts: BTreeMap::new(),
             inherited: None,
             owned: Vec::new(),
+            table: TablePart::default(),
+            lines: Lines::default(),
+            sync_owned: BTreeSet::new(),
+            routers: BTreeMap::new(),
+            on_host: BTreeSet::new(),
+            running: BTreeSet::new(),
             next_id: 0,
             seed,
         }
@@ -177,7 +308,11 @@ impl Balancer {
                 Ok(Remembered::Quorum { virtual_server, up }) => {
                     memory.quorum.insert(virtual_server, if up { Quorum::Up } else { Quorum::Down });
                 }
-                Ok(Remembered::Services(keys)) => self.owned.extend(keys),
+                Ok(Remembered::Services(services)) => self.owned.extend(services),
+                Ok(Remembered::SyncDaemons(roles)) => self.sync_owned.extend(roles),
+                Ok(Remembered::Leaving { virtual_server, server }) => {
+                    memory.leaving.entry(virtual_server).or_default().push(server);
+                }
                 Err(error) => self.effects.push_back(Effect::Error(format!("forgetting {key}: {error}"))),
             }
             self.facts.insert(key, value);
@@ -185,32 +320,36 @@ impl Balancer {
         self.inherited = Some(memory);
     }
 
-    /// Takes a configuration. What did not change goes on as it was.
-    pub(super) fn configure(&mut self, plan: Plan) -> Checks {
+    /// Takes a configuration at `now`. What did not change goes on as it was.
+    pub(super) fn configure(&mut self, plan: Plan, now: Instant) -> Checks {
         let mut memory = self.inherited.take().unwrap_or_else(|| self.memory());
-        let mut former = std::mem::take(&mut self.entries);
+        let mut former = Former::new(std::mem::take(&mut self.entries));
         let before: BTreeSet<_> = std::mem::take(&mut self.places).into_keys().collect();
         let mut checks = Checks::default();
+        (self.table, self.lines) = (plan.table, plan.lines);
         for (server, mut config) in plan.servers {
             let entry = self.entries.len();
             let ids = self.check_all(entry, &server, &mut config, &mut memory, &mut checks);
-            let former =
-                former.iter().position(|entry| entry.config.service == server.service).map(|at| former.remove(at));
+            let former = former.take(&server.service);
             let heard = has_scripts(&server) || former.as_ref().is_some_and(|entry| entry.heard);
             let logic = match former {
                 Some(Entry { mut logic, .. }) => {
-                    logic.reconfigure(config);
+                    match server.drain_timeout {
+                        Some(patience) => logic.reconfigure_draining(config, now + patience),
+                        None => logic.reconfigure(config),
+                    }
                     logic
                 }
-                None => begin(config, memory.quorum.get(&server.service.to_string()).copied()),
+                None => begin(config, &memory, &server.service.to_string()),
             };
             self.entries.push(Entry { config: server, logic, checks: ids, heard });
-            self.drain(entry);
+            self.follow_host(entry);
         }
-        for entry in former {
+        for entry in former.rest() {
             self.retire(entry);
         }
         checks.removed = before.into_iter().filter(|id| !self.places.contains_key(id)).collect();
+        self.running.retain(|id| self.places.contains_key(id));
         self.own();
         self.remember_all();
         checks
@@ -293,8 +432,11 @@ impl Balancer {
             None => Schedule::new(timing),
         };
         checks.added.push((id, schedule, probe));
-        let line = format!("Activating healthchecker for service {real_server} for VS {virtual_server}");
-        self.effects.push_back(Effect::Info(line));
+        // Of one that may be suspended the virtual server says so.
+        if !server.ha_suspend {
+            let line = format!("Activating healthchecker for service {real_server} for VS {virtual_server}");
+            self.effects.push_back(Effect::Info(line));
+        }
         Some((id, kind))
     }
 
@@ -339,20 +481,138 @@ impl Balancer {
     }
 
     /// What the kernel shall hold.
-    pub(super) fn wanted(&self) -> Vec<Pool> {
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted {
+            pools: self.pools(),
+            timeouts: self.table.timeouts,
+            sync_daemons: self.sync_daemons(),
+            count: self.draining().flat_map(Entry::services).collect(),
+            ..self.nothing()
+        }
+    }
+
+    /// Nothing of ours: what a stop leaves, or nothing at all with `lvs_flush_on_stop`.
+    pub(super) fn withdrawn(&self) -> Wanted {
+        Wanted { flush: self.table.flush_on_stop, ..self.nothing() }
+    }
+
+    fn nothing(&self) -> Wanted {
+        Wanted { ours: self.ours(), sync_ours: self.sync_owned.clone(), ..Wanted::default() }
+    }
+
+    fn pools(&self) -> Vec<Pool> {
         self.entries.iter().flat_map(|entry| entry.logic.wanted()).collect()
     }
 
     /// The services that are ours, wanted or not.
-    pub(super) fn ours(&self) -> BTreeSet<ServiceAddress> {
-        self.owned.iter().filter_map(|key| lower::service_address(key).ok()).collect()
+    fn ours(&self) -> BTreeSet<ServiceAddress> {
+        self.owned.iter().copied().collect()
+    }
+
+    /// Both, or the one that goes with the role of the router they follow, once that is known.
+    fn sync_daemons(&self) -> Vec<SyncDaemon> {
+        let Some(sync) = &self.table.sync_daemon else { return Vec::new() };
+        let roles: &[SyncRole] = match sync.router.as_ref().map(|router| self.routers.get(router)) {
+            None => &[SyncRole::Master, SyncRole::Backup],
+            Some(Some(true)) => &[SyncRole::Master],
+            Some(Some(false)) => &[SyncRole::Backup],
+            Some(None) => &[],
+        };
+        // The plan was refused if the kernel could not hold its name.
+        roles.iter().filter_map(|role| sync.daemon(*role).ok()).collect()
+    }
+
+    /// What is known of a router that a sync daemon may follow. Whether something else is wanted now.
+    pub(super) fn handle_router(&mut self, fact: Fact) -> bool {
+        let before = self.sync_daemons();
+        self.routers.insert(fact.key, facts::is_active(&fact.value));
+        self.sync_daemons() != before
+    }
+
+    /// The addresses of this host.
+    pub(super) fn handle_addresses(&mut self, on_host: BTreeSet<IpAddr>) {
+        if self.on_host != on_host {
+            self.on_host = on_host;
+            (0..self.entries.len()).for_each(|entry| self.follow_host(entry));
+        }
+    }
+
+    /// Runs or pauses the checks of a virtual server.
+    fn follow_host(&mut self, entry: usize) {
+        if let Some(entry) = self.entries.get_mut(entry) {
+            entry.logic.handle_addresses(&self.on_host);
+        }
+        self.drain(entry);
+        let Some(entry) = self.entries.get(entry) else { return };
+        let run = entry.logic.checks_run();
+        for id in entry.checks.iter().flatten().flatten() {
+            if run && self.running.insert(*id) {
+                self.effects.push_back(Effect::Activate(*id));
+            } else if !run && self.running.remove(id) {
+                self.effects.push_back(Effect::Suspend(*id));
+            }
+        }
+    }
+
+    fn draining(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.logic.is_draining())
+    }
+
+    /// Whether connections have to be counted now and then.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining().next().is_some()
+    }
+
+    /// The connections of the services that were to be counted. Whether something else is wanted now.
+    pub(super) fn handle_counts(&mut self, counts: &BTreeMap<ServiceAddress, Vec<DestinationEntry>>) -> bool {
+        self.drain_with(|logic| logic.handle_destinations(counts))
+    }
+
+    /// Gives up waiting for connections where it is time. Whether something else is wanted now.
+    pub(super) fn handle_time(&mut self, now: Instant) -> bool {
+        self.drain_with(|logic| logic.handle_timeout(now))
+    }
+
+    fn drain_with(&mut self, act: impl Fn(&mut ipvs::VirtualServer)) -> bool {
+        let mut changed = false;
+        for entry in 0..self.entries.len() {
+            let Some(logic) = self.entries.get_mut(entry).map(|entry| &mut entry.logic) else { continue };
+            if logic.is_draining() {
+                let before = logic.leaving().count();
+                act(logic);
+                changed |= logic.leaving().count() != before;
+                self.drain(entry);
+                self.remember_leaving(entry);
+            }
+        }
+        changed
+    }
+
+    /// The line for what the kernel did not take.
+    pub(super) fn refusal(&self, failure: &Failure) -> String {
+        match failure {
+            Failure::Table(text) => text.clone(),
+            Failure::SyncDaemon(text) => {
+                let place = self.table.sync_daemon.as_ref().map(|sync| self.lines.prefix(sync.span));
+                format!("{}lvs_sync_daemon: {text}", place.unwrap_or_default())
+            }
+            Failure::Change(refused) => {
+                let service = refused.change.service();
+                let entry = self.entries.iter().find(|entry| entry.services().any(|own| own == service));
+                entry.map_or_else(|| refused.text.clone(), |entry| refusals::line(&self.lines, &entry.config, refused))
+            }
+        }
     }
 
     /// The kernel holds what is wanted, and nothing else of ours.
     pub(super) fn handle_applied(&mut self) {
-        let configured: HashSet<_> = self.entries.iter().map(|entry| &entry.config.service.value).collect();
-        self.owned.retain(|key| configured.contains(key));
+        let configured: HashSet<_> = self.entries.iter().flat_map(Entry::services).collect();
+        self.owned.retain(|service| configured.contains(service));
         self.remember_services();
+        if self.table.sync_daemon.is_none() {
+            self.sync_owned.clear();
+        }
+        self.remember_sync_daemons();
     }
 
     /// The next thing to do, or `None` when drained.
@@ -367,11 +627,14 @@ impl Balancer {
         }
     }
 
-    /// The configured services become ours, before the kernel is told of them.
+    /// The configured services and sync daemons become ours, before the kernel is told of them.
     fn own(&mut self) {
-        let mut known: HashSet<_> = self.owned.iter().cloned().collect();
-        let configured = self.entries.iter().map(|entry| &entry.config.service.value);
-        self.owned.extend(configured.filter(|key| known.insert((*key).clone())).cloned());
+        if self.table.sync_daemon.is_some() {
+            self.sync_owned = BTreeSet::from([SyncRole::Master, SyncRole::Backup]);
+        }
+        self.remember_sync_daemons();
+        let mut known: HashSet<_> = self.owned.iter().copied().collect();
+        self.owned.extend(self.entries.iter().flat_map(Entry::services).filter(|service| known.insert(*service)));
         self.remember_services();
     }
 
@@ -387,11 +650,23 @@ impl Balancer {
         self.forget(gone);
     }
 
+    fn remember_sync_daemons(&mut self) {
+        if self.sync_owned.is_empty() {
+            self.forget(self.facts.keys().filter(|key| *key == SYNC_DAEMONS).cloned().collect());
+        } else {
+            self.remember(SYNC_DAEMONS.to_owned(), &Remembered::SyncDaemons(self.sync_owned.clone()));
+        }
+    }
+
     /// Brings every fact up to date, and has the supervisor forget what is gone.
     fn remember_all(&mut self) {
-        let mut gone: BTreeSet<_> = self.facts.keys().filter(|key| !key.starts_with(SERVICES)).cloned().collect();
+        let mut gone: BTreeSet<_> = self.facts.keys().filter(|key| !is_of_kernel(key)).cloned().collect();
         for entry in 0..self.entries.len() {
             gone.remove(&self.remember_quorum(entry));
+            gone.retain({
+                let leaving = self.remember_leaving(entry);
+                move |key| !leaving.contains(key)
+            });
             let reals = self.entries.get(entry).map_or(0, |entry| entry.config.real_servers.len());
             for real in 0..reals {
                 gone.remove(&self.remember_checkers(entry, real));
@@ -415,6 +690,28 @@ impl Balancer {
         let up = entry.logic.quorum() == Some(Quorum::Up);
         self.remember(key.clone(), &Remembered::Quorum { virtual_server, up });
         key
+    }
+
+    /// Brings the facts of servers that a reload left out up to date. Returns their keys.
+    fn remember_leaving(&mut self, entry: usize) -> BTreeSet<String> {
+        let Some(entry) = self.entries.get(entry) else { return BTreeSet::new() };
+        let virtual_server = entry.config.service.to_string();
+        let of_all = format!("{LEAVING}{virtual_server} ");
+        let mut facts = BTreeMap::new();
+        for (server, drain) in entry.logic.leaving() {
+            let Some(deadline) = drain.deadline else { continue };
+            let server = LeavingServer::new(server, deadline);
+            let virtual_server = virtual_server.clone();
+            facts.insert(format!("{of_all}{}", server.name), Remembered::Leaving { virtual_server, server });
+        }
+        let stale = |key: &&String| key.starts_with(&of_all) && !facts.contains_key(*key);
+        let known = self.facts.range(LEAVING.to_owned()..).map(|(key, _)| key);
+        self.forget(known.take_while(|key| key.starts_with(LEAVING)).filter(stale).cloned().collect());
+        let keys = facts.keys().cloned().collect();
+        for (key, fact) in facts {
+            self.remember(key, &fact);
+        }
+        keys
     }
 
     /// Returns the key.
@@ -443,10 +740,18 @@ impl Balancer {
     }
 }
 
-fn begin(config: ipvs::Config, quorum: Option<Quorum>) -> ipvs::VirtualServer {
+/// Whether a fact tells what is ours in the kernel.
+fn is_of_kernel(key: &str) -> bool {
+    key.starts_with(SERVICES) || key == SYNC_DAEMONS
+}
+
+fn begin(config: ipvs::Config, memory: &Memory, name: &str) -> ipvs::VirtualServer {
     let mut logic = ipvs::VirtualServer::new(config);
-    match quorum {
-        Some(quorum) => logic.resume(quorum),
+    for server in memory.leaving.get(name).into_iter().flatten() {
+        logic.leave(server.real_server(), server.deadline);
+    }
+    match memory.quorum.get(name) {
+        Some(quorum) => logic.resume(*quorum),
         None => logic.start(),
     }
     logic

@@ -423,7 +423,7 @@ impl Advert {
     fn obey(&mut self, order: Order, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
         let mut fds = fds.into_iter();
         match order {
-            Order::Hello(..) | Order::Read(_) => {}
+            Order::Hello(..) | Order::Read(_) | Order::Hear(_) => {}
             Order::Resume => {
                 let facts = fds.next().context("no facts were attached")?;
                 self.resume(&facts);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Serialize, de::DeserializeOwned};
-use vrrp_proto::{Instant, ReplayMemory, Reserved, RouterId, RouterSnapshot, Snapshot, TrackerId, Verdict};
+use vrrp_proto::{Instant, Ownership, ReplayMemory, Reserved, RouterId, RouterSnapshot, Snapshot, TrackerId, Verdict};
 
 use crate::config::network::Footprint;
 use crate::ipc::{self, Fact, NotifyEvent, TrackerName};
@@ -60,6 +60,16 @@ pub(crate) fn outlives_daemon(key: &str) -> bool {
 /// What a router needs to go on.
 pub(crate) fn router(key: &str, id: RouterId, snapshot: &RouterSnapshot) -> Fact {
     Fact { key: format!("{ROUTER}{key}"), value: ipc::encode(&(id, snapshot)) }
+}
+
+/// The key of the fact that holds what a router needs to go on.
+pub(crate) fn router_key(key: &str) -> String {
+    format!("{ROUTER}{key}")
+}
+
+/// Whether the router of such a fact owns its addresses; a fact that was forgotten is of one that is not there.
+pub(crate) fn is_active(value: &[u8]) -> bool {
+    ipc::decode::<(RouterId, RouterSnapshot)>(value).is_ok_and(|(_, snapshot)| snapshot.ownership() == Ownership::Held)
 }
 
 /// There is no such router any more.
@@ -245,7 +255,7 @@ pub(crate) fn notifications(facts: &[Fact]) -> (BTreeMap<u64, NotifyEvent>, u64)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use vrrp_proto::{AdvertisementInterval, Role, Version};
@@ -264,6 +274,21 @@ mod tests {
             notified: true,
             control: vrrp_proto::Control::default(),
         }
+    }
+
+    /// The fact of a router that plays this part.
+    pub(crate) fn router_fact(key: &str, role: Role) -> Fact {
+        router(key, RouterId(1), &RouterSnapshot { role, ..snapshot(1) })
+    }
+
+    #[test]
+    fn the_fact_of_a_router_says_whether_it_is_active() {
+        let active = router_fact("k", Role::Active);
+        assert_eq!(active.key, router_key("k"));
+        assert!(is_active(&active.value));
+        assert!(!is_active(&router_fact("k", Role::Backup).value));
+        assert!(!is_active(&router_fact("k", Role::Fault).value));
+        assert!(!is_active(&forget_router("k")[0].value));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use ipvs_control::types::{Destination, ForwardingMethod, Scheduler, Service, Weight};
+use ipvs_control::types::{Destination, ForwardingMethod, InterfaceName, Scheduler, Seconds, Service, Stats, Weight};
 
 use super::*;
 
@@ -12,6 +12,12 @@ pub(crate) struct Memory {
     pub(crate) dumps: usize,
     /// Changes of this service fail.
     pub(crate) refused: Option<ServiceAddress>,
+    /// Every other request, in order.
+    pub(crate) requests: Vec<String>,
+    /// Sync daemons on this interface fail.
+    pub(crate) missing: Option<&'static str>,
+    /// Connections of every destination.
+    pub(crate) connections: u32,
 }
 
 /// One end of a [`Memory`].
@@ -66,8 +72,58 @@ impl Table for Shared {
         })
     }
 
-    fn apply(&mut self, changes: &[Change]) -> io::Result<Vec<String>> {
-        self.look(|memory| Ok(changes.iter().filter_map(|change| memory.change(change).err()).collect()))
+    fn apply(&mut self, changes: &[Change]) -> io::Result<Vec<Refused>> {
+        self.look(|memory| {
+            let refused = |change: &Change| {
+                let text = memory.change(change).err()?;
+                Some(Refused { change: *change, setting: Some(Setting::Scheduler), text })
+            };
+            Ok(changes.iter().filter_map(refused).collect())
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.look(|memory| {
+            memory.pools.clear();
+            memory.requests.push("flush".to_owned());
+        });
+        Ok(())
+    }
+
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> io::Result<()> {
+        let Timeouts { tcp, tcp_fin, udp } = timeouts;
+        self.look(|memory| memory.requests.push(format!("time-outs {} {} {}", tcp.0, tcp_fin.0, udp.0)));
+        Ok(())
+    }
+
+    fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> io::Result<()> {
+        self.look(|memory| {
+            if memory.missing == Some(daemon.interface.as_str()) {
+                return Err(io::Error::other(format!("starting the {daemon}: no such device")));
+            }
+            memory.requests.push(format!("start {daemon}"));
+            Ok(())
+        })
+    }
+
+    fn stop_sync_daemon(&mut self, role: SyncRole) -> io::Result<()> {
+        self.look(|memory| memory.requests.push(format!("stop {role}")));
+        Ok(())
+    }
+
+    fn destinations(&mut self, service: ServiceAddress) -> io::Result<Option<Vec<DestinationEntry>>> {
+        self.look(|memory| {
+            let active_connections = memory.connections;
+            let entry = |destination: &Destination| DestinationEntry {
+                destination: *destination,
+                active_connections,
+                inactive_connections: 0,
+                persistent_connections: 0,
+                stats: Stats::default(),
+            };
+            let pool = memory.pools.iter().find(|pool| pool.service.address == service);
+            Ok(pool.map(|pool| pool.destinations.iter().map(entry).collect()))
+        })
     }
 }
 
@@ -102,9 +158,12 @@ impl Lab {
 
     /// What comes of wishing for `pools`.
     fn want(&mut self, pools: Vec<Pool>, ours: &[ServiceAddress]) -> Applied {
+        self.ask(Wanted { pools, ours: ours.iter().copied().collect(), ..Wanted::default() })
+    }
+
+    fn ask(&mut self, wanted: Wanted) -> Applied {
         self.number += 1;
-        let ours = ours.iter().copied().collect();
-        self.kernel.want(Wanted { pools, ours, number: self.number });
+        self.kernel.want(Wanted { number: self.number, ..wanted });
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             match self.kernel.applied.try_recv() {
@@ -121,7 +180,7 @@ impl Lab {
 }
 
 fn complete(number: u64) -> Applied {
-    Applied { number, failures: Vec::new(), complete: true }
+    Applied { number, failures: Vec::new(), complete: true, counts: BTreeMap::new() }
 }
 
 #[test]
@@ -162,12 +221,86 @@ fn a_refused_change_is_reported_once_and_the_others_are_made() {
     lab.table.look(|memory| memory.refused = Some(address(1)));
     let wanted = vec![pool(1, &[]), pool(2, &[(1, 1)])];
     let applied = lab.want(wanted.clone(), &[]);
-    let expected = vec!["adding service [192.0.2.1]:tcp:80 (wlc): refused".to_owned()];
-    assert_eq!(applied, Applied { number: 1, failures: expected, complete: false });
+    let expected = Failure::Change(Refused {
+        change: Change::AddService(wanted[0].service),
+        setting: Some(Setting::Scheduler),
+        text: "adding service [192.0.2.1]:tcp:80 (wlc): refused".to_owned(),
+    });
+    assert_eq!((applied.failures, applied.complete), (vec![expected], false));
     assert_eq!(lab.pools(), [pool(2, &[(1, 1)])]);
     let again = lab.want(wanted.clone(), &[]);
-    assert_eq!(again, Applied { number: 2, failures: vec![], complete: false });
+    assert_eq!((again.failures, again.complete), (vec![], false));
     lab.table.look(|memory| memory.refused = None);
     assert_eq!(lab.want(wanted, &[]), complete(3));
     assert_eq!(lab.pools(), [pool(2, &[(1, 1)]), pool(1, &[])]);
+}
+
+fn sync(role: SyncRole, interface: &str) -> SyncDaemon {
+    SyncDaemon::new(role, InterfaceName::new(interface).unwrap())
+}
+
+#[test]
+fn everything_goes_once_when_it_is_asked_for() {
+    let mut lab = Lab::new(vec![pool(7, &[(1, 1)])]);
+    let wanted = Wanted { pools: vec![pool(1, &[(1, 1)])], flush: true, ..Wanted::default() };
+    assert_eq!(lab.ask(wanted.clone()), complete(1));
+    assert_eq!(lab.pools(), [pool(1, &[(1, 1)])], "that of others is gone too");
+    lab.table.look(|memory| memory.pools.push(pool(7, &[])));
+    lab.ask(Wanted { flush: false, ..wanted });
+    assert_eq!(lab.pools(), [pool(1, &[(1, 1)]), pool(7, &[])]);
+}
+
+#[test]
+fn time_outs_are_set_when_they_are_others() {
+    let mut lab = Lab::new(vec![]);
+    let timeouts = Timeouts { tcp: Seconds(300), ..Timeouts::default() };
+    let wanted = Wanted { timeouts, ..Wanted::default() };
+    lab.ask(wanted.clone());
+    lab.ask(wanted);
+    lab.ask(Wanted::default());
+    assert_eq!(lab.table.look(|memory| memory.requests.clone()), ["time-outs 300 0 0"]);
+}
+
+#[test]
+fn a_sync_daemon_takes_the_place_of_the_other_role() {
+    let mut lab = Lab::new(vec![]);
+    let ours = BTreeSet::from([SyncRole::Master, SyncRole::Backup]);
+    let backup =
+        Wanted { sync_daemons: vec![sync(SyncRole::Backup, "eth0")], sync_ours: ours.clone(), ..Wanted::default() };
+    lab.ask(backup.clone());
+    lab.ask(backup);
+    let master = vec![sync(SyncRole::Master, "eth0")];
+    lab.ask(Wanted { sync_daemons: master, sync_ours: ours.clone(), ..Wanted::default() });
+    lab.ask(Wanted { sync_ours: ours, ..Wanted::default() });
+    let expected = [
+        "stop master",
+        "start backup sync daemon on eth0 (id 0)",
+        "stop backup",
+        "start master sync daemon on eth0 (id 0)",
+        "stop master",
+        "stop backup",
+    ];
+    assert_eq!(lab.table.look(|memory| memory.requests.clone()), expected);
+}
+
+#[test]
+fn a_sync_daemon_that_cannot_start_keeps_no_service_away() {
+    let mut lab = Lab::new(vec![]);
+    lab.table.look(|memory| memory.missing = Some("eth9"));
+    let wanted =
+        Wanted { pools: vec![pool(1, &[])], sync_daemons: vec![sync(SyncRole::Master, "eth9")], ..Wanted::default() };
+    let applied = lab.ask(wanted);
+    let why = "starting the master sync daemon on eth9 (id 0): no such device".to_owned();
+    assert_eq!((applied.failures, applied.complete), (vec![Failure::SyncDaemon(why)], false));
+    assert_eq!(lab.pools(), [pool(1, &[])]);
+}
+
+#[test]
+fn connections_are_counted_on_request() {
+    let mut lab = Lab::new(vec![]);
+    lab.table.look(|memory| memory.connections = 3);
+    let count = vec![address(1), address(2)];
+    let applied = lab.ask(Wanted { pools: vec![pool(1, &[(1, 1)])], count, ..Wanted::default() });
+    let in_use = |service| applied.counts[&service].iter().map(DestinationEntry::in_use).collect::<Vec<_>>();
+    assert_eq!((in_use(address(1)), in_use(address(2))), (vec![3], vec![]));
 }
