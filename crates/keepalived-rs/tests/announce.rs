@@ -148,11 +148,9 @@ fn a_stuck_link_that_goes_is_forgotten() -> CaseResult {
     change(&stuck.host, Change::DelLink(LinkRef::Name(LinkName::try_from("eth0")?)))?;
     stuck.process.wait_for_line("(VI_0) Entering FAULT STATE", PATIENCE)?;
     stuck.is_not_held_up()?;
-    let lines = stuck.process.lines();
-    match lines.iter().find(|line| line.text.contains("announcing addresses")) {
-        Some(line) => Err(stuck.failed(format!("it was announced all the same: {}", line.text))),
-        None => Ok(()),
-    }
+    // It goes down before it is gone, and may be tried in between.
+    let refused = stuck.process.lines().iter().filter(|line| line.text.contains("announcing addresses")).count();
+    if refused > 1 { Err(stuck.failed(format!("it was announced {refused} times all the same"))) } else { Ok(()) }
 }
 
 // ---- A switch that passes a thousand ARP frames a second ----
@@ -255,15 +253,15 @@ impl Policed {
         Ok(answered)
     }
 
-    /// The first router is gone at once.
-    fn take_over(&self) -> Result<TakeOver, Stop> {
+    /// The first router is gone at once; what the client finds within `patience`.
+    fn take_over(&self, patience: Duration) -> Result<TakeOver, Stop> {
         let wire = self.routers[1].0.capture("eth0")?;
         self.routers[0].1.freeze_all()?;
         self.routers[0].0.cut("eth0")?;
         self.routers[0].1.kill_all()?;
         let (answers, round) = std::thread::scope(|scope| {
             let round = scope.spawn(a_round_of_a_bare_thread);
-            (self.answers((0..VIPS).map(vip), Duration::from_secs(4)), round.join())
+            (self.answers((0..VIPS).map(vip), patience), round.join())
         });
         // The first router's were heard here too.
         let sent: Vec<_> = announced(&wire).into_iter().filter(|sent| sent.outgoing).collect();
@@ -328,7 +326,7 @@ fn a_round_of_a_bare_thread() -> Duration {
     let (mut next, mut count) = (begun, 0);
     while count < VIPS {
         let now = Instant::now();
-        next = next.max(now.checked_sub(Duration::from_millis(31)).unwrap_or(now));
+        next = next.max(now.checked_sub(Duration::from_millis(3)).unwrap_or(now));
         while next <= now {
             next += Duration::from_millis(1);
             count += 1;
@@ -364,20 +362,22 @@ impl std::fmt::Display for TakeOver {
     }
 }
 
-/// The first frame of every address comes before the second of any, and no faster than the switch passes them. On a busy
-/// machine frames follow each other too quickly now and then: these addresses answer with the next round.
+/// The first frame of every address comes before the second of any, and no faster than the switch passes them. What
+/// is lost all the same, as others ask for addresses meanwhile, comes with the next round.
 fn a_client_behind_a_policer_finds_every_address_again() -> CaseResult {
     let policed = Policed::new("")?;
-    let after = policed.take_over()?;
+    // Before then the client does not doubt what it knows.
+    let after = policed.take_over(Duration::from_secs(12))?;
     println!("as configured by default: {after}");
-    let is_found = after.within(after.round + SLACK * 2) >= 900 && after.within(after.round * 3 + SLACK * 2) == 1000;
-    if is_found && after.in_first_round == 1000 { Ok(()) } else { Err(policed.failed(after)) }
+    let [most, all] = [1, 2].map(|rounds| after.within(after.round * rounds * 3 / 2 + SLACK * 2));
+    if most >= 900 && all == 1000 && after.in_first_round == 1000 { Ok(()) } else { Err(policed.failed(after)) }
 }
 
 /// The same numbers of frames without a pace: many addresses are never heard of, so it is the pace that does it.
 fn without_a_pace_many_addresses_stay_lost() -> CaseResult {
     let policed = Policed::new("vrrp_garp_interval 0.000001")?;
-    let after = policed.take_over()?;
+    // Less than until the second block.
+    let after = policed.take_over(Duration::from_secs(4))?;
     println!("without a pace: {after}");
     if after.times.len() > 900 { Err(policed.failed(after)) } else { Ok(()) }
 }

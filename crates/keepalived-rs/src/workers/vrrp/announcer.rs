@@ -14,12 +14,10 @@ use vrrp_proto::{Family, Instant, RouterId};
 /// Between two frames on one link where the configuration says nothing.
 const DEFAULT_GAP: Duration = Duration::from_millis(1);
 
-/// So many frames may follow each other at once where the configuration says nothing: fewer than what a switch that
-/// passes as many ARP frames a second lets pass at once, for there are others that send some.
+/// So many frames may follow each other at once where the configuration says nothing, also after the thread was kept
+/// waiting: fewer than what a switch that passes as many ARP frames a second lets pass at once. What it drops costs the
+/// address a whole round.
 const BURST: u32 = 4;
-
-/// So many may after the thread was kept waiting, which a busy host does for some tens of milliseconds.
-const CATCH_UP: u32 = 32;
 
 /// A link that took no more is left alone for so long.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -83,7 +81,6 @@ pub(crate) struct Frame {
 #[derive(Debug, Default)]
 struct Lane {
     queues: BTreeMap<LinkIndex, Queue>,
-    /// Zero before the first frame.
     next: Instant,
 }
 
@@ -188,8 +185,7 @@ impl Announcer {
         for (lane, pace) in self.lanes.values_mut().zip(paces) {
             while lane.next <= now {
                 let Some((outlet, frame)) = lane.pop(now) else { break };
-                let burst = if lane.next == Instant::ZERO { pace.burst } else { pace.catch_up };
-                lane.next = lane.next.max(now.saturating_sub(burst)) + pace.gap;
+                lane.next = lane.next.max(now.saturating_sub(pace.burst)) + pace.gap;
                 due.entry(outlet).or_default().push(frame);
             }
         }
@@ -221,8 +217,11 @@ impl Announcer {
     /// The place that `frame` came from, whose link is left alone from `now` on.
     fn hold(&mut self, now: Instant, outlet: LinkIndex, frame: &Frame) -> &mut VecDeque<Frame> {
         self.routers.insert(frame.router);
-        let way = self.way(outlet);
-        let lane = self.lanes.entry((way, family(frame.announcement.ip))).or_default();
+        let (way, family) = (self.way(outlet), family(frame.announcement.ip));
+        let pace = Pace::new(family, self.gaps(way));
+        let lane = self.lanes.entry((way, family)).or_default();
+        // Its turn is another link's.
+        lane.next = lane.next.saturating_sub(pace.gap);
         let queue = lane.queues.entry(outlet).or_default();
         queue.held = now + PAUSE;
         queue.round(frame.round)
@@ -282,9 +281,7 @@ impl Queue {
 
 struct Pace {
     gap: Duration,
-    /// How far behind the first frame may be, and a later one.
     burst: Duration,
-    catch_up: Duration,
 }
 
 impl Pace {
@@ -294,9 +291,9 @@ impl Pace {
             Family::Ipv6 => gaps.gna,
         };
         if configured.is_zero() {
-            Self { gap: DEFAULT_GAP, burst: DEFAULT_GAP * (BURST - 1), catch_up: DEFAULT_GAP * (CATCH_UP - 1) }
+            Self { gap: DEFAULT_GAP, burst: DEFAULT_GAP * (BURST - 1) }
         } else {
-            Self { gap: configured, burst: Duration::ZERO, catch_up: Duration::ZERO }
+            Self { gap: configured, burst: Duration::ZERO }
         }
     }
 }
@@ -389,7 +386,7 @@ mod tests {
         let mut announcer = Announcer::default();
         announcer.queue(ROUTER, &addresses(100), 1);
         let sent = [0, 6, 9, 99].map(|at| all_due(&mut announcer, NOW + Duration::from_millis(at)).len());
-        assert_eq!(sent, [4, 6, 3, 32]);
+        assert_eq!(sent, [4, 4, 3, 4]);
     }
 
     #[test]
@@ -501,8 +498,8 @@ mod tests {
         assert_eq!(announcer.next(), Some(NOW + PAUSE));
         let sent = drain(&mut announcer, NOW + PAUSE);
         assert_eq!(sent.len(), 40);
-        assert_eq!(sent.iter().filter(|(at, _)| at.is_zero()).count(), 20);
-        assert_eq!(sent.last().unwrap().0, Duration::from_millis(20));
+        assert_eq!(sent.iter().filter(|(at, _)| at.is_zero()).count(), 4);
+        assert_eq!(sent.last().unwrap().0, Duration::from_millis(36));
     }
 
     #[test]
