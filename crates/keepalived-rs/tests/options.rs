@@ -31,10 +31,8 @@ fn a_held_up_router_steps_down() -> CaseResult {
     kill(worker, Signal::SIGCONT)?;
     pair.wait_for_holder("r2")?;
     pair.r1.process().signal(Signal::SIGCONT)?;
-    if !pair.logs().contains("(VI_1) VRRP thread timer expired ") {
-        return Err(Stop::failed(pair.logs()));
-    }
-    Ok(())
+    let line = pair.r1.process().wait_for_line("(VI_1) VRRP thread timer expired ", PATIENCE);
+    line.map(drop).map_err(|error| Stop::failed(format!("{error}\n{}", pair.logs())))
 }
 
 /// Two that both own the addresses, and both were told not to listen.
