@@ -69,8 +69,9 @@ fn directories(files: &BTreeMap<String, TrackedFile>) -> BTreeSet<PathBuf> {
 /// block.
 fn watch(inotify: &OwnedFd, directories: &BTreeSet<PathBuf>, before: &Directories) -> Directories {
     let mut watched = Directories::new();
+    let mut passed = BTreeSet::new();
     for directory in directories {
-        match watch_nearest(inotify, directory) {
+        match watch_nearest(inotify, directory, &mut passed) {
             Ok((number, nearest)) => {
                 if nearest != *directory {
                     warn!(
@@ -87,14 +88,17 @@ fn watch(inotify: &OwnedFd, directories: &BTreeSet<PathBuf>, before: &Directorie
             ),
         }
     }
-    for number in before.keys().filter(|number| !watched.contains_key(number)) {
+    passed.extend(before.keys());
+    for number in passed.iter().filter(|number| !watched.contains_key(number)) {
         // The kernel has forgotten those whose directory is gone.
         let _ = inotify::remove_watch(inotify, *number);
     }
     watched
 }
 
-fn watch_nearest(inotify: &OwnedFd, directory: &Path) -> io::Result<(i32, PathBuf)> {
+/// Watches `directory` or the nearest one above it that is there; those that were not the nearest any more once they were
+/// watched go to `passed`.
+fn watch_nearest(inotify: &OwnedFd, directory: &Path, passed: &mut BTreeSet<i32>) -> io::Result<(i32, PathBuf)> {
     // Whether it is here or above, and for whom else it is watched.
     let for_all = WatchFlags::CREATE
         | WatchFlags::MOVED_TO
@@ -110,7 +114,7 @@ fn watch_nearest(inotify: &OwnedFd, directory: &Path) -> io::Result<(i32, PathBu
         match inotify::add_watch(inotify, nearest, flags) {
             // What has come meanwhile was not watched.
             Ok(number) if self::nearest(directory) == nearest => return Ok((number, nearest.to_owned())),
-            Ok(_) => {}
+            Ok(number) => _ = passed.insert(number),
             Err(Errno::NOENT | Errno::NOTDIR) => last = Errno::NOENT.into(),
             Err(error) => return Err(error.into()),
         }
@@ -137,6 +141,16 @@ impl Places {
                 && name.is_none_or(|name| file.path.file_name() == Some(name))
         };
         self.files.iter().filter(move |(_, file)| is_meant(file)).map(|(name, _)| name.as_str())
+    }
+
+    /// The names of the files whose directory was not watched all the time since it was `before`.
+    fn unsteady(&self, before: &Directories) -> Vec<String> {
+        let is_steady = |directory: &Path| {
+            let mut same = self.directories.iter().filter_map(|(number, now)| Some((now, before.get(number)?)));
+            same.any(|(now, before)| now.contains(directory) && before.contains(directory))
+        };
+        let files = self.files.iter().filter(|(_, file)| !is_steady(directory(&file.path)));
+        files.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether the directories to watch are others after what happened in one.
@@ -254,15 +268,11 @@ impl Files {
                 None
             }
             Event::Watched(directories) => {
-                // What happened in them before now went unnoticed.
-                let new: Vec<_> = directories
-                    .keys()
-                    .filter(|number| !self.places.directories.contains_key(number))
-                    .copied()
-                    .collect();
-                self.places.directories = directories;
-                let names = new.into_iter().flat_map(|number| self.places.affected(number, None));
-                for name in names.map(str::to_owned).collect::<BTreeSet<_>>() {
+                // What happened in those that are new went unnoticed before now, and so did the last of what happened in
+                // those that are not watched any more. A file whose directory is not there may have been read meanwhile.
+                let before = std::mem::replace(&mut self.places.directories, directories);
+                let names = self.places.unsteady(&before);
+                for name in names {
                     self.look(name);
                 }
                 if self.moving.take() == Some(true) {
@@ -467,6 +477,22 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_was_not_watched_all_the_time_is_unsteady() {
+        let watched = |number: i32, paths: &[&str]| -> Directories {
+            [(number, paths.iter().map(PathBuf::from).collect::<BTreeSet<_>>())].into()
+        };
+        let files: BTreeMap<_, _> =
+            [("a", "/d/a"), ("b", "/link/b")].map(|(name, path)| (name.to_owned(), tracked(path))).into();
+        let unsteady = |before: Directories, now: Directories| {
+            Places { directories: now, files: files.clone() }.unsteady(&before).join(" ")
+        };
+        assert_eq!(unsteady(watched(1, &["/d", "/link"]), watched(1, &["/d", "/link"])), "");
+        assert_eq!(unsteady(watched(1, &["/d", "/link"]), watched(1, &["/d"])), "b");
+        assert_eq!(unsteady(watched(1, &["/d"]), watched(2, &["/d"])), "a b");
+        assert_eq!(unsteady(watched(1, &["/"]), watched(1, &["/"])), "a b", "it is not there");
+    }
+
+    #[test]
     fn a_start_value_replaces_only_what_it_may() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("f");
@@ -527,6 +553,23 @@ mod tests {
             let event = tokio::time::timeout(std::time::Duration::from_secs(10), files.next()).await.unwrap();
             numbers.extend(files.take(event));
         }
+    }
+
+    /// Its last events may still wait when the directory to watch is another one.
+    #[tokio::test]
+    async fn a_file_of_a_directory_that_is_not_watched_any_more_is_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("sub/f");
+        std::fs::create_dir(root.path().join("sub")).unwrap();
+        std::fs::write(&path, "1").unwrap();
+        let mut files = Files::default();
+        let tracked = TrackedFile { path: path.clone(), init: None };
+        files.configure(Some(Watch::open([("f".to_owned(), tracked)].into()).unwrap()), false).unwrap();
+        assert_eq!(next_number(&mut files).await, 1);
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        files.events = None;
+        files.take(Event::Watched([(99, [root.path().to_owned()].into())].into()));
+        assert_eq!(next_number(&mut files).await, 0);
     }
 
     /// Directories above go and come too, by any name.
