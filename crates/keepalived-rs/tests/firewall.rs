@@ -84,13 +84,7 @@ struct Node {
 
 impl Node {
     fn new(lab: &Lab, name: &str, daemon: Daemon, config: &str) -> Result<Self, Stop> {
-        let host = lab.host(name)?;
-        let lans = [lab.bridge(&format!("{name}0"))?, lab.bridge(&format!("{name}1"))?];
-        for (number, lan) in lans.iter().enumerate() {
-            let interface = format!("eth{number}");
-            lab.connect(&host, &interface, lan)?;
-            host.address(&interface, &format!("198.18.{number}.1/24"))?;
-        }
+        let (host, lans) = lab.host_of_two_networks(name)?;
         let process = host.spawn(daemon.program(config)?)?;
         Ok(Self { host, process, _lans: lans })
     }

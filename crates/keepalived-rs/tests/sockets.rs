@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Capture, Frame, Host};
+use netlab::{Capture, Frame, Host, Lab, Process};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
-use support::{Daemon, PATIENCE, Pair, Protocol, wait_until};
+use support::{Daemon, PATIENCE, Pair, Protocol, Router, wait_until};
 
 const FAST: Protocol = Protocol { version: 3, interval: Duration::from_millis(100), ipv6: false };
 const FAST_IPV6: Protocol = Protocol { version: 3, interval: Duration::from_millis(100), ipv6: true };
@@ -419,6 +419,50 @@ fn adverts_due_together_leave_together() -> CaseResult {
     Ok(())
 }
 
+/// At a start all in one line, as it ends there; later each in a line of its own, however often it is tried again.
+fn every_socket_that_cannot_be_opened_is_said() -> CaseResult {
+    const MEMBERSHIPS: &str = "net/ipv4/igmp_max_memberships";
+    let lab = Lab::new()?;
+    let (host, lans) = lab.host_of_two_networks("r1")?;
+    let second = two_instances("virtual_router_id 52", 150);
+    let (first, second) = second.split_at(second.rfind("vrrp_instance").expect("there are two"));
+    let config = format!("{first}{}", second.replace("interface eth0", "interface eth1"));
+    let failure = |link| format!("opening a socket for 224.0.0.18 on {link}: IP_ADD_MEMBERSHIP: ");
+    let said = |process: &Process, text: &str| process.lines().iter().filter(|line| line.text.contains(text)).count();
+    let log = |process: &Process| process.lines().iter().map(|line| format!("{}\n", line.text)).collect::<String>();
+
+    host.set_sysctl(MEMBERSHIPS, "0")?;
+    let refused = host.spawn(Daemon::Ours.program(&config)?)?;
+    refused.wait_for_exit(PATIENCE)?;
+    if ["eth0", "eth1"].into_iter().any(|link| said(&refused, &failure(link)) != 1) {
+        return Err(Stop::failed(log(&refused)));
+    }
+
+    host.set_sysctl(MEMBERSHIPS, "20")?;
+    let process = host.spawn(Daemon::Ours.program(&config)?)?;
+    for name in ["VI_1", "VI_2"] {
+        process.wait_for_line(&format!("({name}) Entering MASTER STATE"), PATIENCE)?;
+    }
+    host.set_sysctl(MEMBERSHIPS, "0")?;
+    let router = Router { host: host.clone(), daemon: Daemon::Ours, priority: 150, process: Some(process) };
+    kill(router.worker(), Signal::SIGKILL)?;
+    for link in ["eth0", "eth1"] {
+        router.process().wait_for_line(&failure(link), PATIENCE)?;
+    }
+    // It is tried again each second.
+    let over = Instant::now() + Duration::from_millis(2500);
+    wait_until("two more attempts", || Ok(Instant::now() > over))?;
+    host.set_sysctl(MEMBERSHIPS, "20")?;
+    let wires = [lans[0].capture()?, lans[1].capture()?];
+    for (wire, (vrid, sender)) in wires.iter().zip([(51, "198.18.0.1"), (52, "198.18.1.1")]) {
+        wait_until("adverts", || Ok(adverts(wire, vrid, sender) > 0))?;
+    }
+    match ["eth0", "eth1"].into_iter().find(|link| said(router.process(), &failure(link)) != 1) {
+        Some(link) => Err(Stop::failed(format!("{link}\n{}", log(router.process())))),
+        None => Ok(()),
+    }
+}
+
 fn main() -> ExitCode {
     harness::main(&[
         case("others_wake_nobody_over_ipv4", others_wake_nobody_over_ipv4),
@@ -434,5 +478,6 @@ fn main() -> ExitCode {
         case("memory_is_locked_as_far_as_the_limit_allows", memory_is_locked_as_far_as_the_limit_allows),
         case("lateness_is_said_and_counted", lateness_is_said_and_counted),
         case("adverts_due_together_leave_together", adverts_due_together_leave_together),
+        case("every_socket_that_cannot_be_opened_is_said", every_socket_that_cannot_be_opened_is_said),
     ])
 }

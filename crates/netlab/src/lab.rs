@@ -87,6 +87,21 @@ impl Lab {
         host.namespace.wait_for_carrier(end)
     }
 
+    /// A host with two interfaces, each alone on a bridge: eth0 has 198.18.0.1/24, eth1 has 198.18.1.1/24.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn host_of_two_networks(&self, name: &str) -> Result<(Host, [Bridge; 2]), LabError> {
+        let host = self.host(name)?;
+        let lans = [self.bridge(&format!("{name}0"))?, self.bridge(&format!("{name}1"))?];
+        for (number, lan) in lans.iter().enumerate() {
+            let interface = format!("eth{number}");
+            self.connect(&host, &interface, lan)?;
+            host.address(&interface, &format!("198.18.{number}.1/24"))?;
+        }
+        Ok((host, lans))
+    }
+
     /// The names of the hosts that have `ip`, in the order in which the hosts were made.
     ///
     /// # Errors
@@ -130,6 +145,11 @@ pub struct Bridge {
 }
 
 impl Bridge {
+    /// Runs `work` on a thread where the switch stands and waits for its result.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.switch.netns.run(work)
+    }
+
     /// Records what is broadcast or multicast here.
     ///
     /// # Errors

@@ -19,7 +19,10 @@
 //!     eprintln!("{}", refusal.error); // adding 192.0.2.1/24 to eth0: Operation not permitted (os error 1)
 //! }
 //! let mac = eth0.mac.ok_or("not an Ethernet")?;
-//! AnnounceSocket::open()?.send(&[Announcement { link: eth0.index, mac, ip: vip.ip, router: false }]);
+//! let news = Announcement { link: eth0.index, mac, ip: vip.ip, router: false };
+//! for refusal in AnnounceSocket::open()?.send(&[news]).refused {
+//!     eprintln!("{}", refusal.error); // announcing 192.0.2.1 on eth0: Network is down (os error 100)
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -43,8 +46,8 @@ pub use announce::Announcement;
 pub use message::event::Event;
 pub use plan::{Change, PlacedRoute, Placement, Present, Wanted, plan};
 pub use socket::{
-    AnnounceSocket, Applied, CarrierSocket, Error, Monitor, NftEvent, NftMonitor, NftSocket, RECEIVE_BUFFER, Refusal,
-    RouteSocket,
+    AnnounceSocket, Announced, Applied, CarrierSocket, Error, Monitor, NftEvent, NftMonitor, NftSocket, RECEIVE_BUFFER,
+    Refusal, RouteSocket,
 };
 pub use types::{
     Address, AddressFlags, AddressGeneration, AddressKey, AddressProtocol, Encapsulation, Family, Fwmark, InvalidName,

@@ -16,6 +16,42 @@ use neli::{
 };
 use thiserror::Error;
 
+/// What the codec of every kind of message has to keep. `any` gives values, `$first` and `$second` write one each, and
+/// `parse` reads what `$as_read` makes of it.
+#[cfg(test)]
+macro_rules! codec_properties {
+    ($any:expr, $first:expr, $second:expr, $as_read:expr) => {
+        proptest::proptest! {
+            #[test]
+            fn parse_gives_back_what_was_emitted(first in $any, second in $any) {
+                let mut out = Vec::new();
+                $first(&first, &mut out);
+                $second(&second, &mut out);
+                let read: Vec<_> =
+                    crate::message::messages(&out).map(|message| parse(message.unwrap().payload)).collect();
+                proptest::prop_assert_eq!(read, [Ok($as_read(first)), Ok($as_read(second))]);
+            }
+
+            #[test]
+            fn no_octets_make_it_panic(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+                let _ = parse(&octets);
+            }
+
+            #[test]
+            fn no_flipped_octet_makes_it_panic(
+                value in $any, at in proptest::prelude::any::<proptest::sample::Index>(), to: u8,
+            ) {
+                let mut out = Vec::new();
+                $first(&value, &mut out);
+                *at.get_mut(&mut out) = to;
+                for message in crate::message::messages(&out) {
+                    let _ = message.map(|message| parse(message.payload));
+                }
+            }
+        }
+    };
+}
+
 pub mod address;
 pub mod change;
 pub mod event;

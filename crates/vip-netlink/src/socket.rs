@@ -495,16 +495,29 @@ impl AsFd for Monitor {
     }
 }
 
-/// Sends announcements as Ethernet frames on any link of the namespace. It receives nothing.
+/// What became of a list of announcements.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Announced {
+    /// Those that were refused, in the order of the list. `ENOBUFS` is a link whose own queue is full, or a packet
+    /// filter at its exit: the same frame may be taken later.
+    pub refused: Vec<Refusal>,
+    /// So many at the end of the list found no room in the socket and were not tried: they may be sent later.
+    pub left: usize,
+}
+
+/// Sends announcements as Ethernet frames on any link of the namespace. It receives nothing and never waits.
+///
+/// What a link has not taken yet fills the socket, whichever link the next frame is for: where a link that is stuck
+/// must not hold up the others, each needs a socket of its own.
 #[derive(Debug)]
 pub struct AnnounceSocket {
     socket: Socket,
-    timeout: Duration,
 }
 
 impl AnnounceSocket {
-    /// How long to wait for room in a full send buffer.
-    pub const TIMEOUT: Duration = Duration::from_secs(1);
+    /// Room for some eighty frames as the kernel counts them: what a stuck link sends late is not true any more.
+    const SEND_BUFFER: usize = 1 << 15;
     /// Most frames in one system call.
     const BATCH: usize = 256;
 
@@ -513,34 +526,36 @@ impl AnnounceSocket {
     /// # Errors
     /// Without `CAP_NET_RAW`, or if the host has no descriptor or memory left.
     pub fn open() -> Result<Self, Error> {
-        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)
-            .map_err(|error| Error::new("opening a packet socket", error))?;
-        Ok(Self { socket, timeout: Self::TIMEOUT })
+        let open = || -> io::Result<Socket> {
+            let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)?;
+            socket.set_send_buffer_size(Self::SEND_BUFFER)?;
+            Ok(socket)
+        };
+        Ok(Self { socket: open().map_err(|error| Error::new("opening a packet socket", error))? })
     }
 
-    /// Sends all announcements in their order, many in one system call, and goes on after one that is refused.
-    /// Returns those that were not sent.
-    pub fn send(&self, announcements: &[Announcement]) -> Vec<Refusal> {
-        let mut refused = Vec::new();
+    /// Sends announcements in their order, many in one system call, goes on after one that is refused, and ends early
+    /// when the socket has no room left.
+    pub fn send(&self, announcements: &[Announcement]) -> Announced {
+        let mut announced = Announced::default();
         let mut first = 0;
-        let mut deadline = now() + self.timeout;
         while let Some(rest) = announcements.get(first..).filter(|rest| !rest.is_empty()) {
             let batch = rest.get(..Self::BATCH).unwrap_or(rest);
             match self.send_batch(batch) {
-                Ok(sent) => {
-                    first += sent;
-                    deadline = now() + self.timeout;
-                }
+                Ok(sent) => first += sent,
                 Err(nix::Error::EINTR) => {}
-                Err(nix::Error::EAGAIN) if wait(&self.socket, PollFlags::OUT, deadline).is_ok() => {}
+                Err(nix::Error::EAGAIN) => {
+                    announced.left = rest.len();
+                    break;
+                }
                 Err(errno) => {
-                    let error = self.explain(announcements.get(first), errno);
-                    refused.push(Refusal { index: first, error });
+                    let error = self.explain(rest.first(), errno);
+                    announced.refused.push(Refusal { index: first, error });
                     first += 1;
                 }
             }
         }
-        refused
+        announced
     }
 
     /// How many were sent, at least one; an error is that of the first.
@@ -661,7 +676,7 @@ impl KernelSocket {
             if let Some(len) = self.try_receive()?.map(<[u8]>::len) {
                 return self.datagram.get(..len).ok_or_else(|| ErrorKind::FileTooLarge.into());
             }
-            wait(self, PollFlags::IN, deadline)?;
+            wait(self, deadline)?;
         }
     }
 
@@ -707,14 +722,14 @@ fn name_of(socket: impl AsFd, link: LinkIndex) -> Option<LinkName> {
 }
 
 /// Waits for a descriptor, not longer than until `deadline`.
-fn wait(descriptor: &impl AsFd, for_what: PollFlags, deadline: Instant) -> io::Result<()> {
+fn wait(descriptor: &impl AsFd, deadline: Instant) -> io::Result<()> {
     loop {
         let left = deadline.saturating_duration_since(now());
         if left.is_zero() {
             return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
         }
         let timeout = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
-        match poll(&mut [PollFd::new(descriptor, for_what)], Some(&timeout)) {
+        match poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(_) => return Ok(()),
             Err(error) => return Err(error.into()),

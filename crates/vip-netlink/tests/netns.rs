@@ -10,7 +10,7 @@ use std::{
     num::NonZeroU64,
     os::fd::{AsFd, AsRawFd},
     panic::{AssertUnwindSafe, catch_unwind},
-    process::ExitCode,
+    process::{Command, ExitCode},
     slice::from_ref,
     time::{Duration, Instant},
 };
@@ -66,6 +66,8 @@ const CASES: &[(&str, Case)] = &[
     ("gratuitous_arp_reaches_the_neighbour", gratuitous_arp_reaches_the_neighbour),
     ("an_unsolicited_advertisement_reaches_the_neighbour", an_unsolicited_advertisement_reaches_the_neighbour),
     ("an_announcement_that_is_refused_stops_no_other", an_announcement_that_is_refused_stops_no_other),
+    ("a_link_that_is_stuck_fills_its_own_socket_only", a_link_that_is_stuck_fills_its_own_socket_only),
+    ("a_frame_that_a_full_queue_drops_is_refused", a_frame_that_a_full_queue_drops_is_refused),
 ];
 
 /// What no one can add to a host whose kernel lacks it. The daemon is tested with it in the virtual machine.
@@ -393,7 +395,7 @@ fn gratuitous_arp_reaches_the_neighbour() -> Result<(), Skip> {
     let (a, b) = veth(&mut route);
     let neighbour = frames(0x0806);
     let announcements: Vec<_> = (1..=5).map(|host| announcement(&a, [192, 0, 2, host].into())).collect();
-    assert!(AnnounceSocket::open().unwrap().send(&announcements).is_empty());
+    all_sent(&announcements);
     for announcement in &announcements {
         received(&neighbour, &announcement.frame());
     }
@@ -406,7 +408,7 @@ fn an_unsolicited_advertisement_reaches_the_neighbour() -> Result<(), Skip> {
     let (a, _) = veth(&mut route);
     let neighbour = frames(0x86dd);
     let news = Announcement { router: true, ..announcement(&a, "2001:db8::1".parse().unwrap()) };
-    assert!(AnnounceSocket::open().unwrap().send(&[news]).is_empty());
+    all_sent(&[news]);
     received(&neighbour, &news.frame());
     Ok(())
 }
@@ -420,12 +422,70 @@ fn an_announcement_that_is_refused_stops_no_other() -> Result<(), Skip> {
     let [first, refused, last] =
         [(&a, 1), (&down, 2), (&a, 3)].map(|(link, host)| announcement(link, [192, 0, 2, host].into()));
 
-    let refusals = AnnounceSocket::open().unwrap().send(&[first, refused, last]);
-    let errors: Vec<_> = refusals.iter().map(|refusal| (refusal.index, refusal.error.to_string())).collect();
+    let announced = AnnounceSocket::open().unwrap().send(&[first, refused, last]);
+    assert_eq!(announced.left, 0);
+    let errors: Vec<_> = announced.refused.iter().map(|refusal| (refusal.index, refusal.error.to_string())).collect();
     assert_eq!(errors, [(1, "announcing 192.0.2.2 on c: Network is down (os error 100)".to_owned())]);
     received(&neighbour, &first.frame());
     received(&neighbour, &last.frame());
     Ok(())
+}
+
+/// Its queue takes no frame any more; a socket that waits for it takes nothing for others either.
+fn a_link_that_is_stuck_fills_its_own_socket_only() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let (c, _) = joined(&mut route, ["c", "d"]);
+    tc("qdisc add dev a root tbf rate 8bit burst 1500 limit 1000000")?;
+    let stuck: Vec<_> = (0..1000).map(|host| announcement(&a, Ipv4Addr::from_bits(host).into())).collect();
+    let healthy = announcement(&c, [192, 0, 2, 1].into());
+    let neighbour = frames(0x0806);
+    let sockets = [AnnounceSocket::open().unwrap(), AnnounceSocket::open().unwrap()];
+
+    let began = Instant::now();
+    let announced = sockets[0].send(&stuck);
+    let queued = stuck.len() - announced.left;
+    assert!(announced.refused.is_empty() && (32..200).contains(&queued), "{announced:?}");
+    assert_eq!(sockets[0].send(&[healthy]).left, 1);
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    let announced = sockets[1].send(&[healthy]);
+    assert!(announced.refused.is_empty() && announced.left == 0, "{announced:?}");
+    received(&neighbour, &healthy.frame());
+
+    // What waited is not lost, and there is room for the rest.
+    tc("qdisc change dev a root tbf rate 1gbit burst 100kb limit 1000000")?;
+    let (waited, rest) = stuck.split_at(queued);
+    received(&neighbour, &waited.last().unwrap().frame());
+    let more = rest.first_chunk::<10>().unwrap();
+    assert_eq!(sockets[0].send(more).left, 0);
+    received(&neighbour, &more.last().unwrap().frame());
+    Ok(())
+}
+
+/// The queue of the link itself is full long before the socket is.
+fn a_frame_that_a_full_queue_drops_is_refused() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    tc("qdisc add dev a root tbf rate 8bit burst 1500 limit 200")?;
+    let all: Vec<_> = (0..100).map(|host| announcement(&a, Ipv4Addr::from_bits(host).into())).collect();
+    let announced = AnnounceSocket::open().unwrap().send(&all);
+    assert!(announced.left == 0 && !announced.refused.is_empty(), "{announced:?}");
+    let is_full = |refusal: &vip_netlink::Refusal| refusal.error.io().raw_os_error() == Some(105);
+    assert!(announced.refused.iter().all(is_full), "{announced:?}");
+    Ok(())
+}
+
+fn all_sent(announcements: &[Announcement]) {
+    let announced = AnnounceSocket::open().unwrap().send(announcements);
+    assert!(announced.refused.is_empty() && announced.left == 0, "{announced:?}");
+}
+
+/// Traffic control, which only a kernel with this queue and a host with iproute2 have.
+fn tc(arguments: &str) -> Result<(), Skip> {
+    let output = Command::new("tc").args(arguments.split(' ')).output();
+    let output = output.map_err(|error| format!("tc (iproute2): {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(format!("tc {arguments}: {said}")) }
 }
 
 fn name(text: &str) -> LinkName {
@@ -439,14 +499,16 @@ fn all_applied(route: &mut RouteSocket, changes: &[Change]) {
 
 /// The links `a` and `b`, joined, up and carrying frames.
 fn veth(route: &mut RouteSocket) -> (Link, Link) {
+    joined(route, ["a", "b"])
+}
+
+/// The same with other names.
+fn joined(route: &mut RouteSocket, names: [&str; 2]) -> (Link, Link) {
     let monitor = Monitor::open().unwrap();
-    let changes = [
-        Change::AddVeth { name: name("a"), peer: name("b") },
-        Change::SetLinkUp(name("a").into()),
-        Change::SetLinkUp(name("b").into()),
-    ];
+    let [a, b] = names.map(name);
+    let changes = [Change::AddVeth { name: a, peer: b }, Change::SetLinkUp(a.into()), Change::SetLinkUp(b.into())];
     all_applied(route, &changes);
-    let mut ends = || ["a", "b"].map(|end| route.link(name(end)).unwrap().unwrap());
+    let mut ends = || [a, b].map(|end| route.link(end).unwrap().unwrap());
     until(&monitor, || ends().iter().all(|end| end.is_up() && end.oper_state == OperState::UP));
     let [a, b] = ends();
     (a, b)

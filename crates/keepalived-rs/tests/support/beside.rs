@@ -58,13 +58,7 @@ impl Router {
         config: &str,
         prepare: impl FnOnce(&Host) -> CaseResult,
     ) -> Result<Self, Stop> {
-        let host = lab.host(name)?;
-        let lans = [lab.bridge(&format!("{name}0"))?, lab.bridge(&format!("{name}1"))?];
-        for (number, lan) in lans.iter().enumerate() {
-            let interface = format!("eth{number}");
-            lab.connect(&host, &interface, lan)?;
-            host.address(&interface, &format!("198.18.{number}.1/24"))?;
-        }
+        let (host, lans) = lab.host_of_two_networks(name)?;
         host.address("eth0", "2001:db8::1/64")?;
         prepare(&host)?;
         let program = daemon.program(config)?;

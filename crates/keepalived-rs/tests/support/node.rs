@@ -31,13 +31,9 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(lab: &Lab, name: &str) -> Result<Self, Stop> {
-        let host = lab.host(name)?;
-        let lans = [lab.bridge(&format!("{name}0"))?, lab.bridge(&format!("{name}1"))?];
-        for (number, lan) in lans.iter().enumerate() {
-            let interface = format!("eth{number}");
-            lab.connect(&host, &interface, lan)?;
-            host.address(&interface, &format!("198.18.{number}.1/24"))?;
-            host.address(&interface, &format!("2001:db8:{number}::1/64"))?;
+        let (host, lans) = lab.host_of_two_networks(name)?;
+        for number in 0..lans.len() {
+            host.address(&format!("eth{number}"), &format!("2001:db8:{number}::1/64"))?;
         }
         let node = Self { host, _lans: lans, folder: tempfile::tempdir()? };
         wait_until("link-local addresses", || Ok(node.link_locals()?.len() == 2))?;

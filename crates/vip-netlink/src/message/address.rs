@@ -162,7 +162,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::messages;
 
     /// What Linux 6.1 reports for `ip address add 192.0.2.1/24 brd + dev eth0 label eth0:v proto 18`.
     #[test]
@@ -259,29 +258,10 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn parse_gives_back_what_was_emitted(first in any_address(), second in any_address()) {
-            let mut out = Vec::new();
-            emit_add(&first, NlmF::EXCL, 1, &mut out);
-            emit_add(&second, NlmF::ACK, 2, &mut out);
-            let read: Vec<_> = messages(&out).map(|message| parse(message.unwrap().payload)).collect();
-            prop_assert_eq!(read, [Ok(first), Ok(second)]);
-        }
-
-        #[test]
-        fn no_octets_make_it_panic(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&octets);
-        }
-
-        #[test]
-        fn no_flipped_octet_makes_it_panic(address in any_address(), at in any::<prop::sample::Index>(), to: u8) {
-            let mut out = Vec::new();
-            emit_add(&address, NlmF::EXCL, 1, &mut out);
-            *at.get_mut(&mut out) = to;
-            for message in messages(&out) {
-                let _ = message.map(|message| parse(message.payload));
-            }
-        }
-    }
+    codec_properties!(
+        any_address(),
+        |address: &Address, out: &mut Vec<u8>| emit_add(address, NlmF::EXCL, 1, out),
+        |address: &Address, out: &mut Vec<u8>| emit_add(address, NlmF::ACK, 2, out),
+        std::convert::identity
+    );
 }

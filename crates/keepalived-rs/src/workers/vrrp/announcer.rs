@@ -1,9 +1,10 @@
 //! Which announcement goes out when. Pure.
 //!
 //! Every address is announced once before any is announced again, and no link or group of links carries more than its pace allows:
-//! switches and hosts drop what comes faster, and then a client keeps the stale entry.
+//! switches and hosts drop what comes faster, and then a client keeps the stale entry. What a link does not take waits for
+//! it, and holds up no other link.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,8 +14,18 @@ use vrrp_proto::{Family, Instant, RouterId};
 /// Between two frames on one link where the configuration says nothing.
 const DEFAULT_GAP: Duration = Duration::from_millis(1);
 
-/// So many frames may follow each other at once where the configuration says nothing.
-const BURST: u32 = 10;
+/// So many frames may follow each other at once where the configuration says nothing: fewer than what a switch that
+/// passes as many ARP frames a second lets pass at once, for there are others that send some.
+const BURST: u32 = 4;
+
+/// So many may after the thread was kept waiting, which a busy host does for some tens of milliseconds.
+const CATCH_UP: u32 = 32;
+
+/// A link that took no more is left alone for so long.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A frame that is dropped so often is given up: a full queue is not full for a second, a filter drops for ever.
+const ATTEMPTS: u8 = 50;
 
 /// The least time between two frames in one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,11 +67,32 @@ pub(crate) struct Announcer {
     routers: BTreeSet<RouterId>,
 }
 
-/// What waits for one way: the first frame of every address, the second, and so on.
+/// A frame that is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame {
+    router: RouterId,
+    /// What it says.
+    pub(crate) announcement: Announcement,
+    /// How often the same was to be sent before in its block.
+    round: usize,
+    /// How often it was dropped on its way out.
+    dropped: u8,
+}
+
+/// What waits for one way, by the link that it leaves through.
 #[derive(Debug, Default)]
 struct Lane {
-    rounds: Vec<VecDeque<(RouterId, Announcement)>>,
+    queues: BTreeMap<LinkIndex, Queue>,
+    /// Zero before the first frame.
     next: Instant,
+}
+
+/// What waits for one link: the first frame of every address, the second, and so on.
+#[derive(Debug, Default)]
+struct Queue {
+    rounds: Vec<VecDeque<Frame>>,
+    /// The link takes nothing before.
+    held: Instant,
 }
 
 impl Announcer {
@@ -75,8 +107,13 @@ impl Announcer {
         self.below = below;
     }
 
+    /// The link that frames of `link` leave through in the end.
+    fn outlet(&self, link: LinkIndex) -> LinkIndex {
+        self.below.get(&link).copied().unwrap_or(link)
+    }
+
+    /// That of an outlet.
     fn way(&self, link: LinkIndex) -> Way {
-        let link = self.below.get(&link).copied().unwrap_or(link);
         let group = self.groups.iter().position(|group| group.shared.contains(&link));
         group.map_or(Way::Link(link), Way::Group)
     }
@@ -89,49 +126,71 @@ impl Announcer {
         group.map_or(self.gaps, |group| group.gaps)
     }
 
-    /// Announces each of `addresses` `repeat` times, instead of what still waits for `router`.
+    /// Announces each of `addresses` `repeat` times, instead of what still waits for `router`; but an address that waits
+    /// for its first frame keeps its place, or blocks that follow each other quickly would never come to the last ones.
     pub(crate) fn queue(&mut self, router: RouterId, addresses: &[Announcement], repeat: u8) {
-        self.forget(router);
+        let wanted: HashSet<_> = addresses.iter().collect();
+        self.drop_all(router, |frame| frame.round == 0 && wanted.contains(&frame.announcement));
         self.add(router, addresses, repeat);
     }
 
-    /// Announces each of `addresses` `repeat` times, beside what still waits.
+    /// Announces each of `addresses` `repeat` times, beside what still waits; of two first frames of an address one is
+    /// enough.
     pub(crate) fn add(&mut self, router: RouterId, addresses: &[Announcement], repeat: u8) {
-        self.routers.insert(router);
+        let waiting = if self.routers.insert(router) { HashSet::new() } else { self.firsts(router) };
         for announcement in addresses {
-            let way = self.way(announcement.link);
-            let lane = self.lanes.entry((way, family(announcement.ip))).or_default();
-            let repeat = usize::from(repeat);
-            if lane.rounds.len() < repeat {
-                lane.rounds.resize_with(repeat, VecDeque::new);
-            }
-            for round in lane.rounds.iter_mut().take(repeat) {
-                round.push_back((router, *announcement));
+            let outlet = self.outlet(announcement.link);
+            let lane = self.lanes.entry((self.way(outlet), family(announcement.ip))).or_default();
+            let queue = lane.queues.entry(outlet).or_default();
+            for round in usize::from(waiting.contains(announcement))..usize::from(repeat) {
+                queue.round(round).push_back(Frame { router, announcement: *announcement, round, dropped: 0 });
             }
         }
+    }
+
+    /// What of `router` waits for its first frame.
+    fn firsts(&self, router: RouterId) -> HashSet<Announcement> {
+        let firsts = self.lanes.values().flat_map(|lane| lane.queues.values()).filter_map(|queue| queue.rounds.first());
+        let own = firsts.flatten().filter(|frame| frame.router == router);
+        own.map(|frame| frame.announcement).collect()
     }
 
     /// Drops what waits for `router`: it no longer has the addresses.
     pub(crate) fn forget(&mut self, router: RouterId) {
-        if !self.routers.remove(&router) {
+        self.drop_all(router, |_| false);
+        self.routers.remove(&router);
+    }
+
+    fn drop_all(&mut self, router: RouterId, except: impl Fn(&Frame) -> bool) {
+        if !self.routers.contains(&router) {
             return;
         }
-        for lane in self.lanes.values_mut() {
-            for round in &mut lane.rounds {
-                round.retain(|(owner, _)| *owner != router);
+        let queues = self.lanes.values_mut().flat_map(|lane| lane.queues.values_mut());
+        for round in queues.flat_map(|queue| &mut queue.rounds) {
+            round.retain(|frame| frame.router != router || except(frame));
+        }
+    }
+
+    /// Drops what waits for links that are gone.
+    pub(crate) fn keep_links(&mut self, is_there: impl Fn(LinkIndex) -> bool) {
+        for queues in self.lanes.values_mut().map(|lane| &mut lane.queues) {
+            queues.retain(|outlet, _| is_there(*outlet));
+            for round in queues.values_mut().flat_map(|queue| &mut queue.rounds) {
+                round.retain(|frame| is_there(frame.announcement.link));
             }
         }
     }
 
-    /// What is to be sent at `now`, in order.
-    pub(crate) fn due(&mut self, now: Instant) -> Vec<Announcement> {
-        let mut due = Vec::new();
+    /// What is to be sent at `now`, by the link that it leaves through, in order.
+    pub(crate) fn due(&mut self, now: Instant) -> BTreeMap<LinkIndex, Vec<Frame>> {
+        let mut due = BTreeMap::<_, Vec<_>>::new();
         let paces: Vec<_> = self.lanes.keys().map(|&(way, family)| Pace::new(family, self.gaps(way))).collect();
         for (lane, pace) in self.lanes.values_mut().zip(paces) {
             while lane.next <= now {
-                let Some(announcement) = lane.pop() else { break };
-                lane.next = lane.next.max(now.saturating_sub(pace.burst)) + pace.gap;
-                due.push(announcement);
+                let Some((outlet, frame)) = lane.pop(now) else { break };
+                let burst = if lane.next == Instant::ZERO { pace.burst } else { pace.catch_up };
+                lane.next = lane.next.max(now.saturating_sub(burst)) + pace.gap;
+                due.entry(outlet).or_default().push(frame);
             }
         }
         self.lanes.retain(|_, lane| !lane.is_empty() || lane.next > now);
@@ -141,25 +200,91 @@ impl Announcer {
         due
     }
 
+    /// Takes back what found no room on its way out at `now`: it comes first once the link has had a pause.
+    pub(crate) fn take_back(&mut self, now: Instant, outlet: LinkIndex, frames: &[Frame]) {
+        for frame in frames.iter().rev() {
+            self.hold(now, outlet, frame).push_front(*frame);
+        }
+    }
+
+    /// Takes back a frame that was dropped on its way out at `now`, behind the others, which may pass; whether it did not
+    /// give it up.
+    pub(crate) fn try_again(&mut self, now: Instant, outlet: LinkIndex, frame: &Frame) -> bool {
+        let dropped = frame.dropped + 1;
+        let goes_on = dropped < ATTEMPTS;
+        if goes_on {
+            self.hold(now, outlet, frame).push_back(Frame { dropped, ..*frame });
+        }
+        goes_on
+    }
+
+    /// The place that `frame` came from, whose link is left alone from `now` on.
+    fn hold(&mut self, now: Instant, outlet: LinkIndex, frame: &Frame) -> &mut VecDeque<Frame> {
+        self.routers.insert(frame.router);
+        let way = self.way(outlet);
+        let lane = self.lanes.entry((way, family(frame.announcement.ip))).or_default();
+        let queue = lane.queues.entry(outlet).or_default();
+        queue.held = now + PAUSE;
+        queue.round(frame.round)
+    }
+
     /// When something is to be sent next; `None` while nothing waits.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.lanes.values().filter(|lane| !lane.is_empty()).map(|lane| lane.next).min()
+        self.lanes.values().filter_map(Lane::ready).min()
     }
 }
 
 impl Lane {
-    fn pop(&mut self) -> Option<Announcement> {
-        self.rounds.iter_mut().find_map(VecDeque::pop_front).map(|(_, announcement)| announcement)
+    /// The next frame at `now`: of the queues that are not held, that with the earliest round.
+    fn pop(&mut self, now: Instant) -> Option<(LinkIndex, Frame)> {
+        let free = self.queues.iter_mut().filter(|(_, queue)| queue.held <= now);
+        let (outlet, queue) = free.filter(|(_, queue)| !queue.is_empty()).min_by_key(|(_, queue)| queue.earliest())?;
+        Some((*outlet, queue.pop()?))
+    }
+
+    /// When its next frame may leave.
+    fn ready(&self) -> Option<Instant> {
+        let waiting = self.queues.values().filter(|queue| !queue.is_empty());
+        waiting.map(|queue| queue.held.max(self.next)).min()
     }
 
     fn is_empty(&self) -> bool {
-        self.rounds.iter().all(VecDeque::is_empty)
+        self.queues.values().all(Queue::is_empty)
+    }
+}
+
+impl Queue {
+    fn round(&mut self, number: usize) -> &mut VecDeque<Frame> {
+        if self.rounds.len() <= number {
+            self.rounds.resize_with(number + 1, VecDeque::new);
+        }
+        self.rounds.get_mut(number).expect("it was made just now")
+    }
+
+    /// The number of the first round of which something waits.
+    fn earliest(&self) -> Option<usize> {
+        self.rounds.iter().position(|round| !round.is_empty())
+    }
+
+    fn pop(&mut self) -> Option<Frame> {
+        self.rounds.iter_mut().find_map(VecDeque::pop_front)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.earliest().is_none()
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.rounds.iter().map(VecDeque::len).sum()
     }
 }
 
 struct Pace {
     gap: Duration,
+    /// How far behind the first frame may be, and a later one.
     burst: Duration,
+    catch_up: Duration,
 }
 
 impl Pace {
@@ -169,9 +294,9 @@ impl Pace {
             Family::Ipv6 => gaps.gna,
         };
         if configured.is_zero() {
-            Self { gap: DEFAULT_GAP, burst: DEFAULT_GAP * (BURST - 1) }
+            Self { gap: DEFAULT_GAP, burst: DEFAULT_GAP * (BURST - 1), catch_up: DEFAULT_GAP * (CATCH_UP - 1) }
         } else {
-            Self { gap: configured, burst: Duration::ZERO }
+            Self { gap: configured, burst: Duration::ZERO, catch_up: Duration::ZERO }
         }
     }
 }
@@ -187,6 +312,7 @@ mod tests {
     use super::*;
 
     const ROUTER: RouterId = RouterId(1);
+    const NOW: Instant = Instant::from_nanos(1 << 40);
     const GAPS: Gaps = Gaps { garp: Duration::from_millis(20), gna: Duration::ZERO };
 
     fn addresses(count: u8) -> Vec<Announcement> {
@@ -197,12 +323,17 @@ mod tests {
             .collect()
     }
 
-    fn last_octets(frames: &[Announcement]) -> Vec<u8> {
-        let octet = |frame: &Announcement| match frame.ip {
+    fn last_octets(frames: &[Frame]) -> Vec<u8> {
+        let octet = |frame: &Frame| match frame.announcement.ip {
             IpAddr::V4(ip) => ip.octets()[3],
             IpAddr::V6(ip) => ip.octets()[15],
         };
         frames.iter().map(octet).collect()
+    }
+
+    /// What is due, whatever the link.
+    fn all_due(announcer: &mut Announcer, now: Instant) -> Vec<Frame> {
+        announcer.due(now).into_values().flatten().collect()
     }
 
     /// Runs until nothing waits; when each frame left, counted from the start.
@@ -212,17 +343,25 @@ mod tests {
         while let Some(next) = announcer.next() {
             now = now.max(next);
             let since = now.saturating_duration_since(start);
-            sent.extend(announcer.due(now).into_iter().map(|frame| (since, frame)));
+            sent.extend(all_due(announcer, now).into_iter().map(|frame| (since, frame.announcement)));
         }
         sent
+    }
+
+    /// Runs until nothing waits; the last octets of the addresses in their order.
+    fn order(announcer: &mut Announcer) -> Vec<u8> {
+        let mut frames = Vec::new();
+        while let Some(next) = announcer.next() {
+            frames.extend(all_due(announcer, next.max(NOW)));
+        }
+        last_octets(&frames)
     }
 
     #[test]
     fn every_address_once_before_any_again() {
         let mut announcer = Announcer::default();
         announcer.queue(ROUTER, &addresses(3), 2);
-        assert_eq!(last_octets(&announcer.due(Instant::from_nanos(1 << 40))), [1, 2, 3, 1, 2, 3]);
-        assert_eq!(announcer.next(), None);
+        assert_eq!(order(&mut announcer), [1, 2, 3, 1, 2, 3]);
     }
 
     #[test]
@@ -232,17 +371,25 @@ mod tests {
         let mut other = addresses(3);
         other.drain(..2);
         announcer.queue(RouterId(2), &other, 2);
-        assert_eq!(last_octets(&announcer.due(Instant::from_nanos(1 << 40))), [1, 2, 3, 1, 2, 3]);
+        assert_eq!(order(&mut announcer), [1, 2, 3, 1, 2, 3]);
     }
 
     #[test]
     fn the_default_pace_is_a_thousand_a_second_after_a_short_burst() {
         let mut announcer = Announcer::default();
         announcer.queue(ROUTER, &addresses(200), 5);
-        let sent = drain(&mut announcer, Instant::from_nanos(1 << 40));
+        let sent = drain(&mut announcer, NOW);
         assert_eq!(sent.len(), 1000);
-        assert_eq!(sent.iter().filter(|(at, _)| at.is_zero()).count(), 10);
-        assert_eq!(sent.last().unwrap().0, Duration::from_millis(990));
+        assert_eq!(sent.iter().filter(|(at, _)| at.is_zero()).count(), 4);
+        assert_eq!(sent.last().unwrap().0, Duration::from_millis(996));
+    }
+
+    #[test]
+    fn what_was_kept_waiting_is_made_up_for_with_a_few_frames_at_once() {
+        let mut announcer = Announcer::default();
+        announcer.queue(ROUTER, &addresses(100), 1);
+        let sent = [0, 6, 9, 99].map(|at| all_due(&mut announcer, NOW + Duration::from_millis(at)).len());
+        assert_eq!(sent, [4, 6, 3, 32]);
     }
 
     #[test]
@@ -250,7 +397,7 @@ mod tests {
         let mut announcer = Announcer::default();
         announcer.set_gaps(GAPS, Vec::new());
         announcer.queue(ROUTER, &addresses(2), 2);
-        let sent = drain(&mut announcer, Instant::from_nanos(1 << 40));
+        let sent = drain(&mut announcer, NOW);
         let times: Vec<_> = sent.iter().map(|(at, _)| at.as_millis()).collect();
         assert_eq!(times, [0, 20, 40, 60]);
     }
@@ -268,7 +415,7 @@ mod tests {
         let mut frames = addresses(2);
         frames[1].link = link(&3);
         announcer.queue(ROUTER, &frames, 2);
-        drain(&mut announcer, Instant::from_nanos(1 << 40)).iter().map(|(at, _)| at.as_millis()).collect()
+        drain(&mut announcer, NOW).iter().map(|(at, _)| at.as_millis()).collect()
     }
 
     #[test]
@@ -288,7 +435,7 @@ mod tests {
         let mut frames = addresses(2);
         frames[1].link = link(3);
         announcer.queue(ROUTER, &frames, 2);
-        let sent = drain(&mut announcer, Instant::from_nanos(1 << 40));
+        let sent = drain(&mut announcer, NOW);
         let sent: Vec<_> = sent.iter().map(|(at, frame)| (at.as_millis(), frame.link.get())).collect();
         assert_eq!(sent, [(0, 2), (20, 3), (40, 2), (60, 3)]);
     }
@@ -298,7 +445,7 @@ mod tests {
         let mut announcer = Announcer::default();
         announcer.queue(ROUTER, &addresses(2), 5);
         announcer.forget(ROUTER);
-        assert!(announcer.due(Instant::from_nanos(1 << 40)).is_empty());
+        assert!(announcer.due(NOW).is_empty());
         assert_eq!(announcer.next(), None);
     }
 
@@ -306,8 +453,121 @@ mod tests {
     fn a_new_block_replaces_what_is_left_of_the_one_before() {
         let mut announcer = Announcer::default();
         announcer.queue(ROUTER, &addresses(200), 5);
-        announcer.due(Instant::from_nanos(1 << 40));
+        announcer.due(NOW);
         announcer.queue(ROUTER, &addresses(200), 1);
         assert_eq!(drain(&mut announcer, Instant::from_nanos(1 << 41)).len(), 200);
+    }
+    fn number(link: u32) -> LinkIndex {
+        LinkIndex::new(link).unwrap()
+    }
+
+    /// Frames of two links, so many each.
+    fn on_two_links(count: u8) -> Vec<Announcement> {
+        let first = addresses(count);
+        let second = first.iter().map(|it| Announcement { link: number(3), ..*it });
+        second.chain(first.clone()).collect()
+    }
+
+    #[test]
+    fn what_a_link_does_not_take_comes_first_after_a_pause_and_holds_up_no_other() {
+        for shared in [vec![], vec![number(2), number(3)]] {
+            let mut announcer = Announcer::default();
+            announcer.set_gaps(Gaps::default(), vec![GapGroup { gaps: GAPS, separate: vec![], shared }]);
+            announcer.queue(ROUTER, &on_two_links(3), 2);
+            let (mut now, mut sent, mut stuck) = (NOW, Vec::new(), 0);
+            while let Some(next) = announcer.next() {
+                now = now.max(next);
+                for (link, frames) in announcer.due(now) {
+                    if link == number(2) && now < NOW + PAUSE * 20 {
+                        announcer.take_back(now, link, &frames);
+                        stuck += 1;
+                    } else {
+                        sent.extend(frames);
+                    }
+                }
+            }
+            assert!(stuck > 3, "{stuck}");
+            assert_eq!(last_octets(&sent), [[1, 2, 3, 1, 2, 3], [1, 2, 3, 1, 2, 3]].concat());
+            assert!(sent[..6].iter().all(|frame| frame.announcement.link == number(3)), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_takes_frames_again_gets_them_at_its_pace() {
+        let mut announcer = Announcer::default();
+        announcer.queue(ROUTER, &addresses(40), 1);
+        let frames = all_due(&mut announcer, NOW);
+        announcer.take_back(NOW, number(2), &frames);
+        assert_eq!(announcer.next(), Some(NOW + PAUSE));
+        let sent = drain(&mut announcer, NOW + PAUSE);
+        assert_eq!(sent.len(), 40);
+        assert_eq!(sent.iter().filter(|(at, _)| at.is_zero()).count(), 20);
+        assert_eq!(sent.last().unwrap().0, Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_frame_that_is_dropped_lets_others_pass_and_is_given_up_in_the_end() {
+        let mut announcer = Announcer::default();
+        announcer.queue(ROUTER, &addresses(30), 1);
+        let (mut now, mut sent, mut tries) = (NOW, Vec::new(), 0);
+        while let Some(next) = announcer.next() {
+            now = now.max(next);
+            for frame in all_due(&mut announcer, now) {
+                if last_octets(&[frame]) == [2] {
+                    tries += 1;
+                    assert_eq!(announcer.try_again(now, number(2), &frame), tries < ATTEMPTS);
+                } else {
+                    sent.push(frame);
+                }
+            }
+        }
+        assert_eq!((sent.len(), tries), (29, ATTEMPTS));
+        assert!(now.saturating_duration_since(NOW) >= Duration::from_millis(900), "{now:?}");
+    }
+
+    #[test]
+    fn what_waits_for_a_link_that_is_gone_is_dropped() {
+        let mut announcer = Announcer::default();
+        announcer.set_below([(number(4), number(2))].into());
+        let mut frames = on_two_links(2);
+        frames.extend(addresses(1).iter().map(|it| Announcement { link: number(4), ..*it }));
+        announcer.queue(ROUTER, &frames, 2);
+        announcer.keep_links(|link| link != number(4));
+        assert_eq!(announcer.due(NOW).into_values().map(|frames| frames.len()).collect::<Vec<_>>(), [4, 4]);
+        announcer.queue(ROUTER, &frames, 2);
+        announcer.keep_links(|link| link != number(2));
+        assert_eq!(announcer.due(NOW + PAUSE).into_keys().collect::<Vec<_>>(), [number(3)]);
+        assert_eq!(announcer.next(), None);
+    }
+
+    /// Each block takes longer than the time to the next one.
+    #[test]
+    fn blocks_that_follow_each_other_quickly_come_to_every_address() {
+        let mut announcer = Announcer::default();
+        let mut sent = HashSet::new();
+        for block in 0..10 {
+            announcer.queue(ROUTER, &addresses(200), 5);
+            announcer.queue(RouterId(2), &[Announcement { link: number(2), ..on_two_links(250)[249] }], 5);
+            for tick in 0..50 {
+                let now = NOW + Duration::from_millis(block * 50 + tick);
+                sent.extend(last_octets(&all_due(&mut announcer, now)));
+            }
+        }
+        assert_eq!(sent.len(), 201);
+    }
+
+    #[test]
+    fn blocks_on_a_link_that_is_stuck_do_not_add_up() {
+        let mut announcer = Announcer::default();
+        for block in 0..100_u32 {
+            let now = NOW + PAUSE * block;
+            announcer.queue(ROUTER, &addresses(20), 5);
+            announcer.add(RouterId(2), &addresses(1), 1);
+            for (link, frames) in announcer.due(now) {
+                announcer.take_back(now, link, &frames);
+            }
+        }
+        let waiting: usize = announcer.lanes.values().flat_map(|lane| lane.queues.values()).map(Queue::len).sum();
+        assert_eq!(waiting, 101);
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vip_netlink::{
-    AddressKey, AnnounceSocket, Announcement, CarrierSocket, Event, Link, LinkIndex, LinkName, Monitor, RECEIVE_BUFFER,
-    RouteSocket, Wanted,
+    AddressKey, Announcement, CarrierSocket, Event, Link, LinkIndex, LinkName, Monitor, RECEIVE_BUFFER, RouteSocket,
+    Wanted,
 };
 use vrrp_proto::{Family, Instant, LinkFacts, LinkId, Ownership, RouterId, Snapshot, Ticket};
 
@@ -35,9 +35,11 @@ use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
 use crate::ipc::{self, Fact};
 use crate::workers::scheduling::Scheduling;
 
+mod outlets;
 mod refused;
 mod repair;
 
+use outlets::Outlets;
 use refused::{Refused, apply, things};
 
 /// When something that the kernel refused is tried again.
@@ -183,7 +185,7 @@ struct Open {
 pub(crate) struct Kernel {
     route: RouteSocket,
     monitor: Monitor,
-    announce: AnnounceSocket,
+    outlets: Outlets,
     jobs: Receiver<Job>,
     outcomes: Sender<Outcome>,
     view: View,
@@ -247,7 +249,7 @@ impl Kernel {
         Ok(Self {
             route,
             monitor,
-            announce: AnnounceSocket::open()?,
+            outlets: Outlets::open()?,
             jobs,
             outcomes,
             view,
@@ -445,7 +447,10 @@ impl Kernel {
         if again {
             self.tell_paths();
         } else {
-            self.open_paths().map_err(|error| (EXIT_FATAL, error))?;
+            let failures = self.open_paths();
+            if !failures.is_empty() {
+                return Err((EXIT_FATAL, anyhow::anyhow!(failures.into_iter().collect::<Vec<_>>().join("; "))));
+            }
         }
         Ok(Setup { inherited: std::mem::take(&mut self.inherited), ..setup })
     }
@@ -575,11 +580,14 @@ impl Kernel {
         self.tell_paths();
     }
 
-    /// How fast announcements may go out on the links as they are numbered now.
+    /// How fast announcements may go out on the links as they are now.
     fn pace(&mut self) {
         let (gaps, groups) = self.roster.gaps(&self.view);
         self.announcer.set_gaps(gaps, groups);
         self.announcer.set_below(self.view.stacked());
+        let view = &self.view;
+        self.announcer.keep_links(|link| view.link_by_index(link).is_some());
+        self.outlets.keep(|link| view.link_by_index(link).is_some());
     }
 
     /// Asks for the carrier of the links that are polled, when it is time to.
@@ -651,20 +659,20 @@ impl Kernel {
 
     /// As [`open_paths`](Self::open_paths); what fails is logged and tried again.
     fn tell_paths(&mut self) {
-        if let Err(error) = self.open_paths() {
-            self.complain(format!("{error:#}"));
+        for failure in self.open_paths() {
+            self.complain(failure);
             self.retry_soon();
         }
     }
 
     /// Opens what is missing, tells sockets what they are for now, forgets what is no longer needed, and tells the
-    /// advert thread.
-    fn open_paths(&mut self) -> anyhow::Result<()> {
+    /// advert thread. What failed, each failure once.
+    fn open_paths(&mut self) -> BTreeSet<String> {
         let mut routes = self.roster.routes(&self.view);
         let listening = self.roster.listening(&self.view);
         let mut opened = Vec::new();
         let mut senders = Vec::new();
-        let mut failure = None;
+        let mut failures = BTreeSet::new();
         for place in routes.values().copied().collect::<BTreeSet<_>>() {
             let Some(listening) = listening.get(&place) else { continue };
             let ready =
@@ -673,7 +681,7 @@ impl Kernel {
                 Ok(new) => opened.extend(new),
                 Err(error) => {
                     routes.retain(|_, wanted| *wanted != place);
-                    failure = Some(error);
+                    failures.insert(format!("{error:#}"));
                 }
             }
         }
@@ -683,7 +691,7 @@ impl Kernel {
             self.told_routes.clone_from(&routes);
             self.outcomes.send(Outcome::Paths { routes, opened, senders });
         }
-        failure.map_or(Ok(()), Err)
+        failures
     }
 
     /// The descriptor that sends over `family`; its socket goes to `senders` if it is new.
@@ -819,7 +827,7 @@ impl Kernel {
                 let mut late = self.announcements(router);
                 late.retain(|it| missing.contains(&(it.link, it.ip)));
                 if !late.is_empty() {
-                    self.announcer.queue(router, &late, self.roster.announcements_per_address(router));
+                    self.announcer.add(router, &late, self.roster.announcements_per_address(router));
                 }
             }
         }
@@ -1006,21 +1014,6 @@ impl Kernel {
             announcements.push(announcement);
         }
         announcements
-    }
-
-    fn announce_due(&mut self, now: Instant) {
-        let due = self.announcer.due(now);
-        if due.is_empty() {
-            return;
-        }
-        for announcement in &due {
-            let what = if announcement.ip.is_ipv4() { "gratuitous ARP" } else { "unsolicited Neighbour Advert" };
-            tracing::debug!("Sending {what} on {} for {}", self.link_name(announcement.link), announcement.ip);
-        }
-        for refusal in self.announce.send(&due) {
-            self.complain(refusal.error.to_string());
-            self.retry_soon();
-        }
     }
 }
 

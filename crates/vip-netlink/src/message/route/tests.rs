@@ -169,28 +169,9 @@ pub(crate) fn any_route() -> impl Strategy<Value = Route> {
     any::<bool>().prop_flat_map(any_route_of)
 }
 
-proptest! {
-    #[test]
-    fn parse_gives_back_what_was_emitted(first in any_route(), second in any_route()) {
-        let mut out = Vec::new();
-        emit_add(&first, NlmF::EXCL, 1, &mut out);
-        emit_add(&second, NlmF::ACK, 2, &mut out);
-        let read: Vec<_> = messages(&out).map(|message| parse(message.unwrap().payload)).collect();
-        prop_assert_eq!(read, [Ok(Some(first)), Ok(Some(second))]);
-    }
-
-    #[test]
-    fn no_octets_make_it_panic(octets in vec(any::<u8>(), 0..200)) {
-        let _ = parse(&octets);
-    }
-
-    #[test]
-    fn no_flipped_octet_makes_it_panic(route in any_route(), at in any::<prop::sample::Index>(), to: u8) {
-        let mut out = Vec::new();
-        emit_add(&route, NlmF::EXCL, 1, &mut out);
-        *at.get_mut(&mut out) = to;
-        for message in messages(&out) {
-            let _ = message.map(|message| parse(message.payload));
-        }
-    }
-}
+codec_properties!(
+    any_route(),
+    |route: &Route, out: &mut Vec<u8>| emit_add(route, NlmF::EXCL, 1, out),
+    |route: &Route, out: &mut Vec<u8>| emit_add(route, NlmF::ACK, 2, out),
+    Some
+);

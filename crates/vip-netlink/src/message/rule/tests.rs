@@ -1,7 +1,6 @@
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{option, prelude::*};
 
 use super::*;
-use crate::message::messages;
 
 /// What Linux 6.1 reports for `ip rule add from 10.0.0.0/8 fwmark 0/7 table 300 priority 3 protocol 18`.
 #[test]
@@ -100,28 +99,9 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     any::<bool>().prop_flat_map(|v4| any_rule_of(if v4 { Family::Ipv4 } else { Family::Ipv6 }))
 }
 
-proptest! {
-    #[test]
-    fn parse_gives_back_what_was_emitted(first in any_rule(), second in any_rule()) {
-        let mut out = Vec::new();
-        emit_add(&first, NlmF::empty(), 1, &mut out);
-        emit_remove(&second, NlmF::ACK, 2, &mut out);
-        let read: Vec<_> = messages(&out).map(|message| parse(message.unwrap().payload)).collect();
-        prop_assert_eq!(read, [Ok(Some(first)), Ok(Some(second))]);
-    }
-
-    #[test]
-    fn no_octets_make_it_panic(octets in vec(any::<u8>(), 0..200)) {
-        let _ = parse(&octets);
-    }
-
-    #[test]
-    fn no_flipped_octet_makes_it_panic(rule in any_rule(), at in any::<prop::sample::Index>(), to: u8) {
-        let mut out = Vec::new();
-        emit_add(&rule, NlmF::empty(), 1, &mut out);
-        *at.get_mut(&mut out) = to;
-        for message in messages(&out) {
-            let _ = message.map(|message| parse(message.payload));
-        }
-    }
-}
+codec_properties!(
+    any_rule(),
+    |rule: &Rule, out: &mut Vec<u8>| emit_add(rule, NlmF::empty(), 1, out),
+    |rule: &Rule, out: &mut Vec<u8>| emit_remove(rule, NlmF::ACK, 2, out),
+    Some
+);
