@@ -54,7 +54,9 @@ impl Router {
     fn start(&mut self, config: &str) -> CaseResult {
         std::fs::write(self.file(), config)?;
         let program = match self.daemon {
-            Daemon::Ours => Program::new(env!("CARGO_BIN_EXE_keepalived-rs")),
+            Daemon::Ours => {
+                Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).arg("-p").arg(self.folder.path().join("pid"))
+            }
             Daemon::C => netlab::peers::keepalived()?.program(),
         };
         let program = program.args(["-nlDG", "--vrrp", "-f"]).arg(self.file());
@@ -454,6 +456,7 @@ fn after_a_crash_a_route_of_others_with_the_same_key_stays() -> CaseResult {
     let mut router = beside_others()?;
     router.process().kill_all()?;
     router.has(&OURS)?;
+    // The next daemon finds what it told.
     router.start(&with_instance("", ""))?;
     router.lacks(&OURS)?;
     router.has(&THEIRS)

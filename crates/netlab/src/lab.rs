@@ -157,6 +157,25 @@ impl Bridge {
     pub fn capture(&self) -> Result<Capture, LabError> {
         Capture::start(&self.switch.netns, &self.link.to_string())
     }
+
+    /// Forwards nothing from or to `interface` of `host`, though the cable carries: what spanning tree does for a while.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn block(&self, host: &Host, interface: &str) -> Result<(), LabError> {
+        let port = link_name(&host.port(interface))?.into();
+        self.switch.apply(&[Change::SetMaster { link: port, master: None }])
+    }
+
+    /// Ends what [`block`](Self::block) began.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn unblock(&self, host: &Host, interface: &str) -> Result<(), LabError> {
+        let port = link_name(&host.port(interface))?.into();
+        let master = Some(self.switch.link(self.link)?.index);
+        self.switch.apply(&[Change::SetMaster { link: port, master }])
+    }
 }
 
 /// A computer with a network of its own. Copies stand for the same one.
@@ -192,6 +211,14 @@ impl Host {
             address.flags = AddressFlags::NODAD;
         }
         self.namespace.apply(&[Change::AddAddress(address)])
+    }
+
+    /// Changes its links, addresses, routes and rules.
+    ///
+    /// # Errors
+    /// The first change that the kernel refuses; the others are made all the same.
+    pub fn change(&self, changes: &[Change]) -> Result<(), LabError> {
+        self.namespace.apply(changes)
     }
 
     /// Its addresses on all interfaces.

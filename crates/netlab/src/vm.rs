@@ -615,10 +615,14 @@ fn needed_modules(dependencies: &str) -> BTreeSet<&str> {
 /// Below the kernel's `drivers/net`: links that are made of others.
 const DEVICE_FOLDERS: [&str; 3] = ["bonding/", "ipvlan/", "macvlan"];
 
+/// Disks that can be stopped.
+const DISKS: [&str; 2] = ["kernel/drivers/block/loop.ko", "kernel/drivers/md/dm-mod.ko"];
+
 fn is_root_module(module: &str) -> bool {
     let is_device = |rest: &str| !rest.contains('/') || DEVICE_FOLDERS.iter().any(|folder| rest.starts_with(folder));
     module.starts_with("kernel/net/")
         || module.starts_with("kernel/lib/")
+        || DISKS.contains(&module)
         || module.strip_prefix("kernel/drivers/net/").is_some_and(is_device)
 }
 

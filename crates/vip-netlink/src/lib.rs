@@ -47,13 +47,13 @@ pub use message::event::Event;
 pub use plan::{Change, PlacedRoute, Placement, Present, Wanted, plan};
 pub use socket::{
     AnnounceSocket, Announced, Applied, CarrierSocket, Error, Monitor, NftEvent, NftMonitor, NftSocket, RECEIVE_BUFFER,
-    Refusal, RouteSocket,
+    Received, Refusal, RouteSocket,
 };
 pub use types::{
     Address, AddressFlags, AddressGeneration, AddressKey, AddressProtocol, Encapsulation, Family, Fwmark, InvalidName,
     Ipv4Conf, Ipv4Setting, IpvlanFlags, IpvlanMode, Lifetime, Link, LinkFlags, LinkIndex, LinkName, LinkRef, MacAddr,
-    MacvlanMode, Metric, Metrics, NextHop, OperState, Prefix, Realms, Route, RouteKey, RouteKind, RouteProtocol,
-    RouterPreference, Rule, RuleAction, Scope, Tunnel, VirtualKind, VirtualLink,
+    MacvlanMode, Metric, Metrics, NextHop, OperState, Prefix, Realms, Route, RouteFilter, RouteKey, RouteKind,
+    RouteProtocol, RouterPreference, Rule, RuleAction, Scope, Tunnel, VirtualKind, VirtualLink,
 };
 
 #[cfg(doctest)]

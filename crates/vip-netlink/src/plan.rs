@@ -13,7 +13,7 @@ use crate::types::{
 };
 
 mod link;
-mod route;
+pub(crate) mod route;
 
 /// One request to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -218,6 +218,8 @@ impl From<Route> for PlacedRoute {
 pub struct Wanted {
     /// To be there, with these attributes. The first of two with the same [key](Address::key) counts.
     pub addresses: Vec<Address>,
+    /// Those of `addresses` whose lifetimes begin anew with each plan. Of all others one that runs down is left to run.
+    pub renew: Vec<AddressKey>,
     /// To be removed if present, unless also in `addresses`.
     pub release: Vec<AddressKey>,
     /// To be there. What is present and is the [same route](Route::meets) as one of them, but with other attributes, is
@@ -237,12 +239,13 @@ pub struct Wanted {
     pub release_links: Vec<LinkName>,
 }
 
-/// What the kernel has: whole [dumps](crate::RouteSocket::present).
+/// What the kernel has, as far as a plan needs it: [dumps](crate::RouteSocket::present).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Present {
     /// All addresses.
     pub addresses: Vec<Address>,
-    /// All routes; not needed where none is wanted or released.
+    /// All routes of the tables and protocols of those that are wanted or released, and in the places of those that
+    /// change the routes of all.
     pub routes: Vec<Route>,
     /// All rules; not needed where none is wanted or released.
     pub rules: Vec<Rule>,
@@ -250,12 +253,13 @@ pub struct Present {
     pub links: Vec<Link>,
 }
 
-/// The changes that lead from `present` to `wanted`. Empty once all is as wanted.
+/// The changes that lead from `present` to `wanted`. Empty once all is as wanted, but for addresses that are to be renewed.
 ///
 /// They come in an order in which each finds what it needs: rules go, routes go, links go, are made and changed, then
 /// addresses go, are edited and come, then routes come, then rules.
 ///
-/// An address that is present as wanted is adopted, whoever put it there. Other lifetimes or flags are edited in place;
+/// An address that is present as wanted is adopted, whoever put it there. A lifetime in seconds that is not above the wanted
+/// one is taken to have run down from it, unless the address is to be renewed. Other lifetimes or flags are edited in place;
 /// another peer, scope, label or broadcast address cannot be and makes a removal and an addition. So does an
 /// IPv6 address that failed duplicate address detection if it is wanted without.
 ///
@@ -296,11 +300,13 @@ const fn removed_address(change: &Change) -> Option<Address> {
 
 fn plan_addresses(wanted: &Wanted, present: &[Address]) -> Vec<Change> {
     let present_by_key: HashMap<_, _> = present.iter().rev().map(|address| (address.key(), address)).collect();
+    let renew: HashSet<_> = wanted.renew.iter().copied().collect();
     let mut wanted_keys = HashSet::new();
     let mut remove: HashSet<AddressKey> = HashSet::new();
     let (mut edits, mut additions) = (Vec::new(), Vec::new());
     for address in wanted.addresses.iter().filter(|address| wanted_keys.insert(address.key())) {
-        match present_by_key.get(&address.key()).map(|there| Difference::between(address, there)) {
+        let renewed = renew.contains(&address.key());
+        match present_by_key.get(&address.key()).map(|there| Difference::between(address, there, renewed)) {
             None => additions.push(Change::AddAddress(*address)),
             Some(Difference::Nothing) => {}
             Some(Difference::Editable) => edits.push(Change::EditAddress(*address)),
@@ -334,9 +340,9 @@ enum Difference {
 }
 
 impl Difference {
-    fn between(wanted: &Address, present: &Address) -> Self {
+    fn between(wanted: &Address, present: &Address, renewed: bool) -> Self {
         let flags = wanted.flags ^ present.flags;
-        let lifetimes = lifetimes_as_reported(wanted) != lifetimes_as_reported(present);
+        let lifetimes = lifetimes_differ(wanted, present) || renewed && runs_down(wanted);
         let (fixed_flags, editable_flags) = match wanted.ip {
             IpAddr::V4(_) => (AddressFlags::NOPREFIXROUTE | AddressFlags::MCAUTOJOIN, AddressFlags::empty()),
             IpAddr::V6(_) => (
@@ -362,6 +368,25 @@ fn differs_in_ipv4(wanted: &Address, present: &Address) -> bool {
     wanted.scope != present.scope
         || wanted.broadcast.is_some() && wanted.broadcast != present.broadcast
         || wanted.label.is_some() && wanted.label != present.label
+}
+
+fn lifetimes_differ(wanted: &Address, present: &Address) -> bool {
+    let [wanted, present] = [wanted, present].map(lifetimes_as_reported);
+    !has_run_down(wanted.0, present.0) || !has_run_down(wanted.1, present.1)
+}
+
+/// Whether `present` is what may be left of `wanted` by now.
+fn has_run_down(wanted: Lifetime, present: Lifetime) -> bool {
+    match (wanted, present) {
+        (Lifetime::Seconds(wanted), Lifetime::Seconds(present)) => present <= wanted,
+        (wanted, present) => wanted == present,
+    }
+}
+
+/// Whether the kernel counts the seconds of an address.
+fn runs_down(address: &Address) -> bool {
+    let (preferred, valid) = lifetimes_as_reported(address);
+    matches!(preferred, Lifetime::Seconds(1..)) || valid != Lifetime::Forever
 }
 
 /// Of an IPv4 address that is valid for ever the kernel tells only whether its preferred lifetime is over.

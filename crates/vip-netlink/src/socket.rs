@@ -1,7 +1,7 @@
 //! The only I/O: rtnetlink and packet sockets. Nothing here waits without an end.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, HashSet, VecDeque},
     fmt,
     io::{self, ErrorKind, IoSlice},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
@@ -33,8 +33,8 @@ use crate::{
         route, rule,
     },
     pace::Pace,
-    plan::{Change, Present, Wanted, plan},
-    types::{Address, Link, LinkIndex, LinkName, Route, Rule},
+    plan::{self, Change, Present, Wanted, plan},
+    types::{Address, Link, LinkIndex, LinkName, Route, RouteFilter, Rule},
 };
 
 mod carrier;
@@ -88,22 +88,40 @@ impl std::error::Error for Error {}
 
 /// One of many that was not carried out.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct Refusal<T = Change> {
     /// Which one, counted from 0.
     pub index: usize,
+    /// What it was.
+    pub what: T,
     /// Why.
     pub error: Error,
 }
 
 /// What became of a list of changes.
-#[derive(Debug, Default)]
-pub struct Applied {
+#[derive(Debug)]
+pub struct Applied<T = Change> {
     /// Those that were refused or whose answer never came, in the order of the list. All others are carried out.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<Refusal<T>>,
     /// At least one answer was lost or late: whether its change was carried out only a dump can tell.
     pub lost: bool,
     /// How many sends it took.
     pub sends: usize,
+}
+
+impl<T> Default for Applied<T> {
+    /// Nothing was to be done.
+    fn default() -> Self {
+        Self { refused: Vec::new(), lost: false, sends: 0 }
+    }
+}
+
+/// How much a socket got from the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Received {
+    /// Datagrams, each with one message or many.
+    pub datagrams: u64,
+    /// Octets of them.
+    pub octets: u64,
 }
 
 /// Sends requests to the kernel's rtnetlink and takes its answers.
@@ -120,7 +138,7 @@ impl RouteSocket {
     /// while it takes the request, so this is a fuse, not a pace.
     pub const TIMEOUT: Duration = Duration::from_secs(2);
     /// How often a dump that others disturb, or a plan whose answers are lost, is begun again.
-    const ATTEMPTS: usize = 5;
+    const ATTEMPTS: u32 = 5;
 
     /// Opens a socket in the network namespace of the calling thread.
     ///
@@ -128,8 +146,19 @@ impl RouteSocket {
     /// If the host has no descriptor or memory left.
     pub fn open() -> Result<Self, Error> {
         let kernel = KernelSocket::open(&[])?;
+        // Before Linux 4.20 the kernel knows of no filters: all of a dump comes, and is looked through here.
+        let _ = kernel.socket.enable_strict_checking(true);
+        Ok(Self::over(kernel))
+    }
+
+    fn over(kernel: KernelSocket) -> Self {
         let pace = Pace::new(kernel.receive_buffer);
-        Ok(Self { kernel, pace, timeout: Self::TIMEOUT, sequence: 0 })
+        Self { kernel, pace, timeout: Self::TIMEOUT, sequence: 0 }
+    }
+
+    /// All that came so far.
+    pub const fn received(&self) -> Received {
+        self.kernel.received
     }
 
     /// Sets how long to wait for one answer.
@@ -189,6 +218,35 @@ impl RouteSocket {
         })
     }
 
+    /// The routes that one of `filters` takes, and only these: the kernel leaves the others out (Linux 4.20), so a table
+    /// with many of somebody else costs no more than one without.
+    ///
+    /// # Errors
+    /// As [`links`](Self::links).
+    pub fn routes_like(&mut self, filters: impl IntoIterator<Item = RouteFilter>) -> Result<Vec<Route>, Error> {
+        let filters: BTreeSet<_> = filters.into_iter().collect();
+        let of_all = |filter: &RouteFilter| RouteFilter { protocol: None, ..*filter };
+        let mut routes = Vec::new();
+        for filter in &filters {
+            if filter.protocol.is_none() || !filters.contains(&of_all(filter)) {
+                routes.extend(self.routes_of(*filter)?);
+            }
+        }
+        Ok(routes)
+    }
+
+    fn routes_of(&mut self, filter: RouteFilter) -> Result<Vec<Route>, Error> {
+        let emit = |sequence, out: &mut Vec<u8>| route::emit_filtered_dump(filter, sequence, out);
+        let dumped = self.dump("listing routes", emit, |message| match message.kind {
+            route::RTM_NEWROUTE => Ok(route::parse(message.payload)?.filter(|route| filter.takes(route))),
+            _ => Ok(None),
+        });
+        match dumped {
+            Err(error) if error.source.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()), // no such table
+            dumped => dumped,
+        }
+    }
+
     /// All IPv4 and IPv6 rules of the namespace.
     ///
     /// # Errors
@@ -200,19 +258,40 @@ impl RouteSocket {
         })
     }
 
-    /// What a plan for `wanted` has to know: all addresses, and routes, rules and links where it has any.
+    /// What a plan for `wanted` has to know: all addresses; rules and links where it has any; the routes of the tables and
+    /// protocols of those that it has, and whatever else is in the place of a route that has to be replaced.
     ///
     /// # Errors
     /// As [`links`](Self::links).
     pub fn present(&mut self, wanted: &Wanted) -> Result<Present, Error> {
         let addresses = self.addresses()?;
-        let no_routes = wanted.routes.is_empty() && wanted.release_routes.is_empty();
-        let routes = if no_routes { Vec::new() } else { self.routes()? };
+        let of_wanted = wanted.routes.iter().map(|placed| &placed.route).chain(&wanted.release_routes);
+        let filters: BTreeSet<_> = of_wanted.map(RouteFilter::of).collect();
+        let routes = self.routes_like(filters.iter().copied())?;
         let no_rules = wanted.rules.is_empty() && wanted.release_rules.is_empty();
         let rules = if no_rules { Vec::new() } else { self.rules()? };
         let no_links = wanted.links.is_empty() && wanted.release_links.is_empty();
         let links = if no_links { Vec::new() } else { self.links()? };
-        Ok(Present { addresses, routes, rules, links })
+        let mut present = Present { addresses, routes, rules, links };
+        if !present.routes.is_empty() {
+            let beside = self.routes_beside(&plan(wanted, &present), &filters)?;
+            present.routes.extend(beside);
+        }
+        Ok(present)
+    }
+
+    /// The routes in the places of those that are to be replaced, but for those that `asked` takes: the kernel would
+    /// replace the first in a place, whosever it is.
+    fn routes_beside(&mut self, changes: &[Change], asked: &BTreeSet<RouteFilter>) -> Result<Vec<Route>, Error> {
+        let replaced = changes.iter().filter_map(|change| match change {
+            Change::ReplaceRoute(route) => Some(&**route),
+            _ => None,
+        });
+        let places: HashSet<_> = replaced.clone().map(plan::route::place).collect();
+        let tables = replaced.map(|route| RouteFilter { protocol: None, ..RouteFilter::of(route) });
+        let mut beside = self.routes_like(tables)?;
+        beside.retain(|it| places.contains(&plan::route::place(it)) && !asked.contains(&RouteFilter::of(it)));
+        Ok(beside)
     }
 
     /// Carries `changes` out in their order, many in one send, and goes on after one that is refused. Adding an
@@ -228,7 +307,7 @@ impl RouteSocket {
             for (offset, (change, answer)) in batch.iter().zip(answers).enumerate() {
                 if let Err(failure) = answer {
                     let error = self.explain(change, failure);
-                    applied.refused.push(Refusal { index: first + offset, error });
+                    applied.refused.push(Refusal { index: first + offset, what: change.clone(), error });
                 }
             }
             first += batch.len();
@@ -243,6 +322,7 @@ impl RouteSocket {
     pub fn reconcile(&mut self, wanted: &Wanted) -> Result<Applied, Error> {
         let (mut attempt, mut sends) = (0, 0);
         loop {
+            back_off(attempt);
             attempt += 1;
             let present = self.present(wanted)?;
             let applied = self.apply(&plan(wanted, &present));
@@ -319,7 +399,8 @@ impl RouteSocket {
         emit: impl Fn(u32, &mut Vec<u8>),
         parse: impl Fn(&Message<'_>) -> Result<Option<T>, message::ParseError>,
     ) -> Result<Vec<T>, Error> {
-        for _ in 0..Self::ATTEMPTS {
+        for attempt in 0..Self::ATTEMPTS {
+            back_off(attempt);
             self.sequence = self.sequence.wrapping_add(1);
             let mut request = Vec::new();
             emit(self.sequence, &mut request);
@@ -501,7 +582,7 @@ impl AsFd for Monitor {
 pub struct Announced {
     /// Those that were refused, in the order of the list. `ENOBUFS` is a link whose own queue is full, or a packet
     /// filter at its exit: the same frame may be taken later.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<Refusal<Announcement>>,
     /// So many at the end of the list found no room in the socket and were not tried: they may be sent later.
     pub left: usize,
 }
@@ -539,7 +620,7 @@ impl AnnounceSocket {
     pub fn send(&self, announcements: &[Announcement]) -> Announced {
         let mut announced = Announced::default();
         let mut first = 0;
-        while let Some(rest) = announcements.get(first..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest @ [what, ..]) = announcements.get(first..) {
             let batch = rest.get(..Self::BATCH).unwrap_or(rest);
             match self.send_batch(batch) {
                 Ok(sent) => first += sent,
@@ -549,8 +630,8 @@ impl AnnounceSocket {
                     break;
                 }
                 Err(errno) => {
-                    let error = self.explain(rest.first(), errno);
-                    announced.refused.push(Refusal { index: first, error });
+                    let error = self.explain(*what, errno);
+                    announced.refused.push(Refusal { index: first, what: *what, error });
                     first += 1;
                 }
             }
@@ -571,12 +652,9 @@ impl AnnounceSocket {
         }
     }
 
-    fn explain(&self, announcement: Option<&Announcement>, errno: nix::Error) -> Error {
-        let operation = announcement.map_or_else(String::new, |Announcement { link, ip, .. }| {
-            let name = name_of(&self.socket, *link).map_or_else(|| link.to_string(), |name| name.to_string());
-            format!("announcing {ip} on {name}")
-        });
-        Error::new(operation, errno)
+    fn explain(&self, Announcement { link, ip, .. }: Announcement, errno: nix::Error) -> Error {
+        let name = name_of(&self.socket, link).map_or_else(|| link.to_string(), |name| name.to_string());
+        Error::new(format!("announcing {ip} on {name}"), errno)
     }
 }
 
@@ -615,6 +693,7 @@ struct KernelSocket {
     socket: NlSocket,
     receive_buffer: usize,
     datagram: Vec<u8>,
+    received: Received,
 }
 
 impl KernelSocket {
@@ -626,16 +705,20 @@ impl KernelSocket {
     }
 
     fn open_family(family: NlFamily, groups: &[u32], operation: &str) -> Result<Self, Error> {
-        let opened = || -> io::Result<Self> {
-            let socket = NlSocket::connect(family, None, Groups::new_groups(groups))?;
-            connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-            socket.nonblock()?;
-            socket.enable_ext_ack(true)?;
-            let mut kernel = Self { socket, receive_buffer: 0, datagram: vec![0; Self::DATAGRAM] };
-            kernel.set_receive_buffer(RECEIVE_BUFFER, true)?;
-            Ok(kernel)
-        };
-        opened().map_err(|error| Error::new(operation, error))
+        const KERNEL: u32 = 0;
+        Self::open_to(family, groups, KERNEL).map_err(|error| Error::new(operation, error))
+    }
+
+    /// A socket that only the owner of `port` can write to.
+    fn open_to(family: NlFamily, groups: &[u32], port: u32) -> io::Result<Self> {
+        let socket = NlSocket::connect(family, None, Groups::new_groups(groups))?;
+        connect(socket.as_raw_fd(), &NetlinkAddr::new(port, 0))?;
+        socket.nonblock()?;
+        socket.enable_ext_ack(true)?;
+        let datagram = vec![0; Self::DATAGRAM];
+        let mut kernel = Self { socket, receive_buffer: 0, datagram, received: Received::default() };
+        kernel.set_receive_buffer(RECEIVE_BUFFER, true)?;
+        Ok(kernel)
     }
 
     fn set_receive_buffer(&mut self, octets: usize, force: bool) -> io::Result<()> {
@@ -691,6 +774,8 @@ impl KernelSocket {
                 Err(error) => return Err(error),
             }
         };
+        self.received.datagrams += 1;
+        self.received.octets += len as u64;
         if len > self.datagram.len() {
             self.datagram.resize(len.next_power_of_two().min(Self::LARGEST_DATAGRAM), 0);
             return Err(ErrorKind::FileTooLarge.into());
@@ -719,6 +804,15 @@ impl fmt::Debug for KernelSocket {
 
 fn name_of(socket: impl AsFd, link: LinkIndex) -> Option<LinkName> {
     netdevice::index_to_name(socket, link.get()).ok()?.parse().ok()
+}
+
+/// Waits before any attempt but the first, each time twice as long: what was in the way may be over then.
+fn back_off(attempt: u32) {
+    const FIRST: Duration = Duration::from_millis(2);
+    let Some(doubled) = attempt.checked_sub(1) else { return };
+    let pause = Timespec::try_from(FIRST * 2_u32.saturating_pow(doubled)).ok();
+    // A signal may cut it short.
+    let _ = poll(&mut [], pause.as_ref());
 }
 
 /// Waits for a descriptor, not longer than until `deadline`.

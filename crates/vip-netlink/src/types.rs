@@ -15,7 +15,7 @@ mod rule;
 mod virtual_link;
 
 pub use route::{
-    Encapsulation, Metric, Metrics, NextHop, Prefix, Realms, Route, RouteKey, RouteKind, RouteProtocol,
+    Encapsulation, Metric, Metrics, NextHop, Prefix, Realms, Route, RouteFilter, RouteKey, RouteKind, RouteProtocol,
     RouterPreference, Tunnel,
 };
 pub use rule::{Family, Fwmark, Rule, RuleAction};

@@ -21,8 +21,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use vip_netlink::{
     Address, AddressFlags, AddressGeneration, AddressProtocol, AnnounceSocket, Announcement, Change, Encapsulation,
     Event, Family, Fwmark, Ipv4Conf, Ipv4Setting, Lifetime, Link, LinkIndex, LinkName, MacAddr, MacvlanMode, Metric,
-    Metrics, Monitor, NextHop, OperState, PlacedRoute, Placement, Prefix, Realms, Route, RouteKind, RouteProtocol,
-    RouteSocket, RouterPreference, Rule, RuleAction, Scope, Tunnel, VirtualKind, VirtualLink, Wanted, pace::Pace, plan,
+    Metrics, Monitor, NextHop, OperState, PlacedRoute, Placement, Prefix, Realms, Route, RouteFilter, RouteKind,
+    RouteProtocol, RouteSocket, RouterPreference, Rule, RuleAction, Scope, Tunnel, VirtualKind, VirtualLink, Wanted,
+    pace::Pace, plan,
 };
 
 /// Why a case cannot run on this kernel.
@@ -46,6 +47,7 @@ const CASES: &[(&str, Case)] = &[
     ("whatever_route_is_wanted_the_second_plan_is_empty", whatever_route_is_wanted_the_second_plan_is_empty),
     ("a_route_that_is_edited_is_replaced_without_a_gap", a_route_that_is_edited_is_replaced_without_a_gap),
     ("a_route_of_others_with_the_same_key_survives_ours", a_route_of_others_with_the_same_key_survives_ours),
+    ("the_routes_of_others_are_not_asked_for", the_routes_of_others_are_not_asked_for),
     ("routes_outlive_an_edit_of_their_source", routes_outlive_an_edit_of_their_source),
     ("tunnels_are_read_back_as_they_were_set", tunnels_are_read_back_as_they_were_set),
     ("mpls_labels_are_read_back_as_they_were_set", mpls_labels_are_read_back_as_they_were_set),
@@ -297,6 +299,15 @@ fn lifetimes_are_edited_in_place() -> Result<(), Skip> {
         let there = find(&mut route, &lease);
         assert!((Lifetime::Seconds(900)..=Lifetime::Seconds(1000)).contains(&there.valid), "{there:?}");
         assert!((Lifetime::Seconds(400)..=Lifetime::Seconds(500)).contains(&there.preferred), "{there:?}");
+
+        // It runs down, which is no reason to touch it; somebody who renews it says so.
+        let mut wanted = Wanted { addresses: vec![lease], ..Wanted::default() };
+        until(&monitor, || find(&mut route, &lease).preferred < Lifetime::Seconds(500));
+        assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()), []);
+        wanted.renew = vec![lease.key()];
+        let left = find(&mut route, &lease).valid;
+        assert!(route.reconcile(&wanted).unwrap().refused.is_empty());
+        assert!(find(&mut route, &lease).valid > left, "{left:?}");
 
         let applied = route.reconcile(&Wanted { addresses: vec![for_ever], ..Wanted::default() }).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
@@ -739,15 +750,65 @@ fn a_route_that_is_edited_is_replaced_without_a_gap() -> Result<(), Skip> {
     let mut former = Vec::new();
     for edition in editions {
         let routes = edition.clone().map(PlacedRoute::from).to_vec();
-        let wanted = Wanted { routes, release_routes: std::mem::replace(&mut former, edition.to_vec()), ..Wanted::default() };
+        let wanted =
+            Wanted { routes, release_routes: std::mem::replace(&mut former, edition.to_vec()), ..Wanted::default() };
         let applied = route.reconcile(&wanted).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
         let present = route.present(&wanted).unwrap();
         assert_eq!(plan(&wanted, &present), []);
-        assert!(present.routes.contains(&foreign), "{present:?}");
+        assert!(route.routes().unwrap().contains(&foreign), "{:?}", route.routes());
         let ours = |route: &&Route| route.protocol == RouteProtocol::KEEPALIVED;
         assert_eq!(present.routes.iter().filter(ours).count(), 3, "{present:?}");
     }
+    Ok(())
+}
+
+/// Of a hundred thousand in the same table none comes, unless one may stand where a route is replaced.
+fn the_routes_of_others_are_not_asked_for() -> Result<(), Skip> {
+    const MANY: u32 = 100_000;
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = addressed(&mut route);
+    let first = Ipv4Addr::new(172, 16, 0, 0).to_bits();
+    let foreign = |number| Route {
+        protocol: RouteProtocol(186), // BGP
+        next_hops: vec![over(a.index, "192.0.2.7")],
+        ..Route::new(Prefix { ip: Ipv4Addr::from_bits(first + number).into(), len: 32 })
+    };
+    let add = |route| Change::AddRoute { route: Box::new(route), placement: Placement::First };
+    all_applied(&mut route, &(0..MANY).map(foreign).map(add).collect::<Vec<_>>());
+    let mut cost = |what: &mut dyn FnMut(&mut RouteSocket)| {
+        let before = route.received();
+        what(&mut route);
+        let after = route.received();
+        (after.datagrams - before.datagrams, after.octets - before.octets)
+    };
+    let (datagrams, octets) = cost(&mut |route| assert!(route.routes().unwrap().len() > 100_000));
+    assert!(datagrams > 100 && octets > u64::from(MANY) * 40, "{datagrams} datagrams of {octets} octets");
+
+    let via = |gateway| along("10.1.0.0/16", &[over(a.index, gateway)]);
+    let six = |gateway| Route { table: 77, ..along("2001:db8:9::/48", &[over(a.index, gateway)]) };
+    let mut wanted = Wanted { routes: vec![via("192.0.2.8").into(), six("fe80::8").into()], ..Wanted::default() };
+    let no_more_than = |(datagrams, octets), limit| {
+        assert!(datagrams < 20 && octets < limit, "{datagrams} datagrams of {octets} octets");
+    };
+    let quiet = |route: &mut RouteSocket, wanted: &Wanted| {
+        let applied = route.reconcile(wanted).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+    };
+    no_more_than(cost(&mut |route| quiet(route, &wanted)), 10_000);
+    no_more_than(cost(&mut |route| assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()), [])), 10_000);
+    let ours = wanted.routes.iter().map(|placed| RouteFilter::of(&placed.route)).collect::<Vec<_>>();
+    let filters = ours.iter().copied().chain([RouteFilter { table: 4_000_000, ..ours[0] }]);
+    no_more_than(cost(&mut |route| assert_eq!(route.routes_like(filters.clone()).unwrap().len(), 2)), 10_000);
+
+    // What is replaced must not be another's: this once all of its table is looked at.
+    wanted.release_routes = wanted.routes.iter().map(|placed| placed.route.clone()).collect();
+    wanted.routes = vec![via("192.0.2.9").into(), six("fe80::9").into()];
+    let (_, octets) = cost(&mut |route| quiet(route, &wanted));
+    assert!(octets > u64::from(MANY) * 40, "{octets}");
+    wanted.release_routes = wanted.routes.drain(..).map(|placed| placed.route).collect();
+    no_more_than(cost(&mut |route| quiet(route, &wanted)), 10_000);
+    assert_eq!(route.routes_like(ours).unwrap(), []);
     Ok(())
 }
 

@@ -361,7 +361,7 @@ pub enum Event {
         /// How it ended.
         outcome: ConflictOutcome,
     },
-    /// As Active: this process was held up for so long that a peer must have taken over (`timer_expired_backup`).
+    /// As Active: this process was held up for so long that a peer has taken over, or must have (`timer_expired_backup`).
     TimerExpired {
         /// How late Adver_Timer is.
         late: Duration,

@@ -6,8 +6,8 @@ use neli::consts::{nl::NlmF, rtnl::Rtm};
 
 use super::{Attributes, ParseError, attributes, fixed, ip_of, number, request, text};
 use crate::types::{
-    Encapsulation, LinkIndex, Metric, Metrics, NextHop, Prefix, Realms, Route, RouteKind, RouteProtocol,
-    RouterPreference, Scope, Tunnel,
+    Encapsulation, Family, LinkIndex, Metric, Metrics, NextHop, Prefix, Realms, Route, RouteFilter, RouteKind,
+    RouteProtocol, RouterPreference, Scope, Tunnel,
 };
 
 pub(crate) const RTM_NEWROUTE: u16 = 24;
@@ -312,6 +312,20 @@ pub(crate) fn emit_remove(route: &Route, flags: NlmF, sequence: u32, out: &mut V
 /// Appends a request for all routes of both families.
 pub(crate) fn emit_dump(sequence: u32, out: &mut Vec<u8>) {
     request(Rtm::Getroute, NlmF::DUMP, sequence, [0_u8; 12].as_slice(), out);
+}
+
+/// Appends a request for the routes that `filter` takes. A socket that does not check strictly gets others too.
+pub(crate) fn emit_filtered_dump(filter: RouteFilter, sequence: u32, out: &mut Vec<u8>) {
+    let family = match filter.family {
+        Family::Ipv4 => AF_INET,
+        Family::Ipv6 => AF_INET6,
+    };
+    let protocol = filter.protocol.map_or(0, |protocol| protocol.0);
+    let mut attributes = Attributes::default();
+    attributes.put(RTA_TABLE, &filter.table.to_ne_bytes());
+    let head = [family, 0, 0, 0, 0, protocol, 0, 0, 0, 0, 0, 0];
+    let payload = [head.as_slice(), attributes.as_slice()].concat();
+    request(Rtm::Getroute, NlmF::DUMP, sequence, payload.as_slice(), out);
 }
 
 /// `struct rtmsg` and what follows it.

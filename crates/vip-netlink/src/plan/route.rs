@@ -80,7 +80,7 @@ fn holds(routes: &[&Route], is: impl Fn(&Route) -> bool) -> bool {
 }
 
 /// What the kernel keeps apart from all other routes: the key without its owner.
-fn place(route: &Route) -> RouteKey {
+pub(crate) fn place(route: &Route) -> RouteKey {
     RouteKey { protocol: crate::types::RouteProtocol(0), ..route.key() }
 }
 

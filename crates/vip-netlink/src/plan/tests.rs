@@ -122,6 +122,37 @@ fn lifetimes_and_ipv6_flags_are_edited_in_place() {
 }
 
 #[test]
+fn a_lifetime_that_runs_down_is_left_to_run_unless_it_is_renewed() {
+    let lease = |text, preferred, valid| Address {
+        preferred: Lifetime::from_wire(preferred),
+        valid: Lifetime::from_wire(valid),
+        ..vip(text)
+    };
+    const EVER: u32 = u32::MAX;
+    for text in ["192.0.2.1/24", "2001:db8::1/64"] {
+        let wanted = lease(text, 500, 1000);
+        for there in [[500, 1000], [3, 503], [0, 200], [0, 0]] {
+            assert_eq!(in_words(&hold(&[wanted]), &[lease(text, there[0], there[1])]), "", "{there:?}");
+            let renewed = Wanted { renew: vec![wanted.key()], ..hold(&[wanted]) };
+            let changes = plan(&renewed, &with(&[lease(text, there[0], there[1])]));
+            assert_eq!(changes, [Change::EditAddress(wanted)], "{there:?}");
+        }
+        for there in [[501, 1000], [500, 1001], [EVER, EVER], [500, EVER]] {
+            let changes = plan(&hold(&[wanted]), &with(&[lease(text, there[0], there[1])]));
+            assert_eq!(changes, [Change::EditAddress(wanted)], "{there:?}");
+        }
+        let for_ever = vip(text);
+        assert_eq!(plan(&hold(&[for_ever]), &with(&[wanted])), [Change::EditAddress(for_ever)]);
+        let renewed = Wanted { renew: vec![for_ever.key()], ..hold(&[for_ever]) };
+        assert_eq!(in_words(&renewed, &[for_ever]), "", "it has no lifetime to begin anew");
+        let missing = Wanted { renew: vec![wanted.key()], ..hold(&[wanted]) };
+        assert_eq!(plan(&missing, &with(&[])), [Change::AddAddress(wanted)]);
+    }
+    let preferred_for_a_while = lease("2001:db8::1/64", 500, EVER);
+    assert_eq!(in_words(&hold(&[preferred_for_a_while]), &[lease("2001:db8::1/64", 499, EVER)]), "");
+}
+
+#[test]
 fn what_cannot_be_edited_is_replaced() {
     let scope = Address { scope: Scope::LINK, ..vip("192.0.2.1/32") };
     let label = Address { label: Some("eth0:v".parse().unwrap()), ..vip("192.0.2.2/32") };

@@ -20,7 +20,6 @@ use crate::{
         message::{self, Answer, Question},
         plan,
     },
-    pace::Pace,
 };
 
 const NFNLGRP_NFTABLES: u32 = 7;
@@ -48,8 +47,7 @@ impl NftSocket {
         let kernel = KernelSocket::open_family(NlFamily::Netfilter, &[], OPERATION)?;
         let address = getsockname::<NetlinkAddr>(kernel.as_fd().as_raw_fd());
         let port = address.map_err(|error| Error::new(OPERATION, error))?.pid();
-        let pace = Pace::new(kernel.receive_buffer);
-        Ok(Self { requests: RouteSocket { kernel, pace, timeout: RouteSocket::TIMEOUT, sequence: 0 }, port })
+        Ok(Self { requests: RouteSocket::over(kernel), port })
     }
 
     /// The number of this socket, which notifications of its own changes carry: see [`NftMonitor::open`].
@@ -72,15 +70,18 @@ impl NftSocket {
     /// Carries `changes` out, all of them or none, unless they are too many for one batch: then as many batches follow as
     /// it takes, and the first that is refused is the last. The refused changes are those that the kernel found wrong; when
     /// there is one, none of its batch took effect.
-    pub fn apply(&mut self, changes: &[Change]) -> Applied {
+    pub fn apply(&mut self, changes: &[Change]) -> Applied<Change> {
         let mut applied = Applied::default();
         let mut first = 0;
         while let Some(rest) = changes.get(first..).filter(|rest| !rest.is_empty()) {
             let batch = batch(rest);
             applied.sends += 1;
             if let Err(refused) = self.apply_batch(batch) {
-                let refusal = |(index, error)| Refusal { index: first + index, error };
-                applied.refused.extend(refused.into_iter().map(refusal));
+                let refusal = |(index, error): (usize, Error)| {
+                    let what = batch.get(index)?.clone();
+                    Some(Refusal { index: first + index, what, error })
+                };
+                applied.refused.extend(refused.into_iter().filter_map(refusal));
                 break;
             }
             first += batch.len();
@@ -92,14 +93,14 @@ impl NftSocket {
     ///
     /// # Errors
     /// If what is there cannot be listed. What is refused is in [`Applied`].
-    pub fn reconcile(&mut self, wanted: &[Table], release: &[TableName]) -> Result<Applied, Error> {
+    pub fn reconcile(&mut self, wanted: &[Table], release: &[TableName]) -> Result<Applied<Change>, Error> {
         let names: Vec<_> = wanted.iter().map(|table| &table.name).chain(release).cloned().collect();
         let mut attempt = 0;
         loop {
             attempt += 1;
             let present = self.present(&names)?;
             let applied = self.apply(&plan(wanted, &present, release));
-            let foiled = |refusal: &Refusal| {
+            let foiled = |refusal: &Refusal<Change>| {
                 matches!(refusal.error.io().raw_os_error(), Some(libc::ENOENT | libc::EEXIST | libc::EBUSY))
             };
             if attempt == Self::ATTEMPTS || !applied.refused.iter().any(foiled) {

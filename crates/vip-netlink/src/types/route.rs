@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use super::{LinkIndex, Scope};
+use super::{Family, LinkIndex, Scope};
 
 /// A network, or with all bits one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -290,6 +290,31 @@ pub struct RouteKey {
     pub metric: u32,
     /// Who made it.
     pub protocol: RouteProtocol,
+}
+
+/// Which routes to ask the kernel for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteFilter {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// Number of the routing table.
+    pub table: u32,
+    /// Who made them; `None`: whoever did.
+    pub protocol: Option<RouteProtocol>,
+}
+
+impl RouteFilter {
+    /// The one for `route` and its like.
+    pub const fn of(route: &Route) -> Self {
+        let family = if route.destination.ip.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        Self { family, table: route.table, protocol: Some(route.protocol) }
+    }
+
+    /// Whether `route` is one of those.
+    pub fn takes(&self, route: &Route) -> bool {
+        let of_its_owner = Self::of(route);
+        *self == of_its_owner || *self == Self { protocol: None, ..of_its_owner }
+    }
 }
 
 /// An IPv4 or IPv6 route.

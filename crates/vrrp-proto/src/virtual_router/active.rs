@@ -56,6 +56,9 @@ impl VirtualRouter {
             self.yield_to(now, source, advertisement);
         } else if theirs == Priority::OWNER {
             self.contest_ownership(now, source, advertisement);
+        } else if self.was_missed(now) {
+            self.give_up_stalled(now, now.saturating_duration_since(active.adver_timer));
+            self.handle_advertisement(now, source, advertisement);
         } else {
             self.assert_active(now, source, theirs, active);
         }
@@ -244,6 +247,14 @@ impl VirtualRouter {
         let interval = self.config.advertisement_interval;
         let taken_over = self.last_advertisement? + self.config.active_down_interval(interval, highest);
         (now > taken_over).then(|| now.saturating_duration_since(active.adver_timer))
+    }
+
+    /// This process was held up for longer than its peers wait: whoever speaks now has taken over, rightly, and has the
+    /// clients. As a process that is started anew (RFC 9568 §6.4.1), this router does not go on where it was; if it is the
+    /// better one, it takes over again after Active_Down_Interval. Nobody is heard: nobody took over, and it goes on.
+    fn was_missed(&self, now: Instant) -> bool {
+        let patience = self.config.shortest_active_down_interval();
+        self.last_advertisement.is_some_and(|last| now > last + patience)
     }
 
     /// The peer that took over keeps what it has: no advertisement of priority 0, which would call for another election.

@@ -115,6 +115,8 @@ pub(crate) struct Heard {
     pub(crate) theirs: Priority,
     pub(crate) role: Role,
     pub(crate) advertised: u64,
+    /// As Active it has been silent for longer than peers wait.
+    pub(crate) missed: bool,
 }
 
 impl Checks {
@@ -721,8 +723,16 @@ impl World {
         }
     }
 
+    pub(crate) fn is_missed(&self, node: usize, router: usize) -> bool {
+        let Some(config) = self.nodes[node].wanted.get(&router) else { return false };
+        let patience = own_interval(config) * u64::from(config.down_timer_adverts.min(3))
+            + skew_time(config.version, own_interval(config), Priority::OWNER);
+        let last = self.checks.witnesses[node].get(&router).and_then(|witness| witness.sent);
+        last.is_some_and(|(sent, _)| self.now > sent + patience)
+    }
+
     fn after_active_heard(&mut self, heard: &Heard) {
-        let Heard { node, router, source, theirs, advertised, .. } = *heard;
+        let Heard { node, router, source, theirs, advertised, missed, .. } = *heard;
         let (Some(ours), Some(config)) = (self.priority(node, router), self.nodes[node].wanted.get(&router)) else {
             return;
         };
@@ -740,7 +750,9 @@ impl World {
         if gives_up_stalled && !still_active {
             return;
         }
-        let yields = (theirs, source) > (ours, own);
+        // It gives up to whoever took over.
+        let missed = missed && theirs != Priority::RESIGN && theirs != Priority::OWNER;
+        let yields = (theirs, source) > (ours, own) || missed;
         if still_active == yields {
             let (theirs, ours) = (theirs.0, ours.0);
             self.fail(|| {

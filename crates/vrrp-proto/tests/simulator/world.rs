@@ -400,7 +400,8 @@ impl World {
     fn before_hearing(&self, node: usize, router: usize, source: IpAddr, theirs: Priority) -> Heard {
         let wire = self.nodes[node].process.as_ref().and_then(|it| it.wires.get(&router));
         let role = self.nodes[node].role(router);
-        Heard { node, router, source, theirs, role, advertised: wire.map_or(0, |wire| wire.advertised) }
+        let (advertised, missed) = (wire.map_or(0, |wire| wire.advertised), self.is_missed(node, router));
+        Heard { node, router, source, theirs, role, advertised, missed }
     }
 
     fn kernel_done(&mut self, node: usize, router: usize, ticket: Ticket) {

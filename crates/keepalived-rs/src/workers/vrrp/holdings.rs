@@ -27,6 +27,8 @@ struct Holding {
     rules: Vec<HeldRule>,
     /// What an earlier configuration had, and has to go.
     former: Footprint,
+    /// Those whose lifetimes are others now: until they are set they would seem to run down.
+    renew: Vec<VirtualAddress>,
     /// What others took away and is not to be put back before the router takes over again.
     let_go: LetGo,
     held: bool,
@@ -71,6 +73,9 @@ impl Holdings {
                 rules: std::mem::replace(&mut holding.rules, rules),
             };
             let Footprint { addresses, routes, rules } = before.footprint();
+            let kept: HashSet<_> = addresses.iter().map(|it| (place(it), it.preferred)).collect();
+            let is_new = |it: &&VirtualAddress| !kept.contains(&(place(it), it.preferred));
+            holding.renew.extend(holding.addresses.iter().filter(is_new).cloned());
             let gone: Vec<_> = addresses.into_iter().filter(|it| !same_place(it, &holding.addresses)).collect();
             all_gone.extend(gone.iter().map(|address| (id, address.clone())));
             holding.former.addresses.extend(gone);
@@ -185,6 +190,7 @@ impl Holdings {
     pub(crate) fn settled(&mut self, router: RouterId) -> bool {
         let Some(holding) = self.routers.get_mut(&router) else { return false };
         holding.former = Footprint::default();
+        holding.renew.clear();
         holding.clear = !holding.held;
         let gone = holding.deleted && holding.clear;
         if gone {
@@ -303,6 +309,7 @@ impl Holding {
         let release = if self.held {
             let resolved = self.addresses.iter().filter_map(|address| resolve(address, link));
             wanted.addresses.extend(resolved.filter(|it| !self.let_go.addresses.contains(&it.key())));
+            wanted.renew.extend(keys(&self.renew, link));
             &[][..]
         } else {
             &self.addresses[..]
@@ -314,8 +321,12 @@ impl Holding {
 
 /// Whether one of `others` is the same address to the kernel, whatever its attributes.
 fn same_place(address: &VirtualAddress, others: &[VirtualAddress]) -> bool {
-    let place = |it: &VirtualAddress| (it.ip, it.prefix_len, it.device.clone());
     others.iter().any(|other| place(other) == place(address))
+}
+
+/// What the kernel tells addresses by.
+fn place(address: &VirtualAddress) -> (IpAddr, u8, &str) {
+    (address.ip, address.prefix_len, &address.device)
 }
 
 fn keys<'a>(
@@ -414,6 +425,26 @@ mod tests {
     }
 
     #[test]
+    fn a_lifetime_that_a_reload_changes_begins_anew_once() {
+        use vip_netlink::Lifetime;
+
+        let lasting = |last, seconds| VirtualAddress { preferred: Lifetime::Seconds(seconds), ..address(last) };
+        let renewed = |holdings: &Holdings| {
+            let wanted = holdings.wanted(&BTreeSet::from([ONE]), eth0);
+            wanted.renew.iter().map(|key| key.ip.to_string()).collect::<Vec<_>>()
+        };
+        let mut holdings = Holdings::default();
+        holdings.configure([(ONE, vec![lasting(1, 100), lasting(2, 100)])]);
+        holdings.set(ONE, Ownership::Held);
+        holdings.settled(ONE);
+        assert!(renewed(&holdings).is_empty());
+        holdings.configure([(ONE, vec![lasting(1, 100), lasting(2, 200)])]);
+        assert_eq!(renewed(&holdings), ["192.0.2.2"]);
+        holdings.settled(ONE);
+        assert!(renewed(&holdings).is_empty());
+    }
+
+    #[test]
     fn a_deleted_router_is_forgotten_when_its_addresses_are_gone() {
         let mut holdings = Holdings::default();
         holdings.configure([(ONE, vec![address(1)])]);
@@ -482,7 +513,7 @@ mod tests {
         assert_eq!((wanted.routes.len(), wanted.release_routes.len(), wanted.release_rules.len()), (1, 0, 0));
         assert_eq!(wanted.routes[0].route.next_hops[0].link, LinkIndex::new(2));
         assert_eq!(holdings.parts(&[ONE].into(), eth0)[&ONE].routes, wanted.routes);
-        assert_eq!(holdings.parts(&[TWO].into(), eth0)[&TWO].routes, [], "those of another router");
+        assert_eq!(holdings.parts(&[TWO].into(), eth0), BTreeMap::new(), "nothing of those of another router");
         assert_eq!(wanted.rules, [rule]);
         let homeless: Vec<_> = holdings.homeless_routes(ONE, eth0).collect();
         assert_eq!(homeless, ["adding the route 10.2.0.0/16: one of its interfaces is not there"]);

@@ -235,6 +235,7 @@ fn a_group_of_owners_goes_at_once() {
 #[test]
 fn all_members_announce_their_addresses_when_one_hears_a_lower_priority() {
     let mut engine = active(2);
+    run_until(&mut engine, at(20));
     engine.handle_advertisement(at(20), RouterId(1), PEER, &advert(50));
     let announced: Vec<_> = settle(&mut engine, at(20))
         .into_iter()

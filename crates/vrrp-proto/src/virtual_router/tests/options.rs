@@ -54,7 +54,25 @@ fn a_stall_is_noticed_by_the_packet_that_comes_first() {
 }
 
 #[test]
-fn a_stall_matters_only_when_asked_for_and_without_preemption() {
+fn who_was_held_up_gives_up_to_whoever_took_over_meanwhile() {
+    // Three intervals and the skew of an owner.
+    let patience = millis(3000) + micros(3_906);
+    let missed = |preempt_mode: bool, after: Duration, theirs: u8| {
+        let mut router = active(with(|config| config.preempt_mode = preempt_mode));
+        let now = router.last_advertisement.unwrap() + after;
+        router.handle_advertisement(now, LOW, &advert(theirs));
+        let waits = due(&router).saturating_duration_since(now);
+        (router.role(), waits, drain(&mut router).contains(&String::from("Advertise(100)")))
+    };
+    assert_eq!(missed(true, patience, 50), (Role::Active, millis(1000), true), "no peer can have taken over");
+    // It takes over again after Active_Down_Interval, or waits for the other one to fail.
+    assert_eq!(missed(true, patience + micros(1), 50), (Role::Backup, micros(3_609_375), false));
+    assert_eq!(missed(false, patience + micros(1), 50), (Role::Backup, micros(3_609_375), false));
+    assert_eq!(missed(true, millis(60_000), 0).0, Role::Active, "who resigns does not hold the addresses any more");
+}
+
+#[test]
+fn a_stall_that_nobody_made_up_for_matters_only_when_asked_for_and_without_preemption() {
     for config in [config(), with(|config| config.timer_expired_backup = Some(Priority(254)))] {
         let mut router = active(config);
         router.handle_timeout(T0 + millis(60_000));

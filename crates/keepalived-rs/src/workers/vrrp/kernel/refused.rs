@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vip_netlink::{AddressKey, Change, Route, RouteKey, RouteSocket, Rule, Wanted, plan};
-
-/// How often a plan whose answers were lost is made anew.
-const ATTEMPTS: usize = 5;
+use vip_netlink::{AddressKey, Change, Route, RouteKey, RouteSocket, Rule, Wanted};
 
 /// What the kernel refused, and why.
 #[derive(Debug, Default)]
@@ -49,15 +46,15 @@ impl Refused {
         all.chain(rules).chain(&self.links).cloned().collect()
     }
 
-    fn add(&mut self, change: Option<&Change>, reason: String) {
+    fn add(&mut self, change: &Change, reason: String) {
         match change {
-            Some(Change::AddAddress(it) | Change::EditAddress(it) | Change::RemoveAddress(it)) => {
+            Change::AddAddress(it) | Change::EditAddress(it) | Change::RemoveAddress(it) => {
                 self.addresses.insert(it.key(), reason);
             }
-            Some(Change::AddRoute { route: it, .. } | Change::ReplaceRoute(it) | Change::RemoveRoute(it)) => {
+            Change::AddRoute { route: it, .. } | Change::ReplaceRoute(it) | Change::RemoveRoute(it) => {
                 self.routes.entry(it.key()).or_default().push((Route::clone(it), reason));
             }
-            Some(Change::AddRule(it) | Change::RemoveRule(it)) => self.rules.push((Rule::clone(it), reason)),
+            Change::AddRule(it) | Change::RemoveRule(it) => self.rules.push((Rule::clone(it), reason)),
             _ => self.links.push(reason),
         }
     }
@@ -69,26 +66,14 @@ pub(super) fn things(wanted: &Wanted) -> usize {
     come + wanted.release.len() + wanted.release_routes.len() + wanted.release_rules.len()
 }
 
-/// Reconciles the kernel with `wanted`; begins again when answers are lost.
+/// Reconciles the kernel with `wanted`.
 pub(super) fn apply(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
     let mut refused = Refused::default();
-    for _ in 0..ATTEMPTS {
-        refused = Refused::default();
-        let present = match route.present(wanted) {
-            Ok(present) => present,
-            Err(error) => {
-                refused.everything = Some(error.to_string());
-                return refused;
-            }
-        };
-        let changes = plan(wanted, &present);
-        let applied = route.apply(&changes);
-        for refusal in &applied.refused {
-            refused.add(changes.get(refusal.index), refusal.error.to_string());
+    match route.reconcile(wanted) {
+        Ok(applied) => {
+            applied.refused.into_iter().for_each(|refusal| refused.add(&refusal.what, refusal.error.to_string()));
         }
-        if !applied.lost {
-            break;
-        }
+        Err(error) => refused.everything = Some(error.to_string()),
     }
     refused
 }
@@ -110,10 +95,10 @@ mod tests {
         let hop = NextHop { gateway: Some([192, 0, 2, 9].into()), ..NextHop::default() };
         let double = Route { next_hops: vec![hop], ..route(1) };
         let mut refused = Refused::default();
-        refused.add(Some(&Change::RemoveRoute(Box::new(route(1)))), "route".into());
-        refused.add(Some(&Change::AddRule(Box::new(rule.clone()))), "rule".into());
-        refused.add(Some(&Change::AddAddress(address)), "address".into());
-        refused.add(None, "link".into());
+        refused.add(&Change::RemoveRoute(Box::new(route(1))), "route".into());
+        refused.add(&Change::AddRule(Box::new(rule.clone())), "rule".into());
+        refused.add(&Change::AddAddress(address), "address".into());
+        refused.add(&Change::SetLinkUp(address.link.into()), "link".into());
         assert_eq!(refused.reasons(), ["address", "route", "rule", "link"]);
         let wanted = Wanted {
             addresses: vec![address],

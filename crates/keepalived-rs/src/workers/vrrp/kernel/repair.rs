@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use vip_netlink::{AddressKey, Link, Route, Rule};
+use vip_netlink::{AddressKey, Link, Route, RouteFilter, Rule};
 use vrrp_proto::RouterId;
 
 use super::{Kernel, Outcome, clock};
@@ -96,7 +96,8 @@ impl Kernel {
         if held.routes().next().is_none() {
             return;
         }
-        let present = match self.route.routes() {
+        let like_ours = held.routes().map(RouteFilter::of).collect::<BTreeSet<_>>();
+        let present = match self.route.routes_like(like_ours) {
             Ok(present) => present,
             Err(error) => {
                 self.complain(error.to_string());

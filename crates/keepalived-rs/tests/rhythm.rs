@@ -1,0 +1,450 @@
+//! Adverts keep their rhythm whatever arrives, whoever is busy and whoever holds the kernel's lock: next to a bare timer
+//! that sends in the same run.
+#![allow(clippy::indexing_slicing, reason = "a test")]
+
+#[expect(dead_code, reason = "the other tests use the rest")]
+#[path = "support/stage.rs"]
+mod stage;
+#[expect(dead_code, reason = "the other tests use the rest")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use netlab::harness::{self, CaseResult, Stop, case};
+use netlab::{Capture, Host, NetNs, Program};
+use nix::sys::signal::Signal;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use socket2::{Domain, Protocol, Socket, Type};
+use stage::{Advert, Kind, PLAIN, Stage};
+use support::{Daemon, PATIENCE, wait_until};
+use vip_netlink::{Change, LinkName, RouteSocket};
+
+const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+
+/// For experiments (RFC 3692): what the control sends.
+const EXPERIMENT: u8 = 253;
+
+/// Adverts with a password.
+const PASS: Kind = Kind {
+    version: 2,
+    interval: Duration::from_secs(1),
+    lines: "authentication {\n auth_type PASS\n auth_pass secret\n }",
+    links: 1,
+};
+
+/// So often a window may be looked at again: what others do on this machine passes, a fault of ours stays.
+const TRIES: usize = 4;
+
+/// A thread with a timer, until it is dropped.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// Does `work` every `period`.
+    fn start(period: Duration, mut work: impl FnMut() + Send + 'static) -> Result<Self, Stop> {
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
+        timer.set(Expiration::Interval(period.into()), TimerSetTimeFlags::empty())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) && timer.wait().is_ok() {
+                work();
+            }
+        });
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// The control: a packet every `interval` and nothing else.
+    fn control(host: &Host, interval: Duration) -> Result<Self, Stop> {
+        let socket = raw_socket(host, EXPERIMENT, 8)?;
+        Self::start(interval, move || {
+            let _ = socket.send_to(&[0; 8], &to_group());
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn to_group() -> socket2::SockAddr {
+    SocketAddrV4::new(GROUP, 0).into()
+}
+
+/// Sends to the group from the host's address of this number.
+fn raw_socket(host: &Host, protocol: u8, number: u8) -> Result<Socket, Stop> {
+    let open = || -> std::io::Result<Socket> {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
+        socket.set_multicast_if_v4(&address(number))?;
+        socket.set_multicast_ttl_v4(255)?;
+        socket.set_multicast_loop_v4(false)?;
+        Ok(socket)
+    };
+    Ok(host.run(open)?)
+}
+
+fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 18, 0, number)
+}
+
+/// A host more on the first link.
+fn host(stage: &Stage, name: &str, number: u8) -> Result<Host, Stop> {
+    let host = stage.lab.host(name)?;
+    stage.lab.connect(&host, "eth0", &stage.lans[0])?;
+    host.address("eth0", &format!("{}/24", address(number)))?;
+    Ok(host)
+}
+
+/// What is wrong with a packet that claims to be an advert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Junk {
+    Ttl,
+    Checksum,
+    Version,
+    Vrid,
+    Truncated,
+    Authentication,
+    Random,
+    /// Nothing but that.
+    LowerPriority,
+}
+
+impl Junk {
+    const ALL: [Self; 8] = [
+        Self::Ttl,
+        Self::Checksum,
+        Self::Version,
+        Self::Vrid,
+        Self::Truncated,
+        Self::Authentication,
+        Self::Random,
+        Self::LowerPriority,
+    ];
+
+    /// The packet, and its time to live. All that counts would take the addresses over, but for the one fault.
+    fn packet(self, kind: Kind, seed: &mut u64) -> (Vec<u8>, u32) {
+        let own = |vrid, priority| match kind.version {
+            2 => pass_packet(vrid, priority, b"secret\0\0"),
+            _ => v3_packet(vrid, priority),
+        };
+        let packet = match self {
+            Self::Ttl => return (own(51, 254), 254),
+            Self::Checksum => {
+                let mut packet = own(51, 254);
+                packet[7] ^= 1;
+                packet
+            }
+            Self::Version => {
+                let mut packet = own(51, 254);
+                packet[0] = 0x41;
+                packet
+            }
+            Self::Vrid => own(99, 254),
+            Self::Truncated => own(51, 254)[..7].to_vec(),
+            Self::Authentication => pass_packet(51, 254, b"guessed\0"),
+            Self::Random => {
+                let mut packet: Vec<u8> = (0..40).map(|_| random(seed)).collect();
+                packet[1] = 51;
+                packet
+            }
+            Self::LowerPriority => own(51, 10),
+        };
+        (packet, 255)
+    }
+}
+
+/// Xorshift.
+fn random(seed: &mut u64) -> u8 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    seed.to_be_bytes()[3]
+}
+
+/// RFC 9568 §5.1, from the host with the junk.
+fn v3_packet(vrid: u8, priority: u8) -> Vec<u8> {
+    let mut packet = vec![0x31, vrid, priority, 1, 0, 10, 0, 0, 198, 18, 0, 100];
+    let mut pseudo = [address(JUNK).octets(), GROUP.octets()].concat();
+    pseudo.extend([0, 112, 0, 12]);
+    let sum = checksum(&[pseudo, packet.clone()].concat());
+    packet[6..8].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+/// RFC 2338 §5.1, with a password.
+fn pass_packet(vrid: u8, priority: u8, password: &[u8; 8]) -> Vec<u8> {
+    let mut packet = vec![0x21, vrid, priority, 1, 1, 1, 0, 0, 198, 18, 0, 100];
+    packet.extend(password);
+    let sum = checksum(&packet);
+    packet[6..8].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+/// RFC 1071, of whole 16-bit words.
+fn checksum(octets: &[u8]) -> u16 {
+    let words = octets.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let [_, _, high, low] = ((folded & 0xffff) + (folded >> 16)).to_be_bytes();
+    !u16::from_be_bytes([high, low])
+}
+
+/// The number of the host with the junk.
+const JUNK: u8 = 66;
+
+/// Sends the kinds in turn, `rate` packets a second.
+fn flood(host: &Host, kind: Kind, junk: &'static [Junk], rate: u32) -> Result<Ticker, Stop> {
+    let socket = raw_socket(host, 112, JUNK)?;
+    let (mut seed, mut next) = (0x9e37_79b9_7f4a_7c15, junk.iter().cycle());
+    // A timer that fires oftener than a thousand times a second says little of the pace.
+    let together = rate.div_ceil(1000);
+    Ticker::start(Duration::from_secs(1) * together / rate, move || {
+        for kind_of_junk in next.by_ref().take(together as usize) {
+            let (packet, ttl) = kind_of_junk.packet(kind, &mut seed);
+            let _ = socket.set_multicast_ttl_v4(ttl).and_then(|()| socket.send_to(&packet, &to_group()));
+        }
+    })
+}
+
+/// How far adverts and the packets of the control were from their rhythm.
+#[derive(Debug, Default)]
+struct Rhythm {
+    /// How much longer than the interval the longest pause was, per VRID.
+    late: BTreeMap<u8, Duration>,
+    /// How much shorter the shortest one was, of all.
+    early: Duration,
+    /// The longest pause of the control.
+    control: Duration,
+    adverts: usize,
+}
+
+impl Rhythm {
+    /// Of the router r1 within what a capture has.
+    fn of(wire: &Capture, interval: Duration) -> Self {
+        let (mut rhythm, mut last, mut last_control) = (Self::default(), BTreeMap::new(), None);
+        for frame in wire.frames() {
+            let Some(packet) = frame.ip() else { continue };
+            if packet.protocol == EXPERIMENT {
+                if let Some(before) = last_control.replace(frame.at) {
+                    rhythm.control = rhythm.control.max((frame.at - before).saturating_sub(interval));
+                }
+            } else if Advert::of(&frame).is_some_and(|advert| advert.is_from(1)) {
+                rhythm.adverts += 1;
+                let vrid = packet.payload[1];
+                if let Some(before) = last.insert(vrid, frame.at) {
+                    let pause = frame.at - before;
+                    let late = rhythm.late.entry(vrid).or_default();
+                    *late = pause.saturating_sub(interval).max(*late);
+                    rhythm.early = rhythm.early.max(interval.saturating_sub(pause));
+                }
+            }
+        }
+        rhythm
+    }
+
+    fn latest(&self) -> Duration {
+        self.late.values().max().copied().unwrap_or(Duration::MAX)
+    }
+}
+
+/// Looks at windows until one is good.
+fn in_one_of_some(stage: &Stage, mut window: impl FnMut() -> Result<Result<(), String>, Stop>) -> CaseResult {
+    let mut seen = String::new();
+    for _ in 0..TRIES {
+        match window()? {
+            Ok(()) => return Ok(()),
+            Err(what) => seen = format!("{seen}{what}\n"),
+        }
+    }
+    Err(stage.fail(&seen))
+}
+
+const TOLERANCE: Duration = Duration::from_millis(5);
+
+/// Neither side changes its state, and the adverts are as regular as the control.
+fn junk(kind: Kind, kinds: &'static [Junk]) -> CaseResult {
+    let stage = Stage::started(kind, Daemon::Ours, Daemon::Ours)?;
+    let (junk_host, control) = (host(&stage, "junk", JUNK)?, host(&stage, "control", 8)?);
+    let before = [&stage.r1, &stage.r2].map(|router| router.process().lines().len());
+    let control = Ticker::control(&control, kind.interval)?;
+    let window = kind.interval * 5 + Duration::from_secs(1);
+    for rate in [8, 5000] {
+        in_one_of_some(&stage, || {
+            let flood = flood(&junk_host, kind, kinds, rate)?;
+            let wire = stage.lans[0].capture()?;
+            stage.pass(window)?;
+            let rhythm = Rhythm::of(&wire, kind.interval);
+            drop((wire, flood));
+            // A lower priority is answered, which begins the rhythm anew.
+            let answers = kinds.contains(&Junk::LowerPriority);
+            let most = rhythm.control + TOLERANCE;
+            let regular = rhythm.latest() <= most && (answers || rhythm.early <= most);
+            let spoken = kind.interval * u32::try_from(rhythm.adverts).unwrap_or(u32::MAX);
+            let few = spoken <= (window + kind.interval * 2) * if answers { 2 } else { 1 };
+            Ok(if regular && few { Ok(()) } else { Err(format!("{rate} a second: {rhythm:?}")) })
+        })?;
+    }
+    drop(control);
+    for (router, before) in [&stage.r1, &stage.r2].into_iter().zip(before) {
+        let changed = |text: &str| text.contains("Entering ") && text.contains(" STATE");
+        let lines = router.process().lines();
+        if let Some(line) = lines.iter().skip(before).find(|line| changed(&line.text)) {
+            return Err(stage.fail(&format!("{}: {}", router.host.name(), line.text)));
+        }
+    }
+    stage.wait_for_holder("r1")
+}
+
+/// As many processes that compute as would fill the machine twice.
+fn both_processors_are_busy() -> CaseResult {
+    let stage = Stage::started(PLAIN, Daemon::Ours, Daemon::Ours)?;
+    let control_host = host(&stage, "control", 8)?;
+    let spin = || stage.client.spawn(Program::new("/bin/sh").args(["-c", "while :; do :; done"]));
+    let busy = 2 * thread::available_parallelism().map_or(2, usize::from);
+    let hogs: Vec<_> = (0..busy).map(|_| spin()).collect::<Result<_, _>>()?;
+    let _control = Ticker::control(&control_host, PLAIN.interval)?;
+    in_one_of_some(&stage, || {
+        let mut watch = stage::Watch::begin(&stage)?;
+        stage.pass(Duration::from_secs(3))?;
+        let rhythm = Rhythm::of(&watch.wires[0], PLAIN.interval);
+        watch.expect_nothing()?;
+        let regular = rhythm.latest() <= rhythm.control + TOLERANCE && rhythm.adverts >= 25;
+        Ok(if regular { Ok(()) } else { Err(format!("{rhythm:?}")) })
+    })?;
+    drop(hogs);
+    Ok(())
+}
+
+/// Many instances of which the last one has as many addresses.
+fn many(instances: u8, addresses: u16) -> String {
+    let mut text = "global_defs {\n router_id test\n}\n".to_owned();
+    let big = instances + 1;
+    for vrid in 1..=big {
+        let _ = write!(
+            text,
+            "vrrp_instance VI_{vrid} {{\n interface eth0\n virtual_router_id {vrid}\n priority 150\n version 3\n \
+             advert_int 0.1\n garp_master_delay 0\n garp_master_repeat 1\n virtual_ipaddress {{\n 198.18.0.{}/24\n }}\n",
+            100 + vrid
+        );
+        if vrid == big && addresses > 0 {
+            text += " virtual_ipaddress_excluded {\n";
+            for number in 0..addresses {
+                let [high, low] = number.to_be_bytes();
+                let _ = writeln!(text, " 10.9.{high}.{low}/32");
+            }
+            text += " }\n";
+        }
+        text += "}\n";
+    }
+    text
+}
+
+/// A namespace of its own with so many cables, both ends in it.
+fn crowded(cables: u16) -> Result<NetNs, Stop> {
+    let namespace = NetNs::new()?;
+    let name = |end: char, number: u16| -> LinkName { format!("{end}{number}").parse().expect("a name") };
+    let changes: Vec<_> =
+        (0..cables).map(|number| Change::AddVeth { name: name('a', number), peer: name('b', number) }).collect();
+    let refused = namespace.run(|| RouteSocket::open().map(|mut route| route.apply(&changes).refused))?;
+    if refused.is_empty() { Ok(namespace) } else { Err(Stop::failed(format!("{:?}", refused.first()))) }
+}
+
+/// Another process deletes a network namespace with hundreds of links while one instance gains a thousand addresses: the
+/// kernel's routing lock is not for others then.
+fn the_routing_lock_is_held() -> CaseResult {
+    const INSTANCES: u8 = 10;
+    const ADDRESSES: u16 = 1000;
+    let mut stage = Stage::new(PLAIN, Daemon::Ours, Daemon::Ours)?;
+    stage.r1.start(&many(INSTANCES, 0))?;
+    let control_host = host(&stage, "control", 8)?;
+    let _control = Ticker::control(&control_host, PLAIN.interval)?;
+    for vrid in 1..=INSTANCES + 1 {
+        stage.wait_for_line(&stage.r1, &format!("(VI_{vrid}) Entering MASTER STATE"))?;
+    }
+    let last: IpAddr = [10, 9, 3, 231].into();
+    let mut longest = Duration::ZERO;
+    in_one_of_some(&stage, || {
+        stage.r1.write(&many(INSTANCES, 0))?;
+        stage.r1.reload()?;
+        stage.wait_until("the addresses to go", || Ok(!stage.r1.host.holds(last)?))?;
+        let namespaces = [crowded(300)?, crowded(300)?];
+        stage.r1.write(&many(INSTANCES, ADDRESSES))?;
+        let wire = stage.lans[0].capture()?;
+        let mark = stage.r1.process().mark();
+        stage.r1.process().signal(Signal::SIGHUP)?;
+        let probe = thread::spawn({
+            let client = stage.client.clone();
+            move || requests(&client, Duration::from_secs(2))
+        });
+        for namespace in namespaces {
+            drop(namespace);
+            stage.pass(Duration::from_millis(200))?;
+        }
+        stage.r1.process().wait_for_line_after(mark, "Reload complete", PATIENCE)?;
+        wait_until("the addresses", || Ok(stage.r1.host.holds(last)?))?;
+        let probed = probe.join().map_err(|_| Stop::failed("the probe panicked"))??;
+        longest = longest.max(probed);
+        let mut rhythm = Rhythm::of(&wire, PLAIN.interval);
+        rhythm.late.remove(&(INSTANCES + 1));
+        let good = rhythm.late.len() == usize::from(INSTANCES)
+            && rhythm.latest() <= rhythm.control + Duration::from_millis(2)
+            && longest > Duration::from_millis(10);
+        Ok(if good { Ok(()) } else { Err(format!("a request took {probed:?}, {rhythm:?}")) })
+    })
+}
+
+/// Asks the kernel for an address and for its end until the time is over; the longest that it took to do one of the two.
+fn requests(host: &Host, time: Duration) -> Result<Duration, Stop> {
+    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+    let link = host.addresses()?.iter().find(|it| it.ip == IpAddr::from(address(9))).map(|it| it.link);
+    let link = link.ok_or_else(|| Stop::failed("the client has no address"))?;
+    let address = vip_netlink::Address::new(link, [10, 8, 0, 1].into(), 32);
+    while begun.elapsed() < time {
+        for change in [Change::AddAddress(address), Change::RemoveAddress(address)] {
+            let before = Instant::now();
+            host.change(&[change])?;
+            longest = longest.max(before.elapsed());
+        }
+    }
+    Ok(longest)
+}
+
+macro_rules! junk_cases {
+    ($($name:ident = $kind:expr, $junk:expr;)+) => {
+        $(fn $name() -> CaseResult { junk($kind, $junk) })+
+
+        fn main() -> ExitCode {
+            harness::main(&[
+                $(case(stringify!($name), $name),)+
+                case("both_processors_are_busy", both_processors_are_busy),
+                case("the_routing_lock_is_held", the_routing_lock_is_held),
+            ])
+        }
+    };
+}
+
+junk_cases! {
+    junk_of_another_ttl = PLAIN, &[Junk::Ttl];
+    junk_with_a_wrong_checksum = PLAIN, &[Junk::Checksum];
+    junk_of_another_version = PLAIN, &[Junk::Version];
+    junk_of_another_vrid = PLAIN, &[Junk::Vrid];
+    junk_that_is_cut = PLAIN, &[Junk::Truncated];
+    junk_with_authentication = PLAIN, &[Junk::Authentication];
+    junk_that_is_random = PLAIN, &[Junk::Random];
+    junk_of_lower_priority = PLAIN, &[Junk::LowerPriority];
+    junk_of_all_kinds_and_passwords = PASS, &Junk::ALL;
+}
