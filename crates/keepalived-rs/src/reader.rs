@@ -388,11 +388,7 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
 }
 
 /// Each worker's part, and who is needed; `running` is the VRRP worker's part as it runs now.
-fn split(
-    checked: &Checked,
-    source: &Source,
-    running: Option<&VrrpPart>,
-) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
+fn split(checked: &Checked, source: &Source, running: Option<&VrrpPart>) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
     let config = &checked.parsed.config;
     let mut reading = Reading {
         refused: checked.refused(),
