@@ -4,6 +4,7 @@
 //! changes no exit status.
 
 mod address;
+mod lease;
 mod names;
 mod script;
 mod secret;
@@ -25,6 +26,7 @@ pub fn check(config: &Config, sources: &Sources, host: &dyn Host) -> Vec<Diagnos
     address::check(config, host, &mut findings);
     tracking::check(config, &mut findings);
     timing::check(config, &mut findings);
+    lease::check(config, &mut findings);
     secret::check(config, sources, host, &mut findings);
     findings
 }

@@ -133,6 +133,7 @@ codes! {
     ScriptMissing = "K0307", "A script does not exist, or may not be executed.";
     UnsafeScript = "K0308", "A script that runs as root may be changed by others.";
     ReadableSecret = "K0309", "A password stands in a file that everybody may read.";
+    ShortLease = "K0310", "A lease of virtual addresses is shorter than the time in which a peer takes over.";
     UnknownState = "K0401", "The state is neither MASTER nor BACKUP.";
     NoVrid = "K0402", "An instance has no virtual router id.";
     NoInterface = "K0403", "An instance has no usable interface.";

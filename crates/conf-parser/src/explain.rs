@@ -24,7 +24,7 @@ macro_rules! pages {
 pages! {
     "K0001" "K0002" "K0003" "K0004" "K0005" "K0006" "K0007" "K0008" "K0009" "K0010" "K0011" "K0101" "K0102" "K0103"
     "K0104" "K0105" "K0106" "K0107" "K0108" "K0109" "K0110" "K0201" "K0202" "K0203" "K0204" "K0205" "K0301" "K0302"
-    "K0303" "K0304" "K0305" "K0306" "K0307" "K0308" "K0309" "K0401" "K0402" "K0403" "K0404" "K0405" "K0406" "K0407"
+    "K0303" "K0304" "K0305" "K0306" "K0307" "K0308" "K0309" "K0310" "K0401" "K0402" "K0403" "K0404" "K0405" "K0406" "K0407"
     "K0408" "K0409" "K0410" "K0411" "K0412" "K0413" "K0414" "K0415" "K0416" "K0417" "K0418" "K0419" "K0420" "K0421"
     "K0422" "K0423" "K0424" "K0425" "K0426" "K0430" "K0431" "K0432" "K0433" "K0434" "K0501" "K0502" "K0503" "K0504"
     "K0505" "K0506" "K0507" "K0508" "K0601" "K0602" "K0603" "K0701" "K0702"
@@ -130,7 +130,11 @@ fn describe(text: &mut String, group: &[&'static Row]) {
     field("default", row.default);
     field("range", row.range);
     field("unit", unit(row));
-    field("since", &if row.since.is_empty() { String::new() } else { format!("keepalived {}", row.since) });
+    match row.since {
+        "" => {}
+        "keepalived-rs" => field("only in", row.since),
+        release => field("since", &format!("keepalived {release}")),
+    }
     if row.kind != Kind::Syntax {
         field("support", support(row.support));
         if row.support == Support::Acted {

@@ -181,7 +181,8 @@ fn the_table_is_that_of_the_reference() {
         .map(fields)
         .map(|row| (if row[0] == "root" { String::new() } else { row[0].clone() }, row[1].clone()))
         .collect();
-    let ours: BTreeSet<_> = schema().rows().iter().map(|row| (row.block.to_owned(), row.keyword.to_owned())).collect();
+    let rows = schema().rows().iter().filter(|row| row.since != "keepalived-rs");
+    let ours: BTreeSet<_> = rows.map(|row| (row.block.to_owned(), row.keyword.to_owned())).collect();
     assert_eq!(theirs.difference(&ours).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "only in the reference");
     assert_eq!(ours.difference(&theirs).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "only here");
     for row in text.lines().skip(1).map(fields) {

@@ -453,7 +453,7 @@ fn help() -> String {
     let mut text = String::from(
         "Usage: keepalived-rs [OPTION...]\n       keepalived-rs config check|show|fmt|diff|explain [--help]\n       \
          keepalived-rs explain KEYWORD|CODE\n       keepalived-rs completion bash|zsh|fish\n       \
-         keepalived-rs demo [--help]\n       keepalived-rs cleanup -f FILE\n\n",
+         keepalived-rs demo [--help]\n       keepalived-rs cleanup -f FILE\n       keepalived-rs announce [--pid FILE] [INSTANCE...]\n\n",
     );
     for option in OPTIONS.iter().chain(TEST_OPTIONS) {
         let short = option.short.map_or_else(|| "   ".into(), |letter| format!("-{letter},"));

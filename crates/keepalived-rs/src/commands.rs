@@ -1,5 +1,6 @@
 //! `keepalived-rs config ...`, `explain` and `completion`: what the library computes, printed.
 
+pub(crate) mod announce;
 mod check;
 mod completion;
 mod diff;

@@ -81,8 +81,8 @@ pub(crate) struct Common {
 /// What the supervisor tells a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// The first message.
-    Hello(Common),
+    /// The first message; what the process may need besides its work.
+    Hello(Common, crate::privileges::Extras),
     /// Read `source` and answer with [`Report::Reading`] (reader only). At a reload a memfd with the VRRP worker's part of
     /// the running configuration is attached.
     Read(crate::reader::Source),
@@ -111,6 +111,10 @@ pub(crate) enum Order {
         /// Who is at the other end.
         peer: Role,
     },
+    /// Answers one [`Report::Note`]: the facts before it are in the state file.
+    Noted,
+    /// The attached socket is where commands ask what this worker answers.
+    Listen,
     /// End cleanly: resign, withdraw, tell the runner, answer `Stopped`, exit 0.
     Stop,
 }
@@ -145,10 +149,14 @@ pub(crate) enum Report {
     Beat,
     /// A fact that a successor resumes from.
     Fact(Fact),
+    /// The facts before it must be safe, whoever dies, before it goes on; answered by [`Order::Noted`].
+    Note,
     /// How late its timers have fired since it began.
     Lateness(Histogram),
     /// Everything is withdrawn; the process is about to exit 0.
     Stopped,
+    /// Calls of this process that the kernel holds wait at the attached descriptor; they are to be refused.
+    Calls,
 }
 
 /// One value of the snapshot: the newest per key counts, an empty value forgets the key.

@@ -67,13 +67,18 @@ impl Handle {
     }
 }
 
-/// Starts the writer and makes it the destination of every `tracing` macro. Once per process.
-pub(crate) fn start(ident: &str, options: &Options) -> Handle {
+/// Starts the writer and makes it the destination of every `tracing` macro. Once per process. The writer's thread runs
+/// `first` before it writes, and after it has read what the time zone is.
+pub(crate) fn start(ident: &str, options: &Options, first: impl FnOnce() + Send + 'static) -> Handle {
     let (queue, lines) = sync_channel(QUEUE);
     let writer = Writer { ident: format!("{ident}{}", options.suffix), options: options.clone(), socket: None };
     std::thread::Builder::new()
         .name("log".into())
-        .spawn(move || writer.run(&lines))
+        .spawn(move || {
+            let _time_zone = chrono::Local::now();
+            first();
+            writer.run(&lines);
+        })
         .expect("a process that cannot start a thread at start-up cannot run");
     let collector =
         Collector { queue: queue.clone(), most: if options.detail > 0 { Level::DEBUG } else { Level::INFO } };

@@ -17,6 +17,8 @@ mod cli;
 mod commands;
 mod compat;
 mod config;
+mod control;
+mod crash;
 mod demo;
 mod host;
 mod ipc;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     let status = match first {
         CHILD_ARGUMENT => child(arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default()),
         "cleanup" => cleanup_command(arguments.drain(1..)),
+        "announce" => commands::announce::run(arguments.get(1..).unwrap_or_default()),
         "config" | "explain" | "completion" => commands::run(&arguments),
         "demo" => demo::run(arguments.get(1..).unwrap_or_default()),
         _ => {
@@ -164,8 +167,14 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
         nix::unistd::daemon(false, false).context("going into the background")?;
     }
     pid_file.write(std::process::id())?;
-    let log = log::start(log::ident(None), &settings.common.log);
+    let log = log::start(log::ident(None), &settings.common.log, || {
+        // The first thread says it.
+        let _ = privileges::drop_to_supervisor();
+    });
     say_hello(cli);
+    if let Err(error) = privileges::drop_to_supervisor() {
+        warn!("This process keeps capabilities that it does not need: {error}");
+    }
     let result = match first.report() {
         Some(refused) => {
             error!("The configuration is refused; nothing was started");
@@ -239,6 +248,8 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
     let _lock =
         pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
     let part = reader::vrrp_part(source).with_context(|| format!("{} cannot be read", source.file.display()))?;
+    let door = control::path_of(&cli.pid_file);
+    control::remove(&door).with_context(|| door.display().to_string())?;
     let mut state = state_file::StateFile::beside(&cli.pid_file).context("finding the state file")?;
     let facts = state.read().unwrap_or_else(|error| {
         eprintln!("keepalived-rs cleanup: {}: {error}; only what the configuration names goes", state.path().display());
@@ -266,7 +277,7 @@ fn withdraw(
     facts: &[ipc::Fact],
     state: &mut state_file::StateFile,
 ) -> anyhow::Result<()> {
-    privileges::drop_to(Role::Cleanup)?;
+    privileges::drop_to(Role::Cleanup, privileges::Extras::default())?;
     let mut kept = facts.to_vec();
     let mut keep = |fact: ipc::Fact| {
         kept.retain(|known| known.key != fact.key);
@@ -316,16 +327,19 @@ fn child(word: &str) -> u8 {
 
 fn start_child(role: Role) -> anyhow::Result<u8> {
     let channel = Channel::inherited().context("standard input is not the supervisor's socket")?;
-    let Some((Order::Hello(common), _)) = channel.wait::<Order>()? else {
+    let Some((Order::Hello(common, extras), _)) = channel.wait::<Order>()? else {
         anyhow::bail!("the supervisor did not say hello");
     };
     anyhow::ensure!(common.build == ipc::BUILD_ID, "the supervisor is of build {}", common.build);
-    privileges::drop_to(role).context("giving up privileges")?;
+    privileges::drop_to(role, extras).context("giving up privileges")?;
+    let mut confinement = privileges::confine(role, &channel);
     rustix::thread::set_name(c"keepalived").context("setting the process name")?;
     if role == Role::Reader {
         return reader::run(&channel);
     }
-    let log = log::start(log::ident(Some(role)), &common.log);
+    let log = log::start(log::ident(Some(role)), &common.log, confinement.of_thread());
+    confinement.close_files();
+    confinement.say();
     if let Err(error) = privileges::check(role) {
         error!("{error:#}");
         log.finish();
@@ -349,6 +363,7 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
 
 /// Withdraws what a VRRP worker that may not be restarted in time left behind.
 fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
+    crash::stop();
     let mut facts = Vec::new();
     loop {
         match channel.wait::<Order>()? {

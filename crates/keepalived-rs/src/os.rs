@@ -1,11 +1,12 @@
 //! The few system calls that no crate of ours wraps safely, and the only `unsafe` of the binary: many datagrams in one
-//! call, each with the link that it leaves by, and real-time scheduling of one thread.
+//! call, each with the link that it leaves by, real-time scheduling of one thread, and calls that the kernel holds until
+//! another process has answered them.
 
 use std::fmt;
 use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -374,6 +375,68 @@ fn schedule(thread: libc::pid_t, policy: i32, priority: u8) -> io::Result<()> {
     #[expect(unsafe_code, reason = "no crate of ours sets the scheduling policy")]
     // SAFETY: the kernel reads the parameters, which live until the call is over, and keeps no pointer.
     let result = unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) };
+    Errno::result(result)?;
+    Ok(())
+}
+
+/// Puts the calling thread, and what it starts from now on, under a seccomp filter. With `held` the kernel holds the
+/// calls for which the filter says so (`SECCOMP_RET_USER_NOTIF`) until they are answered at the descriptor.
+///
+/// # Errors
+/// `EACCES` before `no_new_privs`, `EBUSY` where calls are held for somebody else already, `EINVAL` for a program that
+/// the kernel does not understand.
+pub(crate) fn filter_calls(program: &[libc::sock_filter], held: bool) -> io::Result<Option<OwnedFd>> {
+    let len = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let flags: libc::c_ulong = if held { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
+    let operation: libc::c_ulong = libc::SECCOMP_SET_MODE_FILTER.into();
+    #[expect(unsafe_code, reason = "no crate installs a filter that hands calls over")]
+    // SAFETY: the kernel copies the program, whose length is true, and keeps no pointer.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, &raw const program) };
+    let fd = Errno::result(result)?;
+    let Some(fd) = i32::try_from(fd).ok().filter(|_| held) else { return Ok(None) };
+    #[expect(unsafe_code, reason = "a descriptor as the kernel returns it")]
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    let listener = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(Some(listener))
+}
+
+/// A call that the kernel holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HeldCall {
+    /// The kernel's name for it.
+    pub(crate) id: u64,
+    /// The thread that made it.
+    pub(crate) thread: u32,
+    /// The number of the call on this architecture.
+    pub(crate) number: i32,
+}
+
+/// The next call that waits at `listener`. Waits for one.
+///
+/// # Errors
+/// `ENOENT` when whoever made it is gone.
+pub(crate) fn held_call(listener: BorrowedFd<'_>) -> io::Result<HeldCall> {
+    #[expect(unsafe_code, reason = "the kernel wants it empty, and it has no other constructor")]
+    // SAFETY: it consists of integers.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    #[expect(unsafe_code, reason = "no crate of ours answers held calls")]
+    // SAFETY: the kernel writes one `seccomp_notif` there, the size of which is part of the request, and keeps no pointer.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) };
+    Errno::result(result)?;
+    Ok(HeldCall { id: call.id, thread: call.pid, number: call.data.nr })
+}
+
+/// The held call fails with `errno`.
+///
+/// # Errors
+/// `ENOENT` when whoever made it is gone.
+pub(crate) fn fail_held_call(listener: BorrowedFd<'_>, id: u64, errno: i32) -> io::Result<()> {
+    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -errno, flags: 0 };
+    #[expect(unsafe_code, reason = "no crate of ours answers held calls")]
+    // SAFETY: the kernel reads one `seccomp_notif_resp` there, the size of which is part of the request, and keeps no
+    // pointer.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
     Errno::result(result)?;
     Ok(())
 }

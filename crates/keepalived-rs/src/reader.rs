@@ -3,7 +3,7 @@
 
 mod keys;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,10 +19,12 @@ use conf_parser::{Class, Code, Diagnostic, Effect, LoadError, Loader, Parsed, Se
 use serde::{Deserialize, Serialize};
 
 use crate::config::checker::{self, CheckerPart};
+use crate::config::process::ProcessPart;
 use crate::config::runner::RunnerPart;
 use crate::config::vrrp::VrrpPart;
 use crate::host::{Target, ThisHost};
 use crate::ipc::{self, Channel, Order, Report, Role};
+use crate::privileges::Extras;
 
 /// The largest configuration file that is read.
 const MAX_FILE: u64 = 256 << 20;
@@ -84,6 +86,8 @@ pub(crate) struct Reading {
     pub(crate) process_name: Option<String>,
     /// `reload_check_config`: where a reload leaves its findings.
     pub(crate) check_log: Option<PathBuf>,
+    /// What the processes of workers are asked to be able to do, besides their work.
+    pub(crate) extras: BTreeMap<Role, Extras>,
 }
 
 /// One line for the log.
@@ -396,6 +400,10 @@ fn split(checked: &Checked, source: &Source, running: Option<&VrrpPart>) -> anyh
         child_wait: config.global.child_wait_time,
         process_name: config.global.processes.parent_name.clone(),
         check_log: config.global.reload.check_config.as_ref().map(PathBuf::from),
+        extras: BTreeMap::from([
+            (Role::Vrrp, ProcessPart::vrrp(&config.global).extras()),
+            (Role::Checker, ProcessPart::checker(&config.global).extras()),
+        ]),
     };
     let mut parts = Vec::new();
     if reading.refused.is_some() {

@@ -16,8 +16,12 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{error, info, warn};
 
+use crate::control::{self, Door};
+use crate::crash;
 use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
 use crate::pid_file::PidFile;
+use crate::privileges::Extras;
+use crate::privileges::calls::Watch;
 use crate::reader::{Finding, Reading, Source};
 use crate::state_file::StateFile;
 use crate::workers::lateness::Histogram;
@@ -65,6 +69,8 @@ struct Process {
     pid_fd: OwnedFd,
     /// Orders that found the socket full, with their descriptors.
     waiting: Vec<(Order, Vec<OwnedFd>)>,
+    /// Calls that it may not make.
+    watch: Option<Watch>,
 }
 
 /// What one reading gave: the verdict and each worker's part.
@@ -80,6 +86,7 @@ enum Wake {
     Signal(i32),
     Channel(Role),
     Exit(Role),
+    Call(Role),
 }
 
 /// Reads the configuration in a child and waits for it: before the daemon exists there is nothing else to do.
@@ -87,7 +94,7 @@ enum Wake {
 /// # Errors
 /// When the reader cannot be started, dies or hangs.
 pub(crate) fn read_first(settings: &Settings) -> anyhow::Result<ReadResult> {
-    let mut process = Process::start(Role::Reader, settings)?;
+    let mut process = Process::start(Role::Reader, settings, Extras::default())?;
     process.send(Order::Read(settings.source.clone()), Vec::new());
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -203,6 +210,8 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
         facts: BTreeMap::from([(Role::Vrrp, left)]),
         state,
         state_changed: false,
+        to_note: Vec::new(),
+        door: None,
         lateness: BTreeMap::new(),
         exit: None,
     };
@@ -255,12 +264,13 @@ struct Generation {
     check_log: Option<PathBuf>,
     /// `process_name`
     process_name: Option<String>,
+    extras: BTreeMap<Role, Extras>,
 }
 
 impl From<ReadResult> for Generation {
     fn from(result: ReadResult) -> Self {
         let ReadResult { parts, reading, .. } = result;
-        Self { parts, check_log: reading.check_log, process_name: reading.process_name }
+        Self { parts, check_log: reading.check_log, process_name: reading.process_name, extras: reading.extras }
     }
 }
 
@@ -277,6 +287,10 @@ struct Shell {
     /// Those of them that a daemon after this one needs.
     state: StateFile,
     state_changed: bool,
+    /// Workers that wait until what they announced is in the state file.
+    to_note: Vec<Role>,
+    /// Where commands ask the VRRP worker.
+    door: Option<Door>,
     /// How late the timers of each worker were when it last said so.
     lateness: BTreeMap<Role, Histogram>,
     exit: Option<u8>,
@@ -313,6 +327,10 @@ impl Shell {
             fds.push(PollFd::new(process.channel.as_fd(), events));
             sources.push(Wake::Exit(*role));
             fds.push(PollFd::new(process.pid_fd.as_fd(), PollFlags::POLLIN));
+            if let Some(watch) = &process.watch {
+                sources.push(Wake::Call(*role));
+                fds.push(PollFd::new(watch.as_fd(), PollFlags::POLLIN));
+            }
         }
         let left = due.map_or(PollTimeout::NONE, |due| timeout(due.saturating_duration_since(Instant::now())));
         poll(&mut fds, left).or_else(interrupted)?;
@@ -325,6 +343,7 @@ impl Shell {
             Wake::Signal(signal) => self.handle_signal(signal, machine),
             Wake::Channel(role) => self.handle_channel(role, machine),
             Wake::Exit(role) => self.handle_exit(role, machine)?,
+            Wake::Call(role) => self.refuse_call(role),
         }
         Ok(())
     }
@@ -348,6 +367,9 @@ impl Shell {
         self.hear(role, machine);
         // Before any order that follows: what a worker announced may be on the host from then on.
         self.save_state();
+        for role in std::mem::take(&mut self.to_note) {
+            self.order(role, Order::Noted, Vec::new());
+        }
     }
 
     fn hear(&mut self, role: Role, machine: &mut Machine) {
@@ -365,6 +387,18 @@ impl Shell {
                     return;
                 }
             }
+        }
+    }
+
+    /// A worker does what it never does of itself.
+    fn refuse_call(&mut self, role: Role) {
+        let Some(process) = self.processes.get_mut(&role) else { return };
+        let Some(watch) = &mut process.watch else { return };
+        match watch.answer() {
+            Ok(None) => {}
+            Ok(Some(words)) => error!("{} process: {words}", machine::process_name(role)),
+            // It is about to be seen dead.
+            Err(_) => process.watch = None,
         }
     }
 
@@ -395,11 +429,17 @@ impl Shell {
                     facts.insert(key, value);
                 }
             }
+            Report::Note => self.to_note.push(role),
             Report::Lateness(histogram) => {
                 self.lateness.insert(role, histogram);
             }
             // The exit follows and is what counts; it has said itself how late it was.
             Report::Stopped => drop(self.lateness.remove(&role)),
+            Report::Calls => {
+                if let Some(process) = self.processes.get_mut(&role) {
+                    process.watch = fds.into_iter().next().map(Watch::new);
+                }
+            }
         }
     }
 
@@ -445,6 +485,16 @@ impl Shell {
                 "{}: {error}: were all processes killed, the next daemon would not know what to remove",
                 self.state.path().display()
             );
+        }
+    }
+
+    /// What neither the worker nor a clean-up could remove.
+    fn log_remains(&self) {
+        let told = self.facts.get(&Role::Vrrp).into_iter().flatten();
+        let facts: Vec<_> = told.map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
+        let left = facts::remains(&facts);
+        if !left.is_empty() && !self.settings.common.dont_release_vrrp {
+            error!("Left on this host: {}; 'keepalived-rs cleanup' removes it", left.join(", "));
         }
     }
 
@@ -548,6 +598,7 @@ impl Shell {
             Action::Retire(role) => {
                 self.pid_files.remove(&role);
                 if role == Role::Vrrp {
+                    self.door = None;
                     self.forget_worker(facts::outlives_daemon);
                 } else {
                     self.facts.remove(&role);
@@ -561,19 +612,47 @@ impl Shell {
                 Notify::Reloading => crate::systemd::State::Reloading,
                 Notify::Stopping => crate::systemd::State::Stopping,
             }),
-            Action::Exit(status) => self.exit = Some(status),
+            Action::Exit(status) => {
+                self.log_remains();
+                self.exit = Some(status);
+            }
         }
         Ok(())
     }
 
     /// Starts a worker and tells it what its predecessor knew.
     fn start_worker(&mut self, role: Role) -> anyhow::Result<u32> {
-        let mut process = Process::start(role, &self.settings)?;
+        let mut process = Process::start(role, &self.settings, self.extras(role))?;
         self.tell_facts(role, &mut process)?;
+        if role == Role::Vrrp {
+            self.show_door(&mut process);
+        }
         let pid = process.child.id();
         self.processes.insert(role, process);
         self.write_pid(role, pid);
         Ok(pid)
+    }
+
+    /// Gives the VRRP worker the socket where commands ask; a daemon goes on without.
+    fn show_door(&mut self, process: &mut Process) {
+        let path = control::path_of(&self.settings.pid_file);
+        let opened = match self.door.take() {
+            Some(door) => Ok(door),
+            None => Door::open(path.clone()),
+        };
+        match opened.and_then(|door| Ok((door.socket()?, door))) {
+            Ok((socket, door)) => {
+                process.send(Order::Listen, vec![socket]);
+                self.door = Some(door);
+            }
+            Err(error) => warn!("{}: {error}: commands such as announce cannot reach this daemon", path.display()),
+        }
+    }
+
+    /// What the running configuration, or one that may follow soon, asks of a worker.
+    fn extras(&self, role: Role) -> Extras {
+        let asked = self.generations.values().filter_map(|generation| generation.extras.get(&role));
+        asked.copied().fold(Extras::default(), Extras::or)
     }
 
     fn tell_facts(&self, of: Role, process: &mut Process) -> anyhow::Result<()> {
@@ -586,7 +665,7 @@ impl Shell {
     }
 
     fn start_reader(&mut self) -> anyhow::Result<()> {
-        let mut reader = Process::start(Role::Reader, &self.settings)?;
+        let mut reader = Process::start(Role::Reader, &self.settings, Extras::default())?;
         let source = Source { check_config: self.check_log().is_some(), ..self.settings.source.clone() };
         let running = self.generations.values().next().and_then(|running| running.parts.get(&Role::Vrrp));
         let running = running.map(OwnedFd::try_clone).transpose()?;
@@ -599,7 +678,7 @@ impl Shell {
     fn start_cleanup(&mut self) -> anyhow::Result<()> {
         let parts = self.generations.values().filter_map(|generation| generation.parts.get(&Role::Vrrp));
         let parts: Vec<OwnedFd> = parts.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-        let mut process = Process::start(Role::Cleanup, &self.settings)?;
+        let mut process = Process::start(Role::Cleanup, &self.settings, Extras::default())?;
         self.tell_facts(Role::Vrrp, &mut process)?;
         process.send(Order::Prepare { generation: 0, again: true }, parts);
         self.processes.insert(Role::Cleanup, process);
@@ -654,22 +733,25 @@ impl Shell {
 
 impl Process {
     /// Starts a child from the supervisor's own image, so that an upgrade on disk mixes nothing, and says hello.
-    fn start(role: Role, settings: &Settings) -> anyhow::Result<Self> {
+    fn start(role: Role, settings: &Settings, extras: Extras) -> anyhow::Result<Self> {
         let (ours, theirs) = Channel::pair().context("making a socket pair")?;
         let name = std::env::args_os().next().unwrap_or_else(|| "keepalived".into());
-        let child = Command::new("/proc/self/exe")
-            .arg0(name)
-            .arg(crate::CHILD_ARGUMENT)
-            .arg(role.word())
-            .env_remove("NOTIFY_SOCKET")
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0(name).arg(crate::CHILD_ARGUMENT).arg(role.word()).env_remove("NOTIFY_SOCKET");
+        if role == Role::Vrrp && std::env::var_os("TZ").is_none() {
+            // It may open no file later: its log keeps the time zone of the start.
+            command.env("TZ", ":/etc/localtime");
+        }
+        crash::before_start(role, &mut command);
+        let child = command
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()
             .with_context(|| format!("starting the {} process from /proc/self/exe", machine::process_name(role)))?;
         let pid = rustix::process::Pid::from_child(&child);
         let pid_fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .context("opening a descriptor for a child")?;
-        let mut process = Self { channel: ours, child, pid_fd, waiting: Vec::new() };
-        process.send(Order::Hello(settings.common.clone()), Vec::new());
+        let mut process = Self { channel: ours, child, pid_fd, waiting: Vec::new(), watch: None };
+        process.send(Order::Hello(settings.common.clone(), extras), Vec::new());
         Ok(process)
     }
 

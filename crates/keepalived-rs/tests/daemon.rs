@@ -594,44 +594,6 @@ fn debian_s_unit_runs_it_unchanged() -> CaseResult {
     expect(daemon.wait_for_exit(PATIENCE)?.success(), "the exit status is not 0", &daemon)
 }
 
-/// Each process has what its work needs and nothing else.
-fn each_process_keeps_only_its_capabilities() -> CaseResult {
-    // Numbers of linux/capability.h.
-    const NET_ADMIN: u64 = 1 << 12;
-    const NET_RAW: u64 = 1 << 13;
-    const IPC_LOCK: u64 = 1 << 14;
-    const SYS_NICE: u64 = 1 << 23;
-    let node = Node::new(V3)?;
-    let script = node.path("notify.sh");
-    std::fs::write(&script, "#!/bin/sh\n")?;
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let daemon = node.start(&V3.config(150, &format!("notify {}", script.display())))?;
-    node.wait_for_vip(V3)?;
-    let all = status_of(&daemon, daemon.pid(), "CapPrm")?;
-    let worker = |name: &str| -> Result<nix::unistd::Pid, Stop> {
-        let words = format!("Starting {name} child process, pid=");
-        let line = daemon.wait_for_line(&words, PATIENCE)?;
-        Ok(nix::unistd::Pid::from_raw(line.text.rsplit('=').next().unwrap_or_default().parse()?))
-    };
-    let vrrp = worker("VRRP")?;
-    for set in ["CapPrm", "CapEff"] {
-        let has = status_of(&daemon, vrrp, set)?;
-        let may = NET_ADMIN | NET_RAW | IPC_LOCK | SYS_NICE;
-        expect(has == may & all, &format!("the VRRP process has {set} {has:x}"), &daemon)?;
-    }
-    expect(status_of(&daemon, vrrp, "CapInh")? == 0, "inheritable capabilities", &daemon)?;
-    expect(status_of(&daemon, vrrp, "NoNewPrivs")? == 1, "new privileges are possible", &daemon)?;
-    expect(status_of(&daemon, worker("Runner")?, "CapEff")? == all, "scripts miss capabilities", &daemon)
-}
-
-/// A number of `/proc/PID/status`, hexadecimal.
-fn status_of(daemon: &Process, pid: nix::unistd::Pid, field: &str) -> Result<u64, Stop> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    expect(value.is_some(), &format!("no {field}"), daemon)?;
-    Ok(u64::from_str_radix(value.unwrap_or_default().trim(), 16)?)
-}
-
 /// A daemon that is gone left its addresses: the command takes them away.
 fn cleanup_withdraws_what_a_dead_daemon_left() -> CaseResult {
     let node = Node::new(V3)?;
@@ -762,7 +724,6 @@ fn main() -> ExitCode {
         a_refused_start_in_the_background_is_the_caller_s_to_see,
         nothing_that_others_do_ends_it,
         debian_s_unit_runs_it_unchanged,
-        each_process_keeps_only_its_capabilities,
         cleanup_withdraws_what_a_dead_daemon_left,
         the_next_daemon_removes_what_a_killed_one_left,
         a_refused_start_removes_what_a_killed_daemon_left,

@@ -309,7 +309,7 @@ fn plan_addresses(wanted: &Wanted, present: &[Address]) -> Vec<Change> {
         match present_by_key.get(&address.key()).map(|there| Difference::between(address, there, renewed)) {
             None => additions.push(Change::AddAddress(*address)),
             Some(Difference::Nothing) => {}
-            Some(Difference::Editable) => edits.push(Change::EditAddress(*address)),
+            Some(Difference::Editable) => edits.extend(edit(address, present_by_key.get(&address.key()).copied())),
             Some(Difference::Fixed) => {
                 remove.insert(address.key());
                 additions.push(Change::AddAddress(*address));
@@ -326,11 +326,37 @@ fn plan_addresses(wanted: &Wanted, present: &[Address]) -> Vec<Change> {
     let restored =
         kept.into_iter().filter(|a| !is_primary(a) && subnet(a).is_some_and(|subnet| torn_subnets.contains(&subnet)));
 
-    let mut changes: Vec<_> = removed.iter().map(|address| Change::RemoveAddress(**address)).collect();
+    let mut changes: Vec<_> = removed.iter().flat_map(|address| removal(address)).collect();
     changes.extend(restored.map(|address| Change::AddAddress(*address)));
     changes.append(&mut edits);
     changes.append(&mut additions);
     changes
+}
+
+/// Gives `present` other lifetimes or flags. The kernel gives the route to an IPv6 prefix that has no end the end of an
+/// address that gets one, though other addresses need it: so the address first parts with the route.
+fn edit(wanted: &Address, present: Option<&Address>) -> impl Iterator<Item = Change> {
+    let gets_an_end = present.is_some_and(|present| !has_end(present) && !present.flags.contains(NO_ROUTE));
+    let parts = (gets_an_end && has_end(wanted) && wanted.ip.is_ipv6() && !wanted.flags.contains(NO_ROUTE))
+        .then(|| Address { flags: wanted.flags | NO_ROUTE, ..without_end(wanted) });
+    parts.into_iter().chain([*wanted]).map(Change::EditAddress)
+}
+
+/// Removes an address. The kernel would leave the route to the prefix of an IPv6 address that has an end until then.
+fn removal(address: &Address) -> impl Iterator<Item = Change> {
+    let leaves_route = has_end(address) && address.ip.is_ipv6() && !address.flags.contains(NO_ROUTE);
+    let lasting = leaves_route.then(|| Change::EditAddress(without_end(address)));
+    lasting.into_iter().chain([Change::RemoveAddress(*address)])
+}
+
+const NO_ROUTE: AddressFlags = AddressFlags::NOPREFIXROUTE;
+
+fn has_end(address: &Address) -> bool {
+    address.valid != Lifetime::Forever
+}
+
+const fn without_end(address: &Address) -> Address {
+    Address { preferred: Lifetime::Forever, valid: Lifetime::Forever, ..*address }
 }
 
 enum Difference {

@@ -422,3 +422,20 @@ fn keys_in_files_of_their_own() {
     assert_eq!(helps(&kept, &[("/key", file(0o644, 0, 0))]), ["chmod o-r /key"]);
     assert_eq!(helps(&written, &readable), ["chmod o-r /k.conf"]);
 }
+
+#[test]
+fn a_lease_outlasts_the_patience_of_every_peer() {
+    let lease = |seconds: u64, lines: &str| {
+        let text = format!("global_defs {{\nvrrp_vip_lease {seconds}\n}}\n");
+        found(&(text + &instance("one", 1, "192.0.2.8", "") + &instance("two", 2, "192.0.2.9", lines)), &NoHost)
+    };
+    // 3 s, and 156/256 s of Skew_Time.
+    assert_eq!(messages(&lease(5, "")), []);
+    let short = lease(4, "");
+    let message = "vrrp_vip_lease of 4 s is too short for instance two: its peers take over after 3.609375 s";
+    assert_eq!(messages(&short), [(Code::ShortLease, message)]);
+    assert!(short[0].refuses_start && help(&short[0]).contains("write 5 or more"));
+    assert_eq!(messages(&lease(2, "version 3\nadvert_int 0.2")).len(), 1, "the other one is slow");
+    assert_eq!(messages(&lease(5, "advert_int 2")).len(), 1);
+    assert_eq!(messages(&lease(8, "advert_int 2")), []);
+}

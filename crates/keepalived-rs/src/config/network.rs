@@ -70,6 +70,16 @@ impl Footprint {
         self.addresses.is_empty() && self.routes.is_empty() && self.rules.is_empty()
     }
 
+    /// Each thing of it in the words of `ip`, at most so many.
+    pub(crate) fn words(&self, most: usize) -> String {
+        let addresses = self.addresses.iter().map(|it| format!("{}/{} dev {}", it.ip, it.prefix_len, it.device));
+        let routes = self.routes.iter().map(|held| format!("route {}", held.route()));
+        let rules = self.rules.iter().map(|rule| format!("rule {rule}"));
+        let words: Vec<_> = addresses.chain(routes).chain(rules).take(most).collect();
+        let more = self.addresses.len() + self.routes.len() + self.rules.len() - words.len();
+        words.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+    }
+
     /// This one, then what `other` has beside it.
     pub(crate) fn and(mut self, other: &Self) -> Self {
         if self == *other {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use conf_parser::config::{GlobalDefs, Process};
 use serde::{Deserialize, Serialize};
 
+use crate::privileges::Extras;
+
 /// How a process is named, scheduled and kept in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ProcessPart {
@@ -75,6 +77,11 @@ impl ProcessPart {
     pub(crate) fn may_be_real_time(&self) -> bool {
         self.real_time.is_some() || self.lateness.highest > 0
     }
+
+    /// The rights that this takes. A nice value that was raised once is not lowered without one either.
+    pub(crate) fn extras(&self) -> Extras {
+        Extras { scheduling: self.nice != 0 || self.may_be_real_time(), locking: self.no_swap }
+    }
 }
 
 #[cfg(test)]
@@ -116,5 +123,15 @@ mod tests {
         assert_eq!(raising.lateness, expected);
         assert!(raising.may_be_real_time());
         assert!(!process("max_auto_priority -1").lateness.warns);
+    }
+
+    #[test]
+    fn rights_are_for_what_is_asked() {
+        let extras = |lines| process(lines).extras();
+        assert_eq!(extras("vrrp_cpu_affinity 0\nmax_auto_priority -1"), Extras::default());
+        for lines in ["vrrp_priority 5", "vrrp_rt_priority 1", "max_auto_priority 1"] {
+            assert_eq!(extras(lines), Extras { scheduling: true, locking: false }, "{lines}");
+        }
+        assert_eq!(extras("vrrp_no_swap"), Extras { scheduling: false, locking: true });
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct VrrpPart {
     pub(crate) virtual_links: BTreeMap<String, VirtualLink>,
     /// `disable_local_igmp`: the kernel sends no reports of link-local groups.
     pub(crate) disable_local_igmp: bool,
+    /// `vrrp_vip_lease`: how long virtual addresses outlive their last renewal.
+    pub(crate) vip_lease: Option<Duration>,
 }
 
 /// How long a change of a link has to last before it counts (`interface_up_down_delays`).
@@ -331,6 +333,7 @@ impl VrrpPart {
             firewall: FirewallPart::from_config(config),
             virtual_links: links.into_links(),
             disable_local_igmp: config.global.vrrp.disable_local_igmp,
+            vip_lease: config.global.vrrp.vip_lease,
         }
     }
 

@@ -264,7 +264,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                 self.runner = Some(Port::new(fd.into())?);
                 self.notices.connected();
             }
-            Order::Hello(_) | Order::Read(_) | Order::Connect { .. } | Order::Stop => {}
+            Order::Hello(..) | Order::Read(_) | Order::Connect { .. } | Order::Listen | Order::Noted | Order::Stop => {}
         }
         Ok(())
     }

@@ -320,7 +320,7 @@ impl Runner {
                 peer.full = false;
             }
             Order::Stop => self.stop(),
-            Order::Hello(_) | Order::Read(_) => {}
+            Order::Hello(..) | Order::Read(_) | Order::Listen | Order::Noted => {}
         }
         Ok(())
     }

@@ -173,7 +173,10 @@ fn for_each_thread(what: &str, set: impl Fn(Pid, &str) -> io::Result<()>) {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => " (CAP_SYS_NICE is needed)",
+        Some(libc::EPERM | libc::EACCES) => {
+            " (CAP_SYS_NICE is needed; a process that gave it up, as no file asked for it when the process began, has it \
+             again after a restart of the daemon)"
+        }
         Some(libc::EINVAL) => " (is there such a CPU?)",
         _ => "",
     }

@@ -540,3 +540,22 @@ proptest! {
         prop_assert_eq!(keys.len(), after.len());
     }
 }
+
+#[test]
+fn the_route_to_a_prefix_outlives_and_follows_an_address_with_an_end() {
+    let lasting = vip("2001:db8::9/64");
+    let leased = Address { preferred: Lifetime::Seconds(2), valid: Lifetime::Seconds(2), ..lasting };
+    let parted = Address { flags: lasting.flags | AddressFlags::NOPREFIXROUTE, ..lasting };
+    let changes =
+        |wanted: &Wanted, there: Address| plan(wanted, &Present { addresses: vec![there], ..Present::default() });
+    let release = Wanted { release: vec![lasting.key()], ..Wanted::default() };
+    let edit = Change::EditAddress;
+    assert_eq!(changes(&hold(&[leased]), lasting), [edit(parted), edit(leased)]);
+    assert_eq!(changes(&hold(&[lasting]), leased), [edit(lasting)]);
+    assert_eq!(changes(&release, leased), [edit(lasting), Change::RemoveAddress(leased)]);
+    assert_eq!(changes(&release, lasting), [Change::RemoveAddress(lasting)]);
+    let lasting = vip("192.0.2.9/24");
+    let leased = Address { preferred: Lifetime::Seconds(2), valid: Lifetime::Seconds(2), ..lasting };
+    assert_eq!(changes(&hold(&[leased]), lasting), [edit(leased)]);
+    assert_eq!(changes(&Wanted { release: vec![lasting.key()], ..release }, leased), [Change::RemoveAddress(leased)]);
+}

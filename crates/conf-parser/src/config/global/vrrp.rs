@@ -7,6 +7,8 @@ settings! {
 pub struct VrrpDefaults in "global_defs" {
     /// `vrrp_strict`: default of `strict_mode`.
     strict: bool as "vrrp_strict",
+    /// `vrrp_vip_lease`: the kernel withdraws virtual addresses so long after they were renewed last, 2 to 86400 s.
+    vip_lease: Option<Duration> as "vrrp_vip_lease",
     /// `vrrp_min_garp`: what the `vrrp_garp_*` values are where they are not written; `garp` holds them.
     min_garp: bool as "vrrp_min_garp",
     /// The `vrrp_garp_*` settings, every default filled in.

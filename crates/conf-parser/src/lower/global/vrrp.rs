@@ -104,6 +104,10 @@ pub(in crate::lower) const VRRP: &[Handler<Globals>] = &[
     Handler("vrrp_strict", |globals, context, statement| {
         switch(&mut globals.defs.vrrp.strict, context, statement);
     }),
+    Handler("vrrp_vip_lease", |globals, context, statement| {
+        let lease = context.time_with(statement, |text| format!("vrrp_vip_lease '{text}' is invalid"));
+        globals.defs.vrrp.vip_lease = lease.or(globals.defs.vrrp.vip_lease);
+    }),
     Handler("vrrp_startup_delay", |globals, context, statement| {
         let delay = interval_of(context, statement);
         globals.defs.vrrp.startup_delay = delay.unwrap_or(globals.defs.vrrp.startup_delay);

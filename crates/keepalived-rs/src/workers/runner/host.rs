@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Group, Uid, User};
+use caps::{CapSet, Capability};
+use nix::unistd::{Group, Uid, User, getegid, geteuid};
 
 use super::security::{Host, Identity, Status};
 
@@ -44,5 +45,13 @@ impl Host for ThisHost {
 
     fn search_path(&self) -> Vec<PathBuf> {
         crate::host::search_path()
+    }
+
+    fn bound_to(&self) -> Option<Identity> {
+        let may = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+        let bound = !may(Capability::CAP_SETUID) || !may(Capability::CAP_SETGID);
+        // What was meant for somebody else must not run as root.
+        let bound = bound && !geteuid().is_root();
+        bound.then(|| Identity { uid: geteuid().as_raw(), gid: getegid().as_raw() })
     }
 }

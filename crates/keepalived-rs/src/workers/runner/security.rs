@@ -49,6 +49,10 @@ pub(crate) trait Host {
     fn head(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// Where commands without `/` are looked for.
     fn search_path(&self) -> Vec<PathBuf>;
+    /// Whom every script runs as, where this process may not become anybody else.
+    fn bound_to(&self) -> Option<Identity> {
+        None
+    }
 }
 
 /// A script that may run.
@@ -124,6 +128,9 @@ impl<H: Host> Checker<'_, H> {
         if let Some(user) = &self.part.script_user {
             return self.identity(user);
         }
+        if let Some(own) = self.host.bound_to() {
+            return Some(own);
+        }
         match self.host.user(DEFAULT_USER) {
             Ok(Some(identity)) => Some(identity),
             Ok(None) => {
@@ -150,7 +157,18 @@ impl<H: Host> Checker<'_, H> {
             let found = self.host.group(group);
             identity.gid = self.resolve(found, "group name", group)?;
         }
-        Some(identity)
+        self.may_become(identity, wanted).then_some(identity)
+    }
+
+    fn may_become(&mut self, identity: Identity, wanted: &ScriptUser) -> bool {
+        let Some(own) = self.host.bound_to().filter(|own| *own != identity) else { return true };
+        let group = wanted.group.as_ref().map_or_else(String::new, |group| format!(" group '{group}'"));
+        self.error(format!(
+            "Scripts of user '{}'{group} cannot run - disabling: this daemon runs as {}:{} without CAP_SETUID and \
+             CAP_SETGID, and so do its scripts",
+            wanted.user, own.uid, own.gid
+        ));
+        false
     }
 
     /// What `name` means, or a line that says why that is not known.

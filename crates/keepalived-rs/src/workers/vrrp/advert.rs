@@ -30,6 +30,7 @@ use super::trackers::{News, Trackers};
 use crate::compat;
 use crate::config::network::Footprint;
 use crate::config::process::ProcessPart;
+use crate::crash;
 use crate::ipc::{self, Channel, Common, Fact, NotifyEvent, NotifyState, Order, Outbox, Report};
 use crate::os::{Arrived, Inbound};
 use crate::workers::lateness::Lateness;
@@ -117,6 +118,8 @@ pub(crate) struct Advert {
     /// They are being removed.
     removing_firewall: bool,
     stopping: Option<Instant>,
+    /// Where commands ask the kernel thread, until that knows what this process holds.
+    door: Option<OwnedFd>,
     host: HostState,
     /// The process before this one held addresses, and no configuration was committed yet.
     inherits: bool,
@@ -233,6 +236,7 @@ impl Advert {
             firewall: None,
             removing_firewall: false,
             stopping: None,
+            door: None,
             host: HostState::Held,
             inherits: false,
             forsaken: false,
@@ -380,8 +384,10 @@ impl Advert {
         if self.forsaken {
             return tracing::info!("what the process before this one held is left to the cleanup process");
         }
-        for id in self.applying.keys() {
-            tracing::error!("({}) its addresses could not be removed", self.name(*id));
+        for id in self.applying.keys().chain(&self.left_over) {
+            let footprint = self.told_footprints.get(id).map(|(_, footprint)| footprint.words(facts::MOST_WORDS));
+            let what = footprint.filter(|words| !words.is_empty()).unwrap_or_else(|| "its addresses".into());
+            tracing::error!("({}) not removed in time: {what}", self.name(*id));
         }
         if self.inherits {
             tracing::error!("what the process before this one held could not be removed");
@@ -417,7 +423,7 @@ impl Advert {
     fn obey(&mut self, order: Order, fds: Vec<OwnedFd>) -> anyhow::Result<()> {
         let mut fds = fds.into_iter();
         match order {
-            Order::Hello(_) | Order::Read(_) => {}
+            Order::Hello(..) | Order::Read(_) => {}
             Order::Resume => {
                 let facts = fds.next().context("no facts were attached")?;
                 self.resume(&facts);
@@ -444,7 +450,12 @@ impl Advert {
                     self.flush();
                 }
             }
-            Order::Stop => self.stop(),
+            Order::Noted => self.jobs.send(Job::Told),
+            Order::Listen => self.door = Some(fds.next().context("no socket was attached")?),
+            Order::Stop => {
+                crash::stop();
+                self.stop();
+            }
         }
         Ok(())
     }
@@ -504,6 +515,9 @@ impl Advert {
         self.inherits = false;
         self.left_over.retain(|id| *id != HOST && !self.routers.contains_key(id));
         self.perform();
+        if let Some(door) = self.door.take() {
+            self.jobs.send(Job::Listen(door));
+        }
         for id in self.told_footprints.keys().copied().collect::<Vec<_>>() {
             self.settle_footprint(id);
         }
@@ -736,8 +750,8 @@ impl Advert {
             }
             Outcome::Host(facts) => {
                 facts.into_iter().for_each(|fact| self.outbox.push(Report::Fact(fact)));
+                self.outbox.push(Report::Note);
                 self.flush();
-                self.jobs.send(Job::Told);
             }
             Outcome::Withdrawn => self.host = HostState::Settled,
             Outcome::Gone { router } => {
@@ -846,6 +860,7 @@ impl Advert {
                 Err(_) => return,
             },
         };
+        crash::packet(packet.payload);
         let Some(vrid) = packet.vrid() else { return };
         let Some(id) = self.paths.by_vrid.get(&(place, vrid)).copied() else { return self.note_unknown(token, vrid) };
         let Some(router) = self.routers.get_mut(&id) else { return };
@@ -920,6 +935,7 @@ impl Advert {
     /// facts, then the adverts leave, then the kernel thread hears what follows them.
     fn perform(&mut self) {
         while let Some(action) = self.engine.poll_action() {
+            crash::step();
             match action {
                 Action::Fact { router, snapshot } => self.tell(router, &snapshot),
                 Action::Advertise { router, priority } => self.advertise(router, priority),
@@ -946,7 +962,9 @@ impl Advert {
         }
         // A full or closed socket must not keep an advert waiting.
         let _ = self.outbox.flush(&self.supervisor);
+        crash::step();
         self.send_adverts();
+        crash::step();
         self.jobs.send_all(self.following.drain(..));
         self.flush();
     }

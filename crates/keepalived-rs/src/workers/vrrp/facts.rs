@@ -28,6 +28,9 @@ const NEXT_NOTIFICATION: &str = "next notification";
 /// So many times fit into one message.
 const TIMES_PER_FACT: usize = 2000;
 
+/// So many things are named where something is left.
+pub(crate) const MOST_WORDS: usize = 20;
+
 /// So many octets of addresses, routes or rules go into one fact, unless one of them alone has more: well below what a
 /// message can carry.
 const FACT_OCTETS: usize = 32 * 1024;
@@ -128,6 +131,14 @@ fn collect<T: DeserializeOwned>(
         let (_, footprint) = told.entry(id).or_insert_with(|| (key.to_owned(), Footprint::default()));
         part(footprint).extend(chunk);
     }
+}
+
+/// What may be left on this host, in words, for whoever has to remove it.
+pub(crate) fn remains(facts: &[Fact]) -> Vec<String> {
+    let footprints = told_footprints(facts).into_values().map(|(_, footprint)| footprint.words(MOST_WORDS));
+    let host = facts.iter().filter_map(|fact| fact.key.strip_prefix(HOST)).map(str::to_owned);
+    let tables = told_firewall(facts).map(|table| format!("tables {table} of nftables"));
+    footprints.chain(host).chain(tables).take(MOST_WORDS).collect()
 }
 
 /// The sequences that authenticated adverts of a router may use up. Never forgotten: whoever sends for it once more,
@@ -363,6 +374,28 @@ mod tests {
         let keys = |facts: &[Fact]| facts.iter().map(|fact| fact.key.clone()).collect::<Vec<_>>();
         assert_eq!(keys(&fewer), keys(&told));
         assert_eq!(told_footprints(&fewer)[&RouterId(7)].1, few);
+    }
+
+    #[test]
+    fn what_is_left_is_named() {
+        let part = crate::config::vrrp::tests::part(
+            "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.8/24\n192.0.2.9/24\n}\n\
+             virtual_routes {\n10.0.0.0/8 dev eth0 table 7\n}\n}\n",
+        );
+        let left = crate::config::network::Belongings::of(&part.instances[0]).footprint();
+        let mut facts = footprint("k", RouterId(7), &left, &Footprint::default());
+        facts.extend([firewall("keepalived"), Fact { key: "host link vrrp.51".into(), value: vec![1] }]);
+        facts.push(sequences("k", &Reserved::default()));
+        assert_eq!(
+            remains(&facts),
+            [
+                "192.0.2.8/24 dev eth0, 192.0.2.9/24 dev eth0, route 10.0.0.0/8 table 7",
+                "link vrrp.51",
+                "tables keepalived of nftables"
+            ]
+        );
+        assert_eq!(left.words(1), "192.0.2.8/24 dev eth0 and 2 more");
+        assert!(remains(&[]).is_empty());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
-use vip_netlink::{Address, AddressKey, LinkIndex, LinkName, Route, Rule, Scope, Wanted};
+use vip_netlink::{Address, AddressKey, Lifetime, LinkIndex, LinkName, Route, Rule, Scope, Wanted};
 use vrrp_proto::{Ownership, RouterId};
 
 use crate::config::network::{Belongings, Footprint, HeldRoute, HeldRule};
@@ -17,6 +18,8 @@ pub(crate) const HOST: RouterId = RouterId(0);
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     routers: BTreeMap<RouterId, Holding>,
+    /// How long virtual addresses outlive their last renewal; `None` for ever.
+    lease: Option<Duration>,
 }
 
 /// The addresses of one router.
@@ -105,6 +108,34 @@ impl Holdings {
         }
     }
 
+    /// Virtual addresses outlive their last renewal by this from now on, or for ever. Whether that is new.
+    pub(crate) fn set_lease(&mut self, lease: Option<Duration>) -> bool {
+        std::mem::replace(&mut self.lease, lease) != lease
+    }
+
+    /// The routers that hold virtual addresses.
+    pub(crate) fn holding(&self) -> impl Iterator<Item = RouterId> {
+        self.held().map(|(id, _)| id).filter(|id| *id != HOST)
+    }
+
+    /// Every virtual address that is held, with all of its lease; none without one.
+    pub(crate) fn leased(&self, link: impl Fn(&str) -> Option<LinkIndex>) -> Vec<Address> {
+        let mut leased = Vec::new();
+        for (id, holding) in self.held().filter(|(id, _)| *id != HOST && self.lease.is_some()) {
+            let resolved = holding.addresses.iter().filter_map(|address| resolve(address, &link));
+            let kept = resolved.filter(|it| !holding.let_go.addresses.contains(&it.key()));
+            leased.extend(kept.map(|address| self.lend(id, address)));
+        }
+        leased
+    }
+
+    /// An address of a router as it is when its lease begins anew. What is static has none.
+    fn lend(&self, router: RouterId, address: Address) -> Address {
+        let Some(lease) = self.lease.filter(|_| router != HOST) else { return address };
+        let lease = Lifetime::Seconds(u32::try_from(lease.as_secs()).unwrap_or(u32::MAX - 1));
+        Address { preferred: address.preferred.min(lease), valid: lease, ..address }
+    }
+
     /// Whether a router holds its addresses.
     pub(crate) fn holds(&self, router: RouterId) -> bool {
         self.routers.get(&router).is_some_and(|holding| holding.held)
@@ -114,8 +145,8 @@ impl Holdings {
     pub(crate) fn wanted(&self, routers: &BTreeSet<RouterId>, link: impl Fn(&str) -> Option<LinkIndex>) -> Wanted {
         let mut wanted = self.wanted_of_all(&link);
         let held = self.held_addresses(&link);
-        for holding in routers.iter().filter_map(|id| self.routers.get(id)) {
-            holding.want(&mut wanted, &held, &link);
+        for (id, holding) in routers.iter().filter_map(|id| Some((*id, self.routers.get(id)?))) {
+            holding.want(&mut wanted, &held, |address| self.lend(id, address), &link);
         }
         wanted
     }
@@ -127,14 +158,14 @@ impl Holdings {
         link: impl Fn(&str) -> Option<LinkIndex>,
     ) -> BTreeMap<RouterId, Wanted> {
         let held = self.held_addresses(&link);
-        let part = |holding: &Holding| {
+        let part = |id: RouterId, holding: &Holding| {
             let routes = holding.held_routes().filter_map(|route| route.resolve(&link)).collect();
             let rules = holding.held_rules().map(|held| held.rule.clone()).collect();
             let mut wanted = Wanted { routes, rules, ..Wanted::default() };
-            holding.want(&mut wanted, &held, &link);
+            holding.want(&mut wanted, &held, |address| self.lend(id, address), &link);
             wanted
         };
-        routers.iter().filter_map(|id| Some((*id, part(self.routers.get(id)?)))).collect()
+        routers.iter().filter_map(|id| Some((*id, part(*id, self.routers.get(id)?)))).collect()
     }
 
     /// Every address that any router holds.
@@ -300,7 +331,13 @@ impl Holding {
     }
 
     /// Adds its addresses, and what it gives up unless it is among those that are `held` by anyone.
-    fn want(&self, wanted: &mut Wanted, held: &BTreeSet<AddressKey>, link: &impl Fn(&str) -> Option<LinkIndex>) {
+    fn want(
+        &self,
+        wanted: &mut Wanted,
+        held: &BTreeSet<AddressKey>,
+        lend: impl Fn(Address) -> Address,
+        link: &impl Fn(&str) -> Option<LinkIndex>,
+    ) {
         let given_up = if self.held { (&[][..], &[][..]) } else { (&self.routes[..], &self.rules[..]) };
         let gone = given_up.0.iter().chain(&self.former.routes);
         wanted.release_routes.extend(gone.filter_map(|route| route.resolve_left(link)));
@@ -308,7 +345,8 @@ impl Holding {
         wanted.release_rules.extend_from_slice(&self.former.rules);
         let release = if self.held {
             let resolved = self.addresses.iter().filter_map(|address| resolve(address, link));
-            wanted.addresses.extend(resolved.filter(|it| !self.let_go.addresses.contains(&it.key())));
+            let kept = resolved.filter(|it| !self.let_go.addresses.contains(&it.key()));
+            wanted.addresses.extend(kept.map(lend));
             wanted.renew.extend(keys(&self.renew, link));
             &[][..]
         } else {

@@ -32,9 +32,13 @@ use super::vmac::{self, Needs, Vmacs};
 use super::warmup;
 use crate::compat;
 use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
+use crate::control;
+use crate::crash;
 use crate::ipc::{self, Fact};
 use crate::workers::scheduling::Scheduling;
 
+mod announce;
+mod lease;
 mod outlets;
 mod refused;
 mod repair;
@@ -105,10 +109,12 @@ pub(crate) enum Job {
     },
     /// Remove the packet filter once no router holds an address; answered by `FirewallRemoved`.
     RemoveFirewall,
-    /// The supervisor has been told of one [`Outcome::Host`].
+    /// One [`Outcome::Host`] is in the state file.
     Told,
     /// Take everything off the host that is not an address; answered by `Withdrawn`.
     Withdraw,
+    /// Answer the commands that ask something at this socket.
+    Listen(OwnedFd),
 }
 
 /// What became of it, and what the kernel reported.
@@ -234,6 +240,10 @@ pub(crate) struct Kernel {
     /// The addresses that the kernel refused: they are not announced.
     refused: BTreeSet<AddressKey>,
     scheduling: Scheduling,
+    /// When the leases of virtual addresses are renewed.
+    renewals: lease::Renewals,
+    /// Who asks something.
+    control: control::Host,
 }
 
 impl Kernel {
@@ -282,6 +292,8 @@ impl Kernel {
             repaired_at: None,
             refused: BTreeSet::new(),
             scheduling: Scheduling::default(),
+            renewals: lease::Renewals::default(),
+            control: control::Host::default(),
         })
     }
 
@@ -296,6 +308,7 @@ impl Kernel {
             let taken = self.jobs.take();
             for job in taken.values {
                 self.take_job(job);
+                crash::step();
             }
             self.carry_out_pending();
             if taken.closed {
@@ -303,10 +316,12 @@ impl Kernel {
             }
             self.hear_monitor()?;
             self.tend_firewall();
+            self.answer_requests();
             if is_due {
                 self.retry();
             }
             let now = clock::now();
+            self.renew_leases(now);
             self.poll_links(now);
             if self.debounce.next().is_some_and(|at| at <= now) {
                 self.tell_links();
@@ -317,16 +332,19 @@ impl Kernel {
     }
 
     fn wait(&self) -> anyhow::Result<()> {
-        let due = [self.announcer.next(), self.retry_at, self.debounce.next(), self.linkbeat.next()]
-            .into_iter()
-            .flatten()
-            .min();
+        let due =
+            [self.announcer.next(), self.retry_at, self.debounce.next(), self.linkbeat.next(), self.renewals.next()]
+                .into_iter()
+                .flatten()
+                .min();
         let left = due.map(|due| due.saturating_duration_since(clock::now()));
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
         });
         let mut fds = vec![PollFd::new(&self.jobs, PollFlags::IN), PollFd::new(&self.monitor, PollFlags::IN)];
+        let guests: Vec<_> = self.control.descriptors().collect();
+        fds.extend(guests.iter().map(|guest| PollFd::new(guest, PollFlags::IN)));
         let firewall = self.firewall.descriptor();
         fds.extend(firewall.iter().map(|firewall| PollFd::new(firewall, PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
@@ -371,6 +389,7 @@ impl Kernel {
                 self.announcer.add(router, &announcements, 1);
             }
             Job::RemoveFirewall => self.remove_firewall = true,
+            Job::Listen(door) => self.control.listen(door),
         }
     }
 
@@ -417,6 +436,11 @@ impl Kernel {
             } else {
                 return Err((EXIT_CONFIG, anyhow::anyhow!("({name}) interface {interface} doesn't exist")));
             }
+        }
+        match lease::check(&part, &self.view) {
+            Err(error) if again => tracing::error!("{error}"),
+            Err(error) => return Err((EXIT_CONFIG, error)),
+            Ok(()) => {}
         }
         if let Some(firewall) = &part.firewall {
             self.firewall.warm_up(firewall);
@@ -540,6 +564,7 @@ impl Kernel {
             tracing::debug!("Memory is locked after a dry transition of {actions} actions");
         });
         let firewall = part.firewall.clone();
+        let lease = part.vip_lease;
         let [command, monitor] = [part.command_buffer, part.monitor_buffer]
             .map(|size| size.unwrap_or(BufferSize { octets: RECEIVE_BUFFER, force: true }));
         let command = self.route.set_receive_buffer(command.octets, command.force);
@@ -564,6 +589,7 @@ impl Kernel {
             let name = if router == HOST { "static" } else { self.roster.name(router) };
             tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
         }
+        self.set_lease(lease);
         self.firewall.configure(firewall, self.roster.closed());
         self.reconcile_firewall();
         if std::mem::take(&mut self.inherits) {
@@ -752,6 +778,7 @@ impl Kernel {
         }
         let routers: BTreeSet<_> = pending.keys().copied().collect();
         let refused = self.carry_out(&routers);
+        crash::step();
         let parts = self.parts(&routers);
         for (router, ticket) in pending {
             let is_done = self.judge(router, parts.get(&router), &refused);
@@ -770,6 +797,7 @@ impl Kernel {
         self.reconcile_firewall();
         let view = &self.view;
         let wanted = self.holdings.wanted(routers, |name| view.link(name).map(|link| link.index));
+        crash::step();
         let refused = apply(&mut self.route, &wanted);
         for reason in refused.reasons() {
             let rest = if refused.everything.is_some() { "" } else { "the rest is carried out; " };
@@ -778,6 +806,7 @@ impl Kernel {
         let tried: BTreeSet<_> = wanted.addresses.iter().map(vip_netlink::Address::key).collect();
         self.refused.retain(|key| !tried.contains(key));
         self.refused.extend(tried.into_iter().filter(|key| refused.has(key)));
+        self.renewals.renew_now();
         refused
     }
 
@@ -874,9 +903,10 @@ impl Kernel {
         // As it was before anything went: an interface that is gone has no number any more.
         let mut before: Option<(BTreeMap<AddressKey, Vec<Holder>>, Held)> = None;
         while let Some(event) = self.monitor.poll_event()? {
-            heard = true;
-            if let Event::Address(_) = event {
-                // Thousands of ours may come at once, and nothing is lost with an address that comes.
+            if let Event::Address(address) = &event {
+                // Thousands of ours may come at once, and nothing is lost with an address that comes. One that is known
+                // is a lease that was renewed.
+                heard |= !self.view.knows(address);
                 self.view.update(event);
                 continue;
             }

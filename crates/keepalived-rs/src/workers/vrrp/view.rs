@@ -113,6 +113,12 @@ impl View {
         stacked.filter_map(|link| Some((link.index, link.parent?))).collect()
     }
 
+    /// Whether an address is there just as it says, but for its lifetimes.
+    pub(crate) fn knows(&self, address: &Address) -> bool {
+        let known = self.addresses.get(&address.key()).map(|seen| seen.address);
+        known.is_some_and(|known| Address { preferred: address.preferred, valid: address.valid, ..known } == *address)
+    }
+
     /// Whether the address is there.
     pub(crate) fn has(&self, key: &AddressKey) -> bool {
         self.addresses.contains_key(key)

@@ -9,6 +9,7 @@ struct Files {
     links: BTreeMap<PathBuf, PathBuf>,
     users: BTreeMap<&'static str, Identity>,
     accounts_fail: bool,
+    bound_to: Option<Identity>,
 }
 
 const ROOT: Identity = Identity { uid: 0, gid: 0 };
@@ -53,6 +54,9 @@ impl Host for Files {
     }
     fn search_path(&self) -> Vec<PathBuf> {
         vec!["/usr/bin".into(), "/etc/keepalived".into()]
+    }
+    fn bound_to(&self) -> Option<Identity> {
+        self.bound_to
     }
 }
 
@@ -268,4 +272,22 @@ fn a_file_to_be_read_is_no_program() {
     assert_eq!(notes, []);
     let expected = ["/bin/sh", "-c", "<\"$0\"", "/etc/none"].map(OsString::from).to_vec();
     assert_eq!(commands.into_values().collect::<Vec<_>>(), [Command { words: expected, identity: NOBODY }]);
+}
+
+#[test]
+fn who_cannot_become_another_user_runs_scripts_as_itself() {
+    let mut host = Files::sane();
+    host.bound_to = Some(NOBODY);
+    let unnamed = RunnerPart { script_user: None, script_security: true, ..part(&[SCRIPT]) };
+    let named = RunnerPart { script_user: None, ..tracking(&[SCRIPT], Some("nobody")) };
+    for part in [unnamed, named] {
+        let (commands, notes) = check(&part, &host);
+        assert_eq!(notes, []);
+        assert!(commands.into_values().map(|command| command.identity).eq([NOBODY]));
+    }
+    let (commands, notes) = check(&tracking(&[SCRIPT], Some("root")), &host);
+    assert!(commands.is_empty());
+    let expected = "Scripts of user 'root' cannot run - disabling: this daemon runs as 65534:65534 without CAP_SETUID \
+                    and CAP_SETGID, and so do its scripts";
+    assert!(notes.contains(&Note::Error(expected.into())), "{notes:?}");
 }

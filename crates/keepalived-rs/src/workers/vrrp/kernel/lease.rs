@@ -1,0 +1,120 @@
+//! `vrrp_vip_lease`: virtual addresses that the kernel withdraws by itself once nobody renews them, because every process
+//! is gone or frozen.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use vip_netlink::{Change, Ipv4Setting, LinkIndex};
+use vrrp_proto::Instant;
+
+use super::{Kernel, clock};
+use crate::config::virtual_link::Kind;
+use crate::config::vrrp::{VirtualAddress, VrrpPart};
+use crate::workers::vrrp::sysctl::Sysctl;
+use crate::workers::vrrp::view::View;
+
+/// So often a lease is renewed before it would end.
+const RENEWALS: u32 = 4;
+
+/// When leases are renewed. With the default there are none.
+#[derive(Debug, Default)]
+pub(super) struct Renewals {
+    every: Option<Duration>,
+    next: Option<Instant>,
+}
+
+impl Renewals {
+    /// When [`Kernel::renew_leases`] has something to do.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Addresses may have come that somebody else gave their end.
+    pub(super) fn renew_now(&mut self) {
+        if self.every.is_some() {
+            self.next = Some(Instant::ZERO);
+        }
+    }
+}
+
+impl Kernel {
+    /// Virtual addresses last so long from now on, or for ever: those that are there too.
+    pub(super) fn set_lease(&mut self, lease: Option<Duration>) {
+        self.renewals = Renewals { every: lease.map(|lease| lease / RENEWALS), next: None };
+        if self.holdings.set_lease(lease) {
+            let holding: Vec<_> = self.holdings.holding().collect();
+            if !holding.is_empty() {
+                self.unsettled.extend(holding);
+                self.retry_at = Some(clock::now());
+            }
+        }
+    }
+
+    /// Lets the leases of what is there begin anew, in one batch, when it is time to.
+    pub(super) fn renew_leases(&mut self, now: Instant) {
+        let Some(every) = self.renewals.every.filter(|_| self.renewals.next.is_some_and(|at| at <= now)) else {
+            return;
+        };
+        let leased = self.holdings.leased(|name| self.view.link(name).map(|link| link.index));
+        // One that others took away does not come back like this.
+        self.renewals.next = (!leased.is_empty()).then(|| now + every);
+        let there = leased.into_iter().filter(|address| self.out_of_step || self.view.has(&address.key()));
+        let changes: Vec<_> = there.map(Change::EditAddress).collect();
+        for refusal in self.route.apply(&changes).refused {
+            self.complain(format!("renewing vrrp_vip_lease: {}", refusal.error));
+            self.retry_soon();
+        }
+    }
+}
+
+/// Whether the end of a lease takes no address along that has none.
+///
+/// # Errors
+/// For the first address that would be the primary one of its network, where the kernel removes the others with it.
+pub(super) fn check(part: &VrrpPart, view: &View) -> anyhow::Result<()> {
+    if part.vip_lease.is_none() {
+        return Ok(());
+    }
+    let virtual_ones = part.virtual_addresses();
+    for instance in &part.instances {
+        for address in instance.addresses.iter().filter(|address| address.prefix_len < 32 && address.ip.is_ipv4()) {
+            let device = address.device.as_str();
+            let is_macvlan = part.virtual_link(device).is_some_and(|link| matches!(link.kind, Kind::Macvlan { .. }));
+            let promotes = instance.promote_secondaries && instance.link() == Some(device);
+            let Some(link) =
+                view.link(device).filter(|_| !is_macvlan && !promotes && !promotes_secondaries(device, view))
+            else {
+                continue;
+            };
+            anyhow::ensure!(
+                has_primary(address, link.index, &virtual_ones, view),
+                "({}) vrrp_vip_lease: {}/{} would be the primary address of its network on {device}, and at the end of \
+                 its lease the kernel would remove every other address of that network too; write promote_secondaries \
+                 in the instance, or set net.ipv4.conf.{device}.promote_secondaries to 1",
+                instance.name,
+                address.ip,
+                address.prefix_len
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether the kernel keeps the other addresses of a network when it removes the primary one.
+fn promotes_secondaries(device: &str, view: &View) -> bool {
+    let is_set =
+        |device| Sysctl::new(device, Ipv4Setting::PromoteSecondaries).value(view).is_some_and(|value| value != 0);
+    is_set("all") || is_set(device)
+}
+
+/// Whether the host itself has an address in the network of a virtual one.
+fn has_primary(address: &VirtualAddress, link: LinkIndex, virtual_ones: &BTreeSet<IpAddr>, view: &View) -> bool {
+    let network = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => Some(ip.to_bits() >> (32 - u32::from(address.prefix_len).clamp(1, 32))),
+        IpAddr::V6(_) => None,
+    };
+    let own = view.addresses().filter(|key| key.link == link && key.prefix_len == address.prefix_len);
+    let wanted = network(address.peer.unwrap_or(address.ip));
+    own.filter(|key| !virtual_ones.contains(&key.ip)).any(|key| network(key.ip) == wanted)
+}
