@@ -680,6 +680,26 @@ fn a_refused_start_removes_what_a_killed_daemon_left() -> CaseResult {
     Ok(())
 }
 
+/// An instance on an interface that cannot do IPv6 waits until it can; the others run.
+fn an_interface_without_ipv6_keeps_nobody_else_from_starting() -> CaseResult {
+    let node = Node::new(V3)?;
+    node.lab.connect(&node.host, "eth1", &node.lan)?;
+    let mtu = |mtu: &str| -> CaseResult {
+        let output = node.host.run(|| Command::new("ip").args(["link", "set", "eth1", "mtu", mtu]).output());
+        output.map_err(|error| netlab::Skip(format!("ip (iproute2): {error}")))?;
+        Ok(())
+    };
+    mtu("1200")?;
+    let other = V3_IPV6.config(150, "").replace("eth0", "eth1").replace("VI_1", "VI_2");
+    let (_, other) = other.split_once("vrrp_instance").ok_or_else(|| Stop::failed("no instance"))?;
+    let daemon = node.start(&format!("{}vrrp_instance{other}", V3.config(150, "")))?;
+    node.wait_for_vip(V3).map_err(|_| Stop::failed(format!("{:?}", daemon.lines())))?;
+    daemon.wait_for_line("on eth1", PATIENCE)?;
+    expect(!node.host.holds(V3_IPV6.vip())?, "it is Active where no advert can leave", &daemon)?;
+    mtu("1500")?;
+    node.wait_for_vip(V3_IPV6).map_err(|_| Stop::failed(format!("{:?}", daemon.lines())))
+}
+
 fn main() -> ExitCode {
     macro_rules! cases {
         ($($name:ident),+ $(,)?) => { harness::main(&[$(case(stringify!($name), $name)),+]) };
@@ -707,5 +727,6 @@ fn main() -> ExitCode {
         cleanup_withdraws_what_a_dead_daemon_left,
         the_next_daemon_removes_what_a_killed_one_left,
         a_refused_start_removes_what_a_killed_daemon_left,
+        an_interface_without_ipv6_keeps_nobody_else_from_starting,
     ]
 }

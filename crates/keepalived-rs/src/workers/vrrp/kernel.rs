@@ -468,14 +468,13 @@ impl Kernel {
     fn number(&mut self, generation: u64, again: bool, part: VrrpPart) -> Result<Setup, (u8, anyhow::Error)> {
         let setup = self.roster.prepare(generation, part).map_err(|error| (EXIT_CONFIG, error))?;
         self.tell_links();
-        if again {
-            self.tell_paths();
-        } else {
-            let failures = self.open_paths();
-            if !failures.is_empty() {
-                return Err((EXIT_FATAL, anyhow::anyhow!(failures.into_iter().collect::<Vec<_>>().join("; "))));
-            }
+        let failures = self.open_paths();
+        let refuses = |(why, places): (&String, &Vec<Place>)| self.refuses_start(places).then(|| why.clone());
+        let fatal: Vec<_> = failures.iter().filter(|_| !again).filter_map(refuses).collect();
+        if !fatal.is_empty() {
+            return Err((EXIT_FATAL, anyhow::anyhow!(fatal.join("; "))));
         }
+        self.complain_of_paths(failures);
         Ok(Setup { inherited: std::mem::take(&mut self.inherited), ..setup })
     }
 
@@ -685,20 +684,37 @@ impl Kernel {
 
     /// As [`open_paths`](Self::open_paths); what fails is logged and tried again.
     fn tell_paths(&mut self) {
-        for failure in self.open_paths() {
+        let failures = self.open_paths();
+        self.complain_of_paths(failures);
+    }
+
+    fn complain_of_paths(&mut self, failures: BTreeMap<String, Vec<Place>>) {
+        for failure in failures.into_keys() {
             self.complain(failure);
             self.retry_soon();
         }
     }
 
+    /// Whether nobody may start as these places cannot be opened. A router whose adverts do not leave must not become Active:
+    /// it does not on an interface that is gone or without IPv6, and the others need not wait for it.
+    fn refuses_start(&self, places: &[Place]) -> bool {
+        let is_dead = |place: &Place| {
+            LinkIndex::new(place.link).is_some_and(|index| {
+                let name = self.link_name(index);
+                !is_there(&name) || place.family() == Family::Ipv6 && !does_ipv6(&name)
+            })
+        };
+        self.told_routes.is_empty() || !places.iter().all(is_dead)
+    }
+
     /// Opens what is missing, tells sockets what they are for now, forgets what is no longer needed, and tells the
-    /// advert thread. What failed, each failure once.
-    fn open_paths(&mut self) -> BTreeSet<String> {
+    /// advert thread. What failed, and where.
+    fn open_paths(&mut self) -> BTreeMap<String, Vec<Place>> {
         let mut routes = self.roster.routes(&self.view);
         let listening = self.roster.listening(&self.view);
         let mut opened = Vec::new();
         let mut senders = Vec::new();
-        let mut failures = BTreeSet::new();
+        let mut failures = BTreeMap::<_, Vec<_>>::new();
         for place in routes.values().copied().collect::<BTreeSet<_>>() {
             let Some(listening) = listening.get(&place) else { continue };
             let ready =
@@ -707,7 +723,7 @@ impl Kernel {
                 Ok(new) => opened.extend(new),
                 Err(error) => {
                     routes.retain(|_, wanted| *wanted != place);
-                    failures.insert(format!("{error:#}"));
+                    failures.entry(format!("{error:#}")).or_default().push(place);
                 }
             }
         }
@@ -1052,6 +1068,16 @@ fn announcement(view: &View, interface: &str, ip: IpAddr) -> Option<Announcement
     let link = view.link(interface).filter(|link| !link.is_noarp())?;
     let router = ip.is_ipv6() && forwards(interface);
     Some(Announcement { link: link.index, mac: link.mac?, ip, router })
+}
+
+/// Whether there is such an interface now.
+fn is_there(device: &str) -> bool {
+    std::fs::exists(format!("/proc/sys/net/ipv4/conf/{device}")).is_ok_and(|there| there)
+}
+
+/// Whether an interface does IPv6: with an MTU below 1280 it cannot.
+fn does_ipv6(device: &str) -> bool {
+    std::fs::exists(format!("/proc/sys/net/ipv6/conf/{device}")).is_ok_and(|there| there)
 }
 
 /// Whether this host forwards IPv6 packets that come from a link (RFC 4861 §4.4, Router flag).

@@ -215,7 +215,7 @@ impl Vmacs {
             facts.push(fact(SYSCTL, &now, &kept.to_text()));
             self.kept.insert(now, kept);
         }
-        let devices = self.kept.keys().filter_map(|sysctl| Some(view.link(sysctl.device()?)?));
+        let devices = self.kept.keys().filter_map(|sysctl| view.link(sysctl.device()?));
         self.devices = devices.map(|link| (link.name.to_string(), link.index)).collect();
         facts
     }
