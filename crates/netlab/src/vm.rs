@@ -537,7 +537,13 @@ fn base_archive(cache: &Path, unpacked: &Path) -> Result<PathBuf, VmError> {
     let busybox = find_program("busybox").ok_or_else(|| VmError::NoProgram("busybox".into()))?;
     let stamp = format!(
         "{:016x}",
-        fingerprint(&[INIT.as_bytes(), DEVICE_FOLDERS.concat().as_bytes(), &modified(&busybox), &modified(unpacked),])
+        fingerprint(&[
+            INIT.as_bytes(),
+            DEVICE_FOLDERS.concat().as_bytes(),
+            DISKS.concat().as_bytes(),
+            &modified(&busybox),
+            &modified(unpacked),
+        ])
     );
     let path = cache.join(format!("base-{stamp}.cpio"));
     if path.is_file() {

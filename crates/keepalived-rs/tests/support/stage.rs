@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use netlab::harness::{CaseResult, Stop};
-use netlab::{Bridge, Capture, Frame, Host, Lab, Pinger, Process, Program};
+use netlab::{Bridge, Capture, Frame, Host, Lab, Pinger, Process, Program, peers};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use vip_netlink::{Event, Monitor};
@@ -151,21 +152,22 @@ impl Router {
     pub(crate) fn kernel_state(&self) -> Result<Vec<String>, Stop> {
         let mut state = Vec::new();
         for arguments in ["-o addr", "-o link", "route show table all", "-6 route show table all", "rule", "-6 rule"] {
-            let program = Program::new("ip").args(arguments.split(' '));
-            state.extend(lines_of(&self.host, program)?);
+            state.extend(lines_of(&self.host, Command::new("ip").args(arguments.split(' ')))?);
         }
-        let nft = netlab::peers::nft()?.program().args(["list", "ruleset"]);
-        state.extend(lines_of(&self.host, nft)?);
+        state.extend(lines_of(&self.host, peers::nft()?.command().args(["list", "ruleset"]))?);
         Ok(state)
     }
 }
 
 /// What a program says that goes well.
-fn lines_of(host: &Host, program: Program) -> Result<Vec<String>, Stop> {
-    let process = host.spawn(program)?;
-    let status = process.wait_for_exit(PATIENCE)?;
-    let lines: Vec<_> = process.lines().into_iter().map(|line| line.text).collect();
-    if status.success() { Ok(lines) } else { Err(Stop::failed(lines.join("\n"))) }
+fn lines_of(host: &Host, command: &mut Command) -> Result<Vec<String>, Stop> {
+    let output = host.run(|| command.output())?;
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout).lines().map(str::to_owned).collect())
+    } else {
+        Err(Stop::failed(format!("{command:?}: {}", text(&output.stderr))))
+    }
 }
 
 /// The laboratory: r1 is the better router.
