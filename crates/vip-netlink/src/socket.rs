@@ -38,6 +38,8 @@ use crate::{
 };
 
 mod carrier;
+#[cfg(test)]
+mod fake;
 mod nft;
 
 pub use carrier::CarrierSocket;

@@ -721,10 +721,7 @@ impl Kernel {
         let view = &self.view;
         let wanted = self.holdings.wanted(routers, |name| view.link(name).map(|link| link.index));
         let refused = apply(&mut self.route, &wanted);
-        for reason in refused.reasons() {
-            let rest = if refused.everything.is_some() { "" } else { "the rest is carried out; " };
-            self.complain(format!("{reason}; {rest}this is tried again every second"));
-        }
+        refused.lines().into_iter().for_each(|line| self.complain(line));
         let tried: BTreeSet<_> = wanted.addresses.iter().map(vip_netlink::Address::key).collect();
         self.refused.retain(|key| !tried.contains(key));
         self.refused.extend(tried.into_iter().filter(|key| refused.has(key)));
