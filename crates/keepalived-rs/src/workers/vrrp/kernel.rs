@@ -215,6 +215,8 @@ pub(crate) struct Kernel {
     /// Routers some of whose addresses the kernel refused.
     unsettled: BTreeSet<RouterId>,
     retry_at: Option<Instant>,
+    /// Addresses that no router holds where they are, and that could not be taken away yet.
+    stranded: BTreeSet<AddressKey>,
     /// Events were lost, and the kernel could not be asked for everything since.
     out_of_step: bool,
     /// Losses are not logged again so soon.
@@ -265,6 +267,7 @@ impl Kernel {
             pending: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             retry_at: None,
+            stranded: BTreeSet::new(),
             out_of_step: false,
             overrun_is_known_until: None,
             complaints: BTreeSet::new(),
@@ -773,6 +776,8 @@ impl Kernel {
         self.retry_at = None;
         self.settle_vmacs();
         self.tell_paths();
+        let stranded = std::mem::take(&mut self.stranded);
+        self.release(stranded);
         let routers = self.unsettled.clone();
         if !routers.is_empty() {
             let missing = self.missing(&routers);
@@ -899,9 +904,12 @@ impl Kernel {
         let holders = self.holders();
         addresses.retain(|key| !holders.contains_key(key));
         let wanted = Wanted { release: addresses.into_iter().collect(), ..Wanted::default() };
-        for reason in apply(&mut self.route, &wanted).reasons() {
-            self.complain(reason);
+        let refused = apply(&mut self.route, &wanted);
+        self.stranded.extend(wanted.release.iter().filter(|key| refused.has(key)));
+        if !self.stranded.is_empty() {
+            self.retry_soon();
         }
+        refused.lines().into_iter().for_each(|line| self.complain(line));
     }
 
     fn log_overrun(&mut self) {
