@@ -316,6 +316,53 @@ fn settings_are_restored_after_everything_was_killed() -> CaseResult {
     Ok(())
 }
 
+/// Neither a stop nor a clean-up takes back what is no longer as the daemon made it.
+fn what_others_set_meanwhile_is_left_alone() -> CaseResult {
+    const PARENT: &str = "net/ipv4/conf/eth0/arp_ignore";
+    const ALL: &str = "net/ipv4/conf/all/rp_filter";
+    const LINK: &str = "net/ipv4/conf/eth1/arp_filter";
+    let vips: [IpAddr; 2] = ["198.18.0.100".parse()?, "198.18.1.57".parse()?];
+    for crash in [false, true] {
+        let lab = Lab::new()?;
+        let node = Node::new(&lab, "r")?;
+        node.host.set_sysctl(ALL, "1")?;
+        let (mut expected, links) = (node.settings()?, node.links()?);
+        let file = node.folder.path().join("k.conf");
+        std::fs::write(&file, every_sort())?;
+        let process = node.start(Daemon::Ours, &every_sort())?;
+        let value =
+            |name: &str| -> Result<Option<String>, Stop> { Ok(node.settings()?.remove(&format!("/proc/sys/{name}"))) };
+        wait_until("the addresses and the settings", || {
+            let held = vips.iter().all(|vip| node.host.holds(*vip).unwrap_or(false));
+            let is = |name, wanted: &str| -> Result<bool, Stop> { Ok(value(name)?.as_deref() == Some(wanted)) };
+            Ok(held && is(PARENT, "1")? && is(ALL, "0")? && is(LINK, "1")?)
+        })?;
+        if crash {
+            process.kill_all()?;
+        }
+        for (name, theirs) in [(PARENT, "2"), (ALL, "2")] {
+            node.host.set_sysctl(name, theirs)?;
+            expected.insert(format!("/proc/sys/{name}"), theirs.to_owned());
+        }
+        let last = if crash {
+            let program =
+                Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["cleanup", "--allow-unsupported", "-f"]);
+            node.host.spawn(program.arg(&file).arg("-p").arg(node.folder.path().join("pid")))?
+        } else {
+            process.signal(Signal::SIGTERM)?;
+            process
+        };
+        last.wait_for_exit(PATIENCE)?;
+        let (after, links_after) = (node.settings()?, node.links()?);
+        if after != expected || links_after != links {
+            let pairs = |settings: BTreeMap<String, String>| settings.into_iter().collect::<BTreeSet<_>>();
+            let text = difference(&pairs(expected), &pairs(after));
+            return Err(Stop::failed(format!("crash: {crash}\n{text}{}", log(&last))));
+        }
+    }
+    Ok(())
+}
+
 /// `disable_local_igmp` holds while the file says so, and is taken back.
 fn no_reports_of_link_local_groups() -> CaseResult {
     let lab = Lab::new()?;
@@ -536,6 +583,7 @@ cases! {
     a_dead_worker_ipv6,
     what_others_do_to_a_macvlan_is_undone,
     settings_are_restored_after_everything_was_killed,
+    what_others_set_meanwhile_is_left_alone,
     no_reports_of_link_local_groups,
     a_reload_makes_changes_and_removes_macvlans,
     a_reload_leaves_every_macvlan_its_name,

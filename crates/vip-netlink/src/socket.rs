@@ -38,6 +38,8 @@ use crate::{
 };
 
 mod carrier;
+#[cfg(test)]
+mod fake;
 mod nft;
 
 pub use carrier::CarrierSocket;
@@ -315,7 +317,7 @@ impl RouteSocket {
         applied
     }
 
-    /// [Lists](Self::present) what is there, [plans](plan) and applies. Begins again if answers are lost.
+    /// [Lists](Self::present) what is there, [plans](plan()) and applies. Begins again if answers are lost.
     ///
     /// # Errors
     /// If what is there cannot be listed. What is refused is in [`Applied`].

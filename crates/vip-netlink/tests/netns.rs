@@ -17,13 +17,16 @@ use std::{
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use vip_netlink::{
     Address, AddressFlags, AddressGeneration, AddressProtocol, AnnounceSocket, Announcement, Change, Encapsulation,
     Event, Family, Fwmark, Ipv4Conf, Ipv4Setting, Lifetime, Link, LinkIndex, LinkName, MacAddr, MacvlanMode, Metric,
     Metrics, Monitor, NextHop, OperState, PlacedRoute, Placement, Prefix, Realms, Route, RouteFilter, RouteKind,
     RouteProtocol, RouteSocket, RouterPreference, Rule, RuleAction, Scope, Tunnel, VirtualKind, VirtualLink, Wanted,
-    pace::Pace, plan,
+    message::change::emit_batch, pace::Pace, plan,
 };
 
 /// Why a case cannot run on this kernel.
@@ -62,6 +65,7 @@ const CASES: &[(&str, Case)] = &[
         "a_link_that_goes_between_plan_and_apply_costs_its_own_requests_only",
         a_link_that_goes_between_plan_and_apply_costs_its_own_requests_only,
     ),
+    ("a_send_that_is_denied_costs_its_own_requests_only", a_send_that_is_denied_costs_its_own_requests_only),
     ("ipv6_addresses_are_usable_at_once", ipv6_addresses_are_usable_at_once),
     ("a_monitor_sees_links_and_addresses", a_monitor_sees_links_and_addresses),
     ("a_monitor_says_when_it_lost_events", a_monitor_says_when_it_lost_events),
@@ -798,7 +802,8 @@ fn the_routes_of_others_are_not_asked_for() -> Result<(), Skip> {
     no_more_than(cost(&mut |route| quiet(route, &wanted)), 10_000);
     no_more_than(cost(&mut |route| assert_eq!(plan(&wanted, &route.present(&wanted).unwrap()), [])), 10_000);
     let ours = wanted.routes.iter().map(|placed| RouteFilter::of(&placed.route)).collect::<Vec<_>>();
-    let filters = ours.iter().copied().chain([RouteFilter { table: 4_000_000, ..ours[0] }]);
+    let nowhere = ours.iter().map(|filter| RouteFilter { table: 4_000_000, ..*filter });
+    let filters: Vec<_> = ours.iter().copied().chain(nowhere).collect();
     no_more_than(cost(&mut |route| assert_eq!(route.routes_like(filters.clone()).unwrap().len(), 2)), 10_000);
 
     // What is replaced must not be another's: this once all of its table is looked at.
@@ -1041,6 +1046,46 @@ fn a_link_that_goes_between_plan_and_apply_costs_its_own_requests_only() -> Resu
     }
     let left = plan(&wanted, &route.present(&wanted).unwrap());
     assert_eq!(left.len(), 2, "{left:?}");
+    Ok(())
+}
+
+/// A seccomp filter denies the second of three sends.
+fn a_send_that_is_denied_costs_its_own_requests_only() -> Result<(), Skip> {
+    const BATCH: usize = 16;
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    route.set_receive_buffer(1 << 14, false).unwrap(); // each send has as many requests as their errors fit in there
+    let four = |third| move |host| Address::virtual_address(a.index, [10, 9, third, host].into(), 32);
+    let six = |host: u8| Address::virtual_address(a.index, Ipv6Addr::from_bits(host.into()).into(), 128);
+    let hosts = || 1..=u8::try_from(BATCH).unwrap();
+    let denied: Vec<_> = hosts().map(|host| Change::AddAddress(six(host + 16))).collect();
+    let changes: Vec<_> = hosts().map(four(1)).map(Change::AddAddress).collect();
+    let changes = [changes, denied.clone(), hosts().map(four(2)).map(Change::AddAddress).collect()].concat();
+
+    let len = u64::try_from(emit_batch(&denied, 1).len()).unwrap();
+    // A filter is for ever, but for one thread.
+    let (applied, after) = std::thread::scope(|scope| {
+        let denied_thread = scope.spawn(|| {
+            let second = SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, len).unwrap();
+            let rules = [(nix::libc::SYS_sendto, vec![SeccompRule::new(vec![second]).unwrap()])].into();
+            let arch = std::env::consts::ARCH.try_into().unwrap();
+            let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(1), arch).unwrap();
+            seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+            (route.apply(&changes), route.addresses().unwrap())
+        });
+        denied_thread.join().unwrap()
+    });
+    assert_eq!((applied.sends, applied.lost), (3, false));
+    let places: Vec<_> = applied.refused.iter().map(|refusal| refusal.index).collect();
+    assert_eq!(places, (BATCH..2 * BATCH).collect::<Vec<_>>());
+    for (refusal, change) in applied.refused.iter().zip(&denied) {
+        assert_eq!(refusal.what, *change);
+        assert!(refusal.error.to_string().ends_with("): Operation not permitted (os error 1)"), "{}", refusal.error);
+    }
+    let there =
+        |change: &&Change| matches!(change, Change::AddAddress(it) if after.iter().any(|at| at.key() == it.key()));
+    assert_eq!(changes.iter().filter(there).count(), 2 * BATCH);
+    assert!(!denied.iter().any(|change| there(&change)));
     Ok(())
 }
 

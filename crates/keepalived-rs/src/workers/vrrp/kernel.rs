@@ -799,10 +799,7 @@ impl Kernel {
         let wanted = self.holdings.wanted(routers, |name| view.link(name).map(|link| link.index));
         crash::step();
         let refused = apply(&mut self.route, &wanted);
-        for reason in refused.reasons() {
-            let rest = if refused.everything.is_some() { "" } else { "the rest is carried out; " };
-            self.complain(format!("{reason}; {rest}this is tried again every second"));
-        }
+        refused.lines().into_iter().for_each(|line| self.complain(line));
         let tried: BTreeSet<_> = wanted.addresses.iter().map(vip_netlink::Address::key).collect();
         self.refused.retain(|key| !tried.contains(key));
         self.refused.extend(tried.into_iter().filter(|key| refused.has(key)));
@@ -1000,10 +997,10 @@ impl Kernel {
         let wanted = Wanted { release: self.stranded.iter().copied().collect(), ..Wanted::default() };
         let refused = apply(&mut self.route, &wanted);
         self.stranded.retain(|key| refused.has(key));
-        for reason in refused.reasons() {
-            self.complain(reason);
+        if !self.stranded.is_empty() {
             self.retry_soon();
         }
+        refused.lines().into_iter().for_each(|line| self.complain(line));
     }
 
     fn log_overrun(&mut self) {

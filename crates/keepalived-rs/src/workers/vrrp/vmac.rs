@@ -186,12 +186,15 @@ impl Vmacs {
         facts.extend(new.iter().map(|(name, instance)| fact(LINK, name, instance)));
         self.made.extend(new);
         for (sysctl, ours) in self.sysctls(view) {
-            let Some(original) = sysctl.value(view).filter(|_| !self.kept.contains_key(&sysctl)) else { continue };
-            if original != ours {
-                let kept = Kept { original, ours };
-                facts.push(fact(SYSCTL, &sysctl, &kept.to_text()));
-                self.kept.insert(sysctl, kept);
-            }
+            let Some(present) = sysctl.value(view) else { continue };
+            let kept = match self.kept.get(&sysctl) {
+                None if present != ours => Kept { original: present, ours },
+                // Changed meanwhile by somebody else, who is to find it so in the end.
+                Some(kept) if present != kept.ours && present != kept.original => Kept { original: present, ..*kept },
+                _ => continue,
+            };
+            facts.push(fact(SYSCTL, &sysctl, &kept.to_text()));
+            self.kept.insert(sysctl, kept);
         }
         facts
     }
@@ -656,6 +659,25 @@ mod tests {
         vmacs.prepare(1, needs(MACVLAN));
         let expected = ["host link vrrp.51 = A", "host sysctl net/ipv4/conf/eth0/arp_filter = 0 1"];
         assert_eq!(in_words(&vmacs.announce(&view)), expected);
+    }
+
+    #[test]
+    fn what_somebody_sets_meanwhile_is_what_to_go_back_to() {
+        let mut view = view();
+        let mut vmacs = Vmacs::default();
+        vmacs.prepare(1, needs(MACVLAN));
+        vmacs.announce(&view);
+        let mut set = |vmacs: &mut Vmacs, value| {
+            let eth0 = view.link("eth0").unwrap().clone();
+            let ipv4 = eth0.ipv4.with(Ipv4Setting::ArpIgnore, value);
+            view.update(Event::Link(Link { ipv4, ..eth0 }));
+            in_words(&vmacs.announce(&view))
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(set(&mut vmacs, 1), none, "as we made it");
+        assert_eq!(set(&mut vmacs, 2), ["host sysctl net/ipv4/conf/eth0/arp_ignore = 2 1"]);
+        assert_eq!(set(&mut vmacs, 1), none);
+        assert_eq!(set(&mut vmacs, 0), ["host sysctl net/ipv4/conf/eth0/arp_ignore = 0 1"]);
     }
 
     #[test]

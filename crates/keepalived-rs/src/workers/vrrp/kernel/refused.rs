@@ -38,7 +38,14 @@ impl Refused {
         self.routes.get(&route.key()).is_some_and(|refused| refused.iter().any(|(other, _)| route.meets(other)))
     }
 
-    /// One line for each.
+    /// One line of the log for each: what was asked for, the kernel's number and words, what becomes of the rest.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let rest = if self.everything.is_some() { "" } else { "the rest is carried out; " };
+        let line = |reason: String| format!("{reason}; {rest}this is tried again every second");
+        self.reasons().into_iter().map(line).collect()
+    }
+
+    /// Why, for each.
     pub(super) fn reasons(&self) -> Vec<String> {
         let rules = self.rules.iter().map(|(_, reason)| reason);
         let routes = self.routes.values().flatten().map(|(_, reason)| reason);
@@ -110,7 +117,9 @@ mod tests {
         let other = Wanted { routes: vec![PlacedRoute::from(route(2))], ..Wanted::default() };
         assert_eq!(refused.of(&other), 0);
         assert_eq!(refused.of(&Wanted { release_rules: vec![rule], ..Wanted::default() }), 1);
+        assert_eq!(refused.lines()[0], "address; the rest is carried out; this is tried again every second");
         let nobody = Refused { everything: Some("no answer".into()), ..Refused::default() };
         assert_eq!(nobody.of(&other), 1);
+        assert_eq!(nobody.lines(), ["no answer; this is tried again every second"]);
     }
 }
