@@ -70,10 +70,7 @@ pub(crate) fn stop() {
 #[cfg(debug_assertions)]
 pub(crate) fn step() {
     static STEPS: AtomicU64 = AtomicU64::new(0);
-    let due = match order() {
-        Some(Order::All(number) | Order::Worker(number) | Order::First(number)) => number,
-        _ => return,
-    };
+    let Some(Order::All(due) | Order::Worker(due) | Order::First(due)) = order() else { return };
     if STEPS.fetch_add(1, Ordering::SeqCst) + 1 == due {
         die();
     }

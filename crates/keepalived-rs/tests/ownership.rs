@@ -1,6 +1,8 @@
 //! Whose the addresses are when processes die, freeze or crash again and again (`vrrp_vip_lease`, crash loops, kills between
 //! any two steps).
 
+#![expect(clippy::indexing_slicing, reason = "what JSON does not have is null")]
+
 #[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "support/node.rs"]
 mod node;
@@ -14,7 +16,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Lab, Process, Program};
+use netlab::{Lab, Process, Program, Skip};
 use nix::sys::signal::{Signal, kill};
 use node::Node;
 use support::{Daemon, PATIENCE, Pair, Protocol, wait_until};
@@ -26,6 +28,11 @@ const LEASE: &str = "vrrp_vip_lease 2";
 
 /// Orders a death; only builds with debug assertions obey.
 const KILL: &str = "KEEPALIVED_RS_TEST_KILL";
+
+/// Whether the daemon of this build dies on order.
+fn dies_on_order() -> CaseResult {
+    if cfg!(debug_assertions) { Ok(()) } else { Err(Skip("a build without debug assertions".into()).into()) }
+}
 
 fn expect(condition: bool, what: &str, pair: &Pair) -> CaseResult {
     if condition { Ok(()) } else { Err(Stop::failed(format!("{what}\n{}", pair.logs()))) }
@@ -252,6 +259,7 @@ fn announce_sends_what_is_held_once_more() -> CaseResult {
 /// Each packet of a stranger kills the worker: the peer takes over once and stays master while it lasts, and what was
 /// before comes back when it is over.
 fn a_poison_packet_hands_the_addresses_to_the_peer() -> CaseResult {
+    dies_on_order()?;
     let mut pair = Pair::new(V3, Daemon::Ours, Daemon::Ours)?;
     let program = Daemon::Ours.program(&V3.config(150, ""))?;
     pair.r1.process = Some(pair.r1.host.spawn(program.env(KILL, "packet 66"))?);
@@ -295,6 +303,7 @@ fn a_poison_packet_hands_the_addresses_to_the_peer() -> CaseResult {
 
 /// A worker that dies at each start, before it has done anything.
 fn a_crash_at_each_start_leaves_the_peer_alone() -> CaseResult {
+    dies_on_order()?;
     let mut pair = Pair::new(V3, Daemon::Ours, Daemon::Ours)?;
     pair.r2.start(V3, "")?;
     pair.wait_for_holder("r2")?;
@@ -334,6 +343,7 @@ const AT_ONCE: u64 = 4;
 /// Runs daemons from the start to the stop, each of which dies at another step, until none dies any more; after each, the
 /// host is as it was and no file stays. `withdraw` does what a person does after that death.
 fn killed_at_each_step(kind: &str, withdraw: impl Fn(&Node, &str) -> CaseResult) -> CaseResult {
+    dies_on_order()?;
     let lab = Lab::new()?;
     let nodes = (0..AT_ONCE).map(|number| Node::new(&lab, &format!("n{number}"))).collect::<Result<Vec<_>, _>>()?;
     let first = "use_vmac\n no_accept\n virtual_ipaddress {\n 198.18.0.100/24\n }\n virtual_ipaddress_excluded {\n \
@@ -418,6 +428,7 @@ fn a_worker_killed_between_any_two_steps_is_made_up_for() -> CaseResult {
 
 /// Worker and clean-up die when they are to withdraw everything.
 fn a_stop_says_what_is_left() -> CaseResult {
+    dies_on_order()?;
     let lab = Lab::new()?;
     let node = Node::new(&lab, "r1")?;
     let config = node::instance("A", 51, "eth0", "use_vmac\n virtual_ipaddress {\n 198.18.0.100/24\n }");

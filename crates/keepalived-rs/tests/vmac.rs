@@ -382,6 +382,7 @@ fn no_reports_of_link_local_groups() -> CaseResult {
         quiet.map_err(|_| Stop::failed(log(&process)))?;
         if ends_by_reload {
             std::fs::write(&file, &router)?;
+            process.wait_for_line("Startup complete", PATIENCE)?;
             process.signal(Signal::SIGHUP)?;
         } else {
             process.signal(Signal::SIGTERM)?;

@@ -443,6 +443,27 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_is_of_virtual_addresses_that_are_held() {
+        let mut holdings = Holdings::default();
+        let hidden = VirtualAddress { preferred: Lifetime::ZERO, ..address(2) };
+        holdings.configure([(ONE, vec![address(1), hidden]), (TWO, vec![address(3)]), (HOST, vec![address(4)])]);
+        holdings.set(ONE, Ownership::Held);
+        holdings.set(HOST, Ownership::Held);
+        assert!(holdings.leased(eth0).is_empty());
+        assert!(holdings.set_lease(Some(Duration::from_secs(5))) && !holdings.set_lease(Some(Duration::from_secs(5))));
+        let five = Lifetime::Seconds(5);
+        let lives = |address: &Address| (address.preferred, address.valid);
+        let leased = holdings.leased(eth0);
+        assert_eq!(leased.iter().map(lives).collect::<Vec<_>>(), [(five, five), (Lifetime::ZERO, five)]);
+        assert_eq!(holdings.wanted(&BTreeSet::from([ONE]), eth0).addresses, leased);
+        let fixed = holdings.wanted(&BTreeSet::from([HOST]), eth0).addresses;
+        assert_eq!(lives(&fixed[0]), (Lifetime::Forever, Lifetime::Forever));
+        assert_eq!(holdings.holding().collect::<Vec<_>>(), [ONE]);
+        holdings.let_address_go(ONE, leased[0].key());
+        assert_eq!(holdings.leased(eth0), leased[1..]);
+    }
+
+    #[test]
     fn what_another_router_holds_stays() {
         let mut holdings = Holdings::default();
         holdings.configure([(ONE, vec![address(1), address(2)]), (TWO, vec![address(2)])]);

@@ -73,9 +73,13 @@ impl Kernel {
 /// # Errors
 /// For the first address that would be the primary one of its network, where the kernel removes the others with it.
 pub(super) fn check(part: &VrrpPart, view: &View) -> anyhow::Result<()> {
-    if part.vip_lease.is_none() {
+    if part.vip_lease.is_none() || promotes_secondaries("all", view) {
         return Ok(());
     }
+    check_links(part, view)
+}
+
+fn check_links(part: &VrrpPart, view: &View) -> anyhow::Result<()> {
     let virtual_ones = part.virtual_addresses();
     for instance in &part.instances {
         for address in instance.addresses.iter().filter(|address| address.prefix_len < 32 && address.ip.is_ipv4()) {
@@ -101,11 +105,9 @@ pub(super) fn check(part: &VrrpPart, view: &View) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the kernel keeps the other addresses of a network when it removes the primary one.
+/// Whether the kernel keeps the other addresses of a network when it removes the primary one, on a link or on `all`.
 fn promotes_secondaries(device: &str, view: &View) -> bool {
-    let is_set =
-        |device| Sysctl::new(device, Ipv4Setting::PromoteSecondaries).value(view).is_some_and(|value| value != 0);
-    is_set("all") || is_set(device)
+    Sysctl::new(device, Ipv4Setting::PromoteSecondaries).value(view).is_some_and(|value| value != 0)
 }
 
 /// Whether the host itself has an address in the network of a virtual one.
@@ -117,4 +119,43 @@ fn has_primary(address: &VirtualAddress, link: LinkIndex, virtual_ones: &BTreeSe
     let own = view.addresses().filter(|key| key.link == link && key.prefix_len == address.prefix_len);
     let wanted = network(address.peer.unwrap_or(address.ip));
     own.filter(|key| !virtual_ones.contains(&key.ip)).any(|key| network(key.ip) == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use vip_netlink::{Address, Ipv4Conf, Link};
+
+    use super::*;
+    use crate::config::vrrp::tests::part;
+    use crate::workers::vrrp::view::tests::link;
+
+    /// eth0 with 192.0.2.1/24.
+    fn view(promotes: u32) -> View {
+        let index = LinkIndex::new(2).unwrap();
+        let ipv4 = Ipv4Conf::default().with(Ipv4Setting::PromoteSecondaries, promotes);
+        let eth0 = Link { ipv4, ..link(index, "eth0") };
+        View::new(vec![eth0], vec![Address::new(index, [192, 0, 2, 1].into(), 24)])
+    }
+
+    fn checked(address: &str, line: &str, promotes: u32) -> Result<(), String> {
+        let part = part(&format!(
+            "global_defs {{\nvrrp_vip_lease 6\n}}\nvrrp_instance VI_1 {{\ninterface eth0\nvirtual_router_id 51\n{line}\n\
+             virtual_ipaddress {{\n{address}\n}}\n}}\n"
+        ));
+        check_links(&part, &view(promotes)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_an_address_that_takes_others_along_is_refused() {
+        for harmless in ["192.0.2.9/24", "198.51.100.9/32", "2001:db8::9/64"] {
+            assert_eq!(checked(harmless, "", 0), Ok(()), "{harmless}");
+        }
+        for primary in ["198.51.100.9/24", "192.0.2.9/25"] {
+            let refusal = checked(primary, "", 0).unwrap_err();
+            assert!(refusal.contains("(VI_1)") && refusal.contains(primary), "{refusal}");
+            assert_eq!(checked(primary, "promote_secondaries", 0), Ok(()));
+            assert_eq!(checked(primary, "use_vmac", 0), Ok(()));
+            assert_eq!(checked(primary, "", 1), Ok(()));
+        }
+    }
 }
