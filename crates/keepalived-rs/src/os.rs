@@ -388,7 +388,12 @@ fn schedule(thread: libc::pid_t, policy: i32, priority: u8) -> io::Result<()> {
 pub(crate) fn filter_calls(program: &[libc::sock_filter], held: bool) -> io::Result<Option<OwnedFd>> {
     let len = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
-    let flags: libc::c_ulong = if held { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
+    // Without it, kernels before 5.16 have every filtered process pay for protection from programs of others in its own
+    // memory, of which there are none.
+    let mut flags: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    if held {
+        flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    }
     let operation: libc::c_ulong = libc::SECCOMP_SET_MODE_FILTER.into();
     #[expect(unsafe_code, reason = "no crate installs a filter that hands calls over")]
     // SAFETY: the kernel copies the program, whose length is true, and keeps no pointer.
