@@ -148,6 +148,7 @@ fn defined(path: &Path) -> Vec<String> {
     let name = |rest: &str| rest.split(['(', '<']).next().unwrap_or_default().trim().to_owned();
     let defined = |line: &str| {
         let line = line.trim_start();
+        let line = line.strip_prefix("pub(crate) ").unwrap_or(line);
         line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn ")).map(name)
     };
     text.lines().filter_map(defined).collect()

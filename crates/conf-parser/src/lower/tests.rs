@@ -130,7 +130,17 @@ fn consumed() -> BTreeSet<(String, String)> {
     options("global_defs", vec!["include_check"]);
     options("global_defs/vrrp_rx_bufs_policy", vec!["MTU", "ADVERT"]);
     options("global_defs/include_check", vec!["read", "match", "wildcard_match", "brace_match"]);
-    options("virtual_server", vec!["fwmark"]);
+    let of_global_lvs = matched(&[include_str!("global/lvs.rs")]);
+    options("global_defs/lvs_flush_on_stop", vec!["VS"]);
+    options("global_defs/lvs_sync_daemon", vec!["group"]);
+    for block in ["global_defs/lvs_timeouts", "global_defs/lvs_sync_daemon"] {
+        let known = |word: &&str| schema().lookup(block, word).is_some();
+        options(block, of_global_lvs.iter().copied().filter(known).collect());
+    }
+    let families = virtual_server::FAMILIES.iter().map(|(word, _)| *word);
+    let entries = ["<ip>", "<ip>-<n>", "<ip>-<ip>", "<ip>/<len>", "fwmark"];
+    options("virtual_server_group", entries.into_iter().chain(families).collect());
+    options("virtual_server", vec!["fwmark", "group"]);
     options("virtual_server/ip_family", virtual_server::FAMILIES.iter().map(|(word, _)| *word).collect());
     options("virtual_server/protocol", virtual_server::PROTOCOLS.iter().map(|(word, _)| *word).collect());
     options("virtual_server/lvs_sched", Scheduler::WORDS.iter().map(|(word, _)| *word).collect());
@@ -703,7 +713,7 @@ fn services_by_mark_and_group() {
     assert_eq!(parsed.config.virtual_servers.len(), 1);
     assert_eq!(parsed.config.virtual_servers[0].service.value, ServiceKey::Fwmark { mark: 7, family: Family::Ipv6 });
     assert_eq!(parsed.config.virtual_servers[0].real_servers[0].port, 0);
-    assert_eq!(parsed.unsupported.iter().map(|usage| usage.keyword.as_str()).collect::<Vec<_>>(), ["group"]);
+    assert_eq!(parsed.unsupported, []);
 }
 
 #[test]

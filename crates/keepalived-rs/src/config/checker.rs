@@ -172,7 +172,9 @@ fn service(server: &VirtualServer, address: ServiceAddress) -> Result<Service, I
         timeout: Seconds(u32::try_from(persistence.timeout.as_secs()).unwrap_or(u32::MAX)),
         granularity: granularity(persistence.granularity, address.family()),
     });
-    service.persistence_engine = server.persistence_engine.as_deref().and_then(persistence_engine);
+    // Without persistence there is nothing that an engine could find, and keepalived does not set it.
+    let engine = server.persistence_engine.as_deref().filter(|_| service.persistence.is_some());
+    service.persistence_engine = engine.and_then(persistence_engine);
     Ok(service)
 }
 

@@ -201,6 +201,24 @@ fn a_group_is_one_virtual_server_of_many_services() {
 }
 
 #[test]
+fn an_engine_without_persistence_is_not_set() {
+    let server = |more: &str| {
+        only(&format!(
+            "virtual_server 192.0.2.1 80 {{
+                protocol TCP
+                lb_algo rr
+                lb_kind NAT
+                persistence_engine sip
+                {more}
+                real_server 10.0.0.1 80 {{ weight 1 }}
+            }}"
+        ))
+    };
+    assert_eq!(virtual_server(&server("")).services[0].persistence_engine, None);
+    assert!(virtual_server(&server("persistence_timeout 50")).services[0].persistence_engine.is_some());
+}
+
+#[test]
 fn a_name_of_sixteen_octets_is_cut_to_what_the_kernel_can_hold() {
     assert_eq!(persistence_engine("abcdefghijklmnop").unwrap().as_str(), "abcdefghijklmno");
     assert_eq!(persistence_engine(""), None);

@@ -265,6 +265,8 @@ pub(super) struct Balancer {
     routers: BTreeMap<String, bool>,
     /// The addresses of this host, as far as anybody asks.
     on_host: BTreeSet<IpAddr>,
+    /// The places of the virtual servers with a real server whose connections are waited for.
+    draining: Vec<usize>,
     /// The checks that are not suspended.
     running: BTreeSet<CheckId>,
     next_id: CheckId,
@@ -286,6 +288,7 @@ impl Balancer {
             sync_owned: BTreeSet::new(),
             routers: BTreeMap::new(),
             on_host: BTreeSet::new(),
+            draining: Vec::new(),
             running: BTreeSet::new(),
             next_id: 0,
             seed,
@@ -350,6 +353,8 @@ impl Balancer {
         }
         checks.removed = before.into_iter().filter(|id| !self.places.contains_key(id)).collect();
         self.running.retain(|id| self.places.contains_key(id));
+        let draining = self.entries.iter().enumerate().filter(|(_, entry)| entry.logic.is_draining());
+        self.draining = draining.map(|(place, _)| place).collect();
         self.own();
         self.remember_all();
         checks
@@ -486,7 +491,12 @@ impl Balancer {
             pools: self.pools(),
             timeouts: self.table.timeouts,
             sync_daemons: self.sync_daemons(),
-            count: self.draining().flat_map(Entry::services).collect(),
+            count: self
+                .draining
+                .iter()
+                .filter_map(|entry| self.entries.get(*entry))
+                .flat_map(Entry::services)
+                .collect(),
             ..self.nothing()
         }
     }
@@ -554,13 +564,9 @@ impl Balancer {
         }
     }
 
-    fn draining(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.logic.is_draining())
-    }
-
     /// Whether connections have to be counted now and then.
     pub(super) fn is_draining(&self) -> bool {
-        self.draining().next().is_some()
+        !self.draining.is_empty()
     }
 
     /// The connections of the services that were to be counted. Whether something else is wanted now.
@@ -575,15 +581,16 @@ impl Balancer {
 
     fn drain_with(&mut self, act: impl Fn(&mut ipvs::VirtualServer)) -> bool {
         let mut changed = false;
-        for entry in 0..self.entries.len() {
-            let Some(logic) = self.entries.get_mut(entry).map(|entry| &mut entry.logic) else { continue };
+        for place in std::mem::take(&mut self.draining) {
+            let Some(logic) = self.entries.get_mut(place).map(|entry| &mut entry.logic) else { continue };
+            let before = logic.leaving().count();
+            act(logic);
+            changed |= logic.leaving().count() != before;
             if logic.is_draining() {
-                let before = logic.leaving().count();
-                act(logic);
-                changed |= logic.leaving().count() != before;
-                self.drain(entry);
-                self.remember_leaving(entry);
+                self.draining.push(place);
             }
+            self.drain(place);
+            self.remember_leaving(place);
         }
         changed
     }
@@ -651,10 +658,10 @@ impl Balancer {
     }
 
     fn remember_sync_daemons(&mut self) {
-        if self.sync_owned.is_empty() {
-            self.forget(self.facts.keys().filter(|key| *key == SYNC_DAEMONS).cloned().collect());
-        } else {
+        if !self.sync_owned.is_empty() {
             self.remember(SYNC_DAEMONS.to_owned(), &Remembered::SyncDaemons(self.sync_owned.clone()));
+        } else if self.facts.contains_key(SYNC_DAEMONS) {
+            self.forget(BTreeSet::from([SYNC_DAEMONS.to_owned()]));
         }
     }
 
