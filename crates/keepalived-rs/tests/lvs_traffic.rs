@@ -82,7 +82,8 @@ impl Net {
         }
         let mut reals = BTreeMap::new();
         for number in SERVERS {
-            let real = host(&format!("rs{number}"), &lans[usize::from(behind)], &address(path.real, number))?;
+            let real =
+                host(&format!("rs{number}"), if behind { &lans[1] } else { &lans[0] }, &address(path.real, number))?;
             // What keeps out forged senders must not keep out what comes out of a tunnel.
             real.set_sysctl("net/ipv4/conf/all/rp_filter", "1")?;
             match path.setup {
@@ -103,7 +104,8 @@ impl Net {
     /// The real server begins to serve.
     fn open(&mut self, number: u8) -> CaseResult {
         let place = SocketAddr::new("::".parse()?, PORT);
-        let listener = self.reals[&number].run(|| TcpListener::bind(place))?;
+        let real = self.reals.get(&number).ok_or_else(|| Stop::failed(format!("no real server {number}")))?;
+        let listener = real.run(|| TcpListener::bind(place))?;
         self.servers.insert(number, Server::start(listener, number)?);
         Ok(())
     }
