@@ -220,10 +220,12 @@ impl Scene {
     }
 
     fn kernel_table(&self) -> Result<String, Stop> {
-        let mut text = String::new();
+        // Between two reads the kernel loses its place in the list, and one holds a page.
+        let mut octets = vec![0; 65536];
         let mut file = &self.kernel;
         file.rewind()?;
-        file.read_to_string(&mut text)?;
+        let length = file.read(&mut octets)?;
+        let text = String::from_utf8_lossy(octets.get(..length).unwrap_or_default());
         // The first three lines are a heading.
         Ok(flat(text.splitn(4, '\n').nth(3).unwrap_or_default()))
     }
