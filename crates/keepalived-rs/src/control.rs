@@ -60,7 +60,10 @@ struct Question {
 
 /// The socket of the worker of a daemon with this pid file.
 pub(crate) fn path_of(pid_file: &Path) -> PathBuf {
-    pid_file.with_extension("vrrp.sock")
+    let mut path = pid_file.as_os_str().to_owned();
+    // Added, not put in place of an ending: `a.blue` and `a.green` are the pid files of two daemons.
+    path.push(".vrrp.sock");
+    path.into()
 }
 
 /// A socket that listens, for as long as this value lives.
@@ -242,6 +245,12 @@ mod tests {
 
     fn request() -> Request {
         Request::Announce { instances: vec!["VI_1".into()] }
+    }
+
+    #[test]
+    fn daemons_whose_pid_files_differ_in_the_ending_have_a_socket_each() {
+        let paths = ["/run/a.blue", "/run/a.green", "/run/a"].map(|pid_file| path_of(Path::new(pid_file)));
+        assert_eq!(paths, ["/run/a.blue.vrrp.sock", "/run/a.green.vrrp.sock", "/run/a.vrrp.sock"].map(PathBuf::from));
     }
 
     /// A door in a folder, and who answers there.
