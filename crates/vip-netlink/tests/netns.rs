@@ -485,7 +485,7 @@ fn a_frame_that_a_full_queue_drops_is_refused() -> Result<(), Skip> {
     let all: Vec<_> = (0..100).map(|host| announcement(&a, Ipv4Addr::from_bits(host).into())).collect();
     let announced = AnnounceSocket::open().unwrap().send(&all);
     assert!(announced.left == 0 && !announced.refused.is_empty(), "{announced:?}");
-    let is_full = |refusal: &vip_netlink::Refusal| refusal.error.io().raw_os_error() == Some(105);
+    let is_full = |refusal: &vip_netlink::Refusal<_>| refusal.error.io().raw_os_error() == Some(105);
     assert!(announced.refused.iter().all(is_full), "{announced:?}");
     Ok(())
 }
