@@ -3,6 +3,7 @@
 
 #[path = "support/node.rs"]
 #[expect(dead_code, reason = "the macvlan tests use the rest")]
+#[expect(clippy::indexing_slicing, reason = "what JSON does not have is null")]
 mod node;
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
