@@ -907,6 +907,7 @@ impl Kernel {
                 self.view.update(event);
                 continue;
             }
+            heard = true;
             let (holders, held) = before.get_or_insert_with(|| (self.holders(), self.held()));
             losses.hear(&event, held);
             match &event {
