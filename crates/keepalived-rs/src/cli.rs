@@ -455,6 +455,7 @@ fn help() -> String {
          keepalived-rs explain KEYWORD|CODE\n       keepalived-rs completion bash|zsh|fish\n       \
          keepalived-rs demo [--help]\n       keepalived-rs cleanup -f FILE\n       \
          keepalived-rs announce [--pid FILE] [INSTANCE...]\n       \
+         keepalived-rs lateness [--pid FILE] [--prometheus]\n       \
          keepalived-rs real-server setup|teardown [--help]\n\n",
     );
     for option in OPTIONS.iter().chain(TEST_OPTIONS) {

@@ -6,6 +6,7 @@ mod completion;
 mod diff;
 mod explain;
 mod fmt;
+pub(crate) mod lateness;
 mod show;
 
 use std::ffi::OsString;

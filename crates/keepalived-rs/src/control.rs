@@ -17,6 +17,7 @@ use rustix::process::Uid;
 use serde::{Deserialize, Serialize};
 
 use crate::ipc::{self, Channel};
+use crate::workers::lateness::Histogram;
 
 /// So many may wait for an answer; of more, who came first is sent away.
 const MOST_GUESTS: usize = 8;
@@ -35,6 +36,8 @@ pub(crate) enum Request {
         /// Names in the file; none stands for all.
         instances: Vec<String>,
     },
+    /// How late the timers of adverts were.
+    Lateness,
 }
 
 /// What became of it.
@@ -47,6 +50,8 @@ pub(crate) enum Answer {
         /// What is not announced, and why.
         left_out: Vec<String>,
     },
+    /// Since the process began, a second ago.
+    Lateness(Histogram),
     /// Nothing was done, for this reason.
     Refused(String),
 }
@@ -264,7 +269,7 @@ mod tests {
     }
 
     fn answer(request: Request) -> Answer {
-        let Request::Announce { instances } = request;
+        let Request::Announce { instances } = request else { return refuse("no timer is here") };
         Answer::Announced { links: vec![("eth0".into(), instances.len())], left_out: Vec::new() }
     }
 

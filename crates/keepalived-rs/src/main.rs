@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         CHILD_ARGUMENT => child(arguments.get(1).and_then(|word| word.to_str()).unwrap_or_default()),
         "cleanup" => cleanup_command(arguments.drain(1..)),
         "announce" => commands::announce::run(arguments.get(1..).unwrap_or_default()),
+        "lateness" => commands::lateness::run(arguments.get(1..).unwrap_or_default()),
         "config" | "explain" | "completion" => commands::run(&arguments),
         "demo" => demo::run(arguments.get(1..).unwrap_or_default()),
         "real-server" => real_server::run(arguments.get(1..).unwrap_or_default()),

@@ -397,8 +397,10 @@ fn two_owners(daemons: [Daemon; 2], yields: Option<fn(&Stage) -> &Router>) -> Ca
     stage.r2.start(&text)?;
     stage.wait_for_holder("r2")?;
     stage.r1.start(&text)?;
-    if let Some(yields) = yields {
-        stage.wait_for_line(yields(&stage), "CONFIGURATION ERROR: local instance and")?;
+    if let Some(yields) = yields.map(|yields| yields(&stage)) {
+        stage.wait_for_line(yields, "CONFIGURATION ERROR: local instance and")?;
+        let other = if yields.host.name() == "r1" { "r2" } else { "r1" };
+        stage.wait_for_holder(other)?;
     }
     let holders = || Ok(stage.lab.holders(vip())?.len() == 1);
     stage.wait_until("one holder", holders)?;

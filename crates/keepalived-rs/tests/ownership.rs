@@ -213,6 +213,27 @@ fn a_lease_that_would_do_harm_is_refused() -> CaseResult {
     Ok(())
 }
 
+/// The timers of a router that runs are counted, and whoever may ask is told.
+fn the_lateness_of_adverts_can_be_asked_for() -> CaseResult {
+    let mut pair = Pair::new(V3, Daemon::Ours, Daemon::Ours)?;
+    let folder = tempfile::tempdir()?;
+    start(&mut pair, &folder, &V3.config(150, ""))?;
+    pair.wait_for_holder("r1")?;
+    let pid = folder.path().join("pid");
+    let ask = |words: &[&str]| -> Result<String, Stop> {
+        let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).arg("lateness").arg("-p").arg(&pid).args(words);
+        let command = pair.r1.host.spawn(program)?;
+        let code = command.wait_for_exit(PATIENCE)?.code();
+        expect(code == Some(0), &node::log(&command), &pair)?;
+        Ok(node::log(&command))
+    };
+    wait_until("timers that are counted", || Ok(ask(&[])?.contains("timers fired, 50 % at most")))?;
+    let count = |text: String| text.lines().find_map(|line| line.split_once("_seconds_count ")?.1.parse::<u64>().ok());
+    let before = count(ask(&["--prometheus"])?);
+    expect(before.is_some_and(|before| before > 0), "no timer was counted", &pair)?;
+    wait_until("more timers", || Ok(count(ask(&["--prometheus"])?) > before))
+}
+
 /// A reload with the same file sends none; the command sends one for each address that is held, and says so.
 fn announce_sends_what_is_held_once_more() -> CaseResult {
     let mut pair = Pair::new(V3, Daemon::Ours, Daemon::Ours)?;
@@ -459,6 +480,7 @@ fn main() -> ExitCode {
         a_frozen_daemon_loses_its_leased_addresses,
         a_lease_that_would_do_harm_is_refused,
         announce_sends_what_is_held_once_more,
+        the_lateness_of_adverts_can_be_asked_for,
         a_poison_packet_hands_the_addresses_to_the_peer,
         a_crash_at_each_start_leaves_the_peer_alone,
         a_kill_between_any_two_steps_leaves_nothing_after_cleanup,

@@ -423,6 +423,36 @@ fn requests(host: &Host, time: Duration) -> Result<Duration, Stop> {
     Ok(longest)
 }
 
+/// What a migration costs: a router that is stopped resigns, and the other one speaks no later than Skew_Time and 10 ms
+/// after it.
+fn hand_over(kind: Kind, first: Daemon, second: Daemon) -> CaseResult {
+    const MORE: Duration = Duration::from_millis(10);
+    let mut stage = Stage::started(kind, first, second)?;
+    let control_host = host(&stage, "control", 8)?;
+    let _control = Ticker::control(&control_host, MORE)?;
+    let bound = kind.skew(stage.r2.priority) + MORE;
+    let mut seen = Vec::new();
+    for _ in 0..TRIES {
+        let wire = stage.lans[0].capture()?;
+        stage.r1.process().signal(Signal::SIGTERM)?;
+        stage.wait_for_holder("r2")?;
+        stage.r1.process().wait_for_exit(PATIENCE)?;
+        let said = stage::adverts(&wire);
+        let resigned = said.iter().find(|(_, advert)| advert.is_from(1) && advert.priority == 0).map(|(at, _)| *at);
+        let resigned = resigned.ok_or_else(|| stage.fail("r1 did not resign"))?;
+        let taken = said.iter().find(|(_, advert)| advert.is_from(2) && advert.priority != 0).map(|(at, _)| *at);
+        let took = taken.ok_or_else(|| stage.fail("r2 said nothing"))?.saturating_duration_since(resigned);
+        let control = Rhythm::of(&wire, MORE).control;
+        if took <= bound + control {
+            return Ok(());
+        }
+        seen.push((took, control));
+        stage.r1.start(&kind.config(150, ""))?;
+        stage.wait_for_holder("r1")?;
+    }
+    Err(stage.fail(&format!("it took {seen:?} (control), not {bound:?}")))
+}
+
 macro_rules! junk_cases {
     ($($name:ident = $kind:expr, $junk:expr;)+) => {
         $(fn $name() -> CaseResult { junk($kind, $junk) })+
@@ -430,6 +460,11 @@ macro_rules! junk_cases {
         fn main() -> ExitCode {
             harness::main(&[
                 $(case(stringify!($name), $name),)+
+                case("a_hand_over_from_c_to_ours", || hand_over(PLAIN, Daemon::C, Daemon::Ours)),
+                case("a_hand_over_from_ours_to_c", || hand_over(PLAIN, Daemon::Ours, Daemon::C)),
+                case("a_hand_over_from_ours_to_ours", || hand_over(PLAIN, Daemon::Ours, Daemon::Ours)),
+                case("a_hand_over_with_passwords_from_c", || hand_over(PASS, Daemon::C, Daemon::Ours)),
+                case("a_hand_over_with_passwords_to_c", || hand_over(PASS, Daemon::Ours, Daemon::C)),
                 case("both_processors_are_busy", both_processors_are_busy),
                 case("the_routing_lock_is_held", the_routing_lock_is_held),
             ])

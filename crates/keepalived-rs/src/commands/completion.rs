@@ -18,7 +18,7 @@ pub(super) fn run(shell: &str) -> anyhow::Result<u8> {
 }
 
 /// The words that may come first, beside options.
-const FIRST: &[&str] = &["config", "explain", "completion", "demo", "cleanup", "announce", "real-server"];
+const FIRST: &[&str] = &["config", "explain", "completion", "demo", "cleanup", "announce", "lateness", "real-server"];
 
 /// What `explain` knows: every keyword and option of the language that is a plain word, and every code.
 fn topics() -> Vec<&'static str> {

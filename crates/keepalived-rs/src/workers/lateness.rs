@@ -28,6 +28,8 @@ pub(crate) struct Histogram {
     /// One for each bound, and one for what is later.
     buckets: [u64; 12],
     latest: Duration,
+    /// All of it together.
+    total: Duration,
 }
 
 impl Histogram {
@@ -38,11 +40,24 @@ impl Histogram {
             *count += 1;
         }
         self.latest = self.latest.max(late);
+        self.total = self.total.saturating_add(late);
     }
 
     /// How many were counted.
     pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().sum()
+    }
+
+    /// As a histogram of this name in the text format of Prometheus, in seconds.
+    pub(crate) fn prometheus(&self, name: &str) -> String {
+        let mut text = format!("# HELP {name} How late timers fired.\n# TYPE {name} histogram\n");
+        let mut seen = 0;
+        for (number, count) in self.buckets.iter().enumerate() {
+            seen += count;
+            let bound = BOUNDS.get(number).map_or_else(|| "+Inf".into(), |bound| bound.as_secs_f64().to_string());
+            text += &format!("{name}_bucket{{le=\"{bound}\"}} {seen}\n");
+        }
+        text + &format!("{name}_sum {}\n{name}_count {seen}\n", self.total.as_secs_f64())
     }
 
     /// The bound that `percent` of them, 1 to 100, were not later than; the latest of all where no bound is that low.
@@ -147,6 +162,25 @@ mod tests {
             histogram.to_string(),
             "7 timers fired, 50 % at most 0.25 ms late, 99 % at most 1000.00 ms, the latest 1000.00 ms; \
              up to 0.05 ms: 2, up to 0.1 ms: 1, up to 0.25 ms: 1, up to 0.5 ms: 1, up to 1000 ms: 1, later: 1"
+        );
+    }
+
+    #[test]
+    fn a_scraper_reads_it() {
+        let mut histogram = Histogram::default();
+        for micros in [40, 60, 1_500_000] {
+            histogram.note(Duration::from_micros(micros));
+        }
+        let text = histogram.prometheus("late");
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[..2], ["# HELP late How late timers fired.", "# TYPE late histogram"]);
+        assert_eq!(
+            lines[2..5],
+            ["late_bucket{le=\"0.00005\"} 1", "late_bucket{le=\"0.0001\"} 2", "late_bucket{le=\"0.00025\"} 2"]
+        );
+        assert_eq!(
+            lines[12..],
+            ["late_bucket{le=\"1\"} 2", "late_bucket{le=\"+Inf\"} 3", "late_sum 1.5001", "late_count 3"]
         );
     }
 

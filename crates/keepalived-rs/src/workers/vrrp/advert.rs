@@ -321,6 +321,7 @@ impl Advert {
         if now >= self.next_sample && self.lateness.histogram.count() > 0 {
             self.next_sample = now + SAMPLE;
             self.outbox.push(Report::Lateness(self.lateness.histogram));
+            self.jobs.send(Job::Lateness(self.lateness.histogram));
         }
         self.outbox.push(Report::Beat);
         self.flush();

@@ -35,6 +35,7 @@ use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
 use crate::control;
 use crate::crash;
 use crate::ipc::{self, Fact};
+use crate::workers::lateness::Histogram;
 use crate::workers::scheduling::Scheduling;
 
 mod announce;
@@ -111,6 +112,8 @@ pub(crate) enum Job {
     RemoveFirewall,
     /// One [`Outcome::Host`] is in the state file.
     Told,
+    /// How late the advert thread's timers were, for those who ask.
+    Lateness(Histogram),
     /// Take everything off the host that is not an address; answered by `Withdrawn`.
     Withdraw,
     /// Answer the commands that ask something at this socket.
@@ -240,6 +243,8 @@ pub(crate) struct Kernel {
     /// The addresses that the kernel refused: they are not announced.
     refused: BTreeSet<AddressKey>,
     scheduling: Scheduling,
+    /// That of the advert thread, as it said last.
+    lateness: Histogram,
     /// When the leases of virtual addresses are renewed.
     renewals: lease::Renewals,
     /// Who asks something.
@@ -292,6 +297,7 @@ impl Kernel {
             repaired_at: None,
             refused: BTreeSet::new(),
             scheduling: Scheduling::default(),
+            lateness: Histogram::default(),
             renewals: lease::Renewals::default(),
             control: control::Host::default(),
         })
@@ -388,6 +394,7 @@ impl Kernel {
                 announcements.retain(|announcement| links.insert(announcement.link));
                 self.announcer.add(router, &announcements, 1);
             }
+            Job::Lateness(histogram) => self.lateness = histogram,
             Job::RemoveFirewall => self.remove_firewall = true,
             Job::Listen(door) => self.control.listen(door),
         }

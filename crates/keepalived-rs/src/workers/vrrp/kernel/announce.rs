@@ -1,4 +1,4 @@
-//! Announcements that a person asks for (`keepalived-rs announce`).
+//! What a person asks for: announcements (`keepalived-rs announce`), and how late timers were (`keepalived-rs lateness`).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,10 @@ impl Kernel {
     /// Answers the commands that ask something.
     pub(super) fn answer_requests(&mut self) {
         let mut host = std::mem::take(&mut self.control);
-        host.serve(|Request::Announce { instances }| self.announce_on_request(&instances));
+        host.serve(|request| match request {
+            Request::Announce { instances } => self.announce_on_request(&instances),
+            Request::Lateness => Answer::Lateness(self.lateness),
+        });
         self.control = host;
     }
 
