@@ -65,7 +65,6 @@ pub(crate) const PENDING: &[(&[&str], &str)] = &[
         "the checker is not acted on yet",
     ),
     (&["weights_at_the_limit"], "weights above 65535 are written as they are"),
-    (&["persistence_engine_alone"], "a persistence engine needs persistence"),
     (&["notes_of_servers_that_a_reload_removes"], "notifications of servers that a reload removes"),
 ];
 

@@ -42,16 +42,17 @@ const DEADLINE: Duration = Duration::from_secs(900);
 
 fn the_tables_are_those_of_debians_keepalived() -> CaseResult {
     let recording = Recording::parse(include_str!("recorded.txt"));
-    let failures = Mutex::new(Vec::new());
+    let failures = Mutex::new(Vec::<String>::new());
     let lab = Lab::new()?;
+    let fail = |row: &Row, why: &str| {
+        println!("row {} fails", row.name);
+        failures.lock().expect("no thread panics with it").push(format!("{}: {why}", row.name));
+    };
     for_each_row(&chosen(), |row| match (compare(row, &recording, &lab), differences::pending(row.name)) {
         (Ok(()), None) => println!("row {} is equal", row.name),
-        (Ok(()), Some(_)) => println!("row {} is equal and need not be pending any more", row.name),
+        (Ok(()), Some(_)) => fail(row, "it is equal, and waits for nothing any more"),
         (Err(_), Some(why)) => println!("row {} differs: {why}", row.name),
-        (Err(why), None) => {
-            println!("row {} differs", row.name);
-            failures.lock().expect("no thread panics with it").push(format!("{}: {why}", row.name));
-        }
+        (Err(why), None) => fail(row, &why),
     });
     let mut failures = failures.into_inner().expect("no thread panics with it");
     failures.sort();

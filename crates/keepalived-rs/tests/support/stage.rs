@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use vip_netlink::{Event, Monitor};
 
-use super::support::{Daemon, PATIENCE, SLACK, wait_until};
+use super::support::{Daemon, PATIENCE, Protocol, SLACK, wait_until};
 
 /// IP protocol numbers.
 const VRRP: u8 = 112;
@@ -38,6 +38,10 @@ pub(crate) struct Kind {
 pub(crate) const PLAIN: Kind = Kind { version: 3, interval: Duration::from_millis(100), lines: "", links: 1 };
 
 impl Kind {
+    fn protocol(self) -> Protocol {
+        Protocol { version: self.version, interval: self.interval, ipv6: false }
+    }
+
     /// The virtual address of each link.
     pub(crate) fn vips(self) -> impl Iterator<Item = IpAddr> {
         (0..self.links).map(|link| IpAddr::from([198, 18, link, 100]))
@@ -69,13 +73,12 @@ impl Kind {
 
     /// Skew_Time of a router with this priority (RFC 9568 §6.1; RFC 3768 §6.1 for version 2).
     pub(crate) fn skew(self, priority: u8) -> Duration {
-        let base = if self.version == 2 { Duration::from_secs(1) } else { self.interval };
-        base * (256 - u32::from(priority)) / 256
+        self.protocol().skew(priority)
     }
 
     /// Active_Down_Interval of a router with this priority.
     pub(crate) fn active_down(self, priority: u8) -> Duration {
-        self.interval * 3 + self.skew(priority)
+        self.protocol().active_down(priority)
     }
 }
 

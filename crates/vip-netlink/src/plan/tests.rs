@@ -138,11 +138,12 @@ fn a_lifetime_that_runs_down_is_left_to_run_unless_it_is_renewed() {
             assert_eq!(changes, [Change::EditAddress(wanted)], "{there:?}");
         }
         for there in [[501, 1000], [500, 1001], [EVER, EVER], [500, EVER]] {
+            // In IPv6 it may have to be parted from a route that stays.
             let changes = plan(&hold(&[wanted]), &with(&[lease(text, there[0], there[1])]));
-            assert_eq!(changes, [Change::EditAddress(wanted)], "{there:?}");
+            assert_eq!(changes.last(), Some(&Change::EditAddress(wanted)), "{there:?}");
         }
         let for_ever = vip(text);
-        assert_eq!(plan(&hold(&[for_ever]), &with(&[wanted])), [Change::EditAddress(for_ever)]);
+        assert_eq!(plan(&hold(&[for_ever]), &with(&[wanted])).last(), Some(&Change::EditAddress(for_ever)));
         let renewed = Wanted { renew: vec![for_ever.key()], ..hold(&[for_ever]) };
         assert_eq!(in_words(&renewed, &[for_ever]), "", "it has no lifetime to begin anew");
         let missing = Wanted { renew: vec![wanted.key()], ..hold(&[wanted]) };

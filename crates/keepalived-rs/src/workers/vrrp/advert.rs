@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rustix::event::epoll;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use vrrp_proto::{
     Action, AnnounceScope, Engine, EngineConfig, Event, GroupId, Instant, Notification, Ownership, Packet, Receiver,
     ReplayMemory, Reserved, Role, RouterId, RouterSnapshot, Ticket, Transmitter,
@@ -48,6 +48,9 @@ const SAMPLE: Duration = Duration::from_secs(1);
 
 /// A worker beats at least this often.
 const LONGEST_BEAT: Duration = Duration::from_millis(250);
+
+/// So long the supervisor is given to take the last facts of a worker that stops.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A worker that is told to stop waits for scripts to be started, and for the kernel, at most so long.
 const NOTIFY_WAIT: Duration = Duration::from_secs(1);
@@ -260,7 +263,7 @@ impl Advert {
                 self.log_remains();
                 self.forget_withdrawn();
                 self.outbox.push(Report::Stopped);
-                self.flush();
+                self.flush_last()?;
                 tracing::info!("Timers of adverts: {}", self.lateness.histogram);
                 return Ok(self.keeps_addresses() || self.is_withdrawn());
             }
@@ -334,6 +337,24 @@ impl Advert {
         if self.outbox.flush(&self.supervisor).unwrap_or(true) {
             self.notifier.flush();
         }
+    }
+
+    /// Sends all that is left to say: thousands of routers say more than the supervisor's socket holds.
+    fn flush_last(&mut self) -> anyhow::Result<()> {
+        let end = clock::now() + LAST_WORDS;
+        while !self.outbox.flush(&self.supervisor).unwrap_or(true) {
+            let left = end.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                break;
+            }
+            let timeout = Timespec::try_from(left).context("waiting for the supervisor")?;
+            match poll(&mut [PollFd::new(&self.supervisor, PollFlags::OUT)], Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).context("waiting for the supervisor"),
+            }
+        }
+        self.notifier.flush();
+        Ok(())
     }
 
     fn is_done(&self, now: Instant) -> bool {
