@@ -176,7 +176,8 @@ fn a_frozen_daemon_gives_up_before_it_speaks(kind: Kind, peer: Daemon, holder: &
         let frozen = Instant::now();
         stage.r1.process().freeze_all()?;
         stage.wait_until("the peer's take-over", || {
-            Ok(adverts(&wire).iter().any(|(at, advert)| *at > frozen && advert.is_from(2)))
+            let has_spoken = adverts(&wire).iter().any(|(at, advert)| *at > frozen && advert.is_from(2));
+            Ok(has_spoken && stage.r2.host.holds(vip())?)
         })?;
         stage.r1.process().thaw_all()?;
         stage.wait_for_holder(holder)?;
