@@ -48,7 +48,7 @@ impl Kernel {
             let repeat = self.roster.announcements_per_address(*router).max(1);
             self.announcer.queue(*router, &announcements, repeat);
         }
-        tracing::info!("Announcing {} addresses on request", links.values().sum::<usize>());
+        tracing::info!("Announcing {} address(es) on request", links.values().sum::<usize>());
         let more = left_out.len().saturating_sub(MOST_LISTED);
         left_out.truncate(MOST_LISTED);
         left_out.extend((more > 0).then(|| format!("and {more} more")));
