@@ -50,7 +50,7 @@ pub(crate) enum Answer {
         /// What is not announced, and why.
         left_out: Vec<String>,
     },
-    /// Since the process began, a second ago.
+    /// How late they were since the process began, as of a second ago.
     Lateness(Histogram),
     /// Nothing was done, for this reason.
     Refused(String),

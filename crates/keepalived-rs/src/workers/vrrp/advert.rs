@@ -353,7 +353,7 @@ impl Advert {
                 Err(error) => return Err(error).context("waiting for the supervisor"),
             }
         }
-        self.notifier.flush();
+        self.flush();
         Ok(())
     }
 

@@ -122,9 +122,7 @@ impl Holdings {
     pub(crate) fn leased(&self, link: impl Fn(&str) -> Option<LinkIndex>) -> Vec<Address> {
         let mut leased = Vec::new();
         for (id, holding) in self.held().filter(|(id, _)| *id != HOST && self.lease.is_some()) {
-            let resolved = holding.addresses.iter().filter_map(|address| resolve(address, &link));
-            let kept = resolved.filter(|it| !holding.let_go.addresses.contains(&it.key()));
-            leased.extend(kept.map(|address| self.lend(id, address)));
+            leased.extend(holding.held_addresses(&link).map(|address| self.lend(id, address)));
         }
         leased
     }
@@ -320,6 +318,12 @@ impl Holdings {
 }
 
 impl Holding {
+    /// Its addresses that are to be there, without a lease.
+    fn held_addresses(&self, link: &impl Fn(&str) -> Option<LinkIndex>) -> impl Iterator<Item = Address> {
+        let resolved = self.addresses.iter().filter_map(|address| resolve(address, link));
+        resolved.filter(|it| self.held && !self.let_go.addresses.contains(&it.key()))
+    }
+
     /// Its routes that are to be there.
     fn held_routes(&self) -> impl Iterator<Item = &HeldRoute> {
         self.routes.iter().filter(|route| self.held && !self.let_go.routes.contains(*route))
@@ -344,9 +348,7 @@ impl Holding {
         wanted.release_rules.extend(given_up.1.iter().map(|held| held.rule.clone()));
         wanted.release_rules.extend_from_slice(&self.former.rules);
         let release = if self.held {
-            let resolved = self.addresses.iter().filter_map(|address| resolve(address, link));
-            let kept = resolved.filter(|it| !self.let_go.addresses.contains(&it.key()));
-            wanted.addresses.extend(kept.map(lend));
+            wanted.addresses.extend(self.held_addresses(link).map(lend));
             wanted.renew.extend(keys(&self.renew, link));
             &[][..]
         } else {

@@ -99,8 +99,8 @@ pub(crate) struct Roster {
     link_ids: BTreeMap<(String, Option<IpAddr>), LinkId>,
     link_names: Vec<String>,
     tracker_ids: BTreeMap<TrackerName, TrackerId>,
-    /// The names of the routers of the running configuration.
-    names: BTreeMap<RouterId, String>,
+    /// Where the routers of the running configuration stand among its instances.
+    positions: BTreeMap<RouterId, usize>,
     current: Option<VrrpPart>,
     /// With its generation.
     prepared: Option<(u64, VrrpPart)>,
@@ -215,8 +215,8 @@ impl Roster {
     /// Makes the configuration that was prepared as `generation` the running one.
     pub(crate) fn commit(&mut self, generation: u64) -> Option<&VrrpPart> {
         let (_, part) = self.prepared.take_if(|(prepared, _)| *prepared == generation)?;
-        let names = part.instances.iter().filter_map(|it| Some((self.id(it)?, it.name.clone()))).collect();
-        self.names = names;
+        let instances = part.instances.iter().enumerate();
+        self.positions = instances.filter_map(|(position, instance)| Some((self.id(instance)?, position))).collect();
         Some(self.current.insert(part))
     }
 
@@ -227,7 +227,16 @@ impl Roster {
 
     /// The name of a router in the running configuration.
     pub(crate) fn name(&self, router: RouterId) -> &str {
-        self.names.get(&router).map_or("", String::as_str)
+        self.instance(router).map_or("", |instance| &instance.name)
+    }
+
+    /// Every router of the running configuration.
+    pub(crate) fn routers(&self) -> impl Iterator<Item = RouterId> {
+        self.positions.keys().copied()
+    }
+
+    fn instance(&self, router: RouterId) -> Option<&Instance> {
+        self.current.as_ref()?.instances.get(*self.positions.get(&router)?)
     }
 
     /// The routers of the running configuration whose addresses packets are dropped for.
@@ -238,15 +247,12 @@ impl Roster {
 
     /// How often each address of a router is announced when it comes (`garp_master_repeat`).
     pub(crate) fn announcements_per_address(&self, router: RouterId) -> u8 {
-        let mut instances = self.current.iter().flat_map(|part| &part.instances);
-        let instance = instances.find(|instance| self.id(instance) == Some(router));
-        instance.map_or(1, Instance::announcements_per_address)
+        self.instance(router).map_or(1, Instance::announcements_per_address)
     }
 
     /// The link that a router of the running configuration runs on.
     pub(crate) fn link_of(&self, router: RouterId) -> Option<&str> {
-        let mut instances = self.current.iter().flat_map(|part| &part.instances);
-        instances.find(|instance| self.id(instance) == Some(router))?.link()
+        self.instance(router)?.link()
     }
 
     /// What every router of the running configuration has, and the host.

@@ -6,7 +6,6 @@ use vrrp_proto::RouterId;
 
 use super::Kernel;
 use crate::control::{Answer, Request};
-use crate::workers::vrrp::holdings::HOST;
 
 /// So many names, or addresses that are not announced, are listed in an answer.
 const MOST_LISTED: usize = 20;
@@ -23,7 +22,7 @@ impl Kernel {
     }
 
     fn announce_on_request(&mut self, instances: &[String]) -> Answer {
-        let all = self.roster.belongings().into_iter().map(|(id, _)| id).filter(|id| *id != HOST);
+        let all = self.roster.routers();
         let all: Vec<(RouterId, String)> = all.map(|id| (id, self.roster.name(id).to_owned())).collect();
         if let Some(unknown) = instances.iter().find(|name| !all.iter().any(|(_, known)| known == *name)) {
             let names: Vec<_> = all.iter().map(|(_, name)| name.as_str()).collect();
