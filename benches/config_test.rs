@@ -4,15 +4,17 @@
 //! 10 real servers each, and half of that for the growth. C keepalived comes from `crates/netlab/peers.sh keepalived`;
 //! without it only our column is measured.
 
+#[expect(dead_code, reason = "the other benchmarks use the rest")]
+mod daemons;
+
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use daemons::Result;
 use netlab::peers;
 use nix::sys::resource::{UsageWho, getrusage};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Runs of each program for each file, taking turns.
 const ROUNDS: usize = 11;
@@ -51,16 +53,8 @@ struct Cost {
 }
 
 fn compare() -> Result<()> {
-    // The copy inside the namespaces finds it built.
-    if std::env::var_os("KEEPALIVED_RS_BUILT").is_none() {
-        let built =
-            Command::new(env!("CARGO")).args(["build", "--release", "--quiet", "-p", "keepalived-rs"]).status()?;
-        if !built.success() {
-            return Err("keepalived-rs does not build".into());
-        }
-    }
-    netlab::enter().map_err(|refused| format!("{refused}; {}", refused.hint()))?;
-    let mut programs = vec![Command::new(binary()?)];
+    daemons::enter()?;
+    let mut programs = vec![Command::new(daemons::binary()?)];
     match peers::keepalived() {
         Ok(keepalived) => programs.push(keepalived.command()),
         Err(skip) => println!("without C keepalived: {skip}"),
@@ -97,13 +91,6 @@ fn row(what: &str, unit: &str, costs: &[Vec<Cost>], of: impl Fn(&Cost) -> f64) {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// The daemon, beside which this program was built.
-fn binary() -> Result<PathBuf> {
-    let here = std::env::current_exe()?;
-    let folder = here.ancestors().nth(2).ok_or("this program is in no target folder")?;
-    Ok(Path::new(folder).join("keepalived-rs"))
 }
 
 /// Tests `file` with `program`, by way of a copy of this program that has no other child.

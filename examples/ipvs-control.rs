@@ -8,7 +8,7 @@ use anyhow::Result;
 use ipvs_control::{Destination, ForwardingMethod, Pool, Scheduler, Service, ServiceAddress, Weight, plan};
 
 /// A service with real servers on its port, each with a weight.
-fn pool(address: ServiceAddress, scheduler: Scheduler, servers: &[(&str, u16)]) -> Result<Pool> {
+fn pool(address: ServiceAddress, scheduler: Scheduler, servers: &[(&str, u32)]) -> Result<Pool> {
     let destinations = servers.iter().map(|(server, weight)| {
         let destination = Destination::new(server.parse()?, ForwardingMethod::DirectRoute);
         Ok(destination.with_weight(Weight(*weight)))

@@ -89,7 +89,8 @@ impl Formatter {
             self.end_alternatives();
         }
         if line.contains(&0) || trimmed.len() > MAX_LINE {
-            let raw = line.strip_suffix(b"\r").unwrap_or(line);
+            let end = line.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1);
+            let raw = line.get(..end).unwrap_or_default();
             let body = if line.contains(&0) { &[][..] } else { body(trimmed).0 };
             self.kept(raw, body, Indent::AsWritten);
         } else if matches!(trimmed.first(), Some(b'#' | b'!')) {

@@ -136,6 +136,12 @@ impl Piece {
         if self.verbatim { self.byte(self.origin, offset) } else { self.origin }
     }
 
+    /// Where a range of a verbatim piece is, which is not empty.
+    fn range(&self, range: Range<usize>) -> Span {
+        let at = |offset: usize| self.origin.start.saturating_add(cut_u32(offset.saturating_sub(self.start)));
+        Span { start: at(range.start), end: at(range.end), ..self.origin }
+    }
+
     fn byte(&self, from: Span, offset: usize) -> Span {
         let start = from.start.saturating_add(cut_u32(offset.saturating_sub(self.start)));
         Span { start, end: start.saturating_add(1), ..from }
@@ -199,7 +205,11 @@ impl<'a> Line<'a> {
 
     /// Where `range` was written; an empty range is the place before its start.
     pub(crate) fn span(&self, range: Range<usize>) -> Span {
-        self.span_by(range, Piece::at)
+        match &self.pieces {
+            // Most lines stand in a file as they are.
+            Pieces::One(piece) if piece.verbatim && !range.is_empty() => piece.range(range),
+            _ => self.span_by(range, Piece::at),
+        }
     }
 
     /// Where the text of `range` stands itself, be it in a definition.

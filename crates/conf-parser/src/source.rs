@@ -204,9 +204,10 @@ impl SourceFile {
         Arc::clone(&self.content)
     }
 
-    fn line_starts(&self) -> &[u32] {
+    /// Offsets of the first byte of each line, in bytes from the beginning of the file; behind the last line end is one more.
+    pub fn line_starts(&self) -> &[u32] {
         self.line_starts.get_or_init(|| {
-            let ends = self.text().bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            let ends = self.text().match_indices('\n');
             std::iter::once(0).chain(ends.map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX))).collect()
         })
     }

@@ -102,6 +102,13 @@ fn conditions_keep_their_meaning() {
     }
 }
 
+/// The ends of lines that are kept as they are written too.
+#[test]
+fn any_number_of_carriage_returns_ends_a_line() {
+    check(b"\0\r\r\n");
+    check(format!("! {}\r\r\r\n", "x".repeat(1_000)).as_bytes());
+}
+
 /// A `\` before a brace is a word; at the end of a line it would continue it.
 #[test]
 fn no_line_is_broken_after_a_backslash() {

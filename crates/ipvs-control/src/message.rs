@@ -1,19 +1,13 @@
 //! Requests and answers of the generic netlink family `IPVS` as octets.
 //!
 //! [`Request::emit`] and [`Answer::emit`] write messages, [`frames`] cuts received octets into messages, and
-//! [`Frame::request`] and [`Frame::reply`] read them; what was written reads back equal. Messages are written with
-//! neli. They are read by length-checked code of this module, since octets that did not come from a kernel must not
-//! panic either.
+//! [`Frame::request`] and [`Frame::reply`] read them; what was written reads back equal. They
+//! are read by length-checked code, since octets that did not come from a kernel must not panic either. neli's builders
+//! allocate for each attribute and level, twenty times for a change; here nothing is, as a table may take a hundred
+//! thousand.
 
-use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
-
-use neli::ToBytes;
-use neli::consts::nl::NlmF;
-use neli::genl::{AttrTypeBuilder, GenlmsghdrBuilder, Nlattr, NlattrBuilder};
-use neli::nl::{NlPayload, NlmsghdrBuilder};
-use neli::types::{Buffer, GenlBuffer};
 
 use crate::types::{
     Change, Destination, DestinationEntry, DestinationKey, Family, ForwardingMethod, Granularity, Info, InterfaceName,
@@ -218,55 +212,78 @@ impl Request {
     /// Appends the message to `out`. `family` is the number that [`ResolveFamily`](Self::ResolveFamily) gave;
     /// replies carry `sequence`.
     pub fn emit(&self, family: u16, sequence: u32, acknowledge: Acknowledge, out: &mut Vec<u8>) {
-        let (command, attributes) = self.parts();
         let (kind, version) = match self {
             Self::ResolveFamily => (GENL_ID_CTRL, CTRL_VERSION),
             _ => (family, IPVS_GENL_VERSION),
         };
-        let mut flags = NlmF::REQUEST;
+        let mut flags = NLM_F_REQUEST;
         if matches!(self, Self::DumpServices | Self::DumpDestinations(_) | Self::DumpSyncDaemons) {
-            flags |= NlmF::DUMP;
+            flags |= NLM_F_DUMP;
         }
         if acknowledge == Acknowledge::Always {
-            flags |= NlmF::ACK;
+            flags |= NLM_F_ACK;
         }
-        emit(Head { kind, flags, sequence, command, version }, attributes, out);
+        let head = Head { kind, flags, sequence, command: self.command(), version };
+        emit(&head, |out| self.attributes(out), out);
     }
 
-    fn parts(&self) -> (u8, GenlBuffer<u16, Buffer>) {
+    const fn command(&self) -> u8 {
         match self {
-            Self::ResolveFamily => (CTRL_CMD_GETFAMILY, one(attribute(CTRL_ATTR_FAMILY_NAME, IPVS_GENL_NAME))),
-            Self::Change(change) => change_parts(change),
-            Self::DumpServices => (IPVS_CMD_GET_SERVICE, GenlBuffer::new()),
-            Self::DumpDestinations(service) => (IPVS_CMD_GET_DEST, one(service_key(*service))),
-            Self::StartSyncDaemon(daemon) => (IPVS_CMD_NEW_DAEMON, one(sync_daemon_full(daemon))),
-            Self::StopSyncDaemon(role) => {
-                (IPVS_CMD_DEL_DAEMON, one(nested(IPVS_CMD_ATTR_DAEMON, one(sync_role_attribute(*role)))))
-            }
-            Self::DumpSyncDaemons => (IPVS_CMD_GET_DAEMON, GenlBuffer::new()),
-            Self::Flush => (IPVS_CMD_FLUSH, GenlBuffer::new()),
-            Self::Zero(service) => (IPVS_CMD_ZERO, service.map(service_key).into_iter().collect()),
-            Self::SetTimeouts(timeouts) => (IPVS_CMD_SET_CONFIG, timeout_attributes(timeouts)),
-            Self::QueryTimeouts => (IPVS_CMD_GET_CONFIG, GenlBuffer::new()),
-            Self::QueryInfo => (IPVS_CMD_GET_INFO, GenlBuffer::new()),
+            Self::ResolveFamily => CTRL_CMD_GETFAMILY,
+            Self::Change(change) => change_command(change),
+            Self::DumpServices => IPVS_CMD_GET_SERVICE,
+            Self::DumpDestinations(_) => IPVS_CMD_GET_DEST,
+            Self::StartSyncDaemon(_) => IPVS_CMD_NEW_DAEMON,
+            Self::StopSyncDaemon(_) => IPVS_CMD_DEL_DAEMON,
+            Self::DumpSyncDaemons => IPVS_CMD_GET_DAEMON,
+            Self::Flush => IPVS_CMD_FLUSH,
+            Self::Zero(_) => IPVS_CMD_ZERO,
+            Self::SetTimeouts(_) => IPVS_CMD_SET_CONFIG,
+            Self::QueryTimeouts => IPVS_CMD_GET_CONFIG,
+            Self::QueryInfo => IPVS_CMD_GET_INFO,
+        }
+    }
+
+    fn attributes(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::ResolveFamily => out.name(CTRL_ATTR_FAMILY_NAME, IPVS_GENL_NAME),
+            Self::Change(change) => change_attributes(change, out),
+            Self::DumpDestinations(service) | Self::Zero(Some(service)) => service_key(*service, out),
+            Self::StartSyncDaemon(daemon) => sync_daemon_full(daemon, out),
+            Self::StopSyncDaemon(role) => out.nested(IPVS_CMD_ATTR_DAEMON, |out| sync_role_attribute(*role, out)),
+            Self::SetTimeouts(timeouts) => timeout_attributes(timeouts, out),
+            Self::DumpServices
+            | Self::DumpSyncDaemons
+            | Self::Flush
+            | Self::Zero(None)
+            | Self::QueryTimeouts
+            | Self::QueryInfo => {}
         }
     }
 }
 
-fn change_parts(change: &Change) -> (u8, GenlBuffer<u16, Buffer>) {
+const fn change_command(change: &Change) -> u8 {
     match change {
-        Change::AddService(service) => (IPVS_CMD_NEW_SERVICE, one(service_full(service, None))),
-        Change::EditService(service) => (IPVS_CMD_SET_SERVICE, one(service_full(service, None))),
-        Change::RemoveService(address) => (IPVS_CMD_DEL_SERVICE, one(service_key(*address))),
-        Change::AddDestination { service, destination } => {
-            (IPVS_CMD_NEW_DEST, two(service_key(*service), destination_full(destination, None)))
-        }
-        Change::EditDestination { service, destination } => {
-            (IPVS_CMD_SET_DEST, two(service_key(*service), destination_full(destination, None)))
+        Change::AddService(_) => IPVS_CMD_NEW_SERVICE,
+        Change::EditService(_) => IPVS_CMD_SET_SERVICE,
+        Change::RemoveService(_) => IPVS_CMD_DEL_SERVICE,
+        Change::AddDestination { .. } => IPVS_CMD_NEW_DEST,
+        Change::EditDestination { .. } => IPVS_CMD_SET_DEST,
+        Change::RemoveDestination { .. } => IPVS_CMD_DEL_DEST,
+    }
+}
+
+fn change_attributes(change: &Change, out: &mut Writer<'_>) {
+    match change {
+        Change::AddService(service) | Change::EditService(service) => service_full(service, None, out),
+        Change::RemoveService(address) => service_key(*address, out),
+        Change::AddDestination { service, destination } | Change::EditDestination { service, destination } => {
+            service_key(*service, out);
+            destination_full(destination, None, out);
         }
         Change::RemoveDestination { service, destination } => {
-            let key = nested(IPVS_CMD_ATTR_DEST, destination_key(*destination));
-            (IPVS_CMD_DEL_DEST, two(service_key(*service), key))
+            service_key(*service, out);
+            out.nested(IPVS_CMD_ATTR_DEST, |out| destination_key(*destination, out));
         }
     }
 }
@@ -292,76 +309,131 @@ pub enum Answer {
 impl Answer {
     /// Appends the message to `out` as the kernel writes it: what a stand-in for the kernel needs.
     pub fn emit(&self, family: u16, sequence: u32, out: &mut Vec<u8>) {
-        let (command, attributes) = match self {
-            Self::Family(number) => (CTRL_CMD_NEWFAMILY, one(attribute(CTRL_ATTR_FAMILY_ID, *number))),
-            Self::Service(entry) => (IPVS_CMD_NEW_SERVICE, one(service_full(&entry.service, Some(&entry.stats)))),
-            Self::Destination(entry) => (IPVS_CMD_NEW_DEST, one(destination_full(&entry.destination, Some(entry)))),
-            Self::SyncDaemon(daemon) => (IPVS_CMD_NEW_DAEMON, one(sync_daemon_full(daemon))),
-            Self::Timeouts(timeouts) => (IPVS_CMD_SET_CONFIG, timeout_attributes(timeouts)),
-            Self::Info(info) => (IPVS_CMD_SET_INFO, info_attributes(info)),
+        let command = match self {
+            Self::Family(_) => CTRL_CMD_NEWFAMILY,
+            Self::Service(_) => IPVS_CMD_NEW_SERVICE,
+            Self::Destination(_) => IPVS_CMD_NEW_DEST,
+            Self::SyncDaemon(_) => IPVS_CMD_NEW_DAEMON,
+            Self::Timeouts(_) => IPVS_CMD_SET_CONFIG,
+            Self::Info(_) => IPVS_CMD_SET_INFO,
         };
         let (kind, flags) = match self {
-            Self::Family(_) => (GENL_ID_CTRL, NlmF::empty()),
-            Self::Service(_) | Self::Destination(_) | Self::SyncDaemon(_) => (family, NlmF::MULTI),
-            Self::Timeouts(_) | Self::Info(_) => (family, NlmF::empty()),
+            Self::Family(_) => (GENL_ID_CTRL, 0),
+            Self::Service(_) | Self::Destination(_) | Self::SyncDaemon(_) => (family, NLM_F_MULTI),
+            Self::Timeouts(_) | Self::Info(_) => (family, 0),
         };
-        emit(Head { kind, flags, sequence, command, version: IPVS_GENL_VERSION }, attributes, out);
+        let head = Head { kind, flags, sequence, command, version: IPVS_GENL_VERSION };
+        emit(&head, |out| self.attributes(out), out);
+    }
+
+    fn attributes(&self, out: &mut Writer<'_>) {
+        match self {
+            Self::Family(number) => out.u16(CTRL_ATTR_FAMILY_ID, *number),
+            Self::Service(entry) => service_full(&entry.service, Some(&entry.stats), out),
+            Self::Destination(entry) => destination_full(&entry.destination, Some(entry), out),
+            Self::SyncDaemon(daemon) => sync_daemon_full(daemon, out),
+            Self::Timeouts(timeouts) => timeout_attributes(timeouts, out),
+            Self::Info(info) => info_attributes(info, out),
+        }
     }
 }
 
 /// Headers of a message: netlink's and generic netlink's.
 struct Head {
     kind: u16,
-    flags: NlmF,
+    flags: u16,
     sequence: u32,
     command: u8,
     version: u8,
 }
 
-/// Why neli's builders cannot fail here.
-const BUILT: &str = "every field is set and the payload is in memory";
-
-fn emit(head: Head, attributes: GenlBuffer<u16, Buffer>, out: &mut Vec<u8>) {
-    let body =
-        GenlmsghdrBuilder::default().cmd(head.command).version(head.version).attrs(attributes).build().expect(BUILT);
-    let message = NlmsghdrBuilder::default()
-        .nl_type(head.kind)
-        .nl_flags(head.flags)
-        .nl_seq(head.sequence)
-        .nl_payload(NlPayload::Payload(body))
-        .build()
-        .expect(BUILT);
-    let mut cursor = Cursor::new(std::mem::take(out));
-    cursor.set_position(u64::try_from(cursor.get_ref().len()).expect("memory is less than 2^64 octets"));
-    message.to_bytes(&mut cursor).expect(BUILT);
-    *out = cursor.into_inner();
+/// Appends a message whose attributes `write` writes.
+fn emit(head: &Head, write: impl FnOnce(&mut Writer<'_>), out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend([0; 4]);
+    out.extend(head.kind.to_ne_bytes());
+    out.extend(head.flags.to_ne_bytes());
+    out.extend(head.sequence.to_ne_bytes());
+    // To or from whichever socket it is sent through.
+    out.extend(0_u32.to_ne_bytes());
+    out.extend([head.command, head.version, 0, 0]);
+    write(&mut Writer(out));
+    let length = u32::try_from(out.len() - start).expect("a message is far from 4 GiB");
+    fill(out, start, length.to_ne_bytes());
 }
 
-fn attribute(kind: u16, payload: impl neli::Size + ToBytes) -> Nlattr<u16, Buffer> {
-    let kind = AttrTypeBuilder::default().nla_type(kind).build().expect(BUILT);
-    NlattrBuilder::default().nla_type(kind).nla_payload(payload).build().expect(BUILT)
+/// Writes over what was left open at `start`.
+fn fill<const N: usize>(out: &mut [u8], start: usize, octets: [u8; N]) {
+    let open = out.get_mut(start..).and_then(|rest| rest.first_chunk_mut());
+    *open.expect("as many octets were left open") = octets;
 }
 
-fn nested(kind: u16, inner: GenlBuffer<u16, Buffer>) -> Nlattr<u16, Buffer> {
-    let kind = AttrTypeBuilder::default().nla_type(kind).nla_nested(true).build().expect(BUILT);
-    NlattrBuilder::default().nla_type(kind).nla_payload(inner).build().expect(BUILT)
+/// Appends attributes. Nothing is put together elsewhere first: a hundred thousand changes are millions of them.
+struct Writer<'a>(&'a mut Vec<u8>);
+
+impl Writer<'_> {
+    /// One whose payload `write` appends.
+    fn attribute(&mut self, kind: u16, write: impl FnOnce(&mut Self)) {
+        let start = self.0.len();
+        self.0.extend([0; 2]);
+        self.0.extend(kind.to_ne_bytes());
+        write(self);
+        let length = self.0.len() - start;
+        fill(self.0, start, u16::try_from(length).expect("names and numbers are short").to_ne_bytes());
+        self.0.resize(start + length.next_multiple_of(4), 0);
+    }
+
+    fn nested(&mut self, kind: u16, write: impl FnOnce(&mut Self)) {
+        self.attribute(kind | NLA_F_NESTED, write);
+    }
+
+    fn octets(&mut self, kind: u16, octets: &[u8]) {
+        self.attribute(kind, |out| out.0.extend_from_slice(octets));
+    }
+
+    fn u8(&mut self, kind: u16, value: u8) {
+        self.octets(kind, &[value]);
+    }
+
+    fn u16(&mut self, kind: u16, value: u16) {
+        self.octets(kind, &value.to_ne_bytes());
+    }
+
+    fn u32(&mut self, kind: u16, value: u32) {
+        self.octets(kind, &value.to_ne_bytes());
+    }
+
+    fn u64(&mut self, kind: u16, value: u64) {
+        self.octets(kind, &value.to_ne_bytes());
+    }
+
+    fn port(&mut self, kind: u16, port: u16) {
+        self.octets(kind, &port.to_be_bytes());
+    }
+
+    fn name(&mut self, kind: u16, name: &str) {
+        self.attribute(kind, |out| {
+            out.0.extend_from_slice(name.as_bytes());
+            out.0.push(0);
+        });
+    }
+
+    /// An address as the kernel's union of both families.
+    fn address(&mut self, kind: u16, address: IpAddr) {
+        self.octets(
+            kind,
+            &match address {
+                IpAddr::V4(address) => {
+                    let [a, b, c, d] = address.octets();
+                    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+                }
+                IpAddr::V6(address) => address.octets(),
+            },
+        );
+    }
 }
 
-fn one(attribute: Nlattr<u16, Buffer>) -> GenlBuffer<u16, Buffer> {
-    [attribute].into_iter().collect()
-}
-
-fn two(first: Nlattr<u16, Buffer>, second: Nlattr<u16, Buffer>) -> GenlBuffer<u16, Buffer> {
-    [first, second].into_iter().collect()
-}
-
-fn octets(octets: &[u8]) -> Buffer {
-    Buffer::from(octets)
-}
-
-fn port_octets(port: u16) -> Buffer {
-    octets(&port.to_be_bytes())
-}
+const NLA_F_NESTED: u16 = 1 << 15;
 
 fn family_number(family: Family) -> u16 {
     match family {
@@ -370,96 +442,94 @@ fn family_number(family: Family) -> u16 {
     }
 }
 
-/// An address as the kernel's union of both families.
-fn address_octets(address: IpAddr) -> Buffer {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            octets(&[a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-        }
-        IpAddr::V6(address) => octets(&address.octets()),
-    }
-}
-
-fn address_attributes(address: ServiceAddress) -> GenlBuffer<u16, Buffer> {
-    let family = attribute(IPVS_SVC_ATTR_AF, family_number(address.family()));
+fn address_attributes(address: ServiceAddress, out: &mut Writer<'_>) {
+    out.u16(IPVS_SVC_ATTR_AF, family_number(address.family()));
     match address {
         ServiceAddress::Socket { protocol, address, port } => {
-            let protocol = match protocol {
-                Protocol::Tcp => IPPROTO_TCP,
-                Protocol::Udp => IPPROTO_UDP,
-                Protocol::Sctp => IPPROTO_SCTP,
-            };
-            let protocol = attribute(IPVS_SVC_ATTR_PROTOCOL, protocol);
-            let address = attribute(IPVS_SVC_ATTR_ADDR, address_octets(address));
-            [family, protocol, address, attribute(IPVS_SVC_ATTR_PORT, port_octets(port))].into_iter().collect()
+            out.u16(
+                IPVS_SVC_ATTR_PROTOCOL,
+                match protocol {
+                    Protocol::Tcp => IPPROTO_TCP,
+                    Protocol::Udp => IPPROTO_UDP,
+                    Protocol::Sctp => IPPROTO_SCTP,
+                },
+            );
+            out.address(IPVS_SVC_ATTR_ADDR, address);
+            out.port(IPVS_SVC_ATTR_PORT, port);
         }
-        ServiceAddress::Fwmark { mark, .. } => two(family, attribute(IPVS_SVC_ATTR_FWMARK, mark.get())),
+        ServiceAddress::Fwmark { mark, .. } => out.u32(IPVS_SVC_ATTR_FWMARK, mark.get()),
     }
 }
 
-fn service_key(address: ServiceAddress) -> Nlattr<u16, Buffer> {
-    nested(IPVS_CMD_ATTR_SERVICE, address_attributes(address))
+fn service_key(address: ServiceAddress, out: &mut Writer<'_>) {
+    out.nested(IPVS_CMD_ATTR_SERVICE, |out| address_attributes(address, out));
 }
 
-fn service_full(service: &Service, stats: Option<&Stats>) -> Nlattr<u16, Buffer> {
-    let mut inner = address_attributes(service.address);
+fn service_full(service: &Service, stats: Option<&Stats>, out: &mut Writer<'_>) {
+    out.nested(IPVS_CMD_ATTR_SERVICE, |out| {
+        address_attributes(service.address, out);
+        service_settings(service, out);
+        if let Some(stats) = stats {
+            stats_attribute(IPVS_SVC_ATTR_STATS64, stats, out);
+        }
+    });
+}
+
+fn service_settings(service: &Service, out: &mut Writer<'_>) {
     let persistent = if service.persistence.is_some() { IP_VS_SVC_F_PERSISTENT } else { 0 };
     let flags = service.flags.bits() | persistent;
     let persistence = service
         .persistence
         .unwrap_or(Persistence { timeout: Seconds(0), granularity: Granularity::host(service.address.family()) });
-    let mut flags_and_mask = flags.to_ne_bytes().to_vec();
-    flags_and_mask.extend(u32::MAX.to_ne_bytes());
-    inner.push(attribute(IPVS_SVC_ATTR_SCHED_NAME, service.scheduler.as_str()));
-    inner.push(attribute(IPVS_SVC_ATTR_FLAGS, Buffer::from(flags_and_mask)));
-    inner.push(attribute(IPVS_SVC_ATTR_TIMEOUT, persistence.timeout.0));
-    inner.push(match persistence.granularity {
-        Granularity::Netmask(mask) => attribute(IPVS_SVC_ATTR_NETMASK, octets(&mask.octets())),
-        Granularity::Prefix(length) => attribute(IPVS_SVC_ATTR_NETMASK, u32::from(length)),
+    out.name(IPVS_SVC_ATTR_SCHED_NAME, service.scheduler.as_str());
+    out.attribute(IPVS_SVC_ATTR_FLAGS, |out| {
+        let mask = u32::MAX;
+        out.0.extend(flags.to_ne_bytes().into_iter().chain(mask.to_ne_bytes()));
     });
+    out.u32(IPVS_SVC_ATTR_TIMEOUT, persistence.timeout.0);
+    match persistence.granularity {
+        Granularity::Netmask(mask) => out.octets(IPVS_SVC_ATTR_NETMASK, &mask.octets()),
+        Granularity::Prefix(length) => out.u32(IPVS_SVC_ATTR_NETMASK, u32::from(length)),
+    }
     if let Some(engine) = &service.persistence_engine {
-        inner.push(attribute(IPVS_SVC_ATTR_PE_NAME, engine.as_str()));
+        out.name(IPVS_SVC_ATTR_PE_NAME, engine.as_str());
     }
-    if let Some(stats) = stats {
-        inner.push(stats_attribute(IPVS_SVC_ATTR_STATS64, stats));
-    }
-    nested(IPVS_CMD_ATTR_SERVICE, inner)
 }
 
-fn destination_key(key: DestinationKey) -> GenlBuffer<u16, Buffer> {
-    [
-        attribute(IPVS_DEST_ATTR_ADDR_FAMILY, family_number(Family::of(key.address))),
-        attribute(IPVS_DEST_ATTR_ADDR, address_octets(key.address)),
-        attribute(IPVS_DEST_ATTR_PORT, port_octets(key.port)),
-    ]
-    .into_iter()
-    .collect()
+fn destination_key(key: DestinationKey, out: &mut Writer<'_>) {
+    out.u16(IPVS_DEST_ATTR_ADDR_FAMILY, family_number(Family::of(key.address)));
+    out.address(IPVS_DEST_ATTR_ADDR, key.address);
+    out.port(IPVS_DEST_ATTR_PORT, key.port);
 }
 
-fn destination_full(destination: &Destination, entry: Option<&DestinationEntry>) -> Nlattr<u16, Buffer> {
-    let mut inner = destination_key(destination.key());
-    inner.push(attribute(IPVS_DEST_ATTR_FWD_METHOD, method_number(destination.forwarding)));
-    inner.push(attribute(IPVS_DEST_ATTR_WEIGHT, u32::from(destination.weight.0)));
-    inner.push(attribute(IPVS_DEST_ATTR_U_THRESH, destination.upper_threshold));
-    inner.push(attribute(IPVS_DEST_ATTR_L_THRESH, destination.lower_threshold));
-    if let ForwardingMethod::Tunnel(tunnel) = destination.forwarding {
-        let (kind, port, flags) = match tunnel {
-            Tunnel::Ipip => (IP_VS_CONN_F_TUNNEL_TYPE_IPIP, 0, 0),
-            Tunnel::Gue { port, checksum } => (IP_VS_CONN_F_TUNNEL_TYPE_GUE, port.get(), checksum_flags(checksum)),
-            Tunnel::Gre { checksum } => (IP_VS_CONN_F_TUNNEL_TYPE_GRE, 0, checksum_flags(checksum)),
-        };
-        inner.push(attribute(IPVS_DEST_ATTR_TUN_TYPE, kind));
-        inner.push(attribute(IPVS_DEST_ATTR_TUN_PORT, port_octets(port)));
-        inner.push(attribute(IPVS_DEST_ATTR_TUN_FLAGS, flags));
-    }
-    if let Some(entry) = entry {
-        inner.push(attribute(IPVS_DEST_ATTR_ACTIVE_CONNS, entry.active_connections));
-        inner.push(attribute(IPVS_DEST_ATTR_INACT_CONNS, entry.inactive_connections));
-        inner.push(attribute(IPVS_DEST_ATTR_PERSIST_CONNS, entry.persistent_connections));
-        inner.push(stats_attribute(IPVS_DEST_ATTR_STATS64, &entry.stats));
-    }
-    nested(IPVS_CMD_ATTR_DEST, inner)
+fn destination_full(destination: &Destination, entry: Option<&DestinationEntry>, out: &mut Writer<'_>) {
+    out.nested(IPVS_CMD_ATTR_DEST, |out| {
+        destination_key(destination.key(), out);
+        out.u32(IPVS_DEST_ATTR_FWD_METHOD, method_number(destination.forwarding));
+        out.u32(IPVS_DEST_ATTR_WEIGHT, destination.weight.0);
+        out.u32(IPVS_DEST_ATTR_U_THRESH, destination.upper_threshold);
+        out.u32(IPVS_DEST_ATTR_L_THRESH, destination.lower_threshold);
+        if let ForwardingMethod::Tunnel(tunnel) = destination.forwarding {
+            tunnel_attributes(tunnel, out);
+        }
+        if let Some(entry) = entry {
+            out.u32(IPVS_DEST_ATTR_ACTIVE_CONNS, entry.active_connections);
+            out.u32(IPVS_DEST_ATTR_INACT_CONNS, entry.inactive_connections);
+            out.u32(IPVS_DEST_ATTR_PERSIST_CONNS, entry.persistent_connections);
+            stats_attribute(IPVS_DEST_ATTR_STATS64, &entry.stats, out);
+        }
+    });
+}
+
+fn tunnel_attributes(tunnel: Tunnel, out: &mut Writer<'_>) {
+    let (kind, port, flags) = match tunnel {
+        Tunnel::Ipip => (IP_VS_CONN_F_TUNNEL_TYPE_IPIP, 0, 0),
+        Tunnel::Gue { port, checksum } => (IP_VS_CONN_F_TUNNEL_TYPE_GUE, port.get(), checksum_flags(checksum)),
+        Tunnel::Gre { checksum } => (IP_VS_CONN_F_TUNNEL_TYPE_GRE, 0, checksum_flags(checksum)),
+    };
+    out.u8(IPVS_DEST_ATTR_TUN_TYPE, kind);
+    out.port(IPVS_DEST_ATTR_TUN_PORT, port);
+    out.u16(IPVS_DEST_ATTR_TUN_FLAGS, flags);
 }
 
 fn method_number(method: ForwardingMethod) -> u32 {
@@ -482,64 +552,60 @@ fn checksum_flags(checksum: TunnelChecksum) -> u16 {
     }
 }
 
-fn stats_attribute(kind: u16, stats: &Stats) -> Nlattr<u16, Buffer> {
-    let values = [
-        (IPVS_STATS_ATTR_CONNS, stats.connections),
-        (IPVS_STATS_ATTR_INPKTS, stats.incoming_packets),
-        (IPVS_STATS_ATTR_OUTPKTS, stats.outgoing_packets),
-        (IPVS_STATS_ATTR_INBYTES, stats.incoming_octets),
-        (IPVS_STATS_ATTR_OUTBYTES, stats.outgoing_octets),
-        (IPVS_STATS_ATTR_CPS, stats.connection_rate),
-        (IPVS_STATS_ATTR_INPPS, stats.incoming_packet_rate),
-        (IPVS_STATS_ATTR_OUTPPS, stats.outgoing_packet_rate),
-        (IPVS_STATS_ATTR_INBPS, stats.incoming_octet_rate),
-        (IPVS_STATS_ATTR_OUTBPS, stats.outgoing_octet_rate),
-    ];
-    nested(kind, values.into_iter().map(|(kind, value)| attribute(kind, value)).collect())
-}
-
-fn sync_role_attribute(role: SyncRole) -> Nlattr<u16, Buffer> {
-    let state = match role {
-        SyncRole::Master => IP_VS_STATE_MASTER,
-        SyncRole::Backup => IP_VS_STATE_BACKUP,
-    };
-    attribute(IPVS_DAEMON_ATTR_STATE, state)
-}
-
-fn sync_daemon_full(daemon: &SyncDaemon) -> Nlattr<u16, Buffer> {
-    let mut inner = one(sync_role_attribute(daemon.role));
-    inner.push(attribute(IPVS_DAEMON_ATTR_MCAST_IFN, daemon.interface.as_str()));
-    inner.push(attribute(IPVS_DAEMON_ATTR_SYNC_ID, u32::from(daemon.sync_id)));
-    if let Some(length) = daemon.max_length {
-        inner.push(attribute(IPVS_DAEMON_ATTR_SYNC_MAXLEN, length.get()));
-    }
-    inner.push(match daemon.group {
-        IpAddr::V4(group) => attribute(IPVS_DAEMON_ATTR_MCAST_GROUP, octets(&group.octets())),
-        IpAddr::V6(group) => attribute(IPVS_DAEMON_ATTR_MCAST_GROUP6, octets(&group.octets())),
+fn stats_attribute(kind: u16, stats: &Stats, out: &mut Writer<'_>) {
+    out.nested(kind, |out| {
+        out.u64(IPVS_STATS_ATTR_CONNS, stats.connections);
+        out.u64(IPVS_STATS_ATTR_INPKTS, stats.incoming_packets);
+        out.u64(IPVS_STATS_ATTR_OUTPKTS, stats.outgoing_packets);
+        out.u64(IPVS_STATS_ATTR_INBYTES, stats.incoming_octets);
+        out.u64(IPVS_STATS_ATTR_OUTBYTES, stats.outgoing_octets);
+        out.u64(IPVS_STATS_ATTR_CPS, stats.connection_rate);
+        out.u64(IPVS_STATS_ATTR_INPPS, stats.incoming_packet_rate);
+        out.u64(IPVS_STATS_ATTR_OUTPPS, stats.outgoing_packet_rate);
+        out.u64(IPVS_STATS_ATTR_INBPS, stats.incoming_octet_rate);
+        out.u64(IPVS_STATS_ATTR_OUTBPS, stats.outgoing_octet_rate);
     });
-    // In the host's order, unlike all other ports of this family.
-    inner.push(attribute(IPVS_DAEMON_ATTR_MCAST_PORT, daemon.port.get()));
-    inner.push(attribute(IPVS_DAEMON_ATTR_MCAST_TTL, daemon.ttl.get()));
-    nested(IPVS_CMD_ATTR_DAEMON, inner)
 }
 
-fn timeout_attributes(timeouts: &Timeouts) -> GenlBuffer<u16, Buffer> {
+fn sync_role_attribute(role: SyncRole, out: &mut Writer<'_>) {
+    out.u32(
+        IPVS_DAEMON_ATTR_STATE,
+        match role {
+            SyncRole::Master => IP_VS_STATE_MASTER,
+            SyncRole::Backup => IP_VS_STATE_BACKUP,
+        },
+    );
+}
+
+fn sync_daemon_full(daemon: &SyncDaemon, out: &mut Writer<'_>) {
+    out.nested(IPVS_CMD_ATTR_DAEMON, |out| {
+        sync_role_attribute(daemon.role, out);
+        out.name(IPVS_DAEMON_ATTR_MCAST_IFN, daemon.interface.as_str());
+        out.u32(IPVS_DAEMON_ATTR_SYNC_ID, u32::from(daemon.sync_id));
+        if let Some(length) = daemon.max_length {
+            out.u16(IPVS_DAEMON_ATTR_SYNC_MAXLEN, length.get());
+        }
+        match daemon.group {
+            IpAddr::V4(group) => out.octets(IPVS_DAEMON_ATTR_MCAST_GROUP, &group.octets()),
+            IpAddr::V6(group) => out.octets(IPVS_DAEMON_ATTR_MCAST_GROUP6, &group.octets()),
+        }
+        // In the host's order, unlike all other ports of this family.
+        out.u16(IPVS_DAEMON_ATTR_MCAST_PORT, daemon.port.get());
+        out.u8(IPVS_DAEMON_ATTR_MCAST_TTL, daemon.ttl.get());
+    });
+}
+
+fn timeout_attributes(timeouts: &Timeouts, out: &mut Writer<'_>) {
     let Timeouts { tcp, tcp_fin, udp } = timeouts;
-    [
-        attribute(IPVS_CMD_ATTR_TIMEOUT_TCP, tcp.0),
-        attribute(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, tcp_fin.0),
-        attribute(IPVS_CMD_ATTR_TIMEOUT_UDP, udp.0),
-    ]
-    .into_iter()
-    .collect()
+    out.u32(IPVS_CMD_ATTR_TIMEOUT_TCP, tcp.0);
+    out.u32(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, tcp_fin.0);
+    out.u32(IPVS_CMD_ATTR_TIMEOUT_UDP, udp.0);
 }
 
-fn info_attributes(info: &Info) -> GenlBuffer<u16, Buffer> {
+fn info_attributes(info: &Info, out: &mut Writer<'_>) {
     let [major, minor, patch] = info.version;
-    two(
-        attribute(IPVS_INFO_ATTR_VERSION, u32::from_be_bytes([0, major, minor, patch])),
-        attribute(IPVS_INFO_ATTR_CONN_TAB_SIZE, info.connection_table_size),
-    )
+    out.u32(IPVS_INFO_ATTR_VERSION, u32::from_be_bytes([0, major, minor, patch]));
+    out.u32(IPVS_INFO_ATTR_CONN_TAB_SIZE, info.connection_table_size);
 }
 
 /// One netlink message of what was received.
@@ -672,7 +738,10 @@ impl Frame<'_> {
     }
 }
 
+const NLM_F_REQUEST: u16 = 0x01;
+const NLM_F_MULTI: u16 = 0x02;
 const NLM_F_ACK: u16 = 0x04;
+const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;

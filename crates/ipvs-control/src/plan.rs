@@ -22,6 +22,7 @@ pub fn plan(wanted: &[Pool], present: &[Pool], ours: &BTreeSet<ServiceAddress>) 
     let mut changes: Vec<_> = gone.copied().map(Change::RemoveService).collect();
     for pool in wanted {
         match present.get(&pool.service.address) {
+            Some(there) if *there == pool => continue,
             None => changes.push(Change::AddService(pool.service)),
             Some(there) if there.service != pool.service => changes.push(Change::EditService(pool.service)),
             Some(_) => {}

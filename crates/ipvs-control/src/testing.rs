@@ -84,7 +84,7 @@ fn forwarding() -> BoxedStrategy<ForwardingMethod> {
 }
 
 pub(crate) fn destination() -> BoxedStrategy<Destination> {
-    (address(), any::<u16>(), any::<u16>(), forwarding(), any::<(u32, u32)>())
+    (address(), any::<u16>(), 0..=Weight::MAX.0, forwarding(), any::<(u32, u32)>())
         .prop_map(|(address, port, weight, forwarding, (upper_threshold, lower_threshold))| Destination {
             address,
             port,
@@ -192,7 +192,7 @@ fn one_of_few_services() -> impl Strategy<Value = ServiceAddress> {
 
 fn pool_of(address: ServiceAddress) -> impl Strategy<Value = Pool> {
     let key = (0u8..4).prop_map(|last| DestinationKey { address: Ipv4Addr::new(10, 0, 0, last).into(), port: 80 });
-    let destination = (0u16..3, prop_oneof![Just(ForwardingMethod::Masquerade), Just(ForwardingMethod::DirectRoute)]);
+    let destination = (0u32..3, prop_oneof![Just(ForwardingMethod::Masquerade), Just(ForwardingMethod::DirectRoute)]);
     let destinations = btree_map(key, destination, 0..4).prop_map(|table| {
         let destination = |(DestinationKey { address, port }, (weight, forwarding))| {
             Destination::new((address, port).into(), forwarding).with_weight(Weight(weight))

@@ -43,14 +43,21 @@ pub enum Protocol {
     Sctp,
 }
 
-impl fmt::Display for Protocol {
+impl Protocol {
     /// `tcp`, `udp` or `sctp`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Sctp => "sctp",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    /// `tcp`, `udp` or `sctp`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -354,18 +361,22 @@ impl Service {
     }
 }
 
-/// Share of a destination in new connections, 0–65535; 0 gets none and keeps those it has.
+/// Share of a destination in new connections, 0–2147483647: the kernel refuses what is negative to it; 0 gets none and
+/// keeps those it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-pub struct Weight(pub u16);
+pub struct Weight(pub u32);
 
 impl Weight {
     /// No new connections.
     pub const ZERO: Self = Self(0);
 
+    /// The most that the kernel takes.
+    pub const MAX: Self = Self(i32::MAX.cast_unsigned());
+
     /// The nearest weight there is.
     pub fn saturating_from(value: i64) -> Self {
-        Self(u16::try_from(value.max(0)).unwrap_or(u16::MAX))
+        u32::try_from(value.max(0)).map_or(Self::MAX, |weight| Self(weight).min(Self::MAX))
     }
 }
 
@@ -512,7 +523,7 @@ pub struct Pool {
 }
 
 /// One change of the kernel's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[non_exhaustive]
 pub enum Change {
@@ -827,6 +838,8 @@ mod tests {
 
     #[test]
     fn weights_stay_in_range() {
-        assert_eq!([-1, 0, 7, 65535, 65536].map(Weight::saturating_from).map(|w| w.0), [0, 0, 7, 65535, 65535]);
+        let weights = [i64::MIN, -1, 0, 7, 65536, 0x7fff_ffff, 0x8000_0000, 1 << 32, i64::MAX];
+        let expected = [0, 0, 0, 7, 65536, 0x7fff_ffff, 0x7fff_ffff, 0x7fff_ffff, 0x7fff_ffff];
+        assert_eq!(weights.map(Weight::saturating_from).map(|weight| weight.0), expected);
     }
 }

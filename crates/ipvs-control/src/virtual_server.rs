@@ -29,7 +29,7 @@
 //! assert_eq!(event.to_string(), "Removing service [10.0.0.2]:tcp:80 from VS [192.0.2.1]:tcp:80");
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -37,13 +37,15 @@ use std::sync::Arc;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Destination, ForwardingMethod, Instant, Pool, Service, ServiceAddress, Weight};
-use drain::{Leaving, destination_key};
+use crate::types::{Destination, ForwardingMethod, Pool, Service, ServiceAddress, Weight};
+use drain::{Leaving, Patience, destination_key};
 
 mod drain;
+mod name;
 mod suspend;
 
-pub use drain::{Drain, DrainProgress};
+pub use drain::{Connections, Drain, DrainProgress, View};
+pub use name::name_of;
 
 /// What a check says of a real server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -172,10 +174,7 @@ impl SorryServer {
 /// As keepalived writes it: `[10.0.0.1]:tcp:80`, `[10.0.0.1]:none:0` for a firewall mark.
 fn server_name(service: &Service, address: SocketAddr, forwarding: ForwardingMethod) -> Arc<str> {
     let port = destination_port(service.address, forwarding, Some(address.port()));
-    match service.address.protocol() {
-        Some(protocol) => format!("[{}]:{protocol}:{port}", address.ip()).into(),
-        None => format!("[{}]:none:{port}", address.ip()).into(),
-    }
+    name_of(address.ip(), service.address.protocol(), port).into()
 }
 
 /// A virtual server as it is configured.
@@ -185,6 +184,9 @@ pub struct Config {
     pub name: Arc<str>,
     /// The service, or one for each member of a group.
     pub services: Vec<Service>,
+    /// The addresses, from the first to the last of each range, whose packets have the firewall marks of `services`;
+    /// empty where that is not known.
+    pub marked: Vec<(IpAddr, IpAddr)>,
     /// Its real servers.
     pub real_servers: Vec<RealServer>,
     /// Who takes the connections while the quorum is down.
@@ -194,7 +196,7 @@ pub struct Config {
     /// How much more is needed to gain the quorum, and how much less is tolerated before it is lost; 0 unless set.
     pub hysteresis: u32,
     /// Checks run only while this host has the service's address, or one of a group's. Means nothing for firewall
-    /// marks.
+    /// marks, unless it is known whose packets have them.
     pub ha_suspend: bool,
     /// The stop is notified as if all real servers went down.
     pub omega: bool,
@@ -208,6 +210,7 @@ impl Config {
         Self {
             name: service.address.to_string().into(),
             services: vec![service],
+            marked: Vec::new(),
             real_servers: Vec::new(),
             sorry_server: None,
             quorum: 1,
@@ -441,8 +444,10 @@ pub struct VirtualServer {
     thresholds: Thresholds,
     /// One for each of `config.real_servers`.
     servers: Vec<ServerState>,
+    /// Sum of the weights of those that are up.
+    live_weight: u64,
     /// Not configured any more.
-    leaving: Vec<Leaving>,
+    leaving: BTreeMap<Key, Leaving>,
     /// Whether this host has the address, once it is known.
     is_on_host: Option<bool>,
     phase: Phase,
@@ -455,6 +460,8 @@ pub struct VirtualServer {
 enum Phase {
     Stopped,
     Running(Quorum),
+    /// Removed, but connections are waited for.
+    Departing,
 }
 
 #[derive(Debug, Clone)]
@@ -490,18 +497,26 @@ impl ServerState {
         let contributions = self.checkers.iter().map(|checker| checker.contribution);
         Weight::saturating_from(contributions.fold(i64::from(server.weight.0), i64::saturating_add))
     }
+
+    /// What it adds to that of its virtual server.
+    fn live_weight(&self, server: &RealServer) -> u64 {
+        if self.verdict() == Verdict::Up { u64::from(self.weight(server).0) } else { 0 }
+    }
 }
 
 impl VirtualServer {
     /// A virtual server that has not been started: it wants nothing.
     pub fn new(config: Config) -> Self {
         let thresholds = config.thresholds();
-        let servers = config.real_servers.iter().map(ServerState::new).collect();
+        let servers: Vec<_> = config.real_servers.iter().map(ServerState::new).collect();
+        let live_weight =
+            config.real_servers.iter().zip(&servers).map(|(server, state)| state.live_weight(server)).sum();
         Self {
             config,
             thresholds,
             servers,
-            leaving: Vec::new(),
+            live_weight,
+            leaving: BTreeMap::new(),
             is_on_host: None,
             phase: Phase::Stopped,
             notified_quorum: None,
@@ -531,7 +546,7 @@ impl VirtualServer {
     pub fn resume(&mut self, quorum: Quorum) {
         self.phase = Phase::Running(quorum);
         self.notified_quorum = Some(quorum);
-        self.servers.iter_mut().for_each(|server| server.notified = true);
+        self.servers.iter_mut().for_each(|server| server.notified = server.is_known());
         self.evaluate_quorum();
     }
 
@@ -541,10 +556,13 @@ impl VirtualServer {
     /// Changes are notified, and so is the first result of a server if it is "down", or if the configuration asks for
     /// it.
     pub fn handle_verdict(&mut self, real_server: RealServerId, checker: CheckerId, verdict: Verdict) {
-        let Some(server) = self.servers.get_mut(real_server.0) else { return };
-        let before = server.verdict();
-        let Some(state) = server.checkers.get_mut(checker.0) else { return };
-        *state = Checker { verdict, reported: true, ..*state };
+        let Some(before) = self.verdict(real_server) else { return };
+        let known = self.change(real_server, |server| {
+            let state = server.checkers.get_mut(checker.0)?;
+            *state = Checker { verdict, reported: true, ..*state };
+            Some(())
+        });
+        let Some(server) = self.servers.get(real_server.0).filter(|_| known.is_some()) else { return };
         let after = server.verdict();
         let worth_telling = after == Verdict::Down || self.config.initial_notifications;
         let first = worth_telling && !server.notified && server.is_known();
@@ -561,22 +579,35 @@ impl VirtualServer {
     /// is limited to the range of weights.
     pub fn handle_weight(&mut self, real_server: RealServerId, checker: CheckerId, contribution: i64) {
         let before = self.weight(real_server);
-        let server = self.servers.get_mut(real_server.0);
-        let Some(state) = server.and_then(|server| server.checkers.get_mut(checker.0)) else { return };
-        state.contribution = contribution;
-        self.announce_weight(real_server, before);
-        self.evaluate_quorum();
+        let known = self.change(real_server, |server| {
+            server.checkers.get_mut(checker.0)?.contribution = contribution;
+            Some(())
+        });
+        if known.is_some() {
+            self.announce_weight(real_server, before);
+            self.evaluate_quorum();
+        }
+    }
+
+    /// Changes what is known of a real server, if there is such a one.
+    fn change(&mut self, id: RealServerId, change: impl FnOnce(&mut ServerState) -> Option<()>) -> Option<()> {
+        let (server, state) = self.config.real_servers.get(id.0).zip(self.servers.get_mut(id.0))?;
+        self.live_weight -= state.live_weight(server);
+        let changed = change(state);
+        self.live_weight += state.live_weight(server);
+        changed
     }
 
     /// Takes another configuration. Real servers are told apart by address and port. [`RealServer::checkers`] says
     /// what is known from each checker: what [`checker`](Self::checker) gave for one that goes on, [`Checker::UP`] or
-    /// [`Checker::DOWN`] for one that begins. The quorum stays as it is until the live weight says otherwise.
+    /// [`Checker::DOWN`] for one that begins. The quorum stays as it is until the live weight says otherwise. Everybody is
+    /// told that a real server that is left out went down, with `omega` or without.
     pub fn reconfigure(&mut self, config: Config) {
         self.replace(config, None);
     }
 
     /// Takes another configuration; with a deadline for the connections of real servers that it leaves out.
-    fn replace(&mut self, config: Config, deadline: Option<Instant>) {
+    fn replace(&mut self, config: Config, patience: Option<Patience>) {
         let (stopped, replaced) = (self.phase == Phase::Stopped, self.is_replaced());
         let old = std::mem::replace(self, Self::new(config));
         self.phase = old.phase;
@@ -584,8 +615,15 @@ impl VirtualServer {
         self.events = old.events;
         self.is_on_host = old.is_on_host.filter(|_| old.config.ha_suspend);
         self.leaving = old.leaving;
-        let config = &self.config;
-        self.leaving.retain(|leaving| config.real_servers.iter().all(|server| key(server) != key(&leaving.server)));
+        for server in &self.config.real_servers {
+            self.leaving.remove(&key(server));
+        }
+        if self.has_servers_of(&old.config) {
+            for (place, (server, state)) in old.config.real_servers.iter().zip(&old.servers).enumerate() {
+                self.adopt(RealServerId(place), server, state);
+            }
+            return self.go_on();
+        }
         let mut former: HashMap<_, _> = old
             .config
             .real_servers
@@ -603,18 +641,33 @@ impl VirtualServer {
             if former.contains_key(&key(server)) {
                 self.say(Message::NoLongerExists(Arc::clone(&server.name)));
                 let was_listed = !stopped && (!replaced || state.drain.is_some());
-                self.part_with(server, state, was_listed, deadline);
+                self.part_with(server, state, was_listed, patience);
             }
         }
-        self.evaluate_quorum();
+        self.go_on();
+    }
+
+    /// With another configuration.
+    fn go_on(&mut self) {
+        match self.phase {
+            Phase::Departing => self.start(),
+            _ => self.evaluate_quorum(),
+        }
+    }
+
+    /// Whether the real servers are those of `other`, in the same order.
+    fn has_servers_of(&self, other: &Config) -> bool {
+        self.config.real_servers.iter().map(key).eq(other.real_servers.iter().map(key))
     }
 
     /// Takes over what was known of a real server that stays, and says what is new of it.
     fn adopt(&mut self, id: RealServerId, old: &RealServer, old_state: &ServerState) {
-        let Some(state) = self.servers.get_mut(id.0) else { return };
-        state.notified = old_state.notified;
-        state.drain = old_state.drain;
-        let verdict = state.verdict();
+        self.change(id, |state| {
+            state.notified = old_state.notified;
+            state.drain = old_state.drain;
+            Some(())
+        });
+        let Some(verdict) = self.verdict(id) else { return };
         self.announce_weight(id, Some(old_state.weight(old)));
         if verdict != old_state.verdict() {
             self.announce_verdict(id, verdict);
@@ -637,23 +690,23 @@ impl VirtualServer {
                 self.notify_down(&server, Some(RealServerId(place)), audience);
             }
         }
-        for Leaving { server, .. } in std::mem::take(&mut self.leaving) {
+        for Leaving { server, .. } in std::mem::take(&mut self.leaving).into_values() {
             self.say(Message::ShuttingDown(server.name));
         }
         self.stop(audience);
     }
 
-    /// Stops because a reload left the virtual server out: nothing is wanted any more. With `omega` everybody is told
-    /// that all went down.
+    /// Stops because a reload left the virtual server out: nothing is wanted any more. Everybody is told that all went
+    /// down, with `omega` or without, as keepalived does.
     pub fn remove(&mut self) {
         self.say(Message::RemovingVirtualServer);
         for (place, (server, state)) in self.servers().enumerate() {
             self.announce_removed(&server, &state, Some(RealServerId(place)));
         }
-        for Leaving { server, .. } in std::mem::take(&mut self.leaving) {
+        for Leaving { server, .. } in std::mem::take(&mut self.leaving).into_values() {
             self.say(Message::Removing(server.name));
         }
-        self.stop(self.last_audience());
+        self.stop(Audience::Everyone);
     }
 
     fn stop(&mut self, audience: Audience) {
@@ -667,7 +720,7 @@ impl VirtualServer {
     fn announce_removed(&mut self, server: &RealServer, state: &ServerState, id: Option<RealServerId>) {
         if state.verdict() == Verdict::Up {
             self.say(Message::Removing(Arc::clone(&server.name)));
-            self.notify_down(server, id, self.last_audience());
+            self.notify_down(server, id, Audience::Everyone);
         }
     }
 
@@ -687,6 +740,10 @@ impl VirtualServer {
     }
 
     fn wanted_destinations(&self, service: ServiceAddress) -> Vec<Destination> {
+        let leaving = self.leaving.values().map(|leaving| destination(&leaving.server, service, Weight::ZERO));
+        if self.phase == Phase::Departing {
+            return leaving.collect();
+        }
         let replaced = self.is_replaced();
         let servers = self.config.real_servers.iter().zip(&self.servers);
         let servers = servers.filter_map(|(server, state)| {
@@ -706,11 +763,10 @@ impl VirtualServer {
         // A sorry server may be one of the real servers: whoever takes the connections counts.
         let takes_over = sorry_server.filter(|_| replaced).map(|sorry_server| sorry_server.key());
         let mut wanted: Vec<_> = servers.filter(|there| Some(there.key()) != takes_over).collect();
-        let leaving = self.leaving.iter().map(|leaving| destination(&leaving.server, service, Weight::ZERO));
-        for other in sorry_server.into_iter().chain(leaving) {
-            if wanted.iter().all(|there| there.key() != other.key()) {
-                wanted.push(other);
-            }
+        let others: Vec<_> = sorry_server.into_iter().chain(leaving).collect();
+        if !others.is_empty() {
+            let mut known: HashSet<_> = wanted.iter().map(Destination::key).collect();
+            wanted.extend(others.into_iter().filter(|other| known.insert(other.key())));
         }
         wanted
     }
@@ -725,10 +781,10 @@ impl VirtualServer {
         &self.config
     }
 
-    /// Whether enough weight is alive; `None` while stopped.
+    /// Whether enough weight is alive; `None` while stopped or removed.
     pub const fn quorum(&self) -> Option<Quorum> {
         match self.phase {
-            Phase::Stopped => None,
+            Phase::Stopped | Phase::Departing => None,
             Phase::Running(quorum) => Some(quorum),
         }
     }
@@ -749,10 +805,8 @@ impl VirtualServer {
     }
 
     /// Sum of the weights of the real servers that are up.
-    pub fn live_weight(&self) -> u64 {
-        let servers = self.config.real_servers.iter().zip(&self.servers);
-        let live = servers.filter(|(_, state)| state.verdict() == Verdict::Up);
-        live.map(|(server, state)| u64::from(state.weight(server).0)).sum()
+    pub const fn live_weight(&self) -> u64 {
+        self.live_weight
     }
 
     /// Without any live weight the quorum is down, whatever is configured.
@@ -851,7 +905,9 @@ impl VirtualServer {
 }
 
 /// What tells real servers of one virtual server apart.
-fn key(server: &RealServer) -> (IpAddr, Option<u16>) {
+type Key = (IpAddr, Option<u16>);
+
+fn key(server: &RealServer) -> Key {
     (server.address, server.port)
 }
 

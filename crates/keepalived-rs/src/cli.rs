@@ -456,7 +456,7 @@ fn help() -> String {
          keepalived-rs demo [--help]\n       keepalived-rs cleanup -f FILE\n       \
          keepalived-rs announce [--pid FILE] [INSTANCE...]\n       \
          keepalived-rs lateness [--pid FILE] [--prometheus]\n       \
-         keepalived-rs real-server setup|teardown [--help]\n\n",
+         keepalived-rs real-server setup|teardown|drain|undrain|status [--help]\n\n",
     );
     for option in OPTIONS.iter().chain(TEST_OPTIONS) {
         let short = option.short.map_or_else(|| "   ".into(), |letter| format!("-{letter},"));

@@ -151,6 +151,7 @@ impl Arguments {
             allow_unsupported: self.allow_unsupported,
             all: false,
             check_config: false,
+            keep_checker: false,
         }
     }
 }

@@ -151,6 +151,7 @@ impl Instance<'_> {
             FaultReason::NoPeers => "unicast without any peers".into(),
             FaultReason::LinkWithoutMulticast(link) => format!("interface {} has no multicast", name(link)),
             FaultReason::SyncGroup(group) => format!("sync group {}", (self.groups)(group)),
+            FaultReason::NoPath => "no socket for its adverts".into(),
             other => format!("{other:?}"),
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod firewall;
 pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod runner;
+pub(crate) mod shared;
 pub(crate) mod tracked_process;
 pub(crate) mod virtual_link;
 pub(crate) mod vrrp;

@@ -12,7 +12,9 @@ use tracing::{debug, error, info, warn};
 
 use cli::{Cli, Command};
 use ipc::{Channel, Common, Order, Role};
+use workers::checker::{Namespaced, leftovers};
 
+mod cleanup_status;
 mod cli;
 mod commands;
 mod compat;
@@ -45,6 +47,9 @@ const DENIED: &str = "; the capabilities are there: look for a seccomp filter (S
 
 /// Exit status of an internal error: a worker that ends with it is restarted.
 const EXIT_INTERNAL: u8 = 70;
+
+/// Said of a process that cannot go on, being in the wrong network namespace.
+const NO_WAY_BACK: &str = "coming back from the network namespace of IPVS";
 
 fn main() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -108,6 +113,7 @@ fn source(cli: &Cli) -> anyhow::Result<reader::Source> {
         allow_unsupported: cli.allow_unsupported,
         all: cli.all,
         check_config: false,
+        keep_checker: false,
     })
 }
 
@@ -170,6 +176,8 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
         nix::unistd::daemon(false, false).context("going into the background")?;
     }
     pid_file.write(std::process::id())?;
+    // Who is refused cleans up with fewer privileges than it takes to have all memory locked.
+    let locked = if first.is_refused() { Ok(()) } else { workers::scheduling::lock_supervisor() };
     let log = log::start(log::ident(None), &settings.common.log, || {
         // The first thread says it.
         let _ = privileges::drop_to_supervisor();
@@ -178,12 +186,13 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
     if let Err(error) = privileges::drop_to_supervisor() {
         warn!("This process keeps capabilities that it does not need: {error}");
     }
+    if let Err(remark) = locked {
+        warn!("{remark}");
+    }
     let result = match first.report() {
         Some(refused) => {
             error!("The configuration is refused; nothing was started");
-            if !cli.dont_release_vrrp {
-                withdraw_leftovers(&cli.pid_file).unwrap_or_else(|error| error!("{error:#}"));
-            }
+            withdraw_leftovers(cli).unwrap_or_else(|error| error!("{error:#}"));
             systemd::notify(&systemd::State::Failed { errno: 22 });
             Ok(refused)
         }
@@ -216,10 +225,12 @@ fn settings(cli: &Cli, source: reader::Source) -> supervisor::Settings {
         },
         dont_release_vrrp: cli.dont_release_vrrp,
         dont_release_ipvs: cli.dont_release_ipvs,
+        ipvs_namespace: None,
     };
     supervisor::Settings {
         common,
         source,
+        dont_fork: cli.dont_fork,
         respawn: !cli.dont_respawn,
         ignore_sigint: cli.ignore_sigint,
         pid_files: BTreeMap::from([
@@ -251,45 +262,77 @@ fn clean_up(cli: &Cli, source: &reader::Source) -> anyhow::Result<()> {
     let _lock =
         pid_file::PidFile::take(&cli.pid_file).context("a daemon must not run while its addresses are removed")?;
     let part = reader::vrrp_part(source).with_context(|| format!("{} cannot be read", source.file.display()))?;
-    let door = control::path_of(&cli.pid_file);
-    control::remove(&door).with_context(|| door.display().to_string())?;
+    for role in control::ANSWERING {
+        let door = control::path_of(&cli.pid_file, role);
+        control::remove(&door).with_context(|| door.display().to_string())?;
+    }
     let mut state = state_file::StateFile::beside(&cli.pid_file).context("finding the state file")?;
     let facts = state.read().unwrap_or_else(|error| {
         eprintln!("keepalived-rs cleanup: {}: {error}; only what the configuration names goes", state.path().display());
         Vec::new()
     });
-    withdraw(&[part], &facts, &mut state)
+    let (goes, stays) =
+        facts.into_iter().partition(|fact| !(cli.dont_release_ipvs && leftovers::is_on_host(&fact.key)));
+    withdraw(&[part], goes, stays, &mut state)
 }
 
 /// What a daemon that was killed left on this host is not to stay there while none runs: its peers have taken over.
-fn withdraw_leftovers(pid_file: &Path) -> anyhow::Result<()> {
-    let mut state = state_file::StateFile::beside(pid_file).context("finding the state file")?;
+fn withdraw_leftovers(cli: &Cli) -> anyhow::Result<()> {
+    let mut state = state_file::StateFile::beside(&cli.pid_file).context("finding the state file")?;
     let facts = state.read().with_context(|| {
         format!("what an earlier daemon left on this host is not known: {}", state.path().display())
     })?;
-    if !facts.iter().any(|fact| workers::vrrp::facts::is_on_host(&fact.key)) {
+    let is_kept = |key: &str| if leftovers::is_on_host(key) { cli.dont_release_ipvs } else { cli.dont_release_vrrp };
+    let (stays, goes): (Vec<_>, Vec<_>) = facts.into_iter().partition(|fact| is_kept(&fact.key));
+    let is_on_host = |key: &str| leftovers::is_on_host(key) || workers::vrrp::facts::is_on_host(key);
+    if !goes.iter().any(|fact| is_on_host(&fact.key)) {
         return Ok(());
     }
     info!("An earlier daemon was killed and left something on this host: it is removed");
-    withdraw(&[], &facts, &mut state)
+    withdraw(&[], goes, stays, &mut state)
 }
 
-/// Withdraws what is in `parts` and in `facts`, of which `state` keeps what stays true.
+/// Withdraws what is in `parts` and in `facts`, of which `state` keeps what stays true beside what `stays` anyway.
 fn withdraw(
     parts: &[config::vrrp::VrrpPart],
-    facts: &[ipc::Fact],
+    facts: Vec<ipc::Fact>,
+    stays: Vec<ipc::Fact>,
     state: &mut state_file::StateFile,
 ) -> anyhow::Result<()> {
+    // Before the privileges go that another namespace takes.
+    privileges::raise().context("taking privileges up again")?;
+    let namespaced = leftovers::enter(&facts).context(NO_WAY_BACK)?;
+    let elsewhere = leftovers::elsewhere(&facts).into_iter();
+    let elsewhere = elsewhere.map(|place| leftovers::enter(&place.facts).map(|namespaced| (place, namespaced)));
+    let elsewhere: Vec<_> = elsewhere.collect::<Result<_, _>>().context(NO_WAY_BACK)?;
     privileges::drop_to(Role::Cleanup, privileges::Extras::default())?;
-    let mut kept = facts.to_vec();
+    let mut kept: Vec<_> = facts.iter().cloned().chain(stays.iter().cloned()).collect();
     let mut keep = |fact: ipc::Fact| {
         kept.retain(|known| known.key != fact.key);
         kept.extend(Some(fact).filter(|fact| !fact.value.is_empty()));
         state.write(&kept).with_context(|| state.path().display().to_string())
     };
-    workers::vrrp::cleanup(parts, facts, &mut keep)?;
-    kept.retain(|fact| workers::vrrp::facts::outlives_cleanup(&fact.key));
-    state.write(&kept).with_context(|| state.path().display().to_string())
+    let vrrp = workers::vrrp::cleanup(parts, &facts, &mut keep);
+    let mut ipvs = leftovers::cleanup(&facts, namespaced);
+    let mut left_elsewhere = BTreeSet::new();
+    for (place, namespaced) in elsewhere {
+        if let Err(error) = leftovers::cleanup(&place.facts, namespaced) {
+            left_elsewhere.extend(place.keys);
+            ipvs = ipvs.and(Err(error));
+        }
+    }
+    kept.retain(|fact| {
+        let is_over = if leftovers::is_elsewhere(&fact.key) {
+            !left_elsewhere.contains(&fact.key)
+        } else if leftovers::is_on_host(&fact.key) {
+            ipvs.is_ok()
+        } else {
+            vrrp.is_ok()
+        };
+        !is_over || stays.contains(fact) || workers::vrrp::facts::outlives_cleanup(&fact.key)
+    });
+    state.write(&kept).with_context(|| state.path().display().to_string())?;
+    vrrp.and(ipvs)
 }
 
 /// The first lines of keepalived's log (`behaviour.md` §1.5).
@@ -334,6 +377,9 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
         anyhow::bail!("the supervisor did not say hello");
     };
     anyhow::ensure!(common.build == ipc::BUILD_ID, "the supervisor is of build {}", common.build);
+    let namespace = common.ipvs_namespace.as_ref().filter(|_| matches!(role, Role::Checker | Role::Cleanup));
+    let namespaced = namespace.map(Namespaced::open).transpose();
+    let namespaced = namespaced.context(NO_WAY_BACK)?;
     privileges::drop_to(role, extras).context("giving up privileges")?;
     let mut confinement = privileges::confine(role, &channel);
     rustix::thread::set_name(c"keepalived").context("setting the process name")?;
@@ -350,22 +396,26 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
     }
     let status = match role {
         Role::Vrrp => workers::vrrp::run(channel, &common),
-        Role::Checker => workers::checker::run(channel, &common),
+        Role::Checker => workers::checker::run(channel, &common, namespaced),
         Role::Runner => workers::runner::run(channel, &common),
-        Role::Cleanup => cleanup(&channel),
+        Role::Cleanup => cleanup(&channel, namespaced),
         Role::Reader => Ok(0),
     };
     let denied = status.as_ref().is_err_and(privileges::is_denied);
     if let Err(error) = &status {
-        let hint = if denied { DENIED } else { "" };
-        error!("{error:#}{hint}");
+        complain(error);
     }
     log.finish();
     Ok(status.unwrap_or(if denied { privileges::EXIT_NO_PERMISSION } else { EXIT_INTERNAL }))
 }
 
+fn complain(error: &anyhow::Error) {
+    let hint = if privileges::is_denied(error) { DENIED } else { "" };
+    error!("{error:#}{hint}");
+}
+
 /// Withdraws what a VRRP worker that may not be restarted in time left behind.
-fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
+fn cleanup(channel: &Channel, namespaced: Option<Namespaced>) -> anyhow::Result<u8> {
     crash::stop();
     let mut facts = Vec::new();
     loop {
@@ -377,9 +427,15 @@ fn cleanup(channel: &Channel) -> anyhow::Result<u8> {
             }
             Some((Order::Prepare { .. }, parts)) => {
                 let parts = parts.iter().map(ipc::unseal).collect::<Result<Vec<_>, _>>()?;
-                let mut tell = |fact| Ok(channel.send(&ipc::Report::Fact(fact), &[])?);
-                workers::vrrp::cleanup(&parts, &facts, &mut tell)?;
-                return Ok(0);
+                let mut tell = |fact| Ok(channel.send(&ipc::Report::Facts(vec![fact]), &[])?);
+                // The addresses first: peers wait for them.
+                let vrrp = (Role::Vrrp, workers::vrrp::cleanup(&parts, &facts, &mut tell));
+                let ipvs = (Role::Checker, leftovers::cleanup(&facts, namespaced));
+                let kept = [vrrp, ipvs].into_iter().filter_map(|(role, done)| {
+                    complain(&done.err()?);
+                    Some(role)
+                });
+                return Ok(cleanup_status::of(&kept.collect::<Vec<_>>()));
             }
             _ => anyhow::bail!("the supervisor did not say what to clean up"),
         }

@@ -8,6 +8,7 @@ use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -17,8 +18,8 @@ use socket2::SockAddr;
 const MOST_IN_ONE_CALL: usize = 1024;
 
 /// Room for the control messages of a datagram that came: packet information of IPv6 (40 octets), hop limit (24),
-/// overflow (24), and something to spare. In words, for their alignment.
-const CONTROL_WORDS: usize = 16;
+/// overflow (24), time (32), and something to spare. In words, for their alignment.
+const CONTROL_WORDS: usize = 18;
 
 const CONTROL_HEADER: usize = size_of::<libc::cmsghdr>();
 
@@ -48,6 +49,8 @@ pub(crate) struct Arrived<'a> {
     pub(crate) hop_limit: Option<u8>,
     /// How many the socket has lost for want of room since it was opened, if any (`SO_RXQ_OVFL`). Wraps.
     pub(crate) lost: Option<u32>,
+    /// When this host had it, by the wall clock since 1970, if the socket asked for that (`SO_TIMESTAMPNS`).
+    pub(crate) time: Option<Duration>,
 }
 
 impl fmt::Debug for Inbound {
@@ -121,6 +124,7 @@ impl Inbound {
             destination: None,
             hop_limit: None,
             lost: None,
+            time: None,
         };
         let words = self.controls.get(index)?;
         // The length is in octets, and an odd word at the end is never a whole message.
@@ -142,6 +146,7 @@ impl Arrived<'_> {
         let word = || data.first_chunk::<4>().map(|octets| u32::from_ne_bytes(*octets));
         match (level, kind) {
             (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => self.lost = word(),
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => self.time = time(data),
             (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
                 self.hop_limit = word().and_then(|limit| u8::try_from(limit).ok());
             }
@@ -151,6 +156,13 @@ impl Arrived<'_> {
             _ => {}
         }
     }
+}
+
+/// A `timespec` of 64 bits each, which is what there is wherever pointers have as many.
+fn time(data: &[u8]) -> Option<Duration> {
+    let (seconds, rest) = data.split_first_chunk::<8>()?;
+    let nanos = i64::from_ne_bytes(*rest.first_chunk()?);
+    Some(Duration::new(u64::try_from(i64::from_ne_bytes(*seconds)).ok()?, u32::try_from(nanos).ok()?))
 }
 
 /// The control messages in `octets`: level, type, content. Ends at the first that is not whole.
@@ -534,6 +546,26 @@ mod tests {
         assert_eq!(first, None);
         let (_, second) = send_and_receive(1);
         assert_eq!(second, u32::try_from(COUNT - came).ok());
+    }
+
+    #[test]
+    fn a_datagram_says_when_it_came_to_who_asked() {
+        let (receiver, address) = socket();
+        let (sender, _) = socket();
+        let mut out = Outbound::default();
+        let mut inbound = Inbound::new(8, 4);
+        let mut come = || {
+            push(&mut out, b"1", address);
+            out.send(sender.as_fd(), |number, error| panic!("{number}: {error}"));
+            assert_eq!(inbound.receive(receiver.as_fd()).unwrap(), 1);
+            inbound.arrived(0).unwrap().time
+        };
+        assert_eq!(come(), None);
+        nix::sys::socket::setsockopt(&receiver, nix::sys::socket::sockopt::ReceiveTimestampns, &true).unwrap();
+        let wall = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let before = wall();
+        let time = come().unwrap();
+        assert!(before <= time && time <= wall(), "{before:?}, {time:?}");
     }
 
     #[test]

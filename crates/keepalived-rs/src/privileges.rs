@@ -107,6 +107,16 @@ pub(crate) fn drop_to(role: Role, extras: Extras) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Puts into effect again, in the calling thread, what [`drop_to_supervisor`] put out of effect.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn raise() -> anyhow::Result<()> {
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    caps::set(None, CapSet::Effective, &permitted)?;
+    Ok(())
+}
+
 /// Puts out of effect, in the calling thread, what the supervisor does not need. All of it stays permitted, for the
 /// processes that it executes: where `no_new_privs` is set from outside, or under a tracer, these get no more.
 ///
@@ -114,8 +124,9 @@ pub(crate) fn drop_to(role: Role, extras: Extras) -> anyhow::Result<()> {
 /// When the kernel refuses.
 pub(crate) fn drop_to_supervisor() -> anyhow::Result<()> {
     let permitted = caps::read(None, CapSet::Permitted)?;
-    // Its files may lie in a folder of another user.
-    let keep = permitted.intersection(&[Capability::CAP_DAC_OVERRIDE].into()).copied().collect();
+    // Its files may lie in a folder of another user, and memory that it takes later is locked too.
+    let needed = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_IPC_LOCK];
+    let keep = permitted.intersection(&needed.into()).copied().collect();
     caps::set(None, CapSet::Effective, &keep)?;
     Ok(())
 }

@@ -6,13 +6,14 @@ mod keys;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use conf_parser::config::HmacSecret;
+use conf_parser::config::{HmacSecret, IpvsNamespace};
 use conf_parser::host::Host;
 use conf_parser::render::{self, Color};
 use conf_parser::{Class, Code, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
@@ -71,6 +72,8 @@ pub(crate) struct Source {
     pub(crate) all: bool,
     /// At a reload: the running configuration has `reload_check_config`.
     pub(crate) check_config: bool,
+    /// At a reload: the checker goes on without virtual servers, for connections that may end.
+    pub(crate) keep_checker: bool,
 }
 
 /// What came of it. The findings travel beside it as a sealed memfd, before the parts.
@@ -90,6 +93,20 @@ pub(crate) struct Reading {
     pub(crate) extras: BTreeMap<Role, Extras>,
     /// The key of the fact of the router that a sync daemon follows.
     pub(crate) followed: Option<String>,
+    /// Some virtual server has `drain_timeout`.
+    pub(crate) drains: bool,
+    /// The checker has a part only for connections that may end.
+    pub(crate) kept_checker: bool,
+    /// `net_namespace_ipvs`.
+    pub(crate) ipvs_namespace: Option<IpvsNamespace>,
+}
+
+impl Reading {
+    /// What a VRRP process is asked to be able to do; `None` if none is to run.
+    pub(crate) fn vrrp_extras(&self) -> Option<Extras> {
+        let runs = self.refused.is_none() && self.parts.contains(&Role::Vrrp);
+        self.extras.get(&Role::Vrrp).copied().filter(|_| runs)
+    }
 }
 
 /// One line for the log.
@@ -385,18 +402,27 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
     };
     let host = ThisHost::look();
     let checked = check(&source, &host).without_scripts().resolved(&host).with_keys(&FileLoader);
+    // Thousands of virtual servers are not taken apart: their memory goes with this process.
+    let mut checked = ManuallyDrop::new(checked);
     let running = running.first().map(ipc::unseal::<VrrpPart>).transpose().context("reading what is running")?;
-    let (reading, parts) = split(&checked, &source, running.as_ref())?;
+    let (reading, parts) = split(&mut checked, &source, running.as_ref())?;
     let findings = ipc::seal(&checked.findings())?;
     let fds: Vec<_> = std::iter::once(findings.as_fd()).chain(parts.iter().map(AsFd::as_fd)).collect();
     channel.send(&Report::Reading(reading), &fds)?;
     Ok(0)
 }
 
-/// Each worker's part, and who is needed; `running` is the VRRP worker's part as it runs now.
-fn split(checked: &Checked, source: &Source, running: Option<&VrrpPart>) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
+/// Each worker's part, and who is needed; `running` is the VRRP worker's part as it runs now. Of the configuration the
+/// virtual servers are gone afterwards.
+fn split(
+    checked: &mut Checked,
+    source: &Source,
+    running: Option<&VrrpPart>,
+) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
+    let scripts = RunnerPart::from_config(&checked.parsed.config);
+    let balanced = CheckerPart::take_from(&mut checked.parsed.config).located(&checked.parsed.sources);
+    let balanced = ManuallyDrop::new(balanced);
     let config = &checked.parsed.config;
-    let balanced = CheckerPart::from_config(config).located(&checked.parsed.sources);
     let mut reading = Reading {
         refused: checked.refused(),
         parts: Vec::new(),
@@ -408,6 +434,9 @@ fn split(checked: &Checked, source: &Source, running: Option<&VrrpPart>) -> anyh
             (Role::Checker, ProcessPart::checker(&config.global).extras()),
         ]),
         followed: balanced.table.sync_daemon.as_ref().and_then(|sync| sync.router.clone()),
+        drains: balanced.virtual_servers.iter().any(|server| server.drain_timeout.is_some()),
+        kept_checker: false,
+        ipvs_namespace: balanced.namespace.clone(),
     };
     let mut parts = Vec::new();
     if reading.refused.is_some() {
@@ -423,13 +452,13 @@ fn split(checked: &Checked, source: &Source, running: Option<&VrrpPart>) -> anyh
         !config.static_addresses.is_empty() || !config.static_routes.is_empty() || !config.static_rules.is_empty()
     };
     let vrrp = runs(Role::Vrrp, !config.vrrp_instances.is_empty() || is_fixed(config));
-    let balancing = runs(Role::Checker, balanced.has_work());
-    let scripts = RunnerPart::from_config(config);
+    let balancing = runs(Role::Checker, balanced.has_work() || source.keep_checker);
+    reading.kept_checker = balancing && !source.all && !balanced.has_work();
     if (vrrp || balancing) && scripts.has_work() {
         add(Role::Runner, ipc::seal(&scripts))?;
     }
     if balancing {
-        add(Role::Checker, ipc::seal(&balanced))?;
+        add(Role::Checker, ipc::seal(&*balanced))?;
     }
     if vrrp {
         let part = match running {

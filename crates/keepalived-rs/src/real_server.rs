@@ -1,6 +1,7 @@
 //! `keepalived-rs real-server`: makes this host a real server of a balancer that forwards by direct routing or through a tunnel, and undoes
-//! it (`docs/real-server.md`).
+//! it; on a balancer takes real servers out of use and tells how they are (`docs/real-server.md`).
 
+mod balanced;
 mod plan;
 
 use std::collections::BTreeSet;
@@ -34,8 +35,11 @@ const MAX_RECORD: u64 = 1 << 20;
 const HELP: &str = "\
 Usage: keepalived-rs real-server setup [OPTION...] VIP...
        keepalived-rs real-server teardown [--record FILE] [VIP...]
+       keepalived-rs real-server drain [OPTION...] VS RS
+       keepalived-rs real-server undrain [--pid FILE] VS RS
+       keepalived-rs real-server status [--pid FILE] [--format text|json] [VS [RS]]
 
-setup makes this host a real server for the virtual addresses VIP: packets to them are taken as this host's own, and nobody on the
+On a real server: setup makes this host a real server for the virtual addresses VIP: packets to them are taken as this host's own, and nobody on the
 network learns that it has them. It may be repeated, with more addresses too. teardown undoes what setup changed, if nobody changed it
 since; without VIP it undoes everything.
 
@@ -43,9 +47,21 @@ since; without VIP it undoes everything.
       --over inet         The tunnel's packets are IPv4, whatever the virtual address is; otherwise they are of its family
       --record FILE       Where it is written down what was changed, instead of /run/keepalived-rs/real-server.json: one for each
                           network namespace
+
+On a balancer: drain takes the real server RS of the virtual server VS out of use: it gets no new connections, and the command waits
+until those it has have ended. It stays so, whatever checks and reloads say, until undrain. status tells how servers are. VS and RS are
+written as in the configuration: '192.0.2.1 80', 'fwmark 3' or 'group web', and '10.0.0.1 80'.
+
+      --timeout SECONDS   Wait for no longer; without it, for as long as it takes
+      --no-wait           Do not wait at all
+      --force             Even if the virtual server loses its quorum by it, and the sorry server takes the new connections
+      --format text|json  How to write: for people, or as one JSON document
+  -p, --pid FILE          Pid file of the daemon, if it is not /run/keepalived.pid
+
   -h, --help              This text
 
-Exit status: 0: all is as asked; 1: something could not be done, and standard error says what; 2: trouble with the command line
+Exit status: 0: all is as asked; 1: something could not be done, and standard error says what; 2: trouble with the command line;
+3: connections were left at the end of the time
 ";
 
 /// What the command line asks for.
@@ -54,18 +70,20 @@ enum Command {
     Help,
     Setup { wish: Wish, record: PathBuf },
     Teardown { vips: BTreeSet<IpAddr>, record: PathBuf },
+    Balanced { pid_file: PathBuf, ask: balanced::Ask },
 }
 
 /// Runs the command that the arguments behind `real-server` name; returns the exit status.
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
     let (result, failed) = match parse(arguments) {
         Err(error) => (Err(error.context("'keepalived-rs real-server --help' tells more")), EXIT_TROUBLE),
-        Ok(Command::Help) => (say(HELP), EXIT_FAILED),
-        Ok(Command::Setup { wish, record }) => (setup(&wish, &record), EXIT_FAILED),
-        Ok(Command::Teardown { vips, record }) => (teardown(&vips, &record), EXIT_FAILED),
+        Ok(Command::Help) => (say(HELP).map(|()| 0), EXIT_FAILED),
+        Ok(Command::Setup { wish, record }) => (setup(&wish, &record).map(|()| 0), EXIT_FAILED),
+        Ok(Command::Teardown { vips, record }) => (teardown(&vips, &record).map(|()| 0), EXIT_FAILED),
+        Ok(Command::Balanced { pid_file, ask }) => (balanced::run(&pid_file, ask), EXIT_FAILED),
     };
     match result {
-        Ok(()) => 0,
+        Ok(status) => status,
         Err(error) => {
             let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
             let text = if failed == EXIT_TROUBLE {
@@ -89,7 +107,14 @@ fn parse(arguments: &[OsString]) -> anyhow::Result<Command> {
             Long("method") => method = Some(parser.value()?.string()?),
             Long("over") => over = Some(parser.value()?.string()?),
             Long("record") => record = parser.value()?.into(),
-            Value(word) if verb.is_none() => verb = Some(word.string()?),
+            Value(word) if verb.is_none() => {
+                let word = word.string()?;
+                if ["drain", "undrain", "status"].contains(&word.as_str()) {
+                    let asked = balanced::parse(&word, &mut parser)?;
+                    return Ok(asked.map_or(Command::Help, |(pid_file, ask)| Command::Balanced { pid_file, ask }));
+                }
+                verb = Some(word);
+            }
             Value(word) => drop(vips.insert(virtual_address(&word.string()?)?)),
             other => return Err(other.unexpected().into()),
         }
@@ -102,8 +127,8 @@ fn parse(arguments: &[OsString]) -> anyhow::Result<Command> {
         }
         Some("teardown") if method.or(over).is_some() => bail!("teardown knows by itself what setup was asked for"),
         Some("teardown") => Ok(Command::Teardown { vips, record }),
-        Some(other) => bail!("'{other}' is neither setup nor teardown"),
-        None => bail!("setup or teardown?"),
+        Some(other) => bail!("'{other}' is none of setup, teardown, drain, undrain and status"),
+        None => bail!("setup, teardown, drain, undrain or status?"),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The process that users signal: starts, watches and replaces the others. Its decisions are
 //! [`machine`]; here are the processes, the signals, the pid files and the snapshot.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -16,6 +16,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{error, info, warn};
 
+use crate::cleanup_status;
 use crate::control::{self, Door};
 use crate::crash;
 use crate::ipc::{self, Channel, Common, Fact, Order, Report, Role};
@@ -24,13 +25,21 @@ use crate::privileges::Extras;
 use crate::privileges::calls::Watch;
 use crate::reader::{Finding, Reading, Source};
 use crate::state_file::StateFile;
+use crate::workers::checker::{self, leftovers};
 use crate::workers::lateness::Histogram;
 use crate::workers::scheduling;
 use crate::workers::vrrp::facts;
 use machine::{Action, Ended, Machine, Notify, ReadOutcome, Severity};
+use spare::Spare;
+use statistics::Statistics;
 
 mod check_log;
 mod machine;
+mod spare;
+mod statistics;
+
+/// SIGRTMAX-1: the statistics, which then count from zero.
+const STATS_CLEAR: i32 = 63;
 
 /// Signals that mean something.
 const SIGNALS: [i32; 9] = [
@@ -41,7 +50,7 @@ const SIGNALS: [i32; 9] = [
     libc::SIGUSR2,
     libc::SIGCHLD,
     /* SIGRTMIN+2 */ 36,
-    /* SIGRTMAX-1 */ 63,
+    STATS_CLEAR,
     /* SIGRTMAX */ 64,
 ];
 
@@ -52,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) common: Common,
     /// Which configuration.
     pub(crate) source: Source,
+    /// `-n`: this process stays the parent of those that it starts.
+    pub(crate) dont_fork: bool,
     /// Off with `-R`.
     pub(crate) respawn: bool,
     /// `--ignore-sigint`
@@ -78,6 +89,8 @@ pub(crate) struct ReadResult {
     reading: Reading,
     findings: Vec<Finding>,
     parts: BTreeMap<Role, OwnedFd>,
+    /// The VRRP process that was started meanwhile.
+    worker: Spare,
 }
 
 /// Which descriptor woke the loop.
@@ -87,15 +100,25 @@ enum Wake {
     Channel(Role),
     Exit(Role),
     Call(Role),
+    Spare,
 }
 
-/// Reads the configuration in a child and waits for it: before the daemon exists there is nothing else to do.
+/// Reads the configuration in a child and waits for it: before the daemon exists there is nothing else to do but to start the
+/// VRRP process, which almost every configuration needs.
 ///
 /// # Errors
 /// When the reader cannot be started, dies or hangs.
 pub(crate) fn read_first(settings: &Settings) -> anyhow::Result<ReadResult> {
-    let mut process = Process::start(Role::Reader, settings, Extras::default())?;
-    process.send(Order::Read(settings.source.clone()), Vec::new());
+    let mut reader = Process::start(Role::Reader, settings, Extras::default())?;
+    reader.send(Order::Read(settings.source.clone()), Vec::new());
+    let needs_worker = settings.dont_fork && settings.source.workers.contains(&Role::Vrrp);
+    let mut worker = if needs_worker { Spare::first(settings) } else { Spare::default() };
+    let result = await_reading(&mut reader, settings);
+    worker.keep(result.as_ref().ok().and_then(|result| result.reading.vrrp_extras()));
+    Ok(ReadResult { worker, ..result? })
+}
+
+fn await_reading(process: &mut Process, settings: &Settings) -> anyhow::Result<ReadResult> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -107,7 +130,7 @@ pub(crate) fn read_first(settings: &Settings) -> anyhow::Result<ReadResult> {
         poll(&mut fds, timeout(left)).or_else(interrupted)?;
         match process.channel.receive::<Report>() {
             Ok(Some((Report::Reading(reading), fds))) => {
-                process.child.wait()?;
+                // Its end is not waited for: who waits for orphans does so.
                 return ReadResult::new(reading, fds);
             }
             Ok(Some(_)) => {}
@@ -127,7 +150,7 @@ impl ReadResult {
         let mut fds = fds.into_iter();
         let findings = fds.next().context("the reader sent no findings")?;
         let parts = reading.parts.iter().copied().zip(fds).collect();
-        Ok(Self { findings: ipc::unseal(&findings)?, reading, parts })
+        Ok(Self { findings: ipc::unseal(&findings)?, reading, parts, worker: Spare::default() })
     }
 
     /// Logs what was found; the status of a refused start, or `None`.
@@ -158,9 +181,8 @@ impl ReadResult {
 
     /// Half a file is no order to withdraw everything.
     fn is_emptied_by_mistakes(&self) -> bool {
-        self.reading.refused.is_none()
-            && self.reading.parts.is_empty()
-            && self.findings.iter().any(|finding| finding.error)
+        let work = self.reading.parts.iter().any(|role| *role != Role::Checker || !self.reading.kept_checker);
+        self.reading.refused.is_none() && !work && self.findings.iter().any(|finding| finding.error)
     }
 
     /// Whether the start is refused.
@@ -188,18 +210,30 @@ impl ReadResult {
 ///
 /// # Errors
 /// When the supervisor itself cannot work: signals, sockets, processes.
-pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> anyhow::Result<u8> {
+pub(crate) fn run(mut settings: Settings, signals: Signals, mut first: ReadResult) -> anyhow::Result<u8> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("becoming a subreaper")?;
     let ReadOutcome::Usable { needed, child_wait, .. } = first.outcome(1) else {
         anyhow::bail!("a refused configuration cannot be run");
     };
+    settings.common.ipvs_namespace = first.reading.ipvs_namespace.clone();
     let mut state = StateFile::beside(&settings.pid_file).context("finding the state file")?;
-    let left = read_state(&mut state);
-    let orphans = !needed.contains(&Role::Vrrp) && left.keys().any(|key| facts::is_on_host(key));
+    let mut left = read_state(&mut state);
+    let mut of_checker: BTreeMap<_, _> = left.extract_if(.., |key, _| leftovers::is_on_host(key)).collect();
+    let mut elsewhere: BTreeMap<_, _> = of_checker.extract_if(.., |key, _| leftovers::is_elsewhere(key)).collect();
+    let mut state_changed = !elsewhere.is_empty();
+    if needed.contains(&Role::Checker) {
+        let namespace = settings.common.ipvs_namespace.as_ref();
+        of_checker = leftovers::for_checker_in(namespace, of_checker, &mut elsewhere);
+    }
+    state_changed |= !elsewhere.is_empty();
+    let orphans = !elsewhere.is_empty()
+        || (!needed.contains(&Role::Vrrp) && left.keys().any(|key| facts::is_on_host(key)))
+        || (!needed.contains(&Role::Checker) && !of_checker.is_empty());
     let mut machine = Machine::start(Instant::now(), settings.respawn, needed, child_wait);
     if orphans {
         machine.clean_up(Instant::now());
     }
+    let spare = std::mem::take(&mut first.worker);
     let mut shell = Shell {
         signals,
         settings,
@@ -207,15 +241,33 @@ pub(crate) fn run(settings: Settings, signals: Signals, first: ReadResult) -> an
         pid_files: BTreeMap::new(),
         generations: BTreeMap::from([(1, Generation::from(first))]),
         newest: 1,
-        facts: BTreeMap::from([(Role::Vrrp, left)]),
+        facts: BTreeMap::from([(Role::Vrrp, left), (Role::Checker, of_checker)]),
+        cleaned: BTreeSet::new(),
         state,
-        state_changed: false,
+        state_changed,
+        elsewhere,
+        cleaned_elsewhere: BTreeSet::new(),
         to_note: Vec::new(),
-        door: None,
+        doors: BTreeMap::new(),
         lateness: BTreeMap::new(),
+        spare,
+        statistics: Statistics::default(),
         exit: None,
     };
     shell.run(machine)
+}
+
+/// Whether a fact of `role` is for a daemon after this one too, should all processes be killed.
+fn outlives_daemon(role: Role, key: &str) -> bool {
+    match role {
+        Role::Vrrp => facts::outlives_daemon(key),
+        Role::Checker => leftovers::is_on_host(key),
+        Role::Reader | Role::Runner | Role::Cleanup => false,
+    }
+}
+
+fn told(facts: &BTreeMap<String, Vec<u8>>) -> Vec<Fact> {
+    facts.iter().map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect()
 }
 
 /// What a daemon before this one left on the host because it was killed.
@@ -267,6 +319,8 @@ struct Generation {
     extras: BTreeMap<Role, Extras>,
     /// The key of the VRRP worker's fact that the checker hears of.
     followed: Option<String>,
+    /// Connections of what a reload leaves out may end.
+    drains: bool,
 }
 
 impl From<ReadResult> for Generation {
@@ -278,6 +332,7 @@ impl From<ReadResult> for Generation {
             process_name: reading.process_name,
             extras: reading.extras,
             followed: reading.followed,
+            drains: reading.drains,
         }
     }
 }
@@ -292,15 +347,25 @@ struct Shell {
     newest: u64,
     /// The snapshot: per worker the newest value of each key.
     facts: BTreeMap<Role, BTreeMap<String, Vec<u8>>>,
+    /// The roles whose facts the clean-up under way was told.
+    cleaned: BTreeSet<Role>,
+    /// What a killed daemon left in IPVS in another network namespace than that of this one, until the clean-up of it.
+    elsewhere: BTreeMap<String, Vec<u8>>,
+    /// The keys of those that the clean-up removes what they tell of.
+    cleaned_elsewhere: BTreeSet<String>,
     /// Those of them that a daemon after this one needs.
     state: StateFile,
     state_changed: bool,
     /// Workers that wait until what they announced is in the state file.
     to_note: Vec<Role>,
-    /// Where commands ask the VRRP worker.
-    door: Option<Door>,
+    /// Where commands ask each worker that answers.
+    doors: BTreeMap<Role, Door>,
     /// How late the timers of each worker were when it last said so.
     lateness: BTreeMap<Role, Histogram>,
+    /// The next VRRP worker.
+    spare: Spare,
+    /// Writes them to a file.
+    statistics: Statistics,
     exit: Option<u8>,
 }
 
@@ -312,12 +377,14 @@ impl Shell {
             }
             self.save_state();
             if let Some(exit) = self.exit {
+                self.spare.end();
                 return Ok(exit);
             }
-            for ready in self.wait(machine.poll_timeout())? {
+            for ready in self.wait(machine.poll_timeout().into_iter().chain(self.spare.due()).min())? {
                 self.handle(ready, &mut machine)?;
             }
             machine.handle_timeout(Instant::now());
+            self.tend_spare();
         }
     }
 
@@ -340,6 +407,10 @@ impl Shell {
                 fds.push(PollFd::new(watch.as_fd(), PollFlags::POLLIN));
             }
         }
+        if let Some(fd) = self.spare.descriptor() {
+            sources.push(Wake::Spare);
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+        }
         let left = due.map_or(PollTimeout::NONE, |due| timeout(due.saturating_duration_since(Instant::now())));
         poll(&mut fds, left).or_else(interrupted)?;
         let ready = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
@@ -352,6 +423,10 @@ impl Shell {
             Wake::Channel(role) => self.handle_channel(role, machine),
             Wake::Exit(role) => self.handle_exit(role, machine)?,
             Wake::Call(role) => self.refuse_call(role),
+            Wake::Spare => {
+                self.spare.settle(Instant::now());
+                self.reap_orphans();
+            }
         }
         Ok(())
     }
@@ -367,6 +442,10 @@ impl Shell {
             libc::SIGTERM | libc::SIGINT => machine.handle_stop(now),
             libc::SIGHUP => machine.handle_reload(now),
             libc::SIGCHLD => self.reap_orphans(),
+            libc::SIGUSR2 | STATS_CLEAR => {
+                self.statistics.expect();
+                self.order(Role::Vrrp, Order::Statistics { clear: signal == STATS_CLEAR }, Vec::new());
+            }
             other => warn!("Signal {other} asks for a dump, which this version does not write yet"),
         }
     }
@@ -389,6 +468,9 @@ impl Shell {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The exit itself is seen on the pid descriptor; a child that talks nonsense is replaced.
                 Ok(None) => return,
+                Err(error) if ipc::is_lost(&error) => {
+                    error!("what the {} process says is lost: {error}", machine::process_name(role));
+                }
                 Err(error) => {
                     error!("{} process sent something unreadable ({error})", machine::process_name(role));
                     process.kill();
@@ -424,19 +506,17 @@ impl Shell {
             }
             Report::Prepared { generation, beat_limit } => machine.handle_prepared(now, role, generation, beat_limit),
             Report::Rejected { generation, exit, why } => machine.handle_rejected(now, role, generation, exit, &why),
-            Report::Committed { generation } => machine.handle_committed(now, role, generation),
+            Report::Committed { generation } => {
+                machine.handle_committed(now, role, generation);
+                if role == Role::Vrrp && self.settings.respawn {
+                    self.spare.want(now);
+                }
+            }
             Report::Beat => machine.handle_beat(now, role),
-            Report::Fact(Fact { key, value }) => {
+            Report::Facts(facts) => {
                 // A clean-up speaks for the worker that is gone.
                 let role = if role == Role::Cleanup { Role::Vrrp } else { role };
-                self.pass_on(role, &key, &value);
-                let facts = self.facts.entry(role).or_default();
-                self.state_changed |= role == Role::Vrrp && facts::outlives_daemon(&key);
-                if value.is_empty() {
-                    facts.remove(&key);
-                } else {
-                    facts.insert(key, value);
-                }
+                facts.into_iter().for_each(|fact| self.learn(role, fact));
             }
             Report::Note => self.to_note.push(role),
             Report::Lateness(histogram) => {
@@ -444,6 +524,11 @@ impl Shell {
             }
             // The exit follows and is what counts; it has said itself how late it was.
             Report::Stopped => drop(self.lateness.remove(&role)),
+            Report::Statistics => {
+                if let Some(text) = fds.into_iter().next().filter(|_| role == Role::Vrrp) {
+                    self.statistics.write(text);
+                }
+            }
             Report::Calls => {
                 if let Some(process) = self.processes.get_mut(&role) {
                     process.watch = fds.into_iter().next().map(Watch::new);
@@ -481,6 +566,18 @@ impl Shell {
         self.generations.values().next().and_then(|running| running.check_log.as_deref())
     }
 
+    /// Keeps what the next worker has to know.
+    fn learn(&mut self, role: Role, Fact { key, value }: Fact) {
+        self.pass_on(role, &key, &value);
+        let facts = self.facts.entry(role).or_default();
+        self.state_changed |= outlives_daemon(role, &key);
+        if value.is_empty() {
+            facts.remove(&key);
+        } else {
+            facts.insert(key, value);
+        }
+    }
+
     /// What the VRRP worker says of a router that a sync daemon follows, or is about to, is for the checker too.
     fn pass_on(&mut self, role: Role, key: &str, value: &[u8]) {
         let is_followed = |generation: &Generation| generation.followed.as_deref() == Some(key);
@@ -505,8 +602,9 @@ impl Shell {
         if !std::mem::take(&mut self.state_changed) {
             return;
         }
-        let facts = self.facts.get(&Role::Vrrp).into_iter().flatten();
-        let facts = facts.filter(|(key, _)| facts::outlives_daemon(key));
+        let facts = self.facts.iter().flat_map(|(role, facts)| facts.iter().map(|fact| (*role, fact)));
+        let facts = facts.filter(|(role, (key, _))| outlives_daemon(*role, key)).map(|(_, fact)| fact);
+        let facts = facts.chain(&self.elsewhere);
         let facts: Vec<_> = facts.map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
         if let Err(error) = self.state.write(&facts) {
             error!(
@@ -518,17 +616,25 @@ impl Shell {
 
     /// What neither the worker nor a clean-up could remove.
     fn log_remains(&self) {
-        let told = self.facts.get(&Role::Vrrp).into_iter().flatten();
-        let facts: Vec<_> = told.map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
-        let left = facts::remains(&facts);
-        if !left.is_empty() && !self.settings.common.dont_release_vrrp {
+        let Common { dont_release_vrrp, dont_release_ipvs, .. } = self.settings.common;
+        let mut left = if dont_release_vrrp { Vec::new() } else { facts::remains(&self.told(Role::Vrrp)) };
+        if !dont_release_ipvs {
+            left.extend(leftovers::remains(&self.told(Role::Checker)));
+            left.extend(leftovers::remains(&told(&self.elsewhere)));
+        }
+        if !left.is_empty() {
             error!("Left on this host: {}; 'keepalived-rs cleanup' removes it", left.join(", "));
         }
     }
 
-    /// Nobody goes on with what a VRRP worker was doing; what `stays` is still true.
-    fn forget_worker(&mut self, stays: impl Fn(&str) -> bool) {
-        self.facts.entry(Role::Vrrp).or_default().retain(|key, _| stays(key));
+    /// What a worker of `role` said.
+    fn told(&self, role: Role) -> Vec<Fact> {
+        self.facts.get(&role).map(told).unwrap_or_default()
+    }
+
+    /// Nobody goes on with what a worker was doing; what `stays` is still true.
+    fn forget_worker(&mut self, role: Role, stays: impl Fn(&str) -> bool) {
+        self.facts.entry(role).or_default().retain(|key, _| stays(key));
         self.state_changed = true;
     }
 
@@ -543,7 +649,12 @@ impl Shell {
     /// Waits for what scripts left behind: this process is their parent once their own is gone.
     fn reap_orphans(&self) {
         use nix::sys::wait::{Id, WaitPidFlag, waitid};
-        let ours = |pid| self.processes.values().any(|process| i32::try_from(process.child.id()) == Ok(pid));
+        if self.spare.is_starting() {
+            // Its number is not known yet; once it is they are looked at again.
+            return;
+        }
+        let children = || self.processes.values().chain(self.spare.process());
+        let ours = |pid| children().any(|process| i32::try_from(process.child.id()) == Ok(pid));
         let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while let Some(pid) = waitid(Id::All, peek).ok().and_then(|status| status.pid()) {
             if ours(pid.as_raw()) {
@@ -571,8 +682,15 @@ impl Shell {
                 machine.handle_reading(now, ReadOutcome::Refused { exit: 1, why });
             }
             Role::Cleanup => {
-                if status.success() {
-                    self.forget_worker(facts::outlives_cleanup);
+                let place = std::mem::take(&mut self.cleaned_elsewhere);
+                if cleanup_status::is_over(Role::Checker, status.code()) {
+                    self.elsewhere.retain(|key, _| !place.contains(key));
+                    self.state_changed |= !place.is_empty();
+                }
+                for role in std::mem::take(&mut self.cleaned) {
+                    if cleanup_status::is_over(role, status.code()) {
+                        self.forget_worker(role, |key| role == Role::Vrrp && facts::outlives_cleanup(key));
+                    }
                 }
                 machine.handle_exit(now, role, ended(status));
             }
@@ -592,8 +710,8 @@ impl Shell {
             }
             Action::KillReader => self.end_reader(),
             Action::CleanUp => {
-                if let Err(error) = self.start_cleanup() {
-                    error!("addresses may be left: {error:#}");
+                if let Err(error) = self.start_cleanup(machine) {
+                    error!("addresses and services may be left: {error:#}");
                     machine.handle_exit(Instant::now(), Role::Cleanup, Ended::Status(crate::EXIT_INTERNAL));
                 }
             }
@@ -628,12 +746,11 @@ impl Shell {
             Action::Kill(role) => self.kill(role),
             Action::Retire(role) => {
                 self.pid_files.remove(&role);
+                self.doors.remove(&role);
                 if role == Role::Vrrp {
-                    self.door = None;
-                    self.forget_worker(facts::outlives_daemon);
-                } else {
-                    self.facts.remove(&role);
+                    self.spare.end();
                 }
+                self.forget_worker(role, |key| outlives_daemon(role, key));
             }
             Action::Log(Severity::Error, text) => error!("{text}"),
             Action::Log(Severity::Warning, text) => warn!("{text}"),
@@ -653,10 +770,15 @@ impl Shell {
 
     /// Starts a worker and tells it what its predecessor knew.
     fn start_worker(&mut self, role: Role) -> anyhow::Result<u32> {
-        let mut process = Process::start(role, &self.settings, self.extras(role))?;
+        let extras = self.extras(role);
+        let spare = if role == Role::Vrrp { self.spare.take(extras) } else { None };
+        let mut process = match spare {
+            Some(spare) => spare,
+            None => Process::start(role, &self.settings, extras)?,
+        };
         self.tell_facts(role, &mut process)?;
-        if role == Role::Vrrp {
-            self.show_door(&mut process);
+        if control::ANSWERING.contains(&role) {
+            self.show_door(role, &mut process);
         }
         let pid = process.child.id();
         self.processes.insert(role, process);
@@ -664,19 +786,29 @@ impl Shell {
         Ok(pid)
     }
 
-    /// Gives the VRRP worker the socket where commands ask; a daemon goes on without.
-    fn show_door(&mut self, process: &mut Process) {
-        let path = control::path_of(&self.settings.pid_file);
-        let opened = match self.door.take() {
+    /// Starts a spare when it is time to, for the configuration that runs: one that follows may still be refused.
+    fn tend_spare(&mut self) {
+        let running = self.generations.values().next();
+        let extras = running.and_then(|running| running.extras.get(&Role::Vrrp)).copied().unwrap_or_default();
+        self.spare.tend(Instant::now(), extras, &self.settings);
+    }
+
+    /// Gives a worker the socket where commands ask it; a daemon goes on without.
+    fn show_door(&mut self, role: Role, process: &mut Process) {
+        let path = control::path_of(&self.settings.pid_file, role);
+        let opened = match self.doors.remove(&role) {
             Some(door) => Ok(door),
             None => Door::open(path.clone()),
         };
         match opened.and_then(|door| Ok((door.socket()?, door))) {
             Ok((socket, door)) => {
                 process.send(Order::Listen, vec![socket]);
-                self.door = Some(door);
+                self.doors.insert(role, door);
             }
-            Err(error) => warn!("{}: {error}: commands such as announce cannot reach this daemon", path.display()),
+            Err(error) => {
+                let command = if role == Role::Vrrp { "announce" } else { "real-server drain" };
+                warn!("{}: {error}: commands such as {command} cannot reach this daemon", path.display());
+            }
         }
     }
 
@@ -687,9 +819,8 @@ impl Shell {
     }
 
     fn tell_facts(&self, of: Role, process: &mut Process) -> anyhow::Result<()> {
-        if let Some(facts) = self.facts.get(&of).filter(|facts| !facts.is_empty()) {
-            let facts: Vec<Fact> =
-                facts.iter().map(|(key, value)| Fact { key: key.clone(), value: value.clone() }).collect();
+        let facts = self.told(of);
+        if !facts.is_empty() {
             process.send(Order::Resume, vec![ipc::seal(&facts)?]);
         }
         Ok(())
@@ -697,7 +828,11 @@ impl Shell {
 
     fn start_reader(&mut self) -> anyhow::Result<()> {
         let mut reader = Process::start(Role::Reader, &self.settings, Extras::default())?;
-        let source = Source { check_config: self.check_log().is_some(), ..self.settings.source.clone() };
+        let source = Source {
+            check_config: self.check_log().is_some(),
+            keep_checker: self.may_depart(),
+            ..self.settings.source.clone()
+        };
         let running = self.generations.values().next().and_then(|running| running.parts.get(&Role::Vrrp));
         let running = running.map(OwnedFd::try_clone).transpose()?;
         reader.send(Order::Read(source), running.into_iter().collect());
@@ -705,15 +840,39 @@ impl Shell {
         Ok(())
     }
 
+    /// Whether connections of virtual servers that a reload leaves out may be waited for, even if it leaves out all.
+    fn may_depart(&self) -> bool {
+        let running = self.generations.values().next().filter(|running| running.parts.contains_key(&Role::Checker));
+        let facts = self.facts.get(&Role::Checker).into_iter().flatten();
+        running.is_some_and(|running| running.drains) || facts.map(|(key, _)| key).any(|key| checker::is_departure(key))
+    }
+
     /// With every part that may have left addresses: those of the running and of a coming generation.
-    fn start_cleanup(&mut self) -> anyhow::Result<()> {
+    fn start_cleanup(&mut self, machine: &Machine) -> anyhow::Result<()> {
+        self.cleaned = BTreeSet::from([Role::Vrrp, Role::Checker]);
+        let keep_ipvs = self.settings.common.dont_release_ipvs;
+        self.cleaned.retain(|role| machine.is_gone(*role) && !(*role == Role::Checker && keep_ipvs));
         let parts = self.generations.values().filter_map(|generation| generation.parts.get(&Role::Vrrp));
+        let parts = parts.filter(|_| self.cleaned.contains(&Role::Vrrp));
         let parts: Vec<OwnedFd> = parts.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-        let mut process = Process::start(Role::Cleanup, &self.settings, Extras::default())?;
-        self.tell_facts(Role::Vrrp, &mut process)?;
+        // A clean-up is in one namespace: where the checker's own leavings go, those of another one wait for the next start.
+        let mut places = leftovers::elsewhere(&told(&self.elsewhere)).into_iter();
+        let is_free = !self.cleaned.contains(&Role::Checker) || self.told(Role::Checker).is_empty();
+        let place = places.next().filter(|_| !keep_ipvs && is_free).unwrap_or_default();
+        let mut facts = place.facts;
+        facts.extend(self.cleaned.iter().flat_map(|role| self.told(*role)));
+        let mut settings = self.settings.clone();
+        settings.common.ipvs_namespace = leftovers::namespace(&facts);
+        let mut process = Process::start(Role::Cleanup, &settings, Extras::default())?;
+        if !facts.is_empty() {
+            process.send(Order::Resume, vec![ipc::seal(&facts)?]);
+        }
         process.send(Order::Prepare { generation: 0, again: true }, parts);
         self.processes.insert(Role::Cleanup, process);
-        self.forget_worker(facts::outlives_daemon);
+        self.cleaned_elsewhere = place.keys;
+        for role in self.cleaned.clone() {
+            self.forget_worker(role, |key| outlives_daemon(role, key));
+        }
         Ok(())
     }
 

@@ -8,14 +8,19 @@ mod stage;
 mod support;
 
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Capture, Pinger, Program};
+use netlab::{Capture, Host, Pinger, Process, Program, peers};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use stage::{Kind, PLAIN, Router, Stage, Watch, adverts};
+use stage::{Kind, PLAIN, Router, Stage, Watch, adverts, copy_program, overwrite};
 use support::{Daemon, PATIENCE};
 
 /// VRRPv2 knows whole seconds only.
@@ -124,26 +129,7 @@ fn a_stopped_worker_of_fast_adverts_is_replaced(peer: Daemon) -> CaseResult {
     stage.wait_for_line(&stage.r1, "VRRP process gave no sign of life in time - replacing it")?;
     stage.wait_for_line(&stage.r1, "(VI_0) Entering BACKUP STATE (init)")?;
     stage.wait_for_holder("r1")?;
-    spoke_only_after_giving_up(&stage, &wire, stopped)
-}
-
-/// r2 took over; what r1 said after that it said as Backup Router that takes over in its turn: not before it had given up
-/// the addresses, unless to resign.
-fn spoke_only_after_giving_up(stage: &Stage, wire: &Capture, since: Instant) -> CaseResult {
-    let heard: Vec<_> = adverts(wire).into_iter().filter(|(at, _)| *at > since).collect();
-    let taken_over = heard.iter().find(|(_, advert)| advert.is_from(2));
-    let Some((taken_over, _)) = taken_over else { return Err(stage.fail("the peer did not take over")) };
-    let lines = stage.r1.process().lines();
-    let given_up = lines.iter().find(|line| line.at > since && line.text.contains("(VI_0) Entering BACKUP STATE"));
-    let given_up = given_up.map(|line| line.at).ok_or_else(|| stage.fail("r1 did not give up"))?;
-    // Lines are read a little after they are written; an election takes much longer.
-    let early = heard.iter().find(|(at, advert)| {
-        advert.is_from(1) && advert.priority > 0 && at > taken_over && *at < given_up + stage.kind.interval
-    });
-    match early {
-        Some((at, advert)) => Err(stage.fail(&format!("{advert:?} {:?} after it was stopped", *at - since))),
-        None => Ok(()),
-    }
+    stage.spoke_only_after_giving_up(&wire, stopped)
 }
 
 /// Who has been silent for so long that the peer took over gives up first, for the peer has the clients, and says why. If
@@ -165,7 +151,7 @@ fn nobody_replaces_a_stopped_worker(kind: Kind, holder: &str) -> CaseResult {
         stage.wait_until("the winner to announce itself", || Ok(garps(&wire, mended) > 0))?;
     }
     kill(supervisor, Signal::SIGCONT)?;
-    spoke_only_after_giving_up(&stage, &wire, stopped)
+    stage.spoke_only_after_giving_up(&wire, stopped)
 }
 
 /// All processes stand still until the peer has taken over.
@@ -181,7 +167,7 @@ fn a_frozen_daemon_gives_up_before_it_speaks(kind: Kind, peer: Daemon, holder: &
         })?;
         stage.r1.process().thaw_all()?;
         stage.wait_for_holder(holder)?;
-        spoke_only_after_giving_up(&stage, &wire, frozen)?;
+        stage.spoke_only_after_giving_up(&wire, frozen)?;
         if holder == "r2" {
             break;
         }
@@ -262,7 +248,7 @@ fn an_installed_binary_that_is_overwritten_does_not_matter() -> CaseResult {
 fn processes_follow_an_overwritten_binary() -> CaseResult {
     let mut stage = Stage::new(PLAIN, Daemon::Ours, Daemon::Ours)?;
     let installed = stage.r1.path("keepalived");
-    std::fs::copy(env!("CARGO_BIN_EXE_keepalived-rs"), &installed)?;
+    copy_program(env!("CARGO_BIN_EXE_keepalived-rs").as_ref(), &installed)?;
     stage.r1.start_program(Program::new(&installed).args(["-nlDG", "--vrrp"]), &PLAIN.config(150, ""))?;
     stage.wait_for_holder("r1")?;
     stage.r2.start(&PLAIN.config(90, ""))?;
@@ -272,14 +258,6 @@ fn processes_follow_an_overwritten_binary() -> CaseResult {
     stage.r1.replace("Runner")?;
     stage.r1.replace("VRRP")?;
     watch.expect_nothing()
-}
-
-/// As package managers do: another file takes the place of it.
-fn overwrite(path: &Path) -> CaseResult {
-    let new = path.with_extension("new");
-    std::fs::write(&new, "#!/bin/sh\nexit 1\n")?;
-    std::fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    Ok(std::fs::rename(new, path)?)
 }
 
 /// No carrier: the peer waits for Active_Down_Interval; the return costs nothing.
@@ -293,6 +271,53 @@ fn a_link_goes_down_and_up(kind: Kind, peer: Daemon) -> CaseResult {
     stage.r1.host.mend("eth0")?;
     stage.wait_for_holder("r1")?;
     stage.lost_at_most(&pingers, Duration::ZERO, "return of the link")
+}
+
+/// The interface goes with everything on it, and another one of its name comes: the peer waits for Active_Down_Interval, the
+/// return costs nothing.
+fn an_interface_goes_and_comes(peer: Daemon) -> CaseResult {
+    use vip_netlink::{Change, LinkName, LinkRef};
+    let mut stage = Stage::new(PLAIN, Daemon::Ours, peer)?;
+    stage.r1.start(&PLAIN.config(150, "").replace("global_defs {", "global_defs {\n dynamic_interfaces\n"))?;
+    stage.wait_for_holder("r1")?;
+    stage.r2.start(&PLAIN.config(90, ""))?;
+    stage.wait_for_line(&stage.r2, "Entering BACKUP STATE")?;
+    let pingers = stage.ping()?;
+    let eth0: LinkName = "eth0".parse().expect("a name");
+    stage.r1.host.change(&[Change::DelLink(LinkRef::Name(eth0))])?;
+    stage.wait_for_holder("r2")?;
+    stage.lost_at_most(&pingers, PLAIN.active_down(90), "take-over after an interface was deleted")?;
+    let pingers = stage.ping()?;
+    stage.lab.connect(&stage.r1.host, "eth0", &stage.lans[0])?;
+    stage.r1.host.address("eth0", "198.18.0.1/24")?;
+    stage.wait_for_holder("r1")?;
+    stage.lost_at_most(&pingers, Duration::ZERO, "return of the interface")
+}
+
+/// With next to no room for them most of the kernel's reports are lost; nobody but the log hears of it.
+fn reports_of_the_kernel_are_lost() -> CaseResult {
+    use vip_netlink::{Address, Change};
+    let mut stage = Stage::new(PLAIN, Daemon::Ours, Daemon::Ours)?;
+    let small = "global_defs {\n vrrp_netlink_monitor_rcv_bufs 1\n";
+    stage.r1.start(&PLAIN.config(150, "").replace("global_defs {", small))?;
+    stage.wait_for_holder("r1")?;
+    stage.r2.start(&PLAIN.config(90, ""))?;
+    stage.wait_for_line(&stage.r2, "Entering BACKUP STATE")?;
+    let link = stage.r1.host.addresses()?.into_iter().find(|address| address.ip == vip()).map(|address| address.link);
+    let link = link.ok_or_else(|| stage.fail("r1 lost its address"))?;
+    let many = (0..3000_u16).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        Address::new(link, [10, 9, high, low].into(), 32)
+    });
+    let many: Vec<_> = many.collect();
+    let pingers = stage.ping()?;
+    stage.r1.host.change(&many.iter().copied().map(Change::AddAddress).collect::<Vec<_>>())?;
+    stage.r1.host.change(&many.into_iter().map(Change::RemoveAddress).collect::<Vec<_>>())?;
+    stage.wait_for_line(&stage.r1, "Receive buffer overrun on monitor socket")?;
+    stage.pass(PLAIN.active_down(90))?;
+    stage.lost_at_most(&pingers, Duration::ZERO, "lost reports")?;
+    let changes = stage.r2.said("Entering MASTER STATE") + stage.r1.said("Entering BACKUP STATE") - 1;
+    stage.ensure(changes == 0 && stage.r1.said("removed") == 0, "somebody changed its state")
 }
 
 /// A switch that forwards nothing for a while after the link is up: both are Active, until they hear each other again.
@@ -338,6 +363,122 @@ fn a_network_manager_restarts(own_address_goes: bool) -> CaseResult {
     }
     let resigned = stage.r1.said("(VI_0) Entering BACKUP STATE");
     stage.ensure(own_address_goes || resigned == 1, "it gave up what was put back at once")
+}
+
+/// systemd-networkd itself, as it starts on links that udev knows: with `KeepConfiguration=` and `ManageForeignRoutes=` as
+/// they are unless set, all addresses of the link that it manages go, its own one comes back. Ours is there again as soon as
+/// one of a bare loop that puts back what goes, and nobody changes its state.
+fn networkd_restarts() -> CaseResult {
+    in_one_of_some(networkd_starts_anew)
+}
+
+fn networkd_starts_anew() -> CaseResult {
+    let stage = Stage::started(PLAIN, Daemon::Ours, Daemon::Ours)?;
+    // As systemd sets it on its hosts.
+    stage.r1.host.set_sysctl("net/ipv4/conf/eth0/promote_secondaries", "1")?;
+    let keeper = Keeper::of(&stage.r1.host)?;
+    let (mut networkd, mut times) = (None, [Vec::new(), Vec::new()]);
+    for _ in 0..3 {
+        let (pingers, control) = (stage.ping()?, stage.client.ping(keeper.address, Duration::from_millis(2))?);
+        control.wait_for_answer(PATIENCE)?;
+        let (removed, kept) = (stage.r1.said("198.18.0.100 removed"), keeper.kept.load(Ordering::Relaxed));
+        stop_networkd(networkd.take())?;
+        let process = networkd.insert(start_networkd(&stage)?);
+        stage.wait_until("networkd to take the addresses", || {
+            let ended = process.wait_for_exit(Duration::ZERO).ok();
+            if ended.is_some_and(|status| status.code() == Some(NO_SYSFS)) {
+                return Err(Stop::Skipped("sysfs cannot be mounted here".into()));
+            }
+            stage.ensure(
+                ended.is_none(),
+                &process.lines().iter().map(|line| format!("{}\n", line.text)).collect::<String>(),
+            )?;
+            Ok(stage.r1.said("198.18.0.100 removed") > removed && keeper.kept.load(Ordering::Relaxed) > kept)
+        })?;
+        process.wait_for_line("eth0: State changed: configuring -> configured", PATIENCE)?;
+        stage.wait_for_holder("r1")?;
+        stage.pass(PLAIN.active_down(90))?;
+        control.wait_for_answer(PATIENCE)?;
+        let lost = |pinger: &Pinger| pinger.longest_gap().map_or(Duration::ZERO, |gap| gap.duration());
+        times[0].push(pingers.iter().map(lost).max().unwrap_or_default());
+        times[1].push(lost(&control));
+    }
+    stop_networkd(networkd)?;
+    times.iter_mut().for_each(|times| times.sort_unstable());
+    let within = times[0][1] <= times[1][1] + Duration::from_millis(10);
+    stage.ensure(within, &format!("the medians of the address and of the control: {times:?}"))?;
+    let changes = stage.r2.said("Entering MASTER STATE") + stage.r1.said("Entering BACKUP STATE") - 1;
+    stage.ensure(changes == 0, "somebody changed its state")
+}
+
+/// What the script below says where it cannot go on.
+const NO_SYSFS: i32 = 77;
+
+fn start_networkd(stage: &Stage) -> Result<Process, Stop> {
+    const NETWORK: &str = "[Match]\nName=eth0\n[Network]\nAddress=198.18.0.1/24\n";
+    // Without udev to tell that the links are ready it would take them for those of a container and leave them alone.
+    const SCRIPT: &str = "mount -t sysfs none /sys || exit 77; mkdir -p /run/systemd/netif /run/udev/data\n\
+                          for link in /sys/class/net/*; do echo I:1 >/run/udev/data/n$(cat $link/ifindex); done\n\
+                          exec \"$0\"";
+    let peer = peers::networkd()?;
+    let program = peer.program_as(Path::new("/bin/sh")).args(["-c", SCRIPT]).arg(&peer.path);
+    let program = program
+        .env("SYSTEMD_LOG_LEVEL", "debug")
+        .file("/etc/passwd", "root:x:0:0::/:/bin/sh\nsystemd-network:x:0:0::/:/bin/sh\n")
+        .file("/etc/group", "root:x:0:\nsystemd-network:x:0:\n")
+        .file("/run/systemd/network/eth0.network", NETWORK);
+    Ok(stage.r1.host.spawn(program)?)
+}
+
+fn stop_networkd(process: Option<Process>) -> CaseResult {
+    if let Some(process) = process {
+        process.signal(Signal::SIGTERM)?;
+        process.wait_for_exit(PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// The control: puts an address back as soon as the kernel tells that it is gone.
+struct Keeper {
+    address: IpAddr,
+    /// How often.
+    kept: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    fn of(host: &Host) -> Result<Self, Stop> {
+        use vip_netlink::{Change, Event, Monitor, RouteSocket};
+        const ADDRESS: [u8; 4] = [198, 18, 0, 200];
+        host.address("eth0", "198.18.0.200/24")?;
+        let (mut route, mut monitor) = (host.run(RouteSocket::open)?, host.run(Monitor::open)?);
+        let (kept, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, stopped) = (Arc::clone(&kept), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let _ = poll(&mut [PollFd::new(monitor.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50_u8));
+                while let Ok(Some(event)) = monitor.poll_event() {
+                    if let Event::AddressRemoved(address) = event
+                        && address.ip == IpAddr::from(ADDRESS)
+                    {
+                        route.apply(&[Change::AddAddress(address)]);
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+        });
+        Ok(Self { address: ADDRESS.into(), kept, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 fn ten_thousand_addresses_on_the_link() -> CaseResult {
@@ -456,9 +597,13 @@ cases! {
     overwritten_binary = an_installed_binary_that_is_overwritten_does_not_matter();
     link_down_and_up = a_link_goes_down_and_up(PLAIN, OURS);
     link_down_and_up_in_a_group = a_link_goes_down_and_up(GROUP, OURS);
+    interface_deleted_and_recreated = an_interface_goes_and_comes(OURS);
+    interface_deleted_and_recreated_beside_c = an_interface_goes_and_comes(C);
+    netlink_overflow = reports_of_the_kernel_are_lost();
     silence_after_carrier = a_switch_is_silent_after_carrier();
     network_manager_drops_foreign_addresses = a_network_manager_restarts(false);
     network_manager_sets_its_own_address_anew = a_network_manager_restarts(true);
+    networkd = networkd_restarts();
     ten_thousand_addresses = ten_thousand_addresses_on_the_link();
     equal_priority_higher_address_wins = equal_priority(PLAIN, [OURS, OURS], SAME_PRIORITY);
     equal_priority_ours_yields_to_c = equal_priority(PLAIN, [OURS, C], SAME_PRIORITY);

@@ -7,6 +7,9 @@ mod support;
 #[path = "lvs/director.rs"]
 mod director;
 
+#[path = "lvs/many.rs"]
+mod many;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -221,11 +224,15 @@ fn an_instance_without_nftables() -> CaseResult {
     let host = lab.host("r1")?;
     lab.connect(&host, "eth0", &lan)?;
     host.address("eth0", "198.18.0.1/24")?;
-    let config = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n version 3\n advert_int 0.1\n no_accept\n \
+    let config = "global_defs {\n nftables_ipvs\n}\nvirtual_server_group G {\n 198.18.0.100 80\n}\n\
+                  virtual_server group G {\n protocol TCP\n lvs_method NAT\n real_server 192.0.2.11 80 {\n }\n}\n\
+                  vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n version 3\n advert_int 0.1\n no_accept\n \
                   virtual_ipaddress {\n 198.18.0.100/24\n }\n}\n";
-    let daemon = host.spawn(Daemon::Ours.program(config)?)?;
+    let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nlDG", "-f", "/run/keepalived.conf"]);
+    let daemon = host.spawn(program.file("/run/keepalived.conf", config))?;
     daemon.wait_for_line("packets to virtual addresses without accept are not dropped: ", PATIENCE)?;
     daemon.wait_for_line(" - is the kernel built with nf_tables?", PATIENCE)?;
+    daemon.wait_for_line(":2: nftables_ipvs: packets to the addresses of groups are not marked", PATIENCE)?;
     wait_until("the address to be there", || Ok(host.holds([198, 18, 0, 100].into())?))?;
     daemon.signal(Signal::SIGTERM)?;
     daemon.wait_for_exit(PATIENCE)?;
@@ -292,9 +299,26 @@ fn main() -> ExitCode {
                 director::a_new_checker_adopts_the_table_and_its_counters,
             ),
             case(
+                "after_a_kill_of_all_cleanup_leaves_what_others_have",
+                director::after_a_kill_of_all_cleanup_leaves_what_others_have,
+            ),
+            case(
+                "after_a_kill_of_all_the_next_daemon_keeps_what_it_wants",
+                director::after_a_kill_of_all_the_next_daemon_keeps_what_it_wants,
+            ),
+            case(
                 "a_server_that_a_reload_leaves_out_may_finish",
                 director::a_server_that_a_reload_leaves_out_may_finish,
             ),
+            case(
+                "a_drained_server_stays_out_of_use_until_undrain",
+                director::drain::a_drained_server_stays_out_of_use_until_undrain,
+            ),
+            case(
+                "a_virtual_server_that_a_reload_leaves_out_may_finish",
+                director::drain::a_virtual_server_that_a_reload_leaves_out_may_finish,
+            ),
+            case("ten_thousand_destinations_come_and_go", many::ten_thousand_destinations_come_and_go),
             case("without_nftables_an_instance_runs_and_says_so", without_nftables_an_instance_runs_and_says_so),
         ],
     )

@@ -1,6 +1,9 @@
 //! Connections of a client through a balancer to its real servers: this test boots a virtual machine and runs itself in there.
 //! Real servers of DR and TUN are made by `keepalived-rs real-server setup`.
 
+#[path = "lvs_traffic/marked.rs"]
+mod marked;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -38,10 +41,20 @@ struct Path {
     client: &'static str,
     real: &'static str,
     prefix_len: u8,
+    /// The virtual address is a group whose packets nftables marks.
+    marked: bool,
 }
 
-const NAT: Path =
-    Path { method: "NAT", setup: None, vip: "198.18.0.100", client: "198.18.0.", real: "192.0.2.", prefix_len: 24 };
+const NAT: Path = Path {
+    method: "NAT",
+    setup: None,
+    vip: "198.18.0.100",
+    client: "198.18.0.",
+    real: "192.0.2.",
+    prefix_len: 24,
+    marked: false,
+};
+const MARKED: Path = Path { marked: true, ..NAT };
 const NAT6: Path = Path { vip: "2001:db8:1::100", client: "2001:db8:1::", real: "2001:db8:2::", prefix_len: 64, ..NAT };
 const DR: Path = Path { method: "DR", setup: Some(&["--method", "dr"]), real: "198.18.0.", ..NAT };
 const DR6: Path = Path { vip: "2001:db8:1::100", client: "2001:db8:1::", real: "2001:db8:1::", prefix_len: 64, ..DR };
@@ -152,10 +165,15 @@ fn config(path: Path) -> String {
             path.real
         )
     });
+    let (marks, opening) = if path.marked {
+        let group = format!("virtual_server_group G {{\n {} {PORT}\n}}\n", path.vip);
+        (format!("global_defs {{\n nftables_ipvs\n nftables_counters\n}}\n{group}"), "group G".to_owned())
+    } else {
+        (String::new(), format!("{} {PORT}", path.vip))
+    };
     format!(
-        "global_defs {{\n router_id test\n}}\nvirtual_server {} {PORT} {{\n protocol TCP\n lvs_sched rr\n lvs_method {}\n \
+        "global_defs {{\n router_id test\n}}\n{marks}virtual_server {opening} {{\n protocol TCP\n lvs_sched rr\n lvs_method {}\n \
          delay_loop 0.5\n warmup 0\n retry 1\n delay_before_retry 0.1\n{}}}\n",
-        path.vip,
         path.method,
         servers.concat()
     )
@@ -243,6 +261,43 @@ fn connections_arrive(path: Path) -> CaseResult {
     net.shares(&SERVERS)
 }
 
+/// The checker is killed while a client makes one connection after the other: all of them arrive. Its successor neither adds the
+/// server that was down, nor takes the other one out, and notices when the first one serves again.
+fn a_killed_checker_costs_no_connection() -> CaseResult {
+    const STARTED: &str = "Starting Healthcheck child process, pid=";
+    let [first, second] = SERVERS;
+    let mut net = Net::start(NAT)?;
+    for number in SERVERS {
+        wait_until_reached(&net, number)?;
+    }
+    net.servers.remove(&first);
+    wait_until_alone(&net, second)?;
+    let line = net.daemon.wait_for_line(STARTED, PATIENCE)?.text;
+    let pid: i32 = line.rsplit('=').next().unwrap_or_default().trim().parse()?;
+    let lines = |net: &Net| net.daemon.lines().into_iter().map(|line| line.text).collect::<Vec<_>>();
+    let before = lines(&net).len();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+    let (mut reached, mut settled, deadline) = (0, None, Instant::now() + PATIENCE);
+    // Its successor has tried both servers by then: each is tried twice a second.
+    while settled.is_none_or(|settled| Instant::now() < settled) {
+        match net.ask() {
+            Some(number) if number == second && Instant::now() < deadline => reached += 1,
+            other => return Err(Stop::failed(format!("connection {reached} reached {other:?}\n{}", net.log()))),
+        }
+        if settled.is_none() && lines(&net).iter().skip(before).any(|line| line.contains("Activating healthchecker")) {
+            settled = Some(Instant::now() + Duration::from_secs(2));
+        }
+    }
+    let moves = ["Adding service [", "Removing service ["];
+    let moved: Vec<_> = lines(&net).split_off(before);
+    if reached < 20 || moved.iter().any(|line| moves.iter().any(|words| line.contains(words))) {
+        return Err(Stop::failed(format!("{reached} connections\n{}", net.log())));
+    }
+    net.open(first)?;
+    wait_until_reached(&net, first)?;
+    net.shares(&SERVERS)
+}
+
 /// The kernel is told a moment after the log.
 fn wait_until_reached(net: &Net, server: u8) -> CaseResult {
     wait(net, &format!("{server} to be reached"), || net.ask() == Some(server))
@@ -250,6 +305,17 @@ fn wait_until_reached(net: &Net, server: u8) -> CaseResult {
 
 fn wait_until_alone(net: &Net, server: u8) -> CaseResult {
     wait(net, &format!("{server} to be reached alone"), || (0..3).all(|_| net.ask() == Some(server)))
+}
+
+fn until(what: &str, condition: impl Fn() -> Result<bool, Stop>) -> CaseResult {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition()? {
+        if Instant::now() > deadline {
+            return Err(Stop::failed(format!("waited for {what}")));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn wait(net: &Net, what: &str, condition: impl Fn() -> bool) -> CaseResult {
@@ -268,6 +334,10 @@ fn through_nat() -> CaseResult {
 
 fn through_nat_of_ipv6() -> CaseResult {
     connections_arrive(NAT6)
+}
+
+fn through_marks_of_nftables() -> CaseResult {
+    connections_arrive(MARKED)
 }
 
 fn by_direct_routing() -> CaseResult {
@@ -335,7 +405,7 @@ fn a_tunnel_is_taken_back() -> CaseResult {
 
 fn main() -> ExitCode {
     let files = |vm: Vm| {
-        let modules = ["ip_vs", "ip_vs_rr", "veth", "bridge"];
+        let modules = ["ip_vs", "ip_vs_rr", "veth", "bridge", "nf_tables"];
         let vm = modules.into_iter().fold(vm, |vm, module| vm.module(module)).memory(1024);
         Ok(vm.program(env!("CARGO_BIN_EXE_keepalived-rs"))?.program("ip")?)
     };
@@ -345,10 +415,15 @@ fn main() -> ExitCode {
             case("a_tunnel_is_taken_back", a_tunnel_is_taken_back),
             case("through_nat", through_nat),
             case("through_nat_of_ipv6", through_nat_of_ipv6),
+            case("through_marks_of_nftables", through_marks_of_nftables),
+            case("the_tables_of_marks_come_and_go", marked::the_tables_of_marks_come_and_go),
+            case("the_tables_of_a_killed_daemon_go", marked::the_tables_of_a_killed_daemon_go),
+            case("ipvs_is_in_another_namespace", marked::ipvs_is_in_another_namespace),
             case("by_direct_routing", by_direct_routing),
             case("by_direct_routing_of_ipv6", by_direct_routing_of_ipv6),
             case("through_tunnels", through_tunnels),
             case("through_tunnels_of_ipv6", through_tunnels_of_ipv6),
+            case("a_killed_checker_costs_no_connection", a_killed_checker_costs_no_connection),
             case("an_unprepared_server_is_not_reached", an_unprepared_server_is_not_reached),
         ],
     )

@@ -2,6 +2,10 @@
 //! that sends in the same run.
 #![allow(clippy::indexing_slicing, reason = "a test")]
 
+#[path = "support/crowd.rs"]
+mod crowd;
+#[path = "support/junk.rs"]
+mod junk;
 #[expect(dead_code, reason = "the other tests use the rest")]
 #[path = "support/stage.rs"]
 mod stage;
@@ -10,26 +14,19 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use crowd::crowded;
+use junk::{JUNK, address, flood, host};
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Capture, Host, NetNs, Program};
+use netlab::{Capture, EXPERIMENT, Host, Junk, Program, Ticker};
 use nix::sys::signal::Signal;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use socket2::{Domain, Protocol, Socket, Type};
 use stage::{Advert, Kind, PLAIN, Stage};
 use support::{Daemon, PATIENCE, wait_until};
-use vip_netlink::{Change, LinkName, RouteSocket};
-
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-
-/// For experiments (RFC 3692): what the control sends.
-const EXPERIMENT: u8 = 253;
+use vip_netlink::Change;
 
 /// Adverts with a password.
 const PASS: Kind = Kind {
@@ -41,184 +38,6 @@ const PASS: Kind = Kind {
 
 /// So often a window may be looked at again: what others do on this machine passes, a fault of ours stays.
 const TRIES: usize = 4;
-
-/// A thread with a timer, until it is dropped.
-struct Ticker {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    /// Does `work` every `period`.
-    fn start(period: Duration, mut work: impl FnMut() + Send + 'static) -> Result<Self, Stop> {
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
-        timer.set(Expiration::Interval(period.into()), TimerSetTimeFlags::empty())?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) && timer.wait().is_ok() {
-                work();
-            }
-        });
-        Ok(Self { stop, thread: Some(thread) })
-    }
-
-    /// The control: a packet every `interval` and nothing else.
-    fn control(host: &Host, interval: Duration) -> Result<Self, Stop> {
-        let socket = raw_socket(host, EXPERIMENT, 8)?;
-        Self::start(interval, move || {
-            let _ = socket.send_to(&[0; 8], &to_group());
-        })
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn to_group() -> socket2::SockAddr {
-    SocketAddrV4::new(GROUP, 0).into()
-}
-
-/// Sends to the group from the host's address of this number.
-fn raw_socket(host: &Host, protocol: u8, number: u8) -> Result<Socket, Stop> {
-    let open = || -> std::io::Result<Socket> {
-        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(protocol))))?;
-        socket.set_multicast_if_v4(&address(number))?;
-        socket.set_multicast_ttl_v4(255)?;
-        socket.set_multicast_loop_v4(false)?;
-        Ok(socket)
-    };
-    Ok(host.run(open)?)
-}
-
-fn address(number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(198, 18, 0, number)
-}
-
-/// A host more on the first link.
-fn host(stage: &Stage, name: &str, number: u8) -> Result<Host, Stop> {
-    let host = stage.lab.host(name)?;
-    stage.lab.connect(&host, "eth0", &stage.lans[0])?;
-    host.address("eth0", &format!("{}/24", address(number)))?;
-    Ok(host)
-}
-
-/// What is wrong with a packet that claims to be an advert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Junk {
-    Ttl,
-    Checksum,
-    Version,
-    Vrid,
-    Truncated,
-    Authentication,
-    Random,
-    /// Nothing but that.
-    LowerPriority,
-}
-
-impl Junk {
-    const ALL: [Self; 8] = [
-        Self::Ttl,
-        Self::Checksum,
-        Self::Version,
-        Self::Vrid,
-        Self::Truncated,
-        Self::Authentication,
-        Self::Random,
-        Self::LowerPriority,
-    ];
-
-    /// The packet, and its time to live. All that counts would take the addresses over, but for the one fault.
-    fn packet(self, kind: Kind, seed: &mut u64) -> (Vec<u8>, u32) {
-        let own = |vrid, priority| match kind.version {
-            2 => pass_packet(vrid, priority, b"secret\0\0"),
-            _ => v3_packet(vrid, priority),
-        };
-        let packet = match self {
-            Self::Ttl => return (own(51, 254), 254),
-            Self::Checksum => {
-                let mut packet = own(51, 254);
-                packet[7] ^= 1;
-                packet
-            }
-            Self::Version => {
-                let mut packet = own(51, 254);
-                packet[0] = 0x41;
-                packet
-            }
-            Self::Vrid => own(99, 254),
-            Self::Truncated => own(51, 254)[..7].to_vec(),
-            Self::Authentication => pass_packet(51, 254, b"guessed\0"),
-            Self::Random => {
-                let mut packet: Vec<u8> = (0..40).map(|_| random(seed)).collect();
-                packet[1] = 51;
-                packet
-            }
-            Self::LowerPriority => own(51, 10),
-        };
-        (packet, 255)
-    }
-}
-
-/// Xorshift.
-fn random(seed: &mut u64) -> u8 {
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    seed.to_be_bytes()[3]
-}
-
-/// RFC 9568 §5.1, from the host with the junk.
-fn v3_packet(vrid: u8, priority: u8) -> Vec<u8> {
-    let mut packet = vec![0x31, vrid, priority, 1, 0, 10, 0, 0, 198, 18, 0, 100];
-    let mut pseudo = [address(JUNK).octets(), GROUP.octets()].concat();
-    pseudo.extend([0, 112, 0, 12]);
-    let sum = checksum(&[pseudo, packet.clone()].concat());
-    packet[6..8].copy_from_slice(&sum.to_be_bytes());
-    packet
-}
-
-/// RFC 2338 §5.1, with a password.
-fn pass_packet(vrid: u8, priority: u8, password: &[u8; 8]) -> Vec<u8> {
-    let mut packet = vec![0x21, vrid, priority, 1, 1, 1, 0, 0, 198, 18, 0, 100];
-    packet.extend(password);
-    let sum = checksum(&packet);
-    packet[6..8].copy_from_slice(&sum.to_be_bytes());
-    packet
-}
-
-/// RFC 1071, of whole 16-bit words.
-fn checksum(octets: &[u8]) -> u16 {
-    let words = octets.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
-    let sum: u32 = words.sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let [_, _, high, low] = ((folded & 0xffff) + (folded >> 16)).to_be_bytes();
-    !u16::from_be_bytes([high, low])
-}
-
-/// The number of the host with the junk.
-const JUNK: u8 = 66;
-
-/// Sends the kinds in turn, `rate` packets a second.
-fn flood(host: &Host, kind: Kind, junk: &'static [Junk], rate: u32) -> Result<Ticker, Stop> {
-    let socket = raw_socket(host, 112, JUNK)?;
-    let (mut seed, mut next) = (0x9e37_79b9_7f4a_7c15, junk.iter().cycle());
-    // A timer that fires oftener than a thousand times a second says little of the pace.
-    let together = rate.div_ceil(1000);
-    Ticker::start(Duration::from_secs(1) * together / rate, move || {
-        for kind_of_junk in next.by_ref().take(together as usize) {
-            let (packet, ttl) = kind_of_junk.packet(kind, &mut seed);
-            let _ = socket.set_multicast_ttl_v4(ttl).and_then(|()| socket.send_to(&packet, &to_group()));
-        }
-    })
-}
 
 /// How far adverts and the packets of the control were from their rhythm.
 #[derive(Debug, Default)]
@@ -280,7 +99,7 @@ fn junk(kind: Kind, kinds: &'static [Junk]) -> CaseResult {
     let stage = Stage::started(kind, Daemon::Ours, Daemon::Ours)?;
     let (junk_host, control) = (host(&stage, "junk", JUNK)?, host(&stage, "control", 8)?);
     let before = [&stage.r1, &stage.r2].map(|router| router.process().lines().len());
-    let control = Ticker::control(&control, kind.interval)?;
+    let control = Ticker::control(&control, address(8), kind.interval)?;
     let window = kind.interval * 5 + Duration::from_secs(1);
     for rate in [8, 5000] {
         in_one_of_some(&stage, || {
@@ -316,7 +135,7 @@ fn both_processors_are_busy() -> CaseResult {
     let spin = || stage.client.spawn(Program::new("/bin/sh").args(["-c", "while :; do :; done"]));
     let busy = 2 * thread::available_parallelism().map_or(2, usize::from);
     let hogs: Vec<_> = (0..busy).map(|_| spin()).collect::<Result<_, _>>()?;
-    let _control = Ticker::control(&control_host, PLAIN.interval)?;
+    let _control = Ticker::control(&control_host, address(8), PLAIN.interval)?;
     in_one_of_some(&stage, || {
         let mut watch = stage::Watch::begin(&stage)?;
         stage.pass(Duration::from_secs(3))?;
@@ -353,16 +172,6 @@ fn many(instances: u8, addresses: u16) -> String {
     text
 }
 
-/// A namespace of its own with so many cables, both ends in it.
-fn crowded(cables: u16) -> Result<NetNs, Stop> {
-    let namespace = NetNs::new()?;
-    let name = |end: char, number: u16| -> LinkName { format!("{end}{number}").parse().expect("a name") };
-    let changes: Vec<_> =
-        (0..cables).map(|number| Change::AddVeth { name: name('a', number), peer: name('b', number) }).collect();
-    let refused = namespace.run(|| RouteSocket::open().map(|mut route| route.apply(&changes).refused))?;
-    if refused.is_empty() { Ok(namespace) } else { Err(Stop::failed(format!("{:?}", refused.first()))) }
-}
-
 /// Another process deletes a network namespace with hundreds of links while one instance gains a thousand addresses: the
 /// kernel's routing lock is not for others then.
 fn the_routing_lock_is_held() -> CaseResult {
@@ -371,7 +180,7 @@ fn the_routing_lock_is_held() -> CaseResult {
     let mut stage = Stage::new(PLAIN, Daemon::Ours, Daemon::Ours)?;
     stage.r1.start(&many(INSTANCES, 0))?;
     let control_host = host(&stage, "control", 8)?;
-    let _control = Ticker::control(&control_host, PLAIN.interval)?;
+    let _control = Ticker::control(&control_host, address(8), PLAIN.interval)?;
     for vrid in 1..=INSTANCES + 1 {
         stage.wait_for_line(&stage.r1, &format!("(VI_{vrid}) Entering MASTER STATE"))?;
     }
@@ -429,7 +238,7 @@ fn hand_over(kind: Kind, first: Daemon, second: Daemon) -> CaseResult {
     const MORE: Duration = Duration::from_millis(10);
     let mut stage = Stage::started(kind, first, second)?;
     let control_host = host(&stage, "control", 8)?;
-    let _control = Ticker::control(&control_host, MORE)?;
+    let _control = Ticker::control(&control_host, address(8), MORE)?;
     let bound = kind.skew(stage.r2.priority) + MORE;
     let mut seen = Vec::new();
     for _ in 0..TRIES {

@@ -95,7 +95,8 @@ pub fn main(cases: &[Case]) -> ExitCode {
     main_parallel(cases, 1)
 }
 
-/// Like [`main`], with as many as `at_once` cases at a time: for cases that wait more than they work and measure no time.
+/// Like [`main`], with as many as `at_once` cases at a time: for cases that wait more than they work, and that compare the times
+/// which they measure with those of a control in the same case.
 pub fn main_parallel(cases: &[Case], at_once: usize) -> ExitCode {
     let selection = Selection::new(env::args().skip(1));
     let chosen: Vec<_> = cases.iter().filter(|case| selection.chooses(case.name)).collect();

@@ -41,6 +41,7 @@ mod netns;
 pub mod peers;
 mod pinger;
 mod process;
+mod traffic;
 pub mod vm;
 
 pub use capture::{Arp, Capture, Frame, IpPacket};
@@ -50,3 +51,4 @@ pub use lab::{Bridge, Host, Lab};
 pub use netns::NetNs;
 pub use pinger::{Gap, PingCounts, Pinger};
 pub use process::{Line, Mark, Process, ProcessInfo, Program, Source};
+pub use traffic::{Claim, EXPERIMENT, Junk, Ticker};

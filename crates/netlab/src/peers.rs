@@ -26,7 +26,12 @@ pub struct Peer {
 impl Peer {
     /// To be started in a [`Host`](crate::Host).
     pub fn program(&self) -> Program {
-        let program = Program::new(&self.path);
+        self.program_as(&self.path)
+    }
+
+    /// Another program with the libraries of this one: a copy of it, or a shell that executes it.
+    pub fn program_as(&self, copy: &Path) -> Program {
+        let program = Program::new(copy);
         match env::join_paths(&self.libraries) {
             Ok(path) if !path.is_empty() => program.env("LD_LIBRARY_PATH", path),
             _ => program,
@@ -98,6 +103,22 @@ pub fn ipvsadm() -> Result<Peer, Skip> {
 /// [`Skip`] if there is none.
 pub fn nft() -> Result<Peer, Skip> {
     installed("nft").map_or_else(|| unpacked("nftables", "usr/sbin/nft"), Ok)
+}
+
+/// systemd-networkd, installed or unpacked.
+///
+/// # Errors
+/// [`Skip`] if there is none.
+pub fn networkd() -> Result<Peer, Skip> {
+    const PATH: &str = "lib/systemd/systemd-networkd";
+    let installed = Path::new("/").join(PATH);
+    if installed.is_file() {
+        return Ok(Peer { path: installed, libraries: Vec::new() });
+    }
+    let mut peer = unpacked("systemd", PATH)?;
+    let own: Vec<_> = peer.libraries.iter().map(|folder| folder.join("systemd")).filter(|it| it.is_dir()).collect();
+    peer.libraries.extend(own);
+    Ok(peer)
 }
 
 /// A program of a package that was fetched by `peers.sh`: `path` is relative to the root.

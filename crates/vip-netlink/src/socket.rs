@@ -106,6 +106,8 @@ pub struct Applied<T = Change> {
     pub refused: Vec<Refusal<T>>,
     /// At least one answer was lost or late: whether its change was carried out only a dump can tell.
     pub lost: bool,
+    /// How many were for nothing, as what they were to bring about was there already, if perhaps with other attributes.
+    pub already: usize,
     /// How many sends it took.
     pub sends: usize,
 }
@@ -113,7 +115,7 @@ pub struct Applied<T = Change> {
 impl<T> Default for Applied<T> {
     /// Nothing was to be done.
     fn default() -> Self {
-        Self { refused: Vec::new(), lost: false, sends: 0 }
+        Self { refused: Vec::new(), lost: false, already: 0, sends: 0 }
     }
 }
 
@@ -335,6 +337,24 @@ impl RouteSocket {
         }
     }
 
+    /// As [`reconcile`](Self::reconcile), for a host that takes over addresses of which it believes that none is there: it
+    /// need not know which others it has. Where nothing else is wanted they are added first, and what is there is listed
+    /// only if one of them was.
+    ///
+    /// # Errors
+    /// As [`reconcile`](Self::reconcile).
+    pub fn reconcile_unseen(&mut self, wanted: &Wanted) -> Result<Applied, Error> {
+        if !adds_addresses_only(wanted) {
+            return self.reconcile(wanted);
+        }
+        let added = self.apply(&plan(wanted, &Present::default()));
+        if !added.lost && added.already == 0 {
+            return Ok(added);
+        }
+        let applied = self.reconcile(wanted)?;
+        Ok(Applied { sends: added.sends + applied.sends, ..applied })
+    }
+
     /// One send and its answers, one for each change of the batch.
     fn apply_batch(&mut self, batch: &[Change], applied: &mut Applied) -> Vec<Result<(), Failure>> {
         let first = self.sequence.wrapping_add(1);
@@ -349,7 +369,7 @@ impl RouteSocket {
         self.pace.measured(batch.len(), now().saturating_duration_since(began));
 
         let mut answers = vec![Ok(()); batch.len()];
-        if let Err(error) = self.collect(first, &mut answers, batch) {
+        if let Err(error) = self.collect(first, &mut answers, batch, &mut applied.already) {
             applied.lost = true;
             let errno = error.raw_os_error().unwrap_or(libc::ETIMEDOUT);
             for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
@@ -360,7 +380,13 @@ impl RouteSocket {
     }
 
     /// Takes answers until that of the last request.
-    fn collect(&mut self, first: u32, answers: &mut [Result<(), Failure>], batch: &[Change]) -> io::Result<()> {
+    fn collect(
+        &mut self,
+        first: u32,
+        answers: &mut [Result<(), Failure>],
+        batch: &[Change],
+        already: &mut usize,
+    ) -> io::Result<()> {
         let deadline = now() + self.timeout;
         loop {
             for message in message::messages(self.kernel.receive(deadline)?) {
@@ -372,9 +398,8 @@ impl RouteSocket {
                     continue;
                 };
                 match reply::parse(&message) {
-                    Ok(Some(Reply::Refused { errno, text })) if !holds_already(change, errno) => {
-                        *answer = Err(Failure { errno, text });
-                    }
+                    Ok(Some(Reply::Refused { errno, .. })) if holds_already(change, errno) => *already += 1,
+                    Ok(Some(Reply::Refused { errno, text })) => *answer = Err(Failure { errno, text }),
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => continue,
                 }
@@ -471,6 +496,15 @@ struct Failure {
 enum Dump<T> {
     Whole(Vec<T>),
     Disturbed,
+}
+
+/// Whether nothing but addresses is wanted, and nothing has to go.
+const fn adds_addresses_only(wanted: &Wanted) -> bool {
+    let Wanted { addresses: _, renew: _, release, routes, release_routes, rules, release_rules, links, release_links } =
+        wanted;
+    let nothing_comes = routes.is_empty() && rules.is_empty() && links.is_empty();
+    let nothing_goes = release.is_empty() && release_routes.is_empty() && release_rules.is_empty();
+    nothing_comes && nothing_goes && release_links.is_empty()
 }
 
 /// The kernel refuses because what the change is to bring about is so already.

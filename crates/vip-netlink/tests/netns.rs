@@ -3,6 +3,9 @@
 #![expect(clippy::disallowed_methods, reason = "a test of sockets needs a clock, a thread and the environment")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+#[path = "netns/nft.rs"]
+mod nft;
+
 use std::{
     fs::File,
     io::{self, Read},
@@ -45,6 +48,10 @@ const CASES: &[(&str, Case)] = &[
     ("a_refusal_has_the_kernels_own_words", a_refusal_has_the_kernels_own_words),
     ("what_holds_already_is_no_error", what_holds_already_is_no_error),
     ("whatever_is_wanted_the_second_plan_is_empty", whatever_is_wanted_the_second_plan_is_empty),
+    (
+        "an_address_that_is_there_otherwise_is_edited_though_others_were_added_first",
+        an_address_that_is_there_otherwise_is_edited_though_others_were_added_first,
+    ),
     ("lifetimes_are_edited_in_place", lifetimes_are_edited_in_place),
     ("removing_a_primary_address_keeps_the_others", removing_a_primary_address_keeps_the_others),
     ("whatever_route_is_wanted_the_second_plan_is_empty", whatever_route_is_wanted_the_second_plan_is_empty),
@@ -74,6 +81,15 @@ const CASES: &[(&str, Case)] = &[
     ("an_announcement_that_is_refused_stops_no_other", an_announcement_that_is_refused_stops_no_other),
     ("a_link_that_is_stuck_fills_its_own_socket_only", a_link_that_is_stuck_fills_its_own_socket_only),
     ("a_frame_that_a_full_queue_drops_is_refused", a_frame_that_a_full_queue_drops_is_refused),
+    ("the_filter_of_routers_is_read_back_as_it_was_set", nft::the_filter_of_routers_is_read_back_as_it_was_set),
+    ("marks_are_read_back_as_they_were_set", nft::marks_are_read_back_as_they_were_set),
+    ("thousands_of_elements_take_more_than_one_batch", nft::thousands_of_elements_take_more_than_one_batch),
+    ("what_somebody_changed_is_put_back", nft::what_somebody_changed_is_put_back),
+    (
+        "a_batch_with_a_refusal_changes_nothing_and_says_which",
+        nft::a_batch_with_a_refusal_changes_nothing_and_says_which,
+    ),
+    ("a_monitor_hears_of_others_only", nft::a_monitor_hears_of_others_only),
 ];
 
 /// What no one can add to a host whose kernel lacks it. The daemon is tested with it in the virtual machine.
@@ -195,7 +211,7 @@ fn a_thousand_addresses_take_few_sends() -> Result<(), Skip> {
     let vips = thousand(a.index);
     let wanted = Wanted { addresses: vips.clone(), ..Wanted::default() };
 
-    let applied = route.reconcile(&wanted).unwrap();
+    let applied = route.reconcile_unseen(&wanted).unwrap();
     assert!(applied.refused.is_empty() && !applied.lost, "{applied:?}");
     assert!((1..=vips.len().div_ceil(Pace::LEAST)).contains(&applied.sends), "{} sends", applied.sends);
     assert_eq!(vips_on(&mut route, a.index), 1000);
@@ -284,6 +300,34 @@ fn whatever_is_wanted_the_second_plan_is_empty() -> Result<(), Skip> {
         let applied = route.reconcile(&Wanted { release, ..Wanted::default() }).unwrap();
         assert!(applied.refused.is_empty(), "{applied:?}");
         assert_eq!(vips_on(&mut route, a.index), 0);
+    }
+    Ok(())
+}
+
+fn an_address_that_is_there_otherwise_is_edited_though_others_were_added_first() -> Result<(), Skip> {
+    let mut route = RouteSocket::open().unwrap();
+    let (a, _) = veth(&mut route);
+    let vip = |host| {
+        let plain = Address::virtual_address(a.index, [192, 0, 2, host].into(), 32);
+        Address { label: Some(name("a:vip")), ..plain }
+    };
+    let wanted = Wanted { addresses: vec![vip(1), vip(2), vip(3)], ..Wanted::default() };
+    let others = [
+        Address { scope: Scope::LINK, ..vip(2) },
+        Address { label: Some(name("a:other")), ..vip(2) },
+        Address { preferred: Lifetime::Seconds(500), valid: Lifetime::Seconds(1000), ..vip(2) },
+    ];
+    for other in others {
+        all_applied(&mut route, &[Change::AddAddress(other)]);
+        let applied = route.reconcile(&wanted).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        let [first, edited, third] = [1, 2, 3].map(|host| find(&mut route, &vip(host)));
+        for ours in [first, third] {
+            assert_eq!(edited, Address { ip: edited.ip, ..ours }, "it was {other:?}");
+        }
+        let release = wanted.addresses.iter().map(Address::key).collect();
+        let applied = route.reconcile(&Wanted { release, ..Wanted::default() }).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
     }
     Ok(())
 }

@@ -79,6 +79,15 @@ pub enum Action {
         /// What is said.
         notification: Notification,
     },
+    /// Active_Down_Timer is about to end: unless something is heard before, the router takes over then. What takes time to
+    /// wake up can be woken now; nothing else follows from it, and it may come more than once. Only with
+    /// [`Engine::prepare_ahead`](crate::Engine::prepare_ahead).
+    Prepare {
+        /// Which router.
+        router: RouterId,
+        /// When it takes over.
+        due: Instant,
+    },
     /// Something that a person reading the log wants to know.
     Record {
         /// Of which router.
@@ -99,6 +108,7 @@ impl Action {
             | Self::Apply { router, .. }
             | Self::Announce { router, .. }
             | Self::Notify { router, .. }
+            | Self::Prepare { router, .. }
             | Self::Record { router, .. } => Some(*router),
         }
     }
@@ -206,6 +216,8 @@ pub enum FaultReason {
     SyncGroup(GroupId),
     /// Held in maintenance by command.
     Maintenance,
+    /// Its advertisements neither come nor leave: the driver could not open a socket for them.
+    NoPath,
 }
 
 /// What the next process needs to go on where this one ended.

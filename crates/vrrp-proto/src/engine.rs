@@ -22,6 +22,9 @@ mod reconfigure;
 use group::{Group, View};
 pub use plan::{Changes, Plan};
 
+/// Room for the adverts of a thousand routers at once.
+const USUAL_ACTIONS: usize = 1024;
+
 /// Many virtual routers by [`RouterId`]. Holds no socket, clock, thread or logger.
 ///
 /// Tell it the links with [`handle_link`](Self::handle_link), then what to run with
@@ -30,18 +33,23 @@ pub use plan::{Changes, Plan};
 /// nothing. Each call can also be made as a value: [`Input`](crate::Input) and [`handle`](Self::handle).
 #[derive(Debug, Clone, Default)]
 pub struct Engine {
-    routers: BTreeMap<RouterId, Slot>,
+    /// In boxes, as a map leaves much of its room empty.
+    routers: BTreeMap<RouterId, Box<Slot>>,
     groups: BTreeMap<GroupId, Group>,
     links: BTreeMap<LinkId, LinkFacts>,
     trackers: BTreeMap<TrackerId, Tracker>,
     /// Which routers to look at when a link changes, and when a tracker says something else.
     link_users: BTreeMap<LinkId, Vec<RouterId>>,
     tracker_users: BTreeMap<TrackerId, Vec<RouterId>>,
+    /// The routers for which the driver could not open a socket.
+    without_path: BTreeSet<RouterId>,
     /// One entry per router at most, never later than its next deadline (see [`Engine::schedule`]).
     timers: BTreeSet<(Instant, RouterId)>,
     /// What the process before this one left, until the first configuration.
     inherited: Snapshot,
     actions: VecDeque<Action>,
+    /// See [`Engine::prepare_ahead`].
+    lead: Duration,
     /// Not given out by any router that was removed: a late answer to one of those is not taken for a new one's.
     next_ticket: u64,
 }
@@ -53,7 +61,7 @@ struct Slot {
     queued: Option<Instant>,
     group: Option<GroupId>,
     dependencies: Box<[Dependency]>,
-    /// The faults that come from links, trackers and a lack of peers.
+    /// The faults that come from links, trackers, a lack of peers, and a lack of sockets.
     reasons: BTreeSet<FaultReason>,
 }
 
@@ -121,6 +129,17 @@ impl Engine {
         Self { inherited: snapshot, ..Self::default() }
     }
 
+    /// From now on every take-over, which is the end of Active_Down_Timer (RFC 9568 §6.4.2), is foretold `lead` before it is
+    /// due, by [`Action::Prepare`], so that the driver can have awake what it will need; with zero, as at the beginning,
+    /// none is. No deadline changes by it. Any `lead` is taken; one of two advertisement intervals and more foretells, in vain,
+    /// take-overs of routers that hear their Active Router in time.
+    pub fn prepare_ahead(&mut self, lead: Duration) {
+        self.lead = lead;
+        for (&id, slot) in &mut self.routers {
+            Self::schedule(&mut self.timers, id, slot, lead);
+        }
+    }
+
     /// What the next process would need now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -153,6 +172,22 @@ impl Engine {
     pub fn handle_link_removed(&mut self, now: Instant, link: LinkId) {
         if self.links.remove(&link).is_some() {
             self.link_changed(now, link);
+        }
+    }
+
+    /// The driver could not open the sockets through which the advertisements of a router come and leave, which it tries
+    /// again: until [`handle_path_restored`](Self::handle_path_restored) the router is in fault, so that its addresses are
+    /// not on two hosts once its peers, who do not hear it, take over. May be told before the router starts.
+    pub fn handle_path_lost(&mut self, now: Instant, router: RouterId) {
+        if self.without_path.insert(router) {
+            self.follow_facts(now, router);
+        }
+    }
+
+    /// The advertisements of a router come and leave again, or it needs no sockets any more.
+    pub fn handle_path_restored(&mut self, now: Instant, router: RouterId) {
+        if self.without_path.remove(&router) {
+            self.follow_facts(now, router);
         }
     }
 
@@ -195,11 +230,42 @@ impl Engine {
         let later = self.timers.split_off(&(now + Duration::from_nanos(1), RouterId(0)));
         let due = core::mem::replace(&mut self.timers, later);
         for (_, id) in due {
-            if let Some(slot) = self.routers.get_mut(&id) {
-                slot.queued = None;
-            }
+            let Some(slot) = self.routers.get_mut(&id) else { continue };
+            slot.queued = None;
+            let waits = slot.router.takes_over_at().is_some();
             self.with(now, id, |it| it.handle_timeout(now));
+            if waits {
+                self.foretell(now, id);
+            }
         }
+    }
+
+    /// As [`handle_timeout`](Self::handle_timeout), but for the `most` routers alone that are due first, as long as more are;
+    /// whether any are left. A driver that does what they want before it comes back for the next has the first of a
+    /// thousand done sooner, and never a thousand things to do at once.
+    pub fn handle_first_timeouts(&mut self, now: Instant, most: usize) -> bool {
+        let Some(&next) = self.timers.iter().nth(most).filter(|(due, _)| *due <= now) else {
+            self.handle_timeout(now);
+            return false;
+        };
+        let later = self.timers.split_off(&next);
+        self.handle_timeout(now);
+        // What the first ones did may have given another one another deadline.
+        let is_queued =
+            |(due, id): &(Instant, RouterId)| self.routers.get(id).is_some_and(|it| it.queued == Some(*due));
+        self.timers.extend(later.into_iter().filter(is_queued));
+        true
+    }
+
+    /// Says that a router is about to take over, if it is.
+    fn foretell(&mut self, now: Instant, id: RouterId) {
+        let Some(slot) = self.routers.get_mut(&id) else { return };
+        let Some(due) = slot.router.takes_over_at().filter(|due| now < *due && due.saturating_sub(self.lead) <= now)
+        else {
+            return;
+        };
+        Self::queue(&mut self.timers, id, slot, slot.router.poll_timeout());
+        self.actions.push_back(Action::Prepare { router: id, due });
     }
 
     /// [`handle_timeout`](Self::handle_timeout), and with what is due now every advertisement of an Active Router that is
@@ -225,7 +291,18 @@ impl Engine {
 
     /// The next thing to do, or `None` when drained.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() && self.actions.capacity() > USUAL_ACTIONS {
+            // Thousands of routers have changed at once: that is no reason to keep the room for it.
+            self.actions.shrink_to(USUAL_ACTIONS);
+        }
+        action
+    }
+
+    /// Whether [`poll_action`](Self::poll_action) has something: most advertisements ask for nothing.
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is scheduled. It may name a time
@@ -316,7 +393,7 @@ impl Engine {
         }
     }
 
-    /// Tells a router what its links and trackers mean for it: source address, weight, faults; new faults before those
+    /// Tells a router what its links, trackers and sockets mean for it: source address, weight, faults; new faults before those
     /// that end, so that no gap between the two starts it.
     fn follow_facts(&mut self, now: Instant, id: RouterId) {
         let Some(slot) = self.routers.get(&id) else {
@@ -325,6 +402,9 @@ impl Engine {
         let config = slot.router.config();
         let address = config.link.and_then(|link| self.links.get(&link)).and_then(|facts| facts.source(config.family));
         let mut reasons = link_faults(config, &self.links);
+        if self.without_path.contains(&id) {
+            reasons.insert(FaultReason::NoPath);
+        }
         let mut weight = 0i32;
         for dependency in &slot.dependencies {
             match dependency.effect(self.known()) {
@@ -375,7 +455,7 @@ impl Engine {
         core::mem::swap(&mut self.actions, &mut slot.router.actions);
         call(&mut slot.router);
         core::mem::swap(&mut self.actions, &mut slot.router.actions);
-        Self::schedule(&mut self.timers, id, slot);
+        Self::schedule(&mut self.timers, id, slot, self.lead);
         let (group, before) = member?;
         let after = View::of(&slot.router);
         if before != after
@@ -393,21 +473,26 @@ impl Engine {
         })
     }
 
-    /// Keeps the router's entry no later than its next deadline. An entry that became too early stays: it costs one
-    /// empty call when it comes, where moving it would cost two tree operations for every advertisement received.
-    fn schedule(timers: &mut BTreeSet<(Instant, RouterId)>, id: RouterId, slot: &mut Slot) {
-        match (slot.router.poll_timeout(), slot.queued) {
+    /// Keeps the router's entry no later than its next deadline, and no later than its take-over is to be foretold. An entry
+    /// that became too early stays: it costs one empty call when it comes, where moving it would cost two tree operations
+    /// for every advertisement received.
+    fn schedule(timers: &mut BTreeSet<(Instant, RouterId)>, id: RouterId, slot: &mut Slot, lead: Duration) {
+        let ahead = slot.router.takes_over_at().map(|due| due.saturating_sub(lead));
+        let due = slot.router.poll_timeout().into_iter().chain(ahead).min();
+        match (due, slot.queued) {
             (Some(due), Some(queued)) if queued <= due => {}
-            (due, queued) => {
-                if let Some(queued) = queued {
-                    timers.remove(&(queued, id));
-                }
-                if let Some(due) = due {
-                    timers.insert((due, id));
-                }
-                slot.queued = due;
-            }
+            (due, _) => Self::queue(timers, id, slot, due),
         }
+    }
+
+    fn queue(timers: &mut BTreeSet<(Instant, RouterId)>, id: RouterId, slot: &mut Slot, due: Option<Instant>) {
+        if let Some(queued) = slot.queued {
+            timers.remove(&(queued, id));
+        }
+        if let Some(due) = due {
+            timers.insert((due, id));
+        }
+        slot.queued = due;
     }
 }
 

@@ -41,6 +41,16 @@ pub enum Input {
         /// Which link.
         link: LinkId,
     },
+    /// [`Engine::handle_path_lost`].
+    PathLost {
+        /// Of which router.
+        router: RouterId,
+    },
+    /// [`Engine::handle_path_restored`].
+    PathRestored {
+        /// Of which router.
+        router: RouterId,
+    },
     /// [`Engine::handle_tracker`].
     Tracker {
         /// Which tracker.
@@ -95,6 +105,8 @@ impl Engine {
             }
             Input::Link { link, facts } => self.handle_link(now, *link, *facts),
             Input::LinkRemoved { link } => self.handle_link_removed(now, *link),
+            Input::PathLost { router } => self.handle_path_lost(now, *router),
+            Input::PathRestored { router } => self.handle_path_restored(now, *router),
             Input::Tracker { tracker, verdict } => self.handle_tracker(now, *tracker, *verdict),
             Input::Command { router, command } => self.handle_command(now, *router, *command),
             Input::Applied { router, ticket } => self.handle_applied(now, *router, *ticket),

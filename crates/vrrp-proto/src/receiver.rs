@@ -4,6 +4,7 @@ mod discard;
 mod packet;
 mod reports;
 
+use alloc::sync::Arc;
 use core::net::IpAddr;
 use core::time::Duration;
 
@@ -113,7 +114,7 @@ pub enum AddressMismatch {
 /// the true one a replay. [`memory`](Self::memory) and [`resume`](Self::resume) carry it over a restart.
 #[derive(Debug, Clone)]
 pub struct Receiver {
-    config: WireConfig,
+    config: Arc<WireConfig>,
     stats: ReceiverStats,
     memory: ReplayMemory,
     last_source: Option<IpAddr>,
@@ -148,9 +149,9 @@ enum Proof {
 impl Receiver {
     /// A receiver with all counters at zero.
     #[must_use]
-    pub fn new(config: WireConfig) -> Self {
+    pub fn new(config: impl Into<Arc<WireConfig>>) -> Self {
         Self {
-            config,
+            config: config.into(),
             stats: ReceiverStats::default(),
             memory: ReplayMemory::default(),
             last_source: None,
@@ -161,7 +162,8 @@ impl Receiver {
     }
 
     /// Another configuration; counters and replay memory go on.
-    pub fn reconfigure(&mut self, config: WireConfig) {
+    pub fn reconfigure(&mut self, config: impl Into<Arc<WireConfig>>) {
+        let config = config.into();
         self.old_checksum &= config.old_unicast_checksum != OldUnicastChecksum::Never;
         self.config = config;
         self.forget_reports();
@@ -220,7 +222,7 @@ impl Receiver {
 
     /// The configuration that packets are held against.
     #[must_use]
-    pub const fn config(&self) -> &WireConfig {
+    pub fn config(&self) -> &WireConfig {
         &self.config
     }
 

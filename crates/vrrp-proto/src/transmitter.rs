@@ -1,5 +1,6 @@
 //! From a priority to the octets of an advertisement.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU16;
@@ -37,7 +38,7 @@ const HMAC_RANGE: Duration = Duration::from_secs(60);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Transmitter {
-    config: WireConfig,
+    config: Arc<WireConfig>,
     fields: VersionFields,
     addresses: Octets,
     identification: NonZeroU16,
@@ -114,7 +115,8 @@ impl Transmitter {
     ///
     /// # Errors
     /// If the configuration cannot be put into a packet.
-    pub fn new(config: WireConfig) -> Result<Self, TransmitError> {
+    pub fn new(config: impl Into<Arc<WireConfig>>) -> Result<Self, TransmitError> {
+        let config = config.into();
         if config.addresses.len() > 255 {
             return Err(TransmitError::TooManyAddresses(config.addresses.len()));
         }
@@ -139,7 +141,7 @@ impl Transmitter {
     ///
     /// # Errors
     /// As [`new`](Self::new); the old configuration then stays.
-    pub fn reconfigure(&mut self, config: WireConfig) -> Result<(), TransmitError> {
+    pub fn reconfigure(&mut self, config: impl Into<Arc<WireConfig>>) -> Result<(), TransmitError> {
         let Self { config, fields, addresses, .. } = Self::new(config)?;
         self.old_checksum &= config.old_unicast_checksum != OldUnicastChecksum::Never;
         (self.config, self.fields, self.addresses) = (config, fields, addresses);
@@ -226,7 +228,7 @@ impl Transmitter {
 
     /// The configuration that packets are built from.
     #[must_use]
-    pub const fn config(&self) -> &WireConfig {
+    pub fn config(&self) -> &WireConfig {
         &self.config
     }
 

@@ -283,6 +283,14 @@ impl VirtualRouter {
         timer.into_iter().chain(retry).min()
     }
 
+    /// When it takes over unless it hears somebody before.
+    pub(crate) const fn takes_over_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Backup(backup) => Some(backup.active_down_timer),
+            State::Initialize | State::Fault(_) | State::Active(_) => None,
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub const fn id(&self) -> RouterId {

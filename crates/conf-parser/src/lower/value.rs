@@ -123,7 +123,8 @@ pub(super) fn seconds(
 
 /// An address, and what keepalived overlooks behind it: the end of a range or the length of a prefix.
 pub(super) fn host(text: &str) -> Option<(IpAddr, &str)> {
-    let end = text.find('-').or_else(|| text.find('/')).unwrap_or(text.len());
+    let plain = text.bytes().all(|byte| !matches!(byte, b'-' | b'/'));
+    let end = if plain { text.len() } else { text.find('-').or_else(|| text.find('/')).unwrap_or(text.len()) };
     let (address, rest) = text.split_at_checked(end)?;
     Some((address.parse().ok()?, rest))
 }
@@ -232,7 +233,15 @@ pub(super) fn bounds(statement: &Statement) -> RangeInclusive<i128> {
 /// The numbers that the row of a word allows; without bounds there, those of 32 bits.
 pub(super) fn row_bounds(row: Option<&Row>) -> RangeInclusive<i128> {
     let bounds = row.and_then(|row| row.bounds);
-    bounds.map_or(0..=i128::from(u32::MAX), |(least, most)| least.div_euclid(1_000_000)..=most / 1_000_000)
+    bounds.map_or(0..=i128::from(u32::MAX), |(least, most)| whole(least)..=whole(most))
+}
+
+/// The whole part of a number in millionths. Most of them fit into 64 bits, in which dividing is quick.
+fn whole(millionths: i128) -> i128 {
+    match i64::try_from(millionths) {
+        Ok(millionths) => millionths.div_euclid(1_000_000).into(),
+        Err(_) => millionths.div_euclid(1_000_000),
+    }
 }
 
 /// The times that a keyword takes, in its own unit.
@@ -315,7 +324,7 @@ impl Context<'_> {
         message: impl FnOnce(&str) -> String,
     ) -> Option<T> {
         let word = statement.arguments.first()?;
-        self.bounded(statement.row, word, message(&word.text))
+        self.bounded_with(statement.row, word, || message(&word.text))
     }
 
     /// `word` as a number within the bounds of `row`; one that cannot be used is reported as `message`.
@@ -325,10 +334,19 @@ impl Context<'_> {
         word: &Word,
         message: impl Into<String>,
     ) -> Option<T> {
+        self.bounded_with(row, word, || message)
+    }
+
+    fn bounded_with<T: TryFrom<i128>, M: Into<String>>(
+        &mut self,
+        row: Option<&Row>,
+        word: &Word,
+        message: impl FnOnce() -> M,
+    ) -> Option<T> {
         match integer(&word.text, &row_bounds(row)) {
             Ok(value) => T::try_from(value).ok(),
             Err(wrong) => {
-                self.bad_number(word, wrong, message);
+                self.bad_number(word, wrong, message());
                 None
             }
         }

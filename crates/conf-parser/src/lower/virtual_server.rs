@@ -147,11 +147,11 @@ fn head(context: &mut Context<'_>, statement: &Statement) -> Option<Head> {
             None
         }
         (_, port) => {
-            let message = match port {
+            let message = || match port {
                 Some(port) => format!("Invalid virtual server IP address/port {}/{} - skipping", first.text, port.text),
                 None => format!("Invalid virtual server IP address {} - skipping", first.text),
             };
-            let (address, port) = endpoint(context, first, port, &message)?;
+            let (address, port) = endpoint(context, first, port, message)?;
             Some(Head::Address(*address, port.unwrap_or(0)))
         }
     }
@@ -179,10 +179,10 @@ fn endpoint(
     context: &mut Context<'_>,
     word: &Word,
     port_word: Option<&Word>,
-    message: &str,
+    message: impl FnOnce() -> String,
 ) -> Option<(Spanned<IpAddr>, Option<u16>)> {
     let Some((address, rest)) = host(&word.text) else {
-        let finding = Diagnostic::error(Code::BadAddress, Class::General, word.span, message);
+        let finding = Diagnostic::error(Code::BadAddress, Class::General, word.span, message());
         context.push(match word.text.parse::<std::net::SocketAddr>() {
             Ok(both) => finding.help("a blank stands between address and port").replacement(format!(
                 "{} {}",
@@ -205,7 +205,7 @@ fn endpoint(
         None => None,
         Some((_, Ok(port))) => Some(port).filter(|port| *port != 0),
         Some((word, Err(wrong))) => {
-            context.bad_number(word, wrong, message);
+            context.bad_number(word, wrong, message());
             return None;
         }
     };
@@ -783,9 +783,11 @@ fn one_text(context: &mut Context<'_>, statement: &Statement, wrong: &str) -> Op
 }
 
 fn weight(context: &mut Context<'_>, statement: &Statement, what: &str) -> Option<u32> {
-    let (least, most) = statement.row.and_then(|row| row.bounds).unwrap_or_default();
-    let (least, most) = (least / 1_000_000, most / 1_000_000);
-    context.number_with(statement, |text| format!("{what} server weight {text} is outside range {least}-{most}"))
+    context.number_with(statement, |text| {
+        let (least, most) = statement.row.and_then(|row| row.bounds).unwrap_or_default();
+        let (least, most) = (least / 1_000_000, most / 1_000_000);
+        format!("{what} server weight {text} is outside range {least}-{most}")
+    })
 }
 
 fn family(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
@@ -843,8 +845,8 @@ fn persistence_engine(draft: &mut Draft, context: &mut Context<'_>, statement: &
 
 fn sorry_server(draft: &mut Draft, context: &mut Context<'_>, statement: &Statement) {
     let Some((first, rest)) = statement.arguments.split_first() else { return };
-    let message = format!("Invalid sorry server IP address {} - skipping", first.text);
-    let read = endpoint(context, first, rest.first(), &message);
+    let message = || format!("Invalid sorry server IP address {} - skipping", first.text);
+    let read = endpoint(context, first, rest.first(), message);
     if let Some((address, port)) = read {
         draft.sorry = Some(SorryDraft { address, port, forwarding: None, inhibit: false });
     }

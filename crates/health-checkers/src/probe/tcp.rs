@@ -15,6 +15,9 @@ pub struct Tcp {
 }
 
 impl Tcp {
+    /// What messages call such a check.
+    pub const KIND: &str = "TCP_CHECK";
+
     /// A check of `connect`.
     #[must_use]
     pub const fn new(connect: Connect) -> Self {
@@ -25,7 +28,7 @@ impl Tcp {
 #[async_trait]
 impl Probe for Tcp {
     fn kind(&self) -> &'static str {
-        "TCP_CHECK"
+        Self::KIND
     }
 
     async fn run(&self, _: &Context) -> Outcome {

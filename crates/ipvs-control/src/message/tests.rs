@@ -150,12 +150,14 @@ fn a_sync_daemon_on_the_wire() {
 #[test]
 fn a_sync_daemon_of_an_old_kernel() {
     let daemon = SyncDaemon::new(SyncRole::Backup, InterfaceName::new("eth0").unwrap());
-    let mut inner = one(sync_role_attribute(SyncRole::Backup));
-    inner.push(attribute(IPVS_DAEMON_ATTR_MCAST_IFN, "eth0"));
-    inner.push(attribute(IPVS_DAEMON_ATTR_SYNC_ID, 0u32));
-    let head = Head { kind: 28, flags: NlmF::MULTI, sequence: 1, command: IPVS_CMD_NEW_DAEMON, version: 1 };
+    let head = Head { kind: 28, flags: NLM_F_MULTI, sequence: 1, command: IPVS_CMD_NEW_DAEMON, version: 1 };
     let mut written = Vec::new();
-    emit(head, one(nested(IPVS_CMD_ATTR_DAEMON, inner)), &mut written);
+    let old = |out: &mut Writer<'_>| {
+        sync_role_attribute(SyncRole::Backup, out);
+        out.name(IPVS_DAEMON_ATTR_MCAST_IFN, "eth0");
+        out.u32(IPVS_DAEMON_ATTR_SYNC_ID, 0);
+    };
+    emit(&head, |out| out.nested(IPVS_CMD_ATTR_DAEMON, old), &mut written);
     assert_eq!(parsed(&written).reply(), Ok(Reply::Answer(Answer::SyncDaemon(daemon))));
 }
 
@@ -195,24 +197,28 @@ fn refusals_carry_number_and_text() {
 #[test]
 fn narrow_counters_are_read_where_there_are_no_wide_ones() {
     let service = Service::new(ServiceAddress::tcp("192.0.2.1:80".parse().unwrap()), Scheduler::RR);
-    let mut inner = address_attributes(service.address);
-    inner.push(attribute(IPVS_SVC_ATTR_SCHED_NAME, "rr"));
-    inner.push(attribute(IPVS_SVC_ATTR_FLAGS, octets(&[2, 0, 0, 0, 0xff, 0xff, 0xff, 0xff])));
-    let counters = [attribute(IPVS_STATS_ATTR_CONNS, 5u32), attribute(IPVS_STATS_ATTR_INBYTES, 1u64 << 40)];
-    inner.push(nested(IPVS_SVC_ATTR_STATS, counters.into_iter().collect()));
+    let mut octets = Vec::new();
+    let mut inner = Writer(&mut octets);
+    address_attributes(service.address, &mut inner);
+    inner.name(IPVS_SVC_ATTR_SCHED_NAME, "rr");
+    inner.octets(IPVS_SVC_ATTR_FLAGS, &[2, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    inner.nested(IPVS_SVC_ATTR_STATS, |inner| {
+        inner.u32(IPVS_STATS_ATTR_CONNS, 5);
+        inner.u64(IPVS_STATS_ATTR_INBYTES, 1 << 40);
+    });
     let narrow = Stats { connections: 5, incoming_octets: 1 << 40, ..Stats::default() };
-    assert_eq!(counted(service, &inner), narrow);
+    assert_eq!(counted(service, &octets), narrow);
     // A kernel that has both gives wide ones that do not run over.
     let wide = Stats { connections: 5 + (1 << 32), ..narrow };
-    inner.push(stats_attribute(IPVS_SVC_ATTR_STATS64, &wide));
-    assert_eq!(counted(service, &inner), wide);
+    stats_attribute(IPVS_SVC_ATTR_STATS64, &wide, &mut Writer(&mut octets));
+    assert_eq!(counted(service, &octets), wide);
 }
 
 /// The counters of a service with these attributes.
-fn counted(service: Service, inner: &GenlBuffer<u16, Buffer>) -> Stats {
-    let head = Head { kind: 28, flags: NlmF::MULTI, sequence: 1, command: IPVS_CMD_NEW_SERVICE, version: 1 };
+fn counted(service: Service, inner: &[u8]) -> Stats {
+    let head = Head { kind: 28, flags: NLM_F_MULTI, sequence: 1, command: IPVS_CMD_NEW_SERVICE, version: 1 };
     let mut written = Vec::new();
-    emit(head, one(nested(IPVS_CMD_ATTR_SERVICE, inner.clone())), &mut written);
+    emit(&head, |out| out.attribute(IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED, |out| out.0.extend(inner)), &mut written);
     match parsed(&written).reply() {
         Ok(Reply::Answer(Answer::Service(entry))) if entry.service == service => entry.stats,
         other => panic!("{other:?}"),

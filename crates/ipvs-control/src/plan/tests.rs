@@ -123,8 +123,8 @@ proptest! {
     }
 }
 
-fn pool(service: &str, scheduler: Scheduler, destinations: &[(&str, u16)]) -> Pool {
-    let destination = |(address, weight): &(&str, u16)| {
+fn pool(service: &str, scheduler: Scheduler, destinations: &[(&str, u32)]) -> Pool {
+    let destination = |(address, weight): &(&str, u32)| {
         Destination::new(address.parse().unwrap(), ForwardingMethod::Masquerade).with_weight(Weight(*weight))
     };
     Pool {

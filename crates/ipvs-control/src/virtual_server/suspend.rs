@@ -8,9 +8,19 @@ use super::{Config, Message, VirtualServer};
 use crate::types::ServiceAddress;
 
 impl Config {
-    /// Whether checks can be suspended at all: the packets of a firewall mark may go to any address.
+    /// Whether checks can be suspended at all: the packets of a firewall mark may go to any address, unless it is known
+    /// who has it.
     fn can_be_suspended(&self) -> bool {
-        self.ha_suspend && self.services.iter().all(|service| address(service.address).is_some())
+        let known = || self.services.iter().all(|service| address(service.address).is_some());
+        self.ha_suspend && (!self.marked.is_empty() || known())
+    }
+
+    /// Whether any of its addresses is one of these.
+    fn has_any(&self, on_host: &BTreeSet<IpAddr>) -> bool {
+        let mut own = self.services.iter().filter_map(|service| address(service.address));
+        let mut marked = self.marked.iter().filter(|(first, last)| first <= last);
+        own.any(|address| on_host.contains(&address))
+            || marked.any(|(first, last)| on_host.range(first..=last).next().is_some())
     }
 }
 
@@ -30,8 +40,7 @@ impl VirtualServer {
         if !self.config.can_be_suspended() {
             return;
         }
-        let here = self.config.services.iter().filter_map(|service| address(service.address));
-        let now = here.into_iter().any(|address| on_host.contains(&address));
+        let now = self.config.has_any(on_host);
         let before = self.is_on_host.replace(now);
         let message = match (before, now) {
             (None | Some(false), true) => Message::ActivatingChecker,

@@ -51,12 +51,12 @@ fn announce(words: &[OsString]) -> anyhow::Result<u8> {
     };
     match control::ask(&pid_file, Request::Announce { instances })? {
         Answer::Refused(why) => anyhow::bail!(why),
-        other @ Answer::Lateness(_) => anyhow::bail!("the daemon answered something else: {other:?}"),
         Answer::Announced { links, left_out } => {
             super::print(&report(&links))?;
             left_out.iter().for_each(|line| eprintln!("{line}"));
             Ok(if links.is_empty() || !left_out.is_empty() { EXIT_LEFT_OUT } else { 0 })
         }
+        other => anyhow::bail!("the daemon answered something else: {other:?}"),
     }
 }
 

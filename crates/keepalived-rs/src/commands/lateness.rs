@@ -55,7 +55,7 @@ fn tell(words: &[OsString]) -> anyhow::Result<()> {
         Answer::Lateness(histogram) if prometheus => super::print(&histogram.prometheus(METRIC)),
         Answer::Lateness(histogram) => super::print(&format!("{histogram}\n")),
         Answer::Refused(why) => anyhow::bail!(why),
-        other @ Answer::Announced { .. } => anyhow::bail!("the daemon answered something else: {other:?}"),
+        other => anyhow::bail!("the daemon answered something else: {other:?}"),
     }
 }
 

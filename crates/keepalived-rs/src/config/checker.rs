@@ -2,26 +2,30 @@
 
 mod group;
 mod lines;
+mod marking;
 pub(crate) mod table;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use conf_parser::Sources;
 use conf_parser::config::{
-    self, Checker, CheckerKind, Config, HttpGet, HttpVersion, RealServer, ServiceKey, SorryServer, VirtualServer,
+    self, Checker, CheckerKind, Config, HttpGet, HttpVersion, IpvsNamespace, RealServer, ServiceKey, SorryServer,
+    VirtualServer,
 };
+use conf_parser::{Sources, Span};
 use health_checkers::probe::{Connect, Probe, http, tcp};
 use health_checkers::schedule;
 use ipvs_control::types::{
-    Family, Granularity, NameError, Persistence, PersistenceEngine, Seconds, ServiceFlags, Tunnel, TunnelChecksum,
+    Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
+    TunnelChecksum,
 };
 use ipvs_control::{ForwardingMethod, Scheduler, Service, ServiceAddress, Weight, virtual_server};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::group::Groups;
 pub(crate) use self::lines::Lines;
+pub(crate) use self::marking::{MarkingPart, Marks};
 use self::table::TablePart;
 use crate::config::process::ProcessPart;
 
@@ -32,10 +36,16 @@ pub(crate) struct CheckerPart {
     pub(crate) virtual_servers: Vec<VirtualServer>,
     /// What the groups that they name stand for.
     pub(crate) groups: Groups,
+    /// How the packets to their addresses are marked, if they are.
+    pub(crate) marking: Option<MarkingPart>,
     /// Real servers that come up at the start are told of (`rs_init_notifies`).
     pub(crate) initial_notifications: bool,
     /// What holds for all of them.
     pub(crate) table: TablePart,
+    /// `net_namespace_ipvs`: where IPVS is; the daemon's own namespace if absent.
+    pub(crate) namespace: Option<IpvsNamespace>,
+    /// Where that was written.
+    pub(crate) namespace_span: Option<Span>,
     /// Where all this was written.
     pub(crate) lines: Lines,
     /// How the process is named and scheduled.
@@ -43,14 +53,25 @@ pub(crate) struct CheckerPart {
 }
 
 impl CheckerPart {
-    /// What `config` says about virtual servers. Their scripts are the runner's affair.
-    pub(crate) fn from_config(config: &Config) -> Self {
+    /// What `config` says about virtual servers, which it has no more afterwards: there may be thousands. Their scripts
+    /// are the runner's affair.
+    pub(crate) fn take_from(config: &mut Config) -> Self {
+        let part = Self::from_config(config);
+        Self { virtual_servers: std::mem::take(&mut config.virtual_servers), ..part }
+    }
+
+    /// All but the virtual servers themselves.
+    fn from_config(config: &Config) -> Self {
         let process = ProcessPart::checker(&config.global);
+        let groups = Groups::from_config(config);
         Self {
-            virtual_servers: config.virtual_servers.clone(),
-            groups: Groups::from_config(config),
+            virtual_servers: Vec::new(),
+            marking: MarkingPart::from_config(config, &groups),
+            groups,
             initial_notifications: config.global.lvs.init_notifies,
             table: TablePart::from_config(config),
+            namespace: config.top.net_namespace_ipvs.clone(),
+            namespace_span: config.places.of("", "net_namespace_ipvs"),
             lines: Lines::default(),
             process,
         }
@@ -71,19 +92,32 @@ impl CheckerPart {
     /// # Errors
     /// When the kernel has no way to express it.
     pub(crate) fn virtual_server(&self, server: &VirtualServer) -> Result<virtual_server::Config, Inexpressible> {
-        let addresses = self.groups.services(&server.service)?;
+        Self::config_of(server, &self.groups, self.marking.as_ref(), self.initial_notifications)
+    }
+
+    /// [`virtual_server`](Self::virtual_server) of a part with these.
+    pub(crate) fn config_of(
+        server: &VirtualServer,
+        groups: &Groups,
+        marking: Option<&MarkingPart>,
+        initial_notifications: bool,
+    ) -> Result<virtual_server::Config, Inexpressible> {
+        let marks = marking.and_then(|marking| marking.services(&server.service, groups));
+        let marked = marks.as_ref().map(|_| marking::ranges(&server.service, groups)).unwrap_or_default();
+        let addresses = marks.map_or_else(|| groups.services(&server.service), Ok)?;
         let services = addresses.into_iter().map(|address| service(server, address)).collect::<Result<_, _>>()?;
-        let name = server.service.to_string().into();
+        let name = service_name(&server.service).into();
         Ok(virtual_server::Config {
             name,
             services,
+            marked,
             real_servers: server.real_servers.iter().map(|real| real_server(server, real)).collect(),
             sorry_server: server.sorry_server.as_ref().map(|sorry| sorry_server(server, sorry)),
             quorum: server.quorum,
             hysteresis: server.hysteresis,
             ha_suspend: server.ha_suspend,
             omega: server.omega,
-            initial_notifications: self.initial_notifications,
+            initial_notifications,
         })
     }
 }
@@ -99,6 +133,24 @@ pub(crate) struct Inexpressible {
 impl From<NameError> for Inexpressible {
     fn from(error: NameError) -> Self {
         Self { name: "lvs_sync_daemon".to_owned(), reason: error.to_string() }
+    }
+}
+
+/// As log lines and events name a virtual server: the text of `key`, of an address without the detour by `core::fmt`.
+pub(crate) fn service_name(key: &ServiceKey) -> String {
+    match *key {
+        ServiceKey::Address { address, port, protocol } => {
+            virtual_server::name_of(address, Some(self::protocol(protocol)), port)
+        }
+        ServiceKey::Fwmark { .. } | ServiceKey::Group { .. } => key.to_string(),
+    }
+}
+
+fn protocol(protocol: config::Protocol) -> Protocol {
+    match protocol {
+        config::Protocol::Tcp => Protocol::Tcp,
+        config::Protocol::Udp => Protocol::Udp,
+        config::Protocol::Sctp => Protocol::Sctp,
     }
 }
 
@@ -215,7 +267,8 @@ fn real_server(server: &VirtualServer, real: &RealServer) -> virtual_server::Rea
     }
 }
 
-fn starts_down(server: &VirtualServer, real: &RealServer, checker: &Checker) -> bool {
+/// Whether a server is down until this checker says otherwise.
+pub(crate) fn starts_down(server: &VirtualServer, real: &RealServer, checker: &Checker) -> bool {
     server.alpha || real.alpha || checker.alpha
 }
 
@@ -287,6 +340,17 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
         CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
         CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
         kind => Err(format!("this release cannot run {}", kind.checker_type())),
+    }
+}
+
+/// What messages call the [`probe`] of a checker.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn kind(real: &RealServer, checker: &Checker) -> Result<&'static str, String> {
+    match runnable(&checker.kind)? {
+        Runnable::Tcp => Ok(tcp::Tcp::KIND),
+        Runnable::Http(_) => probe(real, checker).map(|probe| probe.kind()),
     }
 }
 

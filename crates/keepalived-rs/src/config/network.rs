@@ -10,13 +10,13 @@ use vip_netlink::{
     Placement, Prefix, Realms, Route, RouteKind, RouteProtocol, RouterPreference, Rule, RuleAction, Scope, Tunnel,
 };
 
-use super::vrrp::{Instance, VirtualAddress};
+use super::vrrp::{HeldAddress, Instance, VirtualAddress};
 
 /// What belongs to a router on this host, or to the host itself for as long as the daemon runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Belongings {
     /// `virtual_ipaddress`, then `virtual_ipaddress_excluded`; `static_ipaddress`.
-    pub(crate) addresses: Vec<VirtualAddress>,
+    pub(crate) addresses: Vec<HeldAddress>,
     /// `virtual_routes`; `static_routes`.
     pub(crate) routes: Vec<HeldRoute>,
     /// `virtual_rules`; `static_rules`.
@@ -34,7 +34,7 @@ impl Belongings {
         let device = &config.global.vrrp.default_interface;
         let address = |address: &file::VirtualAddress| {
             let device = address.dev.as_ref().map_or(device, |dev| &dev.value);
-            VirtualAddress::from_config(address, device.clone())
+            VirtualAddress::from_config(address, device.clone()).into()
         };
         Self {
             addresses: config.static_addresses.iter().map(address).collect(),
@@ -57,7 +57,7 @@ impl Belongings {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Footprint {
     /// Addresses.
-    pub(crate) addresses: Vec<VirtualAddress>,
+    pub(crate) addresses: Vec<HeldAddress>,
     /// Routes, with the names of their interfaces: a route of others may have the same key.
     pub(crate) routes: Vec<HeldRoute>,
     /// Rules.
@@ -110,7 +110,7 @@ pub(crate) fn depended_on(config: &file::Config) -> Vec<(String, String)> {
 
 impl From<Vec<VirtualAddress>> for Belongings {
     fn from(addresses: Vec<VirtualAddress>) -> Self {
-        Self { addresses, ..Self::default() }
+        Self { addresses: addresses.into_iter().map(HeldAddress::from).collect(), ..Self::default() }
     }
 }
 

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use conf_parser::Spanned;
-use conf_parser::config::{Config, InitFile, Notify, ReceiveBuffer, Script, ScriptUser, Tracking, VirtualServer};
+use conf_parser::config::{
+    Config, InitFile, Notify, RealServer, ReceiveBuffer, Script, ScriptUser, Tracking, VirtualServer,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::checker;
@@ -154,8 +156,9 @@ impl RunnerPart {
             part.scripts.extend(of_states(enter, Occasion::GroupChange { group: name() }, &group.notify));
         }
         part.add_trackers(config);
-        for server in &config.virtual_servers {
-            part.add_virtual_server(server);
+        // The names of thousands of servers are worked out for scripts only.
+        if part.has_work() || config.virtual_servers.iter().any(has_scripts) {
+            config.virtual_servers.iter().for_each(|server| part.add_virtual_server(server));
         }
         part
     }
@@ -202,6 +205,12 @@ impl RunnerPart {
             }
         }
     }
+}
+
+/// Whether anybody hears of changes of the virtual server.
+pub(crate) fn has_scripts(server: &VirtualServer) -> bool {
+    let of_real = |real: &RealServer| real.notify_up.is_some() || real.notify_down.is_some();
+    server.quorum_up.is_some() || server.quorum_down.is_some() || server.real_servers.iter().any(of_real)
 }
 
 /// What every instance, then every group tracks.

@@ -5,7 +5,7 @@ use std::path::Path;
 use conf_parser::schema::{Kind, Row, Support, schema};
 use conf_parser::{Config, MemoryLoader, Options, parse};
 
-use super::checker::CheckerPart;
+use super::checker::{CheckerPart, MarkingPart};
 use super::runner::RunnerPart;
 use super::vrrp::VrrpPart;
 use crate::ipc;
@@ -147,6 +147,12 @@ vrrp_instance N {
     dont_track_primary
     virtual_ipaddress { fe80::93 }
 }
+vrrp_instance U {
+    interface eth0
+    virtual_router_id 94
+    unicast_peer { 192.0.2.8 }
+    virtual_ipaddress { 192.0.2.96 }
+}
 virtual_server group own {
     protocol TCP
     lvs_sched rr
@@ -166,6 +172,8 @@ const CHECKERS: &str = "TCP_CHECK {\n}\nHTTP_GET {\nurl {\npath /\n}\n}\n";
 /// The head of a block, the lines that it cannot do without, and the lines after the example.
 fn frame(keyword: &str) -> (&'static str, &'static str, String) {
     let (head, needed) = match keyword {
+        // The words around it mean nothing without it.
+        "global_defs" => ("", "nftables_ipvs other\n"),
         "vrrp_instance" => ("V", "interface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.1/24 }\n"),
         "vrrp_sync_group" => ("G", "group { X W }\n"),
         "vrrp_script" => ("own", "script /bin/true\n"),
@@ -240,15 +248,16 @@ fn read(text: &str) -> Config {
 
 /// What a worker is told by a file.
 fn told(worker: &str, text: &str) -> Vec<u8> {
-    let config = read(text);
+    let mut config = read(text);
     match worker {
         "vrrp" => ipc::encode(&VrrpPart::from_config(&config)),
         "runner" => ipc::encode(&RunnerPart::from_config(&config)),
         // Its part is a copy of the blocks: what the libraries make of it counts.
         _ => {
-            let part = CheckerPart::from_config(&config);
+            let part = CheckerPart::take_from(&mut config);
             let table = super::checker::tests::without_places(part.table.clone());
-            ipc::encode(&(super::checker::tests::carried_out(&part), &part.process, table))
+            let marking = part.marking.clone().map(MarkingPart::without_place);
+            ipc::encode(&(super::checker::tests::carried_out(&part), &part.process, table, marking, &part.namespace))
         }
     }
 }

@@ -302,7 +302,7 @@ mod tests {
             format!("{} on {}{families} {:x?}\n", link.name, link.parent, link.kind)
         });
         let addresses = instances.iter().flat_map(|instance| {
-            let line = |address: &crate::config::vrrp::VirtualAddress| {
+            let line = |address: &crate::config::vrrp::HeldAddress| {
                 format!("({}) {} dev {}\n", instance.name, address.ip, address.device)
             };
             instance.addresses.iter().map(line)

@@ -17,6 +17,7 @@ use crate::config::firewall::{self, FirewallPart, LinkKey};
 use crate::config::network::{self, Belongings, HeldRoute, HeldRule};
 use crate::config::process::ProcessPart;
 use crate::config::runner::{self, RunnerPart};
+use crate::config::shared::Shared;
 use crate::config::virtual_link::{Home, Kind, VirtualLink, VirtualLinks};
 use crate::ipc::TrackerName;
 
@@ -198,7 +199,7 @@ pub(crate) struct Instance {
     /// `old_unicast_checksum`, and the group that stands in for the peer in it.
     old_checksum: (OldUnicastChecksum, Ipv4Addr),
     /// `virtual_ipaddress`, then `virtual_ipaddress_excluded`.
-    pub(crate) addresses: Vec<VirtualAddress>,
+    pub(crate) addresses: Vec<HeldAddress>,
     /// `virtual_routes`.
     pub(crate) routes: Vec<HeldRoute>,
     /// `virtual_rules`.
@@ -266,6 +267,9 @@ pub(crate) enum Transport {
         peers: Vec<Peer>,
     },
 }
+
+/// A virtual address as everyone has it who has to do with it.
+pub(crate) type HeldAddress = Shared<VirtualAddress>;
 
 /// An address that the Active Router puts on an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -446,11 +450,11 @@ impl Instance {
         let virtual_link = links.of_instance(instance);
         let own = virtual_link.as_deref().filter(|_| instance.vmac.is_some());
         let home = Home { instance, interface: device, own };
-        let addresses: Vec<VirtualAddress> = instance
+        let addresses: Vec<HeldAddress> = instance
             .virtual_addresses
             .iter()
             .chain(&instance.excluded_addresses)
-            .map(|address| VirtualAddress::from_config(address, links.of_address(home, address)))
+            .map(|address| VirtualAddress::from_config(address, links.of_address(home, address)).into())
             .collect();
         // A name that stands for nothing here costs its line.
         let routes: Vec<_> =
@@ -510,6 +514,11 @@ impl Instance {
         };
         router.tracked_links = tracked_links(&self.tracked, |name| link(name, None));
         router
+    }
+
+    /// Whether packets to its addresses are not taken.
+    pub(crate) fn drops(&self) -> bool {
+        !self.router.rules().accept_mode
     }
 
     /// The interface that it runs on: its macvlan or ipvlan if it has one.

@@ -34,7 +34,7 @@ fn what_cannot_be_meant_is_refused_with_the_way_out() {
     assert!(refusal("setup --method nat 198.18.0.100").contains("a route back through the balancer"));
     assert!(refusal("setup --over inet 198.18.0.100").contains("--method tun"));
     assert!(refusal("teardown --method dr").contains("by itself"));
-    assert!(refusal("repair").contains("neither setup nor teardown"));
+    assert!(refusal("repair").contains("none of setup, teardown, drain"));
     assert!(refusal("setup --nonsense").contains("--nonsense"));
 }
 

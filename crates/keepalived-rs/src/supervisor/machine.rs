@@ -21,6 +21,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// A clean-up that takes longer is given up.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 
+/// Who looks so late whether a worker has beaten was held up itself, often together with the worker: the beats are still
+/// to come.
+const HELD_UP: Duration = Duration::from_millis(250);
+
 /// What scripts may still take at stop, beyond what the runner itself grants them.
 const RUNNER_STOP_LIMIT: Duration = Duration::from_secs(3);
 
@@ -36,7 +40,7 @@ pub(crate) enum Action {
     KillReader,
     /// Start this worker; say hello; hand it the facts of its predecessor.
     Spawn(Role),
-    /// Withdraw what a vrrp worker left that has no successor yet.
+    /// Withdraw what workers left that [have no successor yet](Machine::is_gone).
     CleanUp,
     /// Give the two processes a socket pair.
     Connect(Role, Role),
@@ -116,6 +120,17 @@ pub(crate) enum ReadOutcome {
     },
 }
 
+/// The signs of life of a worker.
+#[derive(Debug, Clone, Copy)]
+struct Beat {
+    /// How long it may give none.
+    limit: Duration,
+    /// When it last gave one, or was excused.
+    last: Instant,
+    /// It has been waited for longer once.
+    excused: bool,
+}
+
 #[derive(Debug)]
 struct Child {
     pid: u32,
@@ -123,8 +138,7 @@ struct Child {
     quick_deaths: u32,
     prepared: u64,
     committed: u64,
-    /// The limit without a beat, and the last one.
-    beat: Option<(Duration, Instant)>,
+    beat: Option<Beat>,
     /// When an order that is on its way must be answered.
     answer_by: Option<Instant>,
     life: Life,
@@ -135,7 +149,7 @@ impl Child {
     fn due(&self) -> Option<Instant> {
         match self.life {
             Life::Waiting(due) | Life::Stopping(due) => Some(due),
-            Life::Running => self.beat.map(|(limit, last)| last + limit).into_iter().chain(self.answer_by).min(),
+            Life::Running => self.beat.map(|beat| beat.last + beat.limit).into_iter().chain(self.answer_by).min(),
             Life::Killed => None,
         }
     }
@@ -183,6 +197,8 @@ pub(crate) struct Machine {
     reload_queued: bool,
     /// Until when a clean-up may take.
     cleaning: Option<Instant>,
+    /// Another one follows it.
+    clean_again: bool,
     actions: VecDeque<Action>,
 }
 
@@ -209,6 +225,7 @@ impl Machine {
             accepted: None,
             reload_queued: false,
             cleaning: None,
+            clean_again: false,
             actions: VecDeque::new(),
         };
         machine.prepare(now, Target { generation: 1, needed, child_wait, committing: false });
@@ -273,7 +290,7 @@ impl Machine {
     pub(crate) fn handle_prepared(&mut self, now: Instant, role: Role, generation: u64, limit: Option<Duration>) {
         let Some(child) = self.children.get_mut(&role) else { return };
         child.prepared = generation;
-        child.beat = limit.map(|limit| (limit, now));
+        child.beat = limit.map(|limit| Beat { limit, last: now, excused: false });
         child.answer_by = None;
         if generation == self.running || self.is_committing(generation) {
             self.commit(now, role, generation);
@@ -319,8 +336,8 @@ impl Machine {
 
     /// A worker is alive.
     pub(crate) fn handle_beat(&mut self, now: Instant, role: Role) {
-        if let Some((_, last)) = self.children.get_mut(&role).and_then(|child| child.beat.as_mut()) {
-            *last = now;
+        if let Some(beat) = self.children.get_mut(&role).and_then(|child| child.beat.as_mut()) {
+            (beat.last, beat.excused) = (now, false);
         }
     }
 
@@ -376,6 +393,7 @@ impl Machine {
 
     /// Fires what is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.excuse_beats(now);
         if self.reading.is_some_and(|since| since + READING_LIMIT <= now) {
             self.actions.push_back(Action::KillReader);
             self.reading = None;
@@ -408,6 +426,15 @@ impl Machine {
                 }
                 Life::Killed => {}
             }
+        }
+    }
+
+    /// A daemon that was frozen as a whole goes on with the worker that it has, which finds out by itself. Once for each
+    /// beat: who is always late would otherwise keep a worker that hangs.
+    fn excuse_beats(&mut self, now: Instant) {
+        let beats = self.children.values_mut().filter_map(|child| child.beat.as_mut());
+        for beat in beats.filter(|beat| !beat.excused && beat.last + beat.limit + HELD_UP <= now) {
+            (beat.last, beat.excused) = (now, true);
         }
     }
 
@@ -622,23 +649,40 @@ impl Machine {
     /// A clean-up is over, and nobody waits for it any longer.
     fn cleaned(&mut self, now: Instant) {
         let limit = self.cleaning.take();
-        let waits = self.children.get(&Role::Vrrp).is_some_and(|child| Some(child.life) == limit.map(Life::Waiting));
-        if waits {
-            self.spawn(now, Role::Vrrp);
+        let again = std::mem::take(&mut self.clean_again);
+        if again {
+            self.clean_up(now);
+        }
+        let waiting = self.children.get_mut(&Role::Vrrp).filter(|child| Some(child.life) == limit.map(Life::Waiting));
+        match (waiting, self.cleaning) {
+            (Some(child), Some(limit)) => child.life = Life::Waiting(limit),
+            (Some(_), None) => self.spawn(now, Role::Vrrp),
+            (None, _) => {}
         }
     }
 
     /// A child is gone and gets no successor now.
     fn remove(&mut self, now: Instant, role: Role, ended: Ended) {
         self.children.remove(&role);
-        if role == Role::Vrrp && ended != Ended::Status(0) {
+        if matches!(role, Role::Vrrp | Role::Checker) && ended != Ended::Status(0) {
             self.clean_up(now);
         }
         self.actions.push_back(Action::Retire(role));
     }
 
+    /// Whether what a worker of `role` left is to go: it has no successor. Addresses do not wait for one that starts
+    /// late; IPVS does.
+    pub(crate) fn is_gone(&self, role: Role) -> bool {
+        let waits = |child: &Child| role == Role::Vrrp && matches!(child.life, Life::Waiting(_));
+        self.children.get(&role).is_none_or(waits)
+    }
+
     /// Something is on the host that no worker of ours will remove.
     pub(crate) fn clean_up(&mut self, now: Instant) {
+        if self.cleaning.is_some() {
+            self.clean_again = true;
+            return;
+        }
         self.cleaning = Some(now + CLEANUP_LIMIT);
         self.actions.push_back(Action::CleanUp);
     }

@@ -2,16 +2,25 @@
 
 mod addresses;
 mod balancer;
+mod held;
 mod kernel;
+pub(crate) mod leftovers;
+mod marker;
+mod namespace;
 mod notices;
 mod refusals;
+mod requests;
+mod timeouts;
+mod unheard;
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use conf_parser::config::IpvsNamespace;
 use health_checkers::driver::{Driver, Event};
 use ipvs_control::socket::Socket;
 use ipvs_control::types::{DestinationEntry, SyncDaemon, SyncRole, Timeouts};
@@ -19,19 +28,29 @@ use ipvs_control::{Change, Pool, ServiceAddress};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
+use vip_netlink::nft::Marking;
+
+pub(crate) use self::namespace::Namespaced;
 
 use self::addresses::Addresses;
-use self::balancer::{Balancer, CheckId, Effect, Plan};
-use self::kernel::{Applied, Kernel, Refused, Table, Wanted};
+pub(crate) use self::balancer::is_of_departure as is_departure;
+use self::balancer::{Balancer, CheckId, Effect, Plan, Wish};
+use self::held::{Held, Later};
+use self::kernel::{Applied, Counts, Kernel, Refused, Said, Table, Wanted};
+use self::marker::Marker;
 use self::notices::Notices;
+use self::requests::Desk;
 use super::lateness::Lateness;
 use super::port::Port;
 use super::scheduling::{self, Scheduling};
 use super::signals;
 use super::vrrp::clock;
+use super::vrrp::facts::MOST_WORDS;
 use crate::config::checker::CheckerPart;
 use crate::config::process::ProcessPart;
-use crate::ipc::{self, Channel, Common, Fact, NotifyAck, Order, Outbox, Report, Role, RunnerSays};
+use crate::control::{Guest, Request};
+use crate::ipc::{self, Channel, Common, Fact, Notification, NotifyAck, Order, Outbox, Report, Role, RunnerSays};
+use crate::log;
 
 /// How often the supervisor hears from this worker.
 const BEAT: Duration = Duration::from_millis(250);
@@ -48,6 +67,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the kernel may take for one list of changes before the list is looked at again.
 const APPLY_LIMIT: Duration = Duration::from_secs(1);
 
+/// How soon it is looked whether the log has written what it has.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Descriptors that the tries of checks leave for everything else.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
@@ -57,20 +79,22 @@ const EXIT_FATAL: u8 = 1;
 /// The exit status of a refused configuration.
 const EXIT_CONFIG: u8 = 2;
 
+/// The exit status of a stop that left services behind: the supervisor starts a clean-up.
+const EXIT_INCOMPLETE: u8 = 3;
+
 /// The exit status of an internal error.
 const EXIT_INTERNAL: u8 = 70;
 
 /// Runs until the supervisor says stop or is gone; returns the exit status.
-pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
+///
+/// `namespaced` is what was opened in the namespace of `net_namespace_ipvs`, if that is not the one of this process.
+pub(crate) fn run(channel: Channel, common: &Common, mut namespaced: Option<Namespaced>) -> anyhow::Result<u8> {
     let in_flight = in_flight(raise_descriptor_limit());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         signals::leave_to_supervisor()?;
-        serve(channel, common.dont_release_ipvs, in_flight, || {
-            let socket = Socket::open().map_err(|error| error.to_string())?;
-            Ok(Box::new(socket) as Box<dyn Table>)
-        })
-        .await
+        let place = (common.dont_release_ipvs, common.ipvs_namespace.clone());
+        serve(channel, place, in_flight, || Ok(Box::new(Balancing::open(namespaced.take())?) as Box<dyn Table>)).await
     })
 }
 
@@ -94,16 +118,33 @@ fn in_flight(descriptors: Option<u64>) -> NonZeroUsize {
     free.unwrap_or(NonZeroUsize::MIN).min(Driver::<CheckId>::DEFAULT_IN_FLIGHT)
 }
 
-impl Table for Socket {
+/// The kernel's part of balancing.
+struct Balancing {
+    ipvs: Socket,
+    marker: Marker,
+}
+
+impl Balancing {
+    /// In the network namespace of this process, or the one that was entered before.
+    fn open(namespaced: Option<Namespaced>) -> Result<Self, String> {
+        let (ipvs, marker) = match namespaced {
+            Some(Namespaced { ipvs, marker, .. }) => (ipvs?, marker),
+            None => (Socket::open().map_err(|error| error.to_string())?, Marker::default()),
+        };
+        Ok(Self { ipvs, marker })
+    }
+}
+
+impl Table for Balancing {
     fn dump(&mut self) -> io::Result<Vec<Pool>> {
-        Self::dump(self).map(|table| table.pools()).map_err(io::Error::other)
+        self.ipvs.dump().map(|table| table.pools()).map_err(io::Error::other)
     }
 
     fn apply(&mut self, changes: &[Change]) -> io::Result<Vec<Refused>> {
         let mut rest = changes;
         let mut failures = Vec::new();
         while !rest.is_empty() {
-            let report = Self::apply(self, rest, APPLY_LIMIT).map_err(io::Error::other)?;
+            let report = self.ipvs.apply(rest, APPLY_LIMIT).map_err(io::Error::other)?;
             let refused = |failure: &ipvs_control::socket::Failure| Refused {
                 change: failure.change,
                 setting: failure.setting(),
@@ -116,35 +157,49 @@ impl Table for Socket {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Self::flush(self).map_err(io::Error::other)
+        self.ipvs.flush().map_err(io::Error::other)
+    }
+
+    fn timeouts(&mut self) -> io::Result<Timeouts> {
+        self.ipvs.timeouts().map_err(io::Error::other)
     }
 
     fn set_timeouts(&mut self, timeouts: Timeouts) -> io::Result<()> {
-        Self::set_timeouts(self, timeouts).map_err(io::Error::other)
+        self.ipvs.set_timeouts(timeouts).map_err(io::Error::other)
     }
 
     fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> io::Result<()> {
-        Self::start_sync_daemon(self, daemon).map_err(io::Error::other)
+        self.ipvs.start_sync_daemon(daemon).map_err(io::Error::other)
     }
 
     fn stop_sync_daemon(&mut self, role: SyncRole) -> io::Result<()> {
-        Self::stop_sync_daemon(self, role).map_err(io::Error::other)
+        self.ipvs.stop_sync_daemon(role).map_err(io::Error::other)
     }
 
     fn destinations(&mut self, service: ServiceAddress) -> io::Result<Option<Vec<DestinationEntry>>> {
-        Self::destinations(self, service).map_err(io::Error::other)
+        self.ipvs.destinations(service).map_err(io::Error::other)
+    }
+
+    fn mark(&mut self, wanted: Option<&Marking>, ours: &BTreeSet<String>) -> Result<(), String> {
+        self.marker.mark(wanted, ours)
     }
 }
 
 /// Everything but the process's signals and the kernel. `open` is called for the first configuration.
-async fn serve<O>(channel: Channel, keep_at_stop: bool, in_flight: NonZeroUsize, open: O) -> anyhow::Result<u8>
+async fn serve<O>(
+    channel: Channel,
+    (keep_at_stop, namespace): (bool, Option<IpvsNamespace>),
+    in_flight: NonZeroUsize,
+    open: O,
+) -> anyhow::Result<u8>
 where
     O: FnMut() -> Result<Box<dyn Table>, String>,
 {
     let mut worker = Worker::new(Port::new(channel)?, in_flight, open);
+    worker.balancer.work_in(namespace);
     worker.work().await?;
-    worker.stop(keep_at_stop).await;
-    Ok(0)
+    let clean = worker.stop(keep_at_stop).await;
+    Ok(if clean { 0 } else { EXIT_INCOMPLETE })
 }
 
 struct Worker<O> {
@@ -152,6 +207,10 @@ struct Worker<O> {
     outbox: Outbox,
     /// All that was said to the supervisor is on its way.
     flushed: bool,
+    /// Its socket is full.
+    crowded: bool,
+    /// Why something could not be said to it, which is not said again each time.
+    unsaid: Option<String>,
     runner: Option<Port>,
     notices: Notices,
     /// All that was said to the runner is on its way.
@@ -161,14 +220,18 @@ struct Worker<O> {
     /// The wish that the kernel works at.
     wish: u64,
     in_flight: bool,
-    /// The wanted table is another than the one last wished for.
-    dirty: bool,
+    /// Once the kernel holds what was wished for, it holds nothing else of ours.
+    cleaning: bool,
     prepared: Option<(u64, Plan, ProcessPart)>,
     /// The configuration that is in force once the kernel has it.
     committing: Option<Committing>,
-    /// The supervisor does not know yet which services become ours.
-    unannounced: bool,
+    /// What waits for the kernel to have it, and for the log.
+    held: Held,
+    /// So often the state file has to hear of services or words before the kernel does.
+    unannounced: usize,
     balancer: Balancer,
+    /// A configuration runs in this process, or is about to.
+    configured: bool,
     /// A configuration runs already, in this process or in one before it of the same daemon.
     resumed: bool,
     /// The table is emptied with the next wish.
@@ -179,9 +242,23 @@ struct Worker<O> {
     beat: Interval,
     /// While connections are waited for.
     count: Interval,
+    counting: Counting,
+    /// Who asks, and whom an answer is owed.
+    desk: Desk,
     scheduling: Scheduling,
     /// Of the beat, which stands for all timers.
     lateness: Lateness,
+}
+
+/// The connections that the kernel counts.
+#[derive(Debug, Default)]
+struct Counting {
+    /// Those of servers that are taken out of use are to be counted.
+    due: bool,
+    /// Counts the questions.
+    number: u64,
+    /// The kernel has not answered the last one.
+    in_flight: bool,
 }
 
 /// A configuration on its way into the kernel.
@@ -195,10 +272,13 @@ struct Committing {
 enum Wake {
     Order(io::Result<Option<(Order, Vec<OwnedFd>)>>),
     Runner(io::Result<Option<(RunnerSays, Vec<OwnedFd>)>>),
-    Applied(Option<Applied>),
+    Kernel(Option<Said>),
     Checked(Event<CheckId>),
     Addresses(io::Result<()>),
     Count,
+    Asked(Option<(Guest, Request)>),
+    Overdue,
+    Answer,
     /// With the time at which it was due.
     Beat(Instant),
     Room,
@@ -210,10 +290,15 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut count = interval(COUNT);
         count.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut balancer = Balancer::new(RandomState::new().hash_one("warmup"));
+        // Higher than any of a predecessor: nobody tells a million a second.
+        balancer.count_from(clock::now().as_nanos() / 1000);
         Self {
             supervisor,
             outbox: Outbox::default(),
             flushed: true,
+            crowded: false,
+            unsaid: None,
             runner: None,
             notices: Notices::default(),
             noticed: true,
@@ -221,17 +306,21 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             kernel: None,
             wish: 0,
             in_flight: false,
-            dirty: false,
+            cleaning: false,
             prepared: None,
             committing: None,
-            unannounced: false,
-            balancer: Balancer::new(RandomState::new().hash_one("warmup")),
+            held: Held::default(),
+            unannounced: 0,
+            balancer,
+            configured: false,
             resumed: false,
             flush: false,
             addresses: None,
             driver: Driver::new(in_flight),
             beat,
             count,
+            counting: Counting::default(),
+            desk: Desk::default(),
             scheduling: Scheduling::default(),
             lateness: Lateness::default(),
         }
@@ -243,31 +332,41 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             self.carry_out();
             self.speak();
             self.wish();
+            self.ask_for_counts();
             match self.wake().await {
                 Wake::Order(Ok(None | Some((Order::Stop, _)))) => return Ok(()),
                 Wake::Order(Ok(Some((order, fds)))) => self.obey(order, fds)?,
                 Wake::Order(Err(error)) => return Err(error.into()),
                 Wake::Runner(Ok(Some((RunnerSays::Taken(NotifyAck { number }), _)))) => {
-                    self.notices.acknowledged(number)
+                    self.notices.acknowledged(number);
+                    self.balancer.handle_acknowledged(number);
                 }
                 // No check depends on one.
                 Wake::Runner(Ok(Some((RunnerSays::Tracker(_), _)))) => {}
-                // The supervisor starts another one and connects it.
-                Wake::Runner(Ok(None) | Err(_)) => self.runner = None,
-                Wake::Applied(Some(applied)) => self.applied(&applied),
-                Wake::Applied(None) => anyhow::bail!("the thread that talks to IPVS is gone"),
-                Wake::Checked(event) => {
-                    self.balancer.handle_event(&event);
-                    self.dirty |= event.report.changed || event.report.first;
+                // The supervisor starts another one and connects it, if there are scripts.
+                Wake::Runner(Ok(None) | Err(_)) => {
+                    self.runner = None;
+                    if self.configured && self.balancer.handle_runner_gone() {
+                        self.notices = Notices::default();
+                        self.held.forget_notifications();
+                    }
                 }
+                Wake::Kernel(Some(Said::Applied(applied))) => self.applied(&applied),
+                Wake::Kernel(Some(Said::Counted { number, counts })) => self.counted(number, counts),
+                Wake::Kernel(None) => anyhow::bail!("the thread that talks to IPVS is gone"),
+                Wake::Checked(event) => self.balancer.handle_event(&event),
                 Wake::Addresses(news) => {
                     news?;
                     self.look_at_addresses()?;
                 }
                 Wake::Count => {
                     self.balancer.handle_time(now());
-                    self.dirty = true;
+                    self.counting.due = true;
                 }
+                Wake::Asked(Some((guest, request))) => self.hear_request(guest, request),
+                Wake::Asked(None) => self.desk.close(),
+                Wake::Overdue => self.desk.give_up(),
+                Wake::Answer => self.tell_states(),
                 Wake::Beat(due) => self.take_beat(due),
                 Wake::Room => {}
             }
@@ -277,12 +376,15 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     async fn wake(&mut self) -> Wake {
         tokio::select! {
             order = self.supervisor.receive() => Wake::Order(order),
-            _ = self.supervisor.writable(), if !self.flushed => Wake::Room,
+            _ = self.supervisor.writable(), if self.crowded => Wake::Room,
             wake = listen(self.runner.as_ref(), !self.noticed) => wake,
-            applied = next_applied(self.kernel.as_mut()) => Wake::Applied(applied),
+            said = next_said(self.kernel.as_mut()) => Wake::Kernel(said),
             event = self.driver.next_event() => Wake::Checked(event),
             news = changed(self.addresses.as_mut()) => Wake::Addresses(news),
             _ = self.count.tick(), if self.balancer.is_draining() => Wake::Count,
+            () = tokio::time::sleep(LOOK), if self.held.is_waiting() && self.committing.is_none() => Wake::Room,
+            // Before there is a configuration it is not known what is there.
+            wake = self.desk.next(self.configured) => wake,
             due = self.beat.tick() => Wake::Beat(due),
         }
     }
@@ -299,8 +401,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         match order {
             Order::Resume => {
                 let fd = fds.pop().ok_or_else(|| anyhow::anyhow!("facts without a memfd"))?;
-                self.balancer.resume(ipc::unseal::<Vec<Fact>>(&fd)?);
-                self.resumed = true;
+                self.resumed = self.balancer.resume(ipc::unseal::<Vec<Fact>>(&fd)?);
             }
             Order::Prepare { generation, .. } => {
                 let report = match self.prepare(generation, fds.pop()) {
@@ -323,8 +424,14 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                 self.runner = Some(Port::new(fd.into())?);
                 self.notices.connected();
             }
-            Order::Hear(fact) => self.dirty |= self.balancer.handle_router(fact),
-            Order::Hello(..) | Order::Read(_) | Order::Connect { .. } | Order::Listen | Order::Noted | Order::Stop => {}
+            Order::Hear(fact) => self.balancer.handle_router(fact),
+            Order::Noted => self.unannounced = self.unannounced.saturating_sub(1),
+            Order::Listen => {
+                let fd = fds.pop().ok_or_else(|| anyhow::anyhow!("a place to listen without a socket"))?;
+                // Health is checked all the same.
+                self.desk.open(fd).unwrap_or_else(|error| warn!("Commands cannot ask this process: {error}"));
+            }
+            Order::Hello(..) | Order::Read(_) | Order::Connect { .. } | Order::Statistics { .. } | Order::Stop => {}
         }
         Ok(())
     }
@@ -332,17 +439,28 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     /// Finds out whether the configuration can run here. Changes nothing in the kernel.
     fn prepare(&mut self, generation: u64, fd: Option<OwnedFd>) -> Result<(), (u8, String)> {
         let part = fd.ok_or_else(|| io::ErrorKind::InvalidData.into()).and_then(|fd| ipc::unseal::<CheckerPart>(&fd));
-        let part = part.map_err(|error| {
+        let mut part = part.map_err(|error| {
             (EXIT_INTERNAL, format!("the checker cannot read its part of the configuration: {error}"))
         })?;
         let process = part.process.clone();
-        let plan = Plan::new(part).map_err(|error| (EXIT_CONFIG, error.to_string()))?;
+        let place = part.namespace_span.map(|span| part.lines.prefix(span)).unwrap_or_default();
+        self.balancer.adopt_marks(&mut part).map_err(|why| (EXIT_CONFIG, why))?;
+        let plan = self.balancer.plan(part).map_err(|error| (EXIT_CONFIG, error.to_string()))?;
         if plan.needs_addresses() && self.addresses.is_none() {
             let open = Addresses::open();
             self.addresses = Some(open.map_err(|error| (EXIT_FATAL, format!("listening for addresses: {error}")))?);
         }
         if self.kernel.is_none() {
-            let table = (self.open)().map_err(|why| (EXIT_FATAL, why))?;
+            let mut table = (self.open)().map_err(|why| (EXIT_FATAL, format!("{place}{why}")))?;
+            match table.timeouts() {
+                Ok(timeouts) => self.balancer.find_timeouts(timeouts),
+                Err(error) => warn!("IPVS: {error}: a stop leaves time-outs as lvs_timeouts sets them"),
+            }
+            if !self.resumed && self.balancer.owns_services() {
+                let present =
+                    table.dump().map_err(|error| (EXIT_FATAL, format!("IPVS: reading the table: {error}")))?;
+                self.balancer.adopt(present);
+            }
             let kernel = Kernel::start(table).map_err(|error| (EXIT_FATAL, format!("starting a thread: {error}")))?;
             self.kernel = Some(kernel);
         }
@@ -353,7 +471,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     fn follow_process(&mut self, process: &ProcessPart) {
         scheduling::set_name(process.name.as_deref());
         self.lateness.configure(process.lateness, process.real_time);
-        self.scheduling.apply(process, || {});
+        self.scheduling.apply(process);
     }
 
     fn commit(&mut self, generation: u64, plan: Plan) -> io::Result<()> {
@@ -363,16 +481,16 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         self.look_at_addresses()?;
         // A start, not a reload: what is in the table then is not ours.
         let starting = !std::mem::replace(&mut self.resumed, true);
+        self.configured = true;
         self.flush |= starting && plan.flushes();
         let checks = self.balancer.configure(plan, now());
         for id in checks.removed {
             self.driver.remove(&id);
         }
-        for (id, schedule, probe) in checks.added {
-            self.driver.add(id, schedule, probe);
-        }
-        self.dirty = true;
-        self.unannounced = true;
+        self.held.hold(Instant::now());
+        checks.added.into_iter().for_each(|(id, schedule)| self.held.push(Later::Check(id, schedule)));
+        self.unannounced += 1;
+        self.outbox.push(Report::Note);
         self.committing = Some(Committing { generation, wish: None });
         Ok(())
     }
@@ -386,15 +504,19 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     }
 
     fn applied(&mut self, applied: &Applied) {
-        for failure in &applied.failures {
-            error!("IPVS: {}", self.balancer.refusal(failure));
+        for line in self.balancer.refusals(&applied.failures) {
+            error!("IPVS: {line}");
         }
-        self.dirty |= self.balancer.handle_counts(&applied.counts);
+        let mended = applied.mended.get(..MOST_WORDS).unwrap_or(&applied.mended);
+        for line in self.balancer.refusals(mended) {
+            warn!("IPVS: {line}; it is put right from what is there");
+        }
         if applied.number != self.wish {
             return;
         }
         self.in_flight = false;
-        if applied.complete && !self.dirty {
+        if applied.complete && self.cleaning && !self.balancer.is_all_stale() {
+            self.cleaning = false;
             self.balancer.handle_applied();
         }
         let done = self.committing.take_if(|committing| committing.wish.is_some_and(|wish| wish <= applied.number));
@@ -406,44 +528,102 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     /// Asks the kernel for what is wanted, unless it is busy: what comes meanwhile is asked for at once. Ownership is
     /// announced before.
     fn wish(&mut self) {
-        let Some(kernel) = &self.kernel else { return };
-        if !self.dirty || self.in_flight || self.unannounced {
-            return;
-        }
+        let Some(kernel) = self.kernel.as_ref().filter(|_| !self.in_flight && self.unannounced == 0) else { return };
+        let Some(wish) = self.balancer.poll_wish() else { return };
         self.wish += 1;
         if let Some(Committing { wish: wish @ None, .. }) = &mut self.committing {
             *wish = Some(self.wish);
         }
         self.in_flight = true;
-        self.dirty = false;
-        let flush = std::mem::take(&mut self.flush);
-        kernel.want(Wanted { flush, number: self.wish, ..self.balancer.wanted() });
+        match wish {
+            Wish::All(wanted) => {
+                self.cleaning = true;
+                let flush = std::mem::take(&mut self.flush);
+                kernel.want(Wanted { flush, number: self.wish, ..*wanted });
+            }
+            Wish::Some(pools) => kernel.adjust(pools, self.wish),
+        }
     }
 
+    /// Asks the kernel for connections, where somebody waits for their end or their number. What was wished for comes
+    /// before: the kernel knows whom they belong to.
+    fn ask_for_counts(&mut self) {
+        let wanted = self.counting.due || self.desk.has_news();
+        if !wanted || self.counting.in_flight || self.unannounced > 0 || self.balancer.is_all_stale() {
+            return;
+        }
+        let number = self.counting.number + 1;
+        let mut services = self.survey(number);
+        if self.counting.due {
+            services.extend(self.balancer.draining_services());
+        }
+        if let Some(kernel) = &self.kernel {
+            kernel.count(services.into_iter().collect(), number);
+            self.counting = Counting { due: false, number, in_flight: true };
+        }
+    }
+
+    fn counted(&mut self, number: u64, counts: Counts) {
+        self.counting.in_flight = false;
+        self.balancer.handle_counts(&counts);
+        self.desk.counted(number, counts);
+    }
+
+    /// Tells the supervisor at once. Everything else can wait while a configuration is taken, and is done in its order.
     fn carry_out(&mut self) {
-        while let Some(effect) = self.balancer.poll_effect() {
-            match effect {
-                Effect::Info(line) => info!("{line}"),
-                Effect::Error(line) => error!("{line}"),
-                Effect::Debug(line) => debug!("{line}"),
-                Effect::Notify(event) => {
-                    if !self.notices.push(event) {
-                        error!("The runner does not answer: a notification is lost");
+        self.take_effects();
+        let now = Instant::now();
+        while let Some(later) = self.held.poll(now, self.committing.is_some() || !log::has_room()) {
+            match later {
+                Later::Check(id, schedule) => {
+                    if let Some(probe) = self.balancer.probe(id) {
+                        self.driver.add(id, schedule, probe);
                     }
                 }
-                Effect::Remember(fact) => self.outbox.push(Report::Fact(fact)),
-                Effect::Activate(id) => self.driver.activate(&id),
-                Effect::Suspend(id) => self.driver.suspend(&id),
+                Later::Effect(effect) => self.follow(effect),
             }
+            self.take_effects();
+        }
+    }
+
+    fn take_effects(&mut self) {
+        while let Some(effect) = self.balancer.poll_effect() {
+            match effect {
+                Effect::Remember(fact) => self.outbox.push(Report::Facts(vec![fact])),
+                other => self.held.push(Later::Effect(other)),
+            }
+        }
+    }
+
+    fn follow(&mut self, effect: Effect) {
+        match effect {
+            Effect::Info(line) => info!("{line}"),
+            Effect::Begins(line) => info!("{line}"),
+            Effect::Error(line) => error!("{line}"),
+            Effect::Debug(line) => debug!("{line}"),
+            Effect::Notify(notification) => {
+                if let Some(Notification { number, event }) = self.notices.push(notification) {
+                    error!("{}", notices::lost(&event));
+                    self.balancer.handle_acknowledged(number);
+                }
+            }
+            Effect::Remember(fact) => self.outbox.push(Report::Facts(vec![fact])),
+            Effect::Activate(id) => self.driver.activate(&id),
+            Effect::Suspend(id) => self.driver.suspend(&id),
         }
     }
 
     /// Sends what can be sent.
     fn speak(&mut self) {
-        // A supervisor that is gone shows as the end of its orders.
-        self.flushed = self.supervisor.flush(&mut self.outbox).unwrap_or(true);
-        self.unannounced &= !self.flushed;
+        self.flush();
+        if self.flushed {
+            self.desk.settle();
+        }
         self.noticed = true;
+        // What the runner is told a successor must know of: it would tell it again, or never.
+        if !self.flushed {
+            return;
+        }
         if let Some(runner) = &self.runner {
             while let Some(notification) = self.notices.poll_send() {
                 match runner.try_send(notification) {
@@ -456,32 +636,52 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         }
     }
 
-    /// Withdraws everything and says so.
-    async fn stop(&mut self, keep: bool) {
+    fn flush(&mut self) {
+        let flushed = self.supervisor.flush(&mut self.outbox);
+        // One that is gone shows as the end of its orders.
+        self.flushed = flushed.as_ref().map_or_else(ipc::is_gone, |flushed| *flushed);
+        self.crowded = matches!(flushed, Ok(false));
+        // What is short of memory is tried again with the next beat at the latest.
+        let why = flushed.err().filter(|error| !ipc::is_gone(error)).map(|error| error.to_string());
+        if let Some(why) = why.as_ref().filter(|why| self.unsaid.as_ref() != Some(*why)) {
+            error!("The supervisor does not hear what it would need after a crash of this process: {why}");
+        }
+        self.unsaid = why;
+    }
+
+    /// Withdraws everything and says so. Whether nothing is left that should have gone.
+    async fn stop(&mut self, keep: bool) -> bool {
+        self.held.release();
         self.balancer.stop();
         self.carry_out();
-        if !keep {
-            self.withdraw().await;
+        let clean = keep || self.withdraw().await;
+        if clean && !keep {
+            self.balancer.handle_withdrawn();
+            self.carry_out();
         }
         info!("Timers of the checker: {}", self.lateness.histogram);
         self.outbox.push(Report::Stopped);
         // Who does not listen learns it from the exit.
         let _ = timeout(FAREWELL, self.farewell()).await;
+        clean
     }
 
-    /// Removes our services from the kernel.
-    async fn withdraw(&mut self) {
-        let Some(kernel) = &mut self.kernel else { return };
+    /// Removes our services from the kernel. Whether all of them are gone.
+    async fn withdraw(&mut self) -> bool {
+        let Some(kernel) = &mut self.kernel else { return !self.balancer.owns_services() };
         self.wish += 1;
         kernel.want(Wanted { number: self.wish, ..self.balancer.withdrawn() });
-        while let Some(applied) = kernel.applied().await {
-            if applied.number == self.wish {
-                for failure in applied.failures {
-                    error!("IPVS: left behind: {}", self.balancer.refusal(&failure));
+        while let Some(said) = kernel.next().await {
+            if let Said::Applied(applied) = said
+                && applied.number == self.wish
+            {
+                for line in self.balancer.refusals(&applied.failures) {
+                    error!("IPVS: left behind: {line}");
                 }
-                return;
+                return applied.complete;
             }
         }
+        false
     }
 
     async fn farewell(&mut self) {
@@ -490,6 +690,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             let runner = self.runner.as_ref().filter(|_| !self.noticed);
             match (self.flushed, runner) {
                 (true, None) => return,
+                (false, _) if !self.crowded => drop(self.beat.tick().await),
                 (false, _) => drop(self.supervisor.writable().await),
                 (true, Some(runner)) => drop(runner.writable().await),
             }
@@ -519,10 +720,10 @@ async fn changed(addresses: Option<&mut Addresses>) -> io::Result<()> {
     }
 }
 
-/// What came of the next wish; never, without a kernel.
-async fn next_applied(kernel: Option<&mut Kernel>) -> Option<Applied> {
+/// What the kernel's thread says next; never, without one.
+async fn next_said(kernel: Option<&mut Kernel>) -> Option<Said> {
     match kernel {
-        Some(kernel) => kernel.applied().await,
+        Some(kernel) => kernel.next().await,
         None => std::future::pending().await,
     }
 }

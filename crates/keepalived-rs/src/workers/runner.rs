@@ -282,7 +282,8 @@ impl Runner {
 
     fn is_done(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
-        self.queues.is_idle() || (!self.queues.is_waiting() && now >= since + STOP_WAIT)
+        let is_idle = self.queues.is_idle() && !self.scripts.is_starting();
+        is_idle || (!self.queues.is_waiting() && now >= since + STOP_WAIT)
     }
 
     fn peer(&mut self, role: Role) -> &mut Peer {
@@ -320,7 +321,12 @@ impl Runner {
                 peer.full = false;
             }
             Order::Stop => self.stop(),
-            Order::Hello(..) | Order::Read(_) | Order::Hear(_) | Order::Listen | Order::Noted => {}
+            Order::Hello(..)
+            | Order::Read(_)
+            | Order::Hear(_)
+            | Order::Listen
+            | Order::Noted
+            | Order::Statistics { .. } => {}
         }
         Ok(())
     }
@@ -375,7 +381,7 @@ impl Runner {
         });
         for (tracker, _) in gone.collect::<Vec<_>>() {
             if let TrackerName::Script(name) = &tracker {
-                self.outbox.push(Report::Fact(Fact { key: format!("{SCRIPT_FACT}{name}"), value: Vec::new() }));
+                self.outbox.push(Report::Facts(vec![Fact { key: format!("{SCRIPT_FACT}{name}"), value: Vec::new() }]));
             }
             self.peer(Role::Vrrp).untold.remove(&tracker);
         }
@@ -384,7 +390,7 @@ impl Runner {
     fn judge(&mut self, verdicts: Vec<(String, Verdict)>) {
         for (name, verdict) in verdicts {
             let value = ipc::encode(&(verdict == Verdict::Up));
-            self.outbox.push(Report::Fact(Fact { key: format!("{SCRIPT_FACT}{name}"), value }));
+            self.outbox.push(Report::Facts(vec![Fact { key: format!("{SCRIPT_FACT}{name}"), value }]));
             self.tell(TrackerName::Script(name), says(verdict));
         }
     }

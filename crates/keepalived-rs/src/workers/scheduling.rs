@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ use crate::os;
 /// The thread that writes the log is never scheduled in real time: it may wait for a disk.
 const LOG_THREAD: &str = "log";
 
-/// Only a user namespace with every user of the host in their own place gives rights over memory.
-const ALL_USERS: [&str; 3] = ["0", "0", "4294967295"];
+/// The number of the user namespace that the kernel begins with (`PROC_USER_INIT_INO`): only there are rights over memory.
+const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// What was done so far.
 #[derive(Debug, Default)]
@@ -33,8 +34,8 @@ pub(crate) struct Scheduling {
 
 impl Scheduling {
     /// Follows a configuration, in every thread that there is; what did not change is not touched. May wait inside the
-    /// kernel. `warm_up` runs before memory is locked, so that what it used is there and stays.
-    pub(crate) fn apply(&mut self, part: &ProcessPart, warm_up: impl FnOnce()) {
+    /// kernel, and for a disk.
+    pub(crate) fn apply(&mut self, part: &ProcessPart) {
         let before = std::mem::replace(&mut self.applied, part.clone());
         if part.cpus != before.cpus {
             self.set_cpus(&part.cpus);
@@ -51,7 +52,6 @@ impl Scheduling {
             set_real_time(part.real_time);
         }
         if part.no_swap && !before.no_swap {
-            warm_up();
             lock_memory();
         } else if before.no_swap && !part.no_swap {
             // It cannot be refused.
@@ -182,12 +182,12 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Pages are locked once they are used. Those of later mappings too where the process may lock any number of them:
-/// elsewhere allocating memory would fail at the limit.
+/// All pages are brought into memory and locked. Those of later mappings are locked once they are used, where the process
+/// may lock any number of them: elsewhere allocating memory would fail at the limit.
 fn lock_memory() {
     let now = MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT;
     let flags = if may_lock_everything() { now | MlockAllFlags::FUTURE } else { now };
-    match mlockall(flags) {
+    match mlockall(MlockAllFlags::CURRENT).and_then(|()| mlockall(flags)) {
         Ok(()) if flags.contains(MlockAllFlags::FUTURE) => {}
         Ok(()) => tracing::info!("Memory that is allocated later is not locked: RLIMIT_MEMLOCK is finite"),
         Err(error) => tracing::error!(
@@ -200,6 +200,46 @@ fn may_lock_everything() -> bool {
     let unlimited = getrlimit(Resource::Memlock).current.is_none();
     let capable = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_IPC_LOCK).unwrap_or(false);
     // In another user namespace the capability is there and means nothing.
-    let users = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    unlimited || capable && users.split_whitespace().eq(ALL_USERS)
+    let namespace = std::fs::metadata("/proc/self/ns/user").map(|namespace| namespace.ino());
+    unlimited || capable && namespace.is_ok_and(|number| number == FIRST_USER_NAMESPACE)
+}
+
+/// All of a process that waits to be needed is brought into memory, and stays there until the value is dropped, as far as it
+/// may lock any. So does the program of its relatives, whose pages these are too.
+#[derive(Debug)]
+pub(crate) struct LockedMeanwhile;
+
+impl LockedMeanwhile {
+    /// From now on.
+    pub(crate) fn begin() -> Self {
+        // The supervisor says it where there is no right to do it.
+        let _ = mlockall(MlockAllFlags::CURRENT);
+        Self
+    }
+}
+
+impl Drop for LockedMeanwhile {
+    fn drop(&mut self) {
+        // It cannot be refused.
+        let _ = munlockall();
+    }
+}
+
+/// Keeps in memory what this process uses, of its image and its libraries too, now and later: pages that nobody uses would
+/// more than double what the daemon needs. Call it before there is more than one thread, and while `CAP_IPC_LOCK` is in
+/// effect.
+///
+/// # Errors
+/// What the kernel refused, and where the right may come from.
+pub(crate) fn lock_supervisor() -> Result<(), String> {
+    let lock = || {
+        anyhow::ensure!(may_lock_everything(), "this process may not");
+        Ok(mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?)
+    };
+    lock().map_err(|error| {
+        format!(
+            "The supervisor is not locked in memory: {error}; give it CAP_IPC_LOCK, outside of user namespaces, or raise \
+             RLIMIT_MEMLOCK (LimitMEMLOCK=infinity)"
+        )
+    })
 }

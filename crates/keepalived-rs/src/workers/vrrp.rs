@@ -8,10 +8,11 @@ mod advert;
 mod announcer;
 mod cleanup;
 pub(crate) mod clock;
+mod counters;
 mod debounce;
 pub(crate) mod facts;
 mod filter;
-mod firewall;
+pub(crate) mod firewall;
 mod holdings;
 mod kernel;
 mod linkbeat;
@@ -24,11 +25,12 @@ mod sockets;
 mod sysctl;
 mod trackers;
 mod view;
+mod vigil;
 mod vmac;
-mod warmup;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::libc;
@@ -36,6 +38,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
 use crate::ipc::{Channel, Common};
+use crate::workers::scheduling::LockedMeanwhile;
 
 pub(crate) use cleanup::cleanup;
 
@@ -46,15 +49,22 @@ const SIGNALS: [i32; 6] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGU
 /// another process do it.
 const EXIT_REMAINS: u8 = 71;
 
+/// Several times what the kernel thread needs: with `vrrp_no_swap` all of it is in memory.
+const KERNEL_STACK: usize = 512 << 10;
+
 /// Runs until the supervisor says stop or is gone; returns the exit status.
 pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
     leave_signals_to_supervisor()?;
+    if !has_orders(&channel).context("waiting for the first order")? {
+        return Ok(0);
+    }
     let (jobs, todo) = mailbox::channel().context("making a queue")?;
     let (results, outcomes) = mailbox::channel().context("making a queue")?;
     let kernel = kernel::Kernel::new(todo, results)?;
     let advert = advert::Advert::new(channel, common.clone(), jobs, outcomes)?;
     let thread = std::thread::Builder::new()
         .name("kernel".into())
+        .stack_size(KERNEL_STACK)
         .spawn(move || {
             if let Err(error) = kernel.run() {
                 tracing::error!("{error:#}");
@@ -66,6 +76,20 @@ pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
     drop(thread);
     log_usage()?;
     Ok(if is_withdrawn { 0 } else { EXIT_REMAINS })
+}
+
+/// Who is told so soon what to do is no spare: the first worker starts while the configuration is read.
+const NO_SPARE: Duration = Duration::from_millis(250);
+
+/// Waits for the first order; whether one will come. A spare waits here long: what it looked at sooner would be out of date
+/// when it is needed. All of the program is in memory then: the disk may not answer any more.
+fn has_orders(channel: &Channel) -> std::io::Result<bool> {
+    let _locked = (!channel.is_ready_within(NO_SPARE)?).then(|| {
+        let locked = LockedMeanwhile::begin();
+        tracing::debug!("A VRRP process waits to replace one that dies");
+        locked
+    });
+    channel.wait_for_any()
 }
 
 /// Handlers that do nothing: a stop that reaches every process of the service must come from the supervisor, in order.

@@ -6,13 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipvs_control::socket::Socket;
-use ipvs_control::types::{Destination, Service, SyncDaemon, Table};
+use ipvs_control::types::{Destination, Service, SyncDaemon, Table, Timeouts};
 use ipvs_control::{Change, ForwardingMethod, Scheduler, ServiceAddress};
 use netlab::harness::{CaseResult, Stop};
-use netlab::{Host, Lab, Process, Program};
+use netlab::{Host, Lab, Process, Program, peers};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::support::{PATIENCE, wait_until};
+
+#[path = "drain.rs"]
+pub(crate) mod drain;
 
 /// Virtual and real addresses, all on `lo`: neither VRRP nor a second host is needed.
 const OWN: [&str; 4] = ["192.0.2.11", "192.0.2.12", "198.18.1.1", "198.18.1.2"];
@@ -61,10 +65,27 @@ impl Director {
     }
 
     fn start(&mut self, config: &str) -> CaseResult {
-        std::fs::write(self.file("k.conf"), config)?;
-        let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nlD", "-f"]).arg(self.file("k.conf"));
-        self.daemon = Some(self.host.spawn(program)?);
+        self.begin(config)?;
         self.hear("Startup complete")
+    }
+
+    fn begin(&mut self, config: &str) -> CaseResult {
+        std::fs::write(self.file("k.conf"), config)?;
+        self.daemon = Some(self.host.spawn(self.program(&["-nlD"]))?);
+        Ok(())
+    }
+
+    /// Of this daemon's configuration and pid file.
+    fn program(&self, words: &[&str]) -> Program {
+        let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(words);
+        program.arg("-f").arg(self.file("k.conf")).arg("-p").arg(self.file("k.pid"))
+    }
+
+    /// The command.
+    fn clean_up(&self) -> CaseResult {
+        let cleanup = self.host.spawn(self.program(&["cleanup"]))?;
+        let exit = cleanup.wait_for_exit(PATIENCE)?;
+        if exit.success() { Ok(()) } else { Err(self.failed(&format!("cleanup: {exit}: {:?}", cleanup.lines()))) }
     }
 
     fn daemon(&self) -> &Process {
@@ -239,8 +260,13 @@ pub(crate) fn the_sorry_server_comes_and_goes_and_scripts_tell() -> CaseResult {
     director.holds(&[SERVICE, &first, &second, &idle])?;
     director.close(REAL[0])?;
     director.holds(&[SERVICE, &second, &idle])?;
+    // Nobody takes what the checker tells when it is killed: its successor tells it, once.
+    let runner = director.pid_of("Runner")?;
+    nix::sys::signal::kill(runner, Signal::SIGSTOP)?;
     director.close(REAL[1])?;
     director.holds(&[SERVICE, &needed])?;
+    director.kill_checker()?;
+    nix::sys::signal::kill(runner, Signal::SIGCONT)?;
     director.hear("Enabling sorry server [192.0.2.9]:tcp:81 to VS [198.18.1.1]:tcp:80")?;
     director.listen(REAL[1])?;
     director.holds(&[SERVICE, &second, &idle])?;
@@ -316,10 +342,44 @@ pub(crate) fn time_outs_are_the_kernels_unless_they_are_given() -> CaseResult {
     let timeouts = |director: &Director| director.socket()?.timeouts().map_err(|error| Stop::failed(error.to_string()));
     let before = timeouts(&director)?;
     let mut director = director;
-    director.start(&format!("global_defs {{\n lvs_timeouts tcp 301 udp 17\n}}\n{}", file("")))?;
+    let config = format!("global_defs {{\n lvs_timeouts tcp 301 udp 17\n}}\n{}", file(""));
+    director.start(&config)?;
     let found = timeouts(&director)?;
     if (found.tcp.0, found.tcp_fin, found.udp.0) != (301, before.tcp_fin, 17) {
         return Err(director.failed(&format!("{found:?}, before {before:?}")));
+    }
+    director.reload(&file(""))?;
+    let reloaded = timeouts(&director)?;
+    director.reload(&config)?;
+    director.daemon().kill_all()?;
+    director.clean_up()?;
+    let cleaned = timeouts(&director)?;
+    director.start(&config)?;
+    director.stop()?;
+    let stopped = timeouts(&director)?;
+    if (reloaded, cleaned, stopped) != (before, before, before) {
+        return Err(director.failed(&format!("{reloaded:?}, {cleaned:?} and {stopped:?}, before {before:?}")));
+    }
+    keepalived_restores_them_too(&director, before)
+}
+
+/// Debian's, at a reload without the word and at the stop.
+fn keepalived_restores_them_too(director: &Director, before: Timeouts) -> CaseResult {
+    let config = std::fs::read_to_string(director.file("k.conf"))?;
+    let timeouts = || director.socket()?.timeouts().map_err(|error| Stop::failed(error.to_string()));
+    for signal in [Signal::SIGHUP, Signal::SIGTERM] {
+        std::fs::write(director.file("k.conf"), &config)?;
+        let program = peers::keepalived()?.program().args(["-nlD"]);
+        let program = program.arg("-f").arg(director.file("k.conf")).arg("-p").arg(director.file("c.pid"));
+        let keepalived = director.host.spawn(program)?;
+        wait_until("keepalived's time-outs", || Ok(timeouts()?.tcp.0 == 301))?;
+        std::fs::write(director.file("k.conf"), file(""))?;
+        keepalived.signal(signal)?;
+        wait_until("keepalived to restore them", || Ok(timeouts()? == before))?;
+        if signal == Signal::SIGHUP {
+            keepalived.signal(Signal::SIGTERM)?;
+        }
+        keepalived.wait_for_exit(PATIENCE)?;
     }
     Ok(())
 }
@@ -383,16 +443,25 @@ pub(crate) fn a_service_that_somebody_removed_is_put_back() -> CaseResult {
     director.apply(&[Change::RemoveService(ServiceAddress::tcp("198.18.1.1:80".parse()?))])?;
     director.holds(&[])?;
     director.close(REAL[0])?;
-    director.holds(&[BOTH[0], BOTH[2]])
+    director.holds(&[BOTH[0], BOTH[2]])?;
+    let what = "virtual server [198.18.1.1]:tcp:80, real server [192.0.2.11]:tcp:80: removing 192.0.2.11:80 from [198.18.1.1]:tcp:80";
+    director.hear(&format!("k.conf:6: {what}: "))?;
+    director.hear("; somebody removed the service; it is put right from what is there")
 }
 
 impl Director {
-    fn kill_checker(&self) -> CaseResult {
-        const WORDS: &str = "Starting Healthcheck child process, pid=";
+    /// The newest process of this name.
+    fn pid_of(&self, child: &str) -> Result<Pid, Stop> {
+        let words = format!("Starting {child} child process, pid=");
         let lines = self.daemon().lines();
-        let (_, pid) = lines.iter().rev().find_map(|line| line.text.split_once(WORDS)).expect("it has started");
+        let found = lines.iter().rev().find_map(|line| line.text.split_once(&words));
+        let (_, pid) = found.ok_or_else(|| self.failed(&format!("no {child} process")))?;
+        Ok(Pid::from_raw(pid.trim().parse()?))
+    }
+
+    fn kill_checker(&self) -> CaseResult {
         let mark = self.daemon().mark();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.trim().parse()?), Signal::SIGKILL)?;
+        nix::sys::signal::kill(self.pid_of("Healthcheck")?, Signal::SIGKILL)?;
         self.daemon().wait_for_line_after(mark, "Activating healthchecker", PATIENCE)?;
         Ok(())
     }
@@ -452,4 +521,71 @@ pub(crate) fn a_server_that_a_reload_leaves_out_may_finish() -> CaseResult {
     drop(client);
     director.hear("Drained service [192.0.2.11]:tcp:80 of VS [198.18.1.1]:tcp:80")?;
     director.holds(&[BOTH[0], BOTH[2]])
+}
+
+/// The second virtual server of [`file`]'s host.
+const SECOND: &str = "virtual_server 198.18.1.2 80 {\n protocol TCP\n lb_algo wlc\n lb_kind NAT\n \
+                      real_server 192.0.2.11 80 {\n }\n}\n";
+
+/// What it is in the kernel.
+const OF_SECOND: [&str; 2] = ["[198.18.1.2]:tcp:80 Inet", "[198.18.1.2]:tcp:80 -> 192.0.2.11:80 1"];
+
+/// Every process at once.
+pub(crate) fn after_a_kill_of_all_cleanup_leaves_what_others_have() -> CaseResult {
+    let mut director = Director::new()?;
+    director.add_others()?;
+    director.start(&format!("global_defs {{\n lvs_sync_daemon lo id 7\n}}\n{}{SECOND}", file("")))?;
+    let all: Vec<_> = BOTH.into_iter().chain(OF_SECOND).chain(OTHERS).collect();
+    director.holds(&all)?;
+    director.synchronises(&["master sync daemon on lo (id 7)", "backup sync daemon on lo (id 7)"])?;
+    director.daemon().kill_all()?;
+    director.holds(&all)?;
+    director.clean_up()?;
+    director.holds(&OTHERS)?;
+    director.synchronises(&[])?;
+    // What came since is somebody else's.
+    director
+        .apply(&[Change::AddService(Service::new(ServiceAddress::tcp("198.18.1.2:80".parse()?), Scheduler::WLC))])?;
+    director.clean_up()?;
+    director.holds(&[OTHERS[0], OTHERS[1], OF_SECOND[0]])
+}
+
+/// The next daemon goes on with what it wants too, without taking it out for a moment, and removes the rest.
+pub(crate) fn after_a_kill_of_all_the_next_daemon_keeps_what_it_wants() -> CaseResult {
+    let mut director = Director::new()?;
+    director.add_others()?;
+    // Servers that would have to pass a check first, were they not there.
+    director.start(&format!("{}{SECOND}", file("alpha")))?;
+    director.holds(&BOTH.into_iter().chain(OF_SECOND).chain(OTHERS).collect::<Vec<_>>())?;
+    let client = director.connect()?;
+    wait_until("the connection to be counted", || Ok(director.connections()? == 1))?;
+    director.daemon().kill_all()?;
+    director.begin(&file("alpha"))?;
+    let words = "TCP connection to [192.0.2.12]:tcp:80 success";
+    wait_until("a check", || {
+        let shown = director.shown()?;
+        if BOTH.iter().any(|line| !shown.contains(*line)) {
+            return Err(director.failed(&format!("something was taken out: {shown:?}")));
+        }
+        Ok(director.daemon().lines().iter().any(|line| line.text.contains(words)))
+    })?;
+    director.holds(&BOTH.into_iter().chain(OTHERS).collect::<Vec<_>>())?;
+    if director.connections()? != 1 {
+        return Err(director.failed("the service was removed and added again"));
+    }
+    drop(client);
+    // One without virtual servers has no checker: a clean-up does it.
+    director.daemon().kill_all()?;
+    director.start(
+        "vrrp_instance V {\n interface eth0\n virtual_router_id 9\n virtual_ipaddress {\n 198.18.0.9/24\n }\n}\n",
+    )?;
+    director.holds(&OTHERS)?;
+    director.stop()?;
+    // Nor has one that does not start.
+    director.start(&file(""))?;
+    director.holds(&BOTH.into_iter().chain(OTHERS).collect::<Vec<_>>())?;
+    director.daemon().kill_all()?;
+    director.begin("vrrp_instance V {\n interface eth0\n}\n")?;
+    director.daemon().wait_for_exit(PATIENCE)?;
+    director.holds(&OTHERS)
 }

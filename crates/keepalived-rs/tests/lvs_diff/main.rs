@@ -8,6 +8,7 @@
 mod differences;
 mod recording;
 mod rows;
+mod ruleset;
 mod scene;
 
 use std::fmt::Write as _;
@@ -178,11 +179,13 @@ fn update_document() -> std::io::Result<()> {
 fn fill(vm: Vm) -> Result<Vm, Stop> {
     // A module that the kernel has to load when it is wanted keeps everybody waiting.
     let schedulers = rows::SCHEDULERS.iter().map(|name| format!("ip_vs_{name}")).collect::<Vec<_>>();
-    let vm = schedulers.iter().fold(vm.module("ip_vs").module("ip_vs_pe_sip"), |vm, module| vm.module(module));
+    let vm = schedulers
+        .iter()
+        .fold(vm.module("ip_vs").module("ip_vs_pe_sip").module("nf_tables"), |vm, module| vm.module(module));
     let vm = vm.memory(2048).processors(2);
     let vm = vm.program(env!("CARGO_BIN_EXE_keepalived-rs"))?;
     let vm = vm.text(CHOICE, &std::env::var("KEEPALIVED_RS_ROWS").unwrap_or_default())?;
-    Ok(peers::ipvsadm()?.add_to(vm)?)
+    Ok(peers::nft()?.add_to(peers::ipvsadm()?.add_to(vm)?)?)
 }
 
 /// On the host: boots a machine in which Debian's keepalived runs every row.

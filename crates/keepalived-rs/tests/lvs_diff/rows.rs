@@ -1,5 +1,7 @@
 //! The configurations, and what happens to each while it runs.
 
+mod marked;
+
 /// One thing that happens to a running daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -118,6 +120,7 @@ pub(crate) fn rows() -> Vec<Row> {
         servers(),
         marks(),
         groups(),
+        marked::rows(),
         pools(),
         notifications(),
         checkers(),
@@ -467,6 +470,7 @@ fn notifications() -> Vec<Row> {
     let service =
         |options: &str, weight: &str| web(&format!("{options}\n {NOTED}"), &[1, 2, 3].map(|n| noted(n, weight)));
     let sorry = "sorry_server 192.0.2.19 80";
+    let other = || web("", &[server(1, "")]).replacen(" 80 {", " 81 {", 1);
     vec![
         row("notes", service("", "")).steps([Down(1), Down(2), Down(3), Up(2), Up(1)]),
         row("notes_of_a_quorum", service("quorum 2", "")).steps([Down(1), Down(2), Down(3), Up(1), Up(2), Up(3)]),
@@ -505,6 +509,14 @@ fn notifications() -> Vec<Row> {
         ]),
         row("notes_of_servers_that_a_reload_removes", service("quorum 2", ""))
             .steps([reload(web(&format!("quorum 1\n {NOTED}"), &[noted(1, "")])), Down(1)]),
+        row("notes_of_a_server_that_was_down_when_a_reload_removes_it", service("", "")).steps([
+            Down(2),
+            reload(web(NOTED, &[noted(1, ""), noted(3, "")])),
+            Down(1),
+        ]),
+        row("notes_of_a_virtual_server_that_a_reload_removes", service("quorum 2", ""))
+            .steps([Down(3), reload(other())]),
+        row("notes_of_a_removed_virtual_server_with_omega", service("omega", "")).steps([Down(3), reload(other())]),
     ]
 }
 

@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use vip_netlink::{Change, RouteSocket};
 
 use crate::rows::{CHECKED_PORT, Row, Step, VIP};
+use crate::ruleset;
 
 /// Whose daemon runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +176,14 @@ impl Scene {
         while self.quick_table()? != quick && Instant::now() < deadline {
             self.pause();
         }
-        self.table()
+        loop {
+            let table = self.table()?;
+            // Packets are marked last.
+            if table == expected || !self.has_marks() || Instant::now() > deadline {
+                return Ok(table);
+            }
+            self.pause();
+        }
     }
 
     /// The table once it does not change any more.
@@ -191,13 +199,32 @@ impl Scene {
         self.table()
     }
 
-    /// What `ipvsadm -Sn` says, `/proc/net/ip_vs` without its heading, and the notifications of this phase.
+    /// What `ipvsadm -Sn` says, `/proc/net/ip_vs` without its heading, the notifications of this phase, and what marks
+    /// packets.
     fn table(&mut self) -> Result<String, Stop> {
         let kernel = self.kernel_table()?;
         if kernel != self.saved.kernel {
             self.saved = Saved { text: self.ipvsadm(kernel.lines().count())?, kernel };
         }
-        Ok(sorted(self.quick_table()?.lines().chain(self.saved.text.lines())))
+        let ruleset = if self.has_marks() { ruleset::flat(&self.ruleset()?) } else { Vec::new() };
+        let (quick, ruleset) = (self.quick_table()?, ruleset.iter().map(String::as_str));
+        Ok(sorted(quick.lines().chain(self.saved.text.lines()).chain(ruleset)))
+    }
+
+    /// Whether nftables has a part in it.
+    fn has_marks(&self) -> bool {
+        self.row.config.contains("nftables_ipvs")
+    }
+
+    /// What `nft list ruleset` says.
+    fn ruleset(&self) -> Result<String, Stop> {
+        const END: &str = "that was all";
+        let nft = peers::nft()?;
+        let command = format!("'{}' list ruleset; echo {END}", nft.path.display());
+        let libraries = std::env::join_paths(&nft.libraries).unwrap_or_default();
+        let nft = self.host.spawn(Program::new("sh").args(["-c", &command]).env("LD_LIBRARY_PATH", libraries))?;
+        nft.wait_for_line(END, PATIENCE)?;
+        Ok(nft.lines().into_iter().map(|line| line.text + "\n").filter(|line| line.trim() != END).collect())
     }
 
     /// Its lines for so many entries.

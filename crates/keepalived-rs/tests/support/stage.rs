@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -162,6 +162,21 @@ impl Router {
     }
 }
 
+/// A copy of a program that can be executed at once: a process that is forked here while a file is written would still have
+/// it open for writing.
+pub(crate) fn copy_program(program: &Path, copy: &Path) -> CaseResult {
+    let done = Command::new("cp").args([program, copy]).status()?;
+    if done.success() { Ok(()) } else { Err(Stop::failed(format!("copying {}: {done}", program.display()))) }
+}
+
+/// As package managers do: another file takes the place of it.
+pub(crate) fn overwrite(path: &Path) -> CaseResult {
+    let new = path.with_extension("new");
+    std::fs::write(&new, "#!/bin/sh\nexit 1\n")?;
+    std::fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(std::fs::rename(new, path)?)
+}
+
 /// What a program says that goes well.
 fn lines_of(host: &Host, command: &mut Command) -> Result<Vec<String>, Stop> {
     let output = host.run(|| command.output())?;
@@ -263,6 +278,25 @@ impl Stage {
             return Err(self.fail(&format!("{what}: the client lost {lost:?}, the bound is {bound:?}")));
         }
         Ok(())
+    }
+
+    /// r2 took over; what r1 said after that it said as Backup Router that takes over in its turn: not before it had given up
+    /// the addresses, unless to resign.
+    pub(crate) fn spoke_only_after_giving_up(&self, wire: &Capture, since: Instant) -> CaseResult {
+        let heard: Vec<_> = adverts(wire).into_iter().filter(|(at, _)| *at > since).collect();
+        let taken_over = heard.iter().find(|(_, advert)| advert.is_from(2));
+        let Some((taken_over, _)) = taken_over else { return Err(self.fail("the peer did not take over")) };
+        let lines = self.r1.process().lines();
+        let given_up = lines.iter().find(|line| line.at > since && line.text.contains("(VI_0) Entering BACKUP STATE"));
+        let given_up = given_up.map(|line| line.at).ok_or_else(|| self.fail("r1 did not give up"))?;
+        // Lines are read a little after they are written; an election takes much longer.
+        let early = heard.iter().find(|(at, advert)| {
+            advert.is_from(1) && advert.priority > 0 && at > taken_over && *at < given_up + self.kind.interval
+        });
+        match early {
+            Some((at, advert)) => Err(self.fail(&format!("{advert:?} {:?} after it was stopped", *at - since))),
+            None => Ok(()),
+        }
     }
 
     /// A failure, with everything that both daemons said, and how many seconds ago.

@@ -14,18 +14,23 @@ const NFTA_VERDICT_CHAIN: u16 = 2;
 const NF_DROP: i32 = 0;
 const NF_ACCEPT: i32 = 1;
 const NFT_GOTO: i32 = -4;
+const NFT_RETURN: i32 = -5;
 
 /// A rule's expressions, one list element each.
 pub(super) fn emit(rule: &[Expression]) -> Attributes {
     let mut list = Attributes::default();
     for expression in rule {
-        let (name, data) = parts(expression);
-        let mut one = Attributes::default();
-        one.put_text(NFTA_EXPR_NAME, name);
-        one.nest(NFTA_EXPR_DATA, &data);
-        list.nest(NFTA_LIST_ELEM, &one);
+        list.nest(NFTA_LIST_ELEM, &emit_one(expression));
     }
     list
+}
+
+pub(super) fn emit_one(expression: &Expression) -> Attributes {
+    let (name, data) = parts(expression);
+    let mut one = Attributes::default();
+    one.put_text(NFTA_EXPR_NAME, name);
+    one.nest(NFTA_EXPR_DATA, &data);
+    one
 }
 
 fn parts(expression: &Expression) -> (&str, Attributes) {
@@ -40,6 +45,11 @@ fn parts(expression: &Expression) -> (&str, Attributes) {
         Expression::Meta { key, to } => {
             data.put_u32(2, key.0);
             data.put_u32(1, to.0);
+            "meta"
+        }
+        Expression::SetMeta { key, from } => {
+            data.put_u32(2, key.0);
+            data.put_u32(3, from.0);
             "meta"
         }
         Expression::Equals { register, value } => {
@@ -88,6 +98,7 @@ fn emit_verdict(verdict: &Verdict) -> Attributes {
         Verdict::Accept => (NF_ACCEPT, None),
         Verdict::Drop => (NF_DROP, None),
         Verdict::Goto(chain) => (NFT_GOTO, Some(chain)),
+        Verdict::Return => (NFT_RETURN, None),
     };
     out.put_u32(NFTA_VERDICT_CODE, code.cast_unsigned());
     if let Some(chain) = chain {
@@ -103,18 +114,26 @@ fn emit_verdict(verdict: &Verdict) -> Attributes {
 pub(super) fn parse(list: &[u8]) -> Result<Vec<Expression>, ParseError> {
     let mut rule = Vec::new();
     for element in attributes(list) {
-        let (mut name, mut data) = ("", &[][..]);
-        for attribute in attributes(element?.1) {
-            match attribute? {
-                (NFTA_EXPR_NAME, value) => name = std::str::from_utf8(text(value)).unwrap_or_default(),
-                (NFTA_EXPR_DATA, value) => data = value,
-                _ => {}
-            }
-        }
-        let fields = Fields::read(data)?;
-        rule.push(fields.expression(name)?.unwrap_or_else(|| Expression::Unknown(name.to_owned())));
+        rule.push(parse_one(element?.1)?);
     }
     Ok(rule)
+}
+
+/// Reads one expression.
+///
+/// # Errors
+/// [`ParseError`] if attributes are malformed.
+pub(super) fn parse_one(element: &[u8]) -> Result<Expression, ParseError> {
+    let (mut name, mut data) = ("", &[][..]);
+    for attribute in attributes(element) {
+        match attribute? {
+            (NFTA_EXPR_NAME, value) => name = std::str::from_utf8(text(value)).unwrap_or_default(),
+            (NFTA_EXPR_DATA, value) => data = value,
+            _ => {}
+        }
+    }
+    let fields = Fields::read(data)?;
+    Ok(fields.expression(name)?.unwrap_or_else(|| Expression::Unknown(name.to_owned())))
 }
 
 /// The first attributes of an expression by number; those of all expressions here have numbers up to 7.
@@ -154,9 +173,7 @@ impl<'a> Fields<'a> {
     fn expression(&self, name: &str) -> Result<Option<Expression>, ParseError> {
         match name {
             "payload" => self.payload(),
-            "meta" => {
-                Ok(self.number(2)?.zip(self.register(1)?).map(|(key, to)| Expression::Meta { key: Meta(key), to }))
-            }
+            "meta" => self.meta(),
             "cmp" if self.number(2)? == Some(0) => Ok(self
                 .register(1)?
                 .zip(self.value(3)?)
@@ -177,6 +194,15 @@ impl<'a> Fields<'a> {
             }
             _ => Ok(None),
         }
+    }
+
+    fn meta(&self) -> Result<Option<Expression>, ParseError> {
+        let Some(key) = self.number(2)?.map(Meta) else { return Ok(None) };
+        Ok(match (self.register(1)?, self.register(3)?) {
+            (Some(to), _) => Some(Expression::Meta { key, to }),
+            (None, Some(from)) => Some(Expression::SetMeta { key, from }),
+            (None, None) => None,
+        })
     }
 
     fn payload(&self) -> Result<Option<Expression>, ParseError> {
@@ -219,6 +245,7 @@ fn parse_verdict(data: &[u8]) -> Result<Option<Verdict>, ParseError> {
                 (Some(NF_ACCEPT), _) => Some(Verdict::Accept),
                 (Some(NF_DROP), _) => Some(Verdict::Drop),
                 (Some(NFT_GOTO), Some(chain)) => Some(Verdict::Goto(chain)),
+                (Some(NFT_RETURN), _) => Some(Verdict::Return),
                 _ => None,
             });
         }
@@ -243,6 +270,7 @@ mod tests {
                 Expression::Payload { base: PayloadBase(base), offset, len, to }
             }),
             (any::<u32>(), register()).prop_map(|(key, to)| Expression::Meta { key: Meta(key), to }),
+            (any::<u32>(), register()).prop_map(|(key, from)| Expression::SetMeta { key: Meta(key), from }),
             (register(), octets()).prop_map(|(register, value)| Expression::Equals { register, value }),
             ("[a-z_-]{1,20}", register(), prop::option::of(register()))
                 .prop_map(|(set, register, to)| Expression::Lookup { set, register, to }),
@@ -251,6 +279,7 @@ mod tests {
             (register(), register()).prop_map(|(address, link)| Expression::Duplicate { address, link }),
             Just(Expression::Verdict(Verdict::Accept)),
             Just(Expression::Verdict(Verdict::Drop)),
+            Just(Expression::Verdict(Verdict::Return)),
             "[a-z_]{1,20}".prop_map(|chain| Expression::Verdict(Verdict::Goto(chain))),
         ]
     }

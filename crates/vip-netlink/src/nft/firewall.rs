@@ -161,7 +161,7 @@ impl Firewall {
         let len = usize::try_from(key.len).unwrap_or(usize::MAX);
         let keys = self.dropped.iter().map(set_and_key).filter(|(set, key)| *set == name && key.len() == len);
         let elements = keys.map(|(_, key)| Element::new(key)).collect();
-        Set { name: name.into(), flags: SetFlags::NONE, key, data: None, elements }
+        Set { elements, ..Set::new(name, key) }
     }
 
     fn filter_rules(&self, family: Family, side: Side) -> Vec<Rule> {
@@ -292,19 +292,18 @@ fn octets(ip: Ipv6Addr) -> Vec<u8> {
 
 fn vmac_sets(family: Family, vmacs: &[Vmac]) -> Vec<Set> {
     let index = |link: LinkIndex| link.get().to_ne_bytes();
-    let pairs = vmacs.iter().map(|vmac| Element { key: index(vmac.link).into(), data: index(vmac.parent).into() });
+    let pairs = vmacs.iter().map(|vmac| Element { data: index(vmac.parent).into(), ..Element::new(index(vmac.link)) });
     let map = Set {
-        name: VMAC_MAP.into(),
         flags: SetFlags::MAP,
-        key: DataType::LINK_INDEX,
         data: Some(DataType::LINK_INDEX),
         elements: pairs.collect(),
+        ..Set::new(VMAC_MAP, DataType::LINK_INDEX)
     };
     if family == Family::Ipv4 {
         return vec![map];
     }
     let links = vmacs.iter().map(|vmac| Element::new(index(vmac.link))).collect();
-    let set = Set { name: VMAC_SET.into(), flags: SetFlags::NONE, data: None, elements: links, ..map.clone() };
+    let set = Set { elements: links, ..Set::new(VMAC_SET, DataType::LINK_INDEX) };
     vec![map, set]
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     expression,
     plan::Change,
-    types::{BaseChain, Chain, DataType, Element, Hook, Policy, Rule, Set, SetFlags, TableName},
+    types::{BaseChain, Chain, DataType, Element, Expression, Hook, Policy, Rule, Set, SetFlags, TableName},
 };
 use crate::{
     message::{Attributes, Message, ParseError, attributes, fixed, text},
@@ -53,13 +53,18 @@ const NFTA_SET_KEY_TYPE: u16 = 4;
 const NFTA_SET_KEY_LEN: u16 = 5;
 const NFTA_SET_DATA_TYPE: u16 = 6;
 const NFTA_SET_DATA_LEN: u16 = 7;
+const NFTA_SET_DESC: u16 = 9;
 const NFTA_SET_ID: u16 = 10;
 const NFTA_SET_USERDATA: u16 = 13;
+const NFTA_SET_EXPR: u16 = 17;
+const NFTA_SET_DESC_CONCAT: u16 = 2;
+const NFTA_SET_FIELD_LEN: u16 = 1;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
+const NFTA_SET_ELEM_KEY_END: u16 = 10;
 
 impl Attributes {
     /// Most of nftables' numbers are in network byte order.
@@ -174,6 +179,20 @@ fn of_set(table: &TableName, set: &Set, number: u32) -> Attributes {
         out.put_u32(NFTA_SET_DATA_LEN, data.len);
     }
     out.put_u32(NFTA_SET_ID, number);
+    if !set.parts.is_empty() {
+        let mut parts = Attributes::default();
+        for len in &set.parts {
+            let mut part = Attributes::default();
+            part.put_u32(NFTA_SET_FIELD_LEN, *len);
+            parts.nest(NFTA_LIST_ELEM, &part);
+        }
+        let mut description = Attributes::default();
+        description.nest(NFTA_SET_DESC_CONCAT, &parts);
+        out.nest(NFTA_SET_DESC, &description);
+    }
+    if set.counters {
+        out.nest(NFTA_SET_EXPR, &expression::emit_one(&Expression::Counter));
+    }
     // What `nft` needs to know to show the elements: the kernel keeps it and does not look at it.
     let mut user_data = Vec::new();
     for (number, kind) in BYTE_ORDERS.into_iter().zip(std::iter::once(set.key).chain(set.data)) {
@@ -190,6 +209,9 @@ fn of_elements(table: &TableName, set: &str, elements: &[Element]) -> Attributes
     for element in elements {
         let mut one = Attributes::default();
         one.put_value(NFTA_SET_ELEM_KEY, &element.key);
+        if !element.end.is_empty() {
+            one.put_value(NFTA_SET_ELEM_KEY_END, &element.end);
+        }
         if !element.data.is_empty() {
             one.put_value(NFTA_SET_ELEM_DATA, &element.data);
         }
@@ -288,11 +310,11 @@ pub fn table_of(message: &Message<'_>) -> Result<Option<TableName>, ParseError> 
 }
 
 /// The attributes of a message by number.
-struct Fields<'a>([Option<&'a [u8]>; 16]);
+struct Fields<'a>([Option<&'a [u8]>; 18]);
 
 impl<'a> Fields<'a> {
     fn read(octets: &'a [u8]) -> Result<Self, ParseError> {
-        let mut fields = Self([None; 16]);
+        let mut fields = Self([None; 18]);
         for attribute in attributes(octets) {
             let (kind, value) = attribute?;
             if let Some(field) = fields.0.get_mut(usize::from(kind)) {
@@ -360,8 +382,18 @@ fn parse_set(fields: &Fields<'_>) -> Result<Set, ParseError> {
         flags: SetFlags(fields.number(NFTA_SET_FLAGS)?.unwrap_or(0)),
         key: key.ok_or(ParseError::Missing(NFTA_SET_KEY_TYPE))?,
         data: fields.data_type(NFTA_SET_DATA_TYPE, NFTA_SET_DATA_LEN)?,
+        parts: fields.get(NFTA_SET_DESC).map_or(Ok(Vec::new()), parse_parts)?,
+        counters: fields.get(NFTA_SET_EXPR).map(expression::parse_one).transpose()? == Some(Expression::Counter),
         elements: BTreeSet::new(),
     })
+}
+
+fn parse_parts(description: &[u8]) -> Result<Vec<u32>, ParseError> {
+    let mut parts = Vec::new();
+    for part in attributes(Fields::read(description)?.get(NFTA_SET_DESC_CONCAT).unwrap_or_default()) {
+        parts.extend(Fields::read(part?.1)?.number(NFTA_SET_FIELD_LEN)?);
+    }
+    Ok(parts)
 }
 
 fn parse_elements(list: &[u8]) -> Result<BTreeSet<Element>, ParseError> {
@@ -369,9 +401,9 @@ fn parse_elements(list: &[u8]) -> Result<BTreeSet<Element>, ParseError> {
     for element in attributes(list) {
         let fields = Fields::read(element?.1)?;
         let value = |kind| fields.get(kind).map_or(Ok(None), expression::value);
-        let (key, data) = (value(NFTA_SET_ELEM_KEY)?, value(NFTA_SET_ELEM_DATA)?);
-        let [key, data] = [key, data].map(|value| value.unwrap_or_default().to_vec());
-        elements.insert(Element { key, data });
+        let values = [value(NFTA_SET_ELEM_KEY)?, value(NFTA_SET_ELEM_KEY_END)?, value(NFTA_SET_ELEM_DATA)?];
+        let [key, end, data] = values.map(|value| value.unwrap_or_default().to_vec());
+        elements.insert(Element { key, end, data });
     }
     Ok(elements)
 }

@@ -181,10 +181,7 @@ fn requests<'a>(elements: impl Iterator<Item = &'a Element>) -> Vec<Vec<Element>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        nft::{DataType, SetFlags},
-        types::Family,
-    };
+    use crate::{nft::DataType, types::Family};
 
     fn name() -> TableName {
         TableName { family: Family::Ipv4, name: "t".into() }
@@ -192,7 +189,7 @@ mod tests {
 
     fn table(hosts: impl IntoIterator<Item = u8>) -> Table {
         let elements = hosts.into_iter().map(|host| Element::new([192, 0, 2, host])).collect();
-        let set = Set { name: "s".into(), flags: SetFlags::NONE, key: DataType::IPV4_ADDRESS, data: None, elements };
+        let set = Set { elements, ..Set::new("s", DataType::IPV4_ADDRESS) };
         let chain = Chain { name: "c".into(), base: None, rules: vec![vec![super::super::Expression::Counter]] };
         Table { name: name(), flags: 0, sets: vec![set], chains: vec![chain] }
     }

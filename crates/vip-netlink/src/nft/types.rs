@@ -91,8 +91,28 @@ pub struct Set {
     pub key: DataType,
     /// What a map answers.
     pub data: Option<DataType>,
+    /// The lengths in octets of the parts of a key that is looked for part by part, each in a range of its own; empty for
+    /// a key that is looked for as a whole.
+    pub parts: Vec<u32>,
+    /// Whether each element counts the packets that it was found for.
+    pub counters: bool,
     /// What is in it.
     pub elements: BTreeSet<Element>,
+}
+
+impl Set {
+    /// A set without elements.
+    pub fn new(name: impl Into<String>, key: DataType) -> Self {
+        Self {
+            name: name.into(),
+            flags: SetFlags::NONE,
+            key,
+            data: None,
+            parts: Vec::new(),
+            counters: false,
+            elements: BTreeSet::new(),
+        }
+    }
 }
 
 /// `NFT_SET_*`.
@@ -104,8 +124,18 @@ impl SetFlags {
     pub const NONE: Self = Self(0);
     /// Its elements stay as they are.
     pub const CONSTANT: Self = Self(2);
+    /// Its elements are ranges.
+    pub const INTERVAL: Self = Self(4);
     /// It is a map.
     pub const MAP: Self = Self(8);
+    /// Its keys have several parts.
+    pub const CONCATENATED: Self = Self(0x80);
+
+    /// This and the other.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// What a value is, as `nft` shows it, and its length. The kernel only looks at the length.
@@ -122,6 +152,10 @@ impl DataType {
     pub const IPV4_ADDRESS: Self = Self { number: 7, len: 4 };
     /// `ipv6_addr`
     pub const IPV6_ADDRESS: Self = Self { number: 8, len: 16 };
+    /// `inet_service`: a port.
+    pub const PORT: Self = Self { number: 13, len: 2 };
+    /// `mark`
+    pub const MARK: Self = Self { number: 19, len: 4 };
     /// `iface_index`
     pub const LINK_INDEX: Self = Self { number: 20, len: 4 };
     /// `icmpv6_type`
@@ -144,8 +178,10 @@ impl DataType {
 /// An element of a set or map.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Element {
-    /// As many octets as the set's key has.
+    /// As many octets as the set's key has; of a range the first.
     pub key: Vec<u8>,
+    /// The last of a range, as long; empty where it is none.
+    pub end: Vec<u8>,
     /// As many as the map's data has; none in a set.
     pub data: Vec<u8>,
 }
@@ -153,7 +189,7 @@ pub struct Element {
 impl Element {
     /// An element of a set.
     pub fn new(key: impl Into<Vec<u8>>) -> Self {
-        Self { key: key.into(), data: Vec::new() }
+        Self { key: key.into(), end: Vec::new(), data: Vec::new() }
     }
 }
 
@@ -171,6 +207,8 @@ impl Register {
     pub const FIRST: Self = Self(1);
     /// The one behind it.
     pub const SECOND: Self = Self(2);
+    /// The fifth to the eighth octet of the first one (`NFT_REG32_01`).
+    pub const FIRST_SECOND_WORD: Self = Self(9);
 }
 
 /// Where [`Expression::Payload`] counts from (`NFT_PAYLOAD_*`).
@@ -189,6 +227,8 @@ impl PayloadBase {
 pub struct Meta(pub u32);
 
 impl Meta {
+    /// The firewall mark.
+    pub const MARK: Self = Self(3);
     /// Index of the link that it came in by.
     pub const IIF: Self = Self(4);
     /// Index of the link that it leaves by.
@@ -224,6 +264,13 @@ pub enum Expression {
         key: Meta,
         /// Where to.
         to: Register,
+    },
+    /// Changes what is known of the packet.
+    SetMeta {
+        /// What.
+        key: Meta,
+        /// Where the value is.
+        from: Register,
     },
     /// Holds if the register begins with these octets.
     Equals {
@@ -273,4 +320,6 @@ pub enum Verdict {
     Drop,
     /// Another chain decides, and its end is the end.
     Goto(String),
+    /// The chain before goes on, or the policy of a base chain decides.
+    Return,
 }

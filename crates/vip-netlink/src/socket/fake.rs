@@ -204,3 +204,26 @@ fn a_dump_that_is_disturbed_is_begun_again_after_a_pause_each_time_longer() {
         }
     }
 }
+
+#[test]
+fn who_takes_addresses_over_does_not_ask_for_all_unless_one_is_there() {
+    let link = LinkIndex::new(7).unwrap();
+    let address = |last| Address::virtual_address(link, [192, 0, 2, last].into(), 24);
+    let wanted = Wanted { addresses: (1..=3).map(address).collect(), ..Wanted::default() };
+    for (there, sends, dumps) in [(None, 1, 0), (Some(2), 2, 1)] {
+        let mut dumped = 0;
+        let mut script = |index, request: &Message<'_>| match request.kind {
+            crate::message::address::RTM_NEWADDR if there == Some(index) && dumped == 0 => {
+                vec![refusal(request, libc::EEXIST, "it is there")]
+            }
+            crate::message::address::RTM_NEWADDR => consent(request),
+            _ => {
+                dumped += 1;
+                vec![octets(NLMSG_DONE, 2, request.sequence, &[0; 4])]
+            }
+        };
+        let applied = with_kernel(&mut script, |route| route.reconcile_unseen(&wanted).unwrap());
+        assert!(applied.refused.is_empty() && !applied.lost, "{applied:?}");
+        assert_eq!((applied.sends, dumped), (sends, dumps));
+    }
+}

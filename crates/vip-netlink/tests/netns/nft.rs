@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeSet,
     net::Ipv6Addr,
+    num::{NonZeroU16, NonZeroU32},
     time::{Duration, Instant},
 };
 
 use vip_netlink::{
     Family, LinkIndex, NftEvent, NftMonitor, NftSocket,
-    nft::{Change, Dropped, Expression, Firewall, Policy, Table, TableName, Vmac, plan},
+    nft::{Change, Dropped, Expression, Firewall, Marking, Policy, Table, TableName, Target, Transport, Vmac, plan},
 };
 
 use super::{DEADLINE, Skip, readable};
@@ -62,6 +63,33 @@ pub(super) fn the_filter_of_routers_is_read_back_as_it_was_set() -> Result<(), S
     let applied = nft.reconcile(&[], &Firewall::names("routers")).unwrap();
     assert!(applied.refused.is_empty(), "{applied:?}");
     assert_eq!(nft.present(&Firewall::names("routers")).unwrap(), []);
+    Ok(())
+}
+
+/// Ranges grow over others that go in the same batch, and marks change.
+pub(super) fn marks_are_read_back_as_they_were_set() -> Result<(), Skip> {
+    let mut nft = socket()?;
+    let target = |[first, last]: [&str; 2], port, mark| Target {
+        transport: Transport::Udp,
+        first: first.parse().unwrap(),
+        last: last.parse().unwrap(),
+        port: NonZeroU16::new(port),
+        mark: NonZeroU32::new(mark).unwrap(),
+    };
+    for (v4, v6, counters) in [
+        (["192.0.2.1", "192.0.2.1"], ["2001:db8::1", "2001:db8::ffff"], false),
+        (["192.0.2.0", "192.0.2.9"], ["2001:db8::2", "2001:db8::2"], false),
+        (["192.0.2.5", "192.0.2.20"], ["2001:db8::2", "2001:db8::3"], true),
+    ] {
+        let mark = if counters { 8 } else { 7 };
+        let targets = vec![target(v4, 80, mark), target(v6, 80, mark), target(v4, 0, 9), target(v6, 0, 9)];
+        let wanted = Marking { name: "routers".into(), priority: 5, counters, targets }.tables();
+        let applied = nft.reconcile(&wanted, &[]).unwrap();
+        assert!(applied.refused.is_empty(), "{applied:?}");
+        assert_eq!(left_to_do(&mut nft, &wanted), []);
+        assert!(nft.present(&Firewall::names("routers")).unwrap().iter().all(Marking::may_have_made));
+    }
+    nft.reconcile(&[], &Firewall::names("routers")).unwrap();
     Ok(())
 }
 

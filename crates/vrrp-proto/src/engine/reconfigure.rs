@@ -1,5 +1,6 @@
 //! From one configuration to the next, and from one process to the next.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::mem::discriminant;
@@ -55,7 +56,7 @@ impl Engine {
     /// Stops a router; returns the commands that it was under.
     fn remove(&mut self, now: Instant, id: RouterId) -> Option<Control> {
         self.touch(id, |it| it.delete(now));
-        let Slot { router, queued, .. } = self.routers.remove(&id)?;
+        let Slot { router, queued, .. } = *self.routers.remove(&id)?;
         self.next_ticket = self.next_ticket.max(router.next_ticket);
         if let Some(due) = queued {
             self.timers.remove(&(due, id));
@@ -94,11 +95,11 @@ impl Engine {
             let told = before.remove(&id).and_then(|group| group.told()).or_else(|| self.inherited_role(&members));
             self.groups.insert(id, Group::new(config.clone(), members, told));
         }
-        let left = |(id, slot): (&RouterId, &Slot)| {
+        let left = self.routers.iter().filter_map(|(id, slot)| {
             let group = slot.group.filter(|group| of_router.get(id) != Some(group))?;
             Some((*id, group))
-        };
-        let left = self.routers.iter().filter_map(left).collect();
+        });
+        let left = left.collect();
         for slot in self.routers.values_mut() {
             // Until all are assigned, no group follows its members.
             slot.group = None;
@@ -122,7 +123,7 @@ impl Engine {
         let inherited = self.inherited.routers.get(&id).map(|snapshot| snapshot.control);
         router.inherit_control(control.or(inherited).unwrap_or_default());
         let slot = Slot { router, queued: None, group: None, dependencies: [].into(), reasons: BTreeSet::new() };
-        self.routers.insert(id, slot);
+        self.routers.insert(id, Box::new(slot));
     }
 
     /// Gives every router its group and what it depends on, and lets it follow both.

@@ -9,6 +9,7 @@ use std::vec;
 
 mod ahead;
 mod control;
+mod first;
 mod group;
 mod tracking;
 
@@ -132,6 +133,49 @@ fn links_put_routers_in_fault_and_back() {
     assert_eq!(role(&engine, 1), Role::Backup);
     engine.handle_link_removed(T0, LINK);
     assert!(engine.router(RouterId(1)).unwrap().faults().contains(&FaultReason::LinkMissing(LINK)));
+}
+
+/// Whose adverts do not leave gives up its addresses, for its peers take over, and says so.
+#[test]
+fn a_router_without_sockets_is_in_fault_until_it_has_them() {
+    let mut engine = engine(&two());
+    let later = T0 + Duration::from_secs(10);
+    run_until(&mut engine, later);
+    assert_eq!(role(&engine, 1), Role::Active);
+    engine.handle_path_lost(later, RouterId(1));
+    engine.handle_path_lost(later, RouterId(1));
+    let actions = drain(&mut engine);
+    let raised = |it: &&Action| matches!(it, Action::Record { event: Event::FaultRaised(FaultReason::NoPath), .. });
+    assert_eq!(actions.iter().filter(raised).count(), 1);
+    let released = |it: &Action| matches!(it, Action::Apply { ownership: Ownership::Released, .. });
+    let notified =
+        |it: &Action| matches!(it, Action::Notify { notification: Notification::Fault { initial: false }, .. });
+    assert!(actions.iter().any(released) && actions.iter().any(notified), "{actions:?}");
+    assert_eq!((role(&engine, 1), role(&engine, 2)), (Role::Fault, Role::Active));
+    // Another reason comes and goes, and a reload changes nothing.
+    engine.handle_link(later, LINK, DOWN);
+    engine.handle_link(later, LINK, UP);
+    engine.reconfigure(later, &wanted(&two()));
+    assert_eq!(role(&engine, 1), Role::Fault);
+    engine.handle_path_restored(later, RouterId(1));
+    assert_eq!(role(&engine, 1), Role::Backup);
+}
+
+/// A worker that follows another one and cannot open a socket: the addresses that it found have to go.
+#[test]
+fn who_resumes_without_sockets_withdraws() {
+    let mut before = engine(&two());
+    let later = T0 + Duration::from_secs(10);
+    run_until(&mut before, later);
+    let mut engine = Engine::resume(before.snapshot());
+    engine.handle_link(later, LINK, UP);
+    engine.handle_path_lost(later, RouterId(1));
+    engine.reconfigure(later, &wanted(&two()));
+    let actions = drain(&mut engine);
+    let released =
+        |it: &Action| matches!(it, Action::Apply { router: RouterId(1), ownership: Ownership::Released, .. });
+    assert!(actions.iter().any(released), "{actions:?}");
+    assert_eq!((role(&engine, 1), role(&engine, 2)), (Role::Fault, Role::Active));
 }
 
 #[test]
@@ -280,6 +324,8 @@ fn unknown_routers_are_ignored() {
     engine.handle_applied(T0, stranger, Ticket(0));
     engine.handle_refused(T0, stranger, Ticket(0));
     engine.handle_address_lost(T0, stranger);
+    engine.handle_path_lost(T0, stranger);
+    engine.handle_path_restored(T0, stranger);
     assert!(drain(&mut engine).is_empty());
 }
 

@@ -73,7 +73,9 @@ fn input() -> impl Strategy<Value = Input> {
         1 => (router.clone(), command).prop_map(|(router, command)| Input::Command { router, command }),
         3 => (router.clone(), ticket.clone()).prop_map(|(router, ticket)| Input::Applied { router, ticket }),
         1 => (router.clone(), ticket).prop_map(|(router, ticket)| Input::Refused { router, ticket }),
-        1 => router.prop_map(|router| Input::AddressLost { router }),
+        1 => router.clone().prop_map(|router| Input::AddressLost { router }),
+        1 => router.clone().prop_map(|router| Input::PathLost { router }),
+        1 => router.prop_map(|router| Input::PathRestored { router }),
         6 => Just(Input::Timeout),
         3 => (0..5_000_000u64).prop_map(|ahead| Input::TimeoutAhead { ahead: Duration::from_nanos(ahead) }),
     ]

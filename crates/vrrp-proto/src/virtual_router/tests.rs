@@ -77,7 +77,7 @@ fn drain(router: &mut VirtualRouter) -> Vec<String> {
 
 fn brief(action: &Action) -> String {
     match action {
-        Action::TrackerFact { .. } | Action::NotifyGroup { .. } => format!("{action:?}"),
+        Action::TrackerFact { .. } | Action::NotifyGroup { .. } | Action::Prepare { .. } => format!("{action:?}"),
         Action::Fact { snapshot, .. } => format!("Fact({:?})", snapshot.role),
         Action::Advertise { priority, .. } => format!("Advertise({priority})"),
         Action::Apply { ownership, .. } => format!("Apply({ownership:?})"),

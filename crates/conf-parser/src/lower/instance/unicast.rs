@@ -216,10 +216,12 @@ impl Draft {
             let message = format!("{} track_src_ip is of no use without mcast_src_ip or unicast_src_ip", self.tag());
             context.push(Diagnostic::note(Code::BadAddress, span, message));
         }
-        let check_source = cast.check_source || {
-            let global = (globals.defs.vrrp.check_unicast_src, "vrrp_check_unicast_src");
-            self.inherit(None, "check_unicast_src", global, globals)
-        };
+        // Of no use without peers, and to be shown in the instance it would be a unicast keyword there.
+        let check_source = cast.check_source
+            || cast.is_unicast() && {
+                let global = (globals.defs.vrrp.check_unicast_src, "vrrp_check_unicast_src");
+                self.inherit(None, "check_unicast_src", global, globals)
+            };
         Resolved {
             group: self.group(context, &cast, family, globals),
             ttl: self.ttl(context, &cast, family),

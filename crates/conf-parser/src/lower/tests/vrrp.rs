@@ -352,6 +352,17 @@ fn what_unicast_needs() {
     assert_eq!((unicast.unicast_ttl, unicast.multicast_group, unicast.check_unicast_src), (Some(255), None, false));
 }
 
+/// Else what `config show` prints of a multicast instance has a unicast keyword, and means something else with a VMAC.
+#[test]
+fn a_unicast_default_is_inherited_with_peers_only() {
+    let of = |lines: &str| {
+        let parsed = read(&format!("global_defs {{\nvrrp_check_unicast_src\n}}\n{}", named("V", 1, lines)));
+        parsed.config.vrrp_instances[0].check_unicast_src
+    };
+    assert!(!of("use_vmac"));
+    assert!(of("unicast_peer {\n192.0.2.9\n}"));
+}
+
 #[test]
 fn signatures() {
     let key = "0123456789abcdef0123456789abcdef";

@@ -47,11 +47,11 @@ crate::lower::placed!(Draft);
 /// Reads one block; nothing comes back when its address cannot be used.
 pub(super) fn read(context: &mut Context<'_>, statement: &Statement, protocol: Option<Protocol>) -> Option<Draft> {
     let (first, rest) = statement.arguments.split_first()?;
-    let message = match rest.first() {
+    let message = || match rest.first() {
         Some(port) => format!("Invalid real server ip address/port {}/{} - skipping", first.text, port.text),
         None => format!("Invalid real server ip address/port {} - skipping", first.text),
     };
-    let (address, port) = super::endpoint(context, first, rest.first(), &message)?;
+    let (address, port) = super::endpoint(context, first, rest.first(), message)?;
     let defaults = &context.carried.defaults.real_server;
     let mut draft = Draft {
         address,
@@ -222,8 +222,9 @@ impl Draft {
     /// What the kernel will not take as it is.
     fn check_limits(&self, context: &mut Context<'_>, weight: u32) {
         let place = |keyword| self.places.of(PATH, keyword);
-        let written = place("weight").filter(|_| weight > KERNEL_WEIGHT);
-        if let Some(span) = written {
+        if weight > KERNEL_WEIGHT
+            && let Some(span) = place("weight")
+        {
             note(context, span, format!("the kernel takes weights up to {KERNEL_WEIGHT}: this one counts as that"));
         }
         let (lower, upper) = (self.lower_threshold, self.upper_threshold);

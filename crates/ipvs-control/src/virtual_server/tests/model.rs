@@ -15,8 +15,8 @@ struct Server {
     inhibit: bool,
     /// Whether it is up, and what it adds to the weight.
     checkers: Vec<(bool, i64)>,
-    /// Deadline in seconds, and whether it is over.
-    drain: Option<(Option<u64>, bool)>,
+    /// Deadline in seconds, and once it is over whether nothing was left.
+    drain: Option<(Option<u64>, Option<bool>)>,
 }
 
 impl Server {
@@ -26,7 +26,7 @@ impl Server {
 
     fn weight(&self) -> i64 {
         let sum = self.weight + self.checkers.iter().map(|(_, adds)| adds).sum::<i64>();
-        if self.drain.is_some() { 0 } else { sum.clamp(0, 65535) }
+        if self.drain.is_some() { 0 } else { sum.clamp(0, 0x7fff_ffff) }
     }
 }
 
@@ -41,6 +41,8 @@ struct Model {
     up: Option<bool>,
     /// Who is not configured any more, with the deadline.
     leaving: BTreeMap<Octet, u64>,
+    /// It is not configured any more itself, and there are some of those.
+    departing: bool,
     now: u64,
 }
 
@@ -76,10 +78,13 @@ impl Model {
     /// What the kernel shall hold.
     fn table(&self) -> BTreeMap<Octet, i64> {
         let mut table = BTreeMap::new();
-        if self.up.is_none() {
+        if self.up.is_none() && !self.departing {
             return table;
         }
         table.extend(self.leaving.keys().map(|octet| (*octet, 0)));
+        if self.departing {
+            return table;
+        }
         for server in &self.servers {
             if server.up() && (!self.replaced() || server.drain.is_some()) {
                 table.insert(server.octet, server.weight());
@@ -95,26 +100,42 @@ impl Model {
         table
     }
 
+    /// Whether the kernel shall know its services.
+    fn is_there(&self) -> bool {
+        self.up.is_some() || self.departing
+    }
+
+    /// It is gone with the last of its servers.
+    fn depart(&mut self) {
+        self.departing &= !self.leaving.is_empty();
+    }
+
     /// The time has come for whom it has come.
     fn expire(&mut self) {
-        if self.up.is_some() {
+        if self.is_there() {
             let now = self.now;
             self.leaving.retain(|_, deadline| *deadline > now);
             for (deadline, over) in self.servers.iter_mut().filter_map(|server| server.drain.as_mut()) {
-                *over |= deadline.is_some_and(|deadline| deadline <= now);
+                let is_due = deadline.is_some_and(|deadline| deadline <= now);
+                *over = over.or(is_due.then_some(false));
             }
+            self.depart();
         }
     }
 
     /// Who has no connections left at the destinations that are there is drained.
     fn count(&mut self, left: &BTreeMap<Octet, u32>) {
-        if self.up.is_some() {
-            self.leaving.retain(|octet, _| left.get(octet).is_some_and(|left| *left > 0));
+        if self.is_there() {
+            // Who serves as the sorry server again has not left.
+            let serves = |octet: &Octet| self.sorry.is_some() && self.up == Some(false) && *octet == SORRY;
+            self.leaving.retain(|octet, _| left.get(octet).is_some_and(|left| *left > 0) || serves(octet));
             for server in &mut self.servers {
                 if let Some((_, over)) = &mut server.drain {
-                    *over |= left.get(&server.octet).is_none_or(|left| *left == 0);
+                    let is_left = left.get(&server.octet).is_some_and(|left| *left > 0);
+                    *over = over.or((!is_left).then_some(true));
                 }
             }
+            self.depart();
         }
     }
 
@@ -123,19 +144,33 @@ impl Model {
         for server in &before.servers {
             if let Some(kept) = self.servers.iter_mut().find(|kept| kept.octet == server.octet) {
                 kept.drain = server.drain;
-                continue;
-            }
-            let listed = before.up.is_some() && (!before.replaced() || server.drain.is_some());
-            let over = server.drain.is_some_and(|(_, over)| over);
-            if let Some(deadline) = deadline.filter(|_| listed && server.up() && !over) {
+            } else if let Some(deadline) = deadline.filter(|_| before.may_finish(server)) {
                 self.leaving.insert(server.octet, deadline);
             }
         }
         self.leaving.retain(|octet, _| self.servers.iter().all(|server| server.octet != *octet));
+        if before.departing {
+            self.start();
+        }
+    }
+
+    /// Whether a server has something to end when it is left out.
+    fn may_finish(&self, server: &Server) -> bool {
+        let listed = self.up.is_some() && (!self.replaced() || server.drain.is_some());
+        listed && server.up() && server.drain.is_none_or(|(_, over)| over != Some(true))
+    }
+
+    fn remove(&mut self, deadline: u64) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.extend(self.servers.iter().filter(|server| self.may_finish(server)).map(|it| (it.octet, deadline)));
+        leaving.extend(self.replaced().then_some((SORRY, deadline)));
+        let departing = self.is_there() && !leaving.is_empty();
+        *self = Self { servers: Vec::new(), up: None, leaving, departing, ..self.clone() };
     }
 
     fn stop(&mut self) {
         self.up = None;
+        self.departing = false;
         self.leaving.clear();
     }
 }
@@ -171,7 +206,8 @@ enum Step {
     /// The process dies and another goes on.
     Crash,
     Stop,
-    Remove,
+    /// With seconds, who serves leaves by and by.
+    Remove(Option<u64>),
     Start,
 }
 
@@ -198,14 +234,14 @@ fn any_model() -> impl Strategy<Value = Model> {
         let total = servers.iter().map(|server| server.weight).sum::<i64>();
         let quorum = quorum.min(total).max(1);
         let hysteresis = hysteresis.min(quorum - 1);
-        Model { servers, quorum, hysteresis, sorry, up: None, leaving: BTreeMap::new(), now: 0 }
+        Model { servers, quorum, hysteresis, sorry, up: None, leaving: BTreeMap::new(), departing: false, now: 0 }
     })
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     let seconds = || proptest::option::of(0u64..20);
     let verdict = (0usize..5, 0usize..3, any::<bool>());
-    let weight = (0usize..5, 0usize..3, -5i64..70000);
+    let weight = (0usize..5, 0usize..3, prop_oneof![4 => -5i64..70000, 1 => Just(1 << 40)]);
     let reload = (any_model(), any::<bool>(), seconds());
     prop_oneof![
         8 => verdict.prop_map(|(server, checker, up)| Step::Verdict { server, checker, up }),
@@ -217,7 +253,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => reload.prop_map(|(model, known, seconds)| Step::Reload { model, known, seconds }),
         1 => Just(Step::Crash),
         1 => Just(Step::Stop),
-        1 => Just(Step::Remove),
+        2 => seconds().prop_map(Step::Remove),
         2 => Just(Step::Start),
     ]
 }
@@ -226,7 +262,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 fn config_of(model: &Model) -> Config {
     let real_server = |there: &Server| {
         let checkers = there.checkers.iter().map(checker_of).collect();
-        let weight = u16::try_from(there.weight).unwrap();
+        let weight = u32::try_from(there.weight).unwrap();
         RealServer { inhibit_on_failure: there.inhibit, ..server(there.octet.into(), weight, checkers) }
     };
     Config {
@@ -252,7 +288,7 @@ fn octet_of(address: IpAddr) -> Octet {
 
 fn table_of(virtual_server: &VirtualServer) -> BTreeMap<Octet, i64> {
     let wanted = virtual_server.wanted();
-    assert_eq!(wanted.len(), usize::from(virtual_server.quorum().is_some()));
+    assert_eq!(wanted.len(), usize::from(virtual_server.quorum().is_some() || virtual_server.is_departing()));
     let destinations: Vec<_> = wanted.into_iter().flat_map(|pool| pool.destinations).collect();
     let table: BTreeMap<_, _> =
         destinations.iter().map(|there| (octet_of(there.address), i64::from(there.weight.0))).collect();
@@ -288,8 +324,10 @@ impl Both {
             }
             Step::Drain { server, seconds } => {
                 let deadline = self.deadline(seconds);
-                self.real.drain(RealServerId(server), deadline.map(at));
-                self.set_drain(server, Some((deadline, false)));
+                let foreseen = self.real.quorum_when_drained(RealServerId(server));
+                self.real.drain(RealServerId(server), at(self.model.now), deadline.map(at));
+                assert_eq!(self.real.quorum(), foreseen);
+                self.set_drain(server, Some((deadline, None)));
             }
             Step::Undrain { server } => {
                 self.real.undrain(RealServerId(server));
@@ -307,11 +345,16 @@ impl Both {
                 self.real.shutdown();
                 self.model.stop();
             }
-            Step::Remove => {
+            Step::Remove(None) => {
                 self.real.remove();
                 self.model.stop();
             }
-            Step::Start if self.model.up.is_none() => {
+            Step::Remove(Some(seconds)) => {
+                let deadline = self.model.now + seconds;
+                self.real.remove_draining(at(self.model.now), at(deadline));
+                self.model.remove(deadline);
+            }
+            Step::Start if !self.model.is_there() => {
                 self.real.start();
                 self.model.start();
             }
@@ -324,7 +367,7 @@ impl Both {
         self.model.servers.get_mut(server)?.checkers.get_mut(checker)
     }
 
-    fn set_drain(&mut self, server: usize, drain: Option<(Option<u64>, bool)>) {
+    fn set_drain(&mut self, server: usize, drain: Option<(Option<u64>, Option<bool>)>) {
         if let Some(server) = self.model.servers.get_mut(server) {
             server.drain = drain;
         }
@@ -348,7 +391,7 @@ impl Both {
         let config = config_of(&model);
         let deadline = self.deadline(seconds);
         match deadline {
-            Some(deadline) => self.real.reconfigure_draining(config, at(deadline)),
+            Some(deadline) => self.real.reconfigure_draining(config, at(self.model.now), at(deadline)),
             None => self.real.reconfigure(config),
         }
         self.model.reload(model, deadline);
@@ -356,18 +399,23 @@ impl Both {
 
     /// Another process is told what this one knew; nothing changes and nothing is told again.
     fn crash(&mut self) {
-        let Some(quorum) = self.real.quorum() else { return };
+        if !self.model.is_there() {
+            return;
+        }
         let mut other = VirtualServer::new(config_of(&self.model));
         for (place, server) in self.model.servers.iter_mut().enumerate() {
             if let Some((deadline, over)) = &mut server.drain {
-                other.drain(RealServerId(place), deadline.map(at));
-                *over = false;
+                other.drain(RealServerId(place), at(self.model.now), deadline.map(at));
+                *over = None;
             }
         }
         for (server, drain) in self.real.leaving() {
-            other.leave(server.clone(), drain.deadline.unwrap());
+            other.leave([(server.clone(), drain.since, drain.deadline.unwrap())]);
         }
-        other.resume(quorum);
+        match self.real.quorum() {
+            Some(quorum) => other.resume(quorum),
+            None => other.resume_departing(),
+        }
         assert_eq!(events(&mut other), "");
         assert_eq!(table_of(&other), table_of(&self.real));
         self.real = other;
@@ -440,9 +488,9 @@ proptest! {
             prop_assert_eq!(table_of(real), model.table());
             prop_assert_eq!(real.quorum(), model.up.map(|up| if up { Quorum::Up } else { Quorum::Down }));
             prop_assert_eq!(i64::try_from(real.live_weight()).unwrap(), model.live());
-            let waiting = model.servers.iter().filter_map(|server| server.drain.filter(|(_, over)| !over));
+            let waiting = model.servers.iter().filter_map(|server| server.drain.filter(|(_, over)| over.is_none()));
             let due = waiting.filter_map(|(deadline, _)| deadline).chain(model.leaving.values().copied()).min();
-            prop_assert_eq!(real.poll_timeout(), due.filter(|_| model.up.is_some()).map(at));
+            prop_assert_eq!(real.poll_timeout(), due.filter(|_| model.is_there()).map(at));
             check_told(&told(real), &before, model);
         }
     }

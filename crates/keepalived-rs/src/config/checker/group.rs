@@ -30,13 +30,18 @@ impl Groups {
         Self(groups.map(|group| (group.name.value.clone(), entries(group))).collect())
     }
 
+    /// What stands in a group; nothing in one that is not used.
+    pub(super) fn entries(&self, name: &str) -> &[GroupEntry] {
+        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The services that `key` stands for, in the order of the file.
     ///
     /// # Errors
     /// For a firewall mark 0 alone, which no packet has, and for more services than anybody means.
     pub(crate) fn services(&self, key: &ServiceKey) -> Result<Vec<ServiceAddress>, Inexpressible> {
         let ServiceKey::Group { name, protocol, family, .. } = key else { return Ok(vec![service_address(key)?]) };
-        let entries = self.0.get(name).map(Vec::as_slice).unwrap_or_default();
+        let entries = self.entries(name);
         let number = entries.iter().map(size).fold(0, u128::saturating_add);
         if number > MAX_SERVICES {
             let reason = format!("its group stands for {number} services, more than {MAX_SERVICES}: use a fwmark");

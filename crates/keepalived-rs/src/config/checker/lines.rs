@@ -10,17 +10,16 @@ pub(crate) struct Lines(Vec<File>);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct File {
     path: String,
-    /// Offsets of the line ends.
-    ends: Vec<u32>,
+    /// Offsets of the lines.
+    starts: Vec<u32>,
 }
 
 impl Lines {
     /// The lines of the files that were read.
     pub(crate) fn of(sources: &Sources) -> Self {
-        let file = |file: &conf_parser::SourceFile| {
-            let ends = file.text().bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-            let ends = ends.map(|(at, _)| u32::try_from(at).unwrap_or(u32::MAX)).collect();
-            File { path: file.path().display().to_string(), ends }
+        let file = |file: &conf_parser::SourceFile| File {
+            path: file.path().display().to_string(),
+            starts: file.line_starts().to_vec(),
         };
         Self(sources.files().iter().map(file).collect())
     }
@@ -29,7 +28,7 @@ impl Lines {
     pub(crate) fn prefix(&self, span: Span) -> String {
         let file = usize::try_from(span.file.0).ok().and_then(|file| self.0.get(file));
         file.map_or_else(String::new, |file| {
-            let line = file.ends.partition_point(|end| *end < span.start) + 1;
+            let line = file.starts.partition_point(|start| *start <= span.start);
             format!("{}:{line}: ", file.path)
         })
     }

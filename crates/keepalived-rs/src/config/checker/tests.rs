@@ -8,7 +8,7 @@ use super::*;
 
 /// What a checker worker is told by this file. Every word of it must be understood.
 pub(crate) fn part(text: &str) -> CheckerPart {
-    CheckerPart::from_config(&config(text))
+    CheckerPart::take_from(&mut config(text))
 }
 
 /// A file that is understood without a finding.

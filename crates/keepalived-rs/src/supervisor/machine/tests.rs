@@ -197,6 +197,32 @@ fn a_worker_without_a_beat_is_killed_and_replaced() {
 }
 
 #[test]
+fn a_supervisor_that_was_held_up_itself_waits_for_the_beats_once_more() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    let thawed = now + Duration::from_secs(10);
+    machine.handle_timeout(thawed);
+    assert_eq!(effects(&mut machine), []);
+    assert_eq!(machine.poll_timeout(), Some(thawed + Duration::from_secs(1)));
+    machine.handle_timeout(thawed + Duration::from_secs(1));
+    assert_eq!(effects(&mut machine), [Action::Kill(Role::Vrrp)]);
+}
+
+#[test]
+fn a_supervisor_that_is_always_late_replaces_a_worker_that_hangs() {
+    let now = Instant::now();
+    let mut machine = running(now);
+    let late = Duration::from_secs(5);
+    machine.handle_timeout(now + late);
+    assert_eq!(effects(&mut machine), []);
+    machine.handle_beat(now + late, Role::Vrrp);
+    machine.handle_timeout(now + 2 * late);
+    assert_eq!(effects(&mut machine), [], "it has beaten since");
+    machine.handle_timeout(now + 3 * late);
+    assert_eq!(effects(&mut machine), [Action::Kill(Role::Vrrp)]);
+}
+
+#[test]
 fn without_respawn_a_death_stops_everything() {
     let now = Instant::now();
     let mut machine = Machine::start(now, false, roles(&[Role::Runner, Role::Vrrp]), WAIT);
@@ -444,6 +470,34 @@ fn a_worker_killed_at_a_stop_is_cleaned_up_after() {
     machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
     machine.handle_exit(now, Role::Runner, Ended::Status(0));
     assert!(!drain(&mut machine).contains(&Action::Exit(0)));
+    machine.handle_exit(now, Role::Cleanup, Ended::Status(0));
+    assert_eq!(effects(&mut machine), [Action::Exit(0)]);
+}
+
+#[test]
+fn what_a_checker_leaves_behind_at_a_stop_is_cleaned_up_too() {
+    let now = Instant::now();
+    let mut machine = Machine::start(now, true, roles(&[Role::Checker, Role::Vrrp]), WAIT);
+    for role in [Role::Checker, Role::Vrrp] {
+        machine.handle_prepared(now, role, 1, None);
+    }
+    for role in [Role::Checker, Role::Vrrp] {
+        machine.handle_committed(now, role, 1);
+    }
+    machine.handle_exit(now, Role::Checker, Ended::Signal(9));
+    assert!(!drain(&mut machine).contains(&Action::CleanUp), "its successor goes on with IPVS as it is");
+    assert!(!machine.is_gone(Role::Checker));
+    machine.handle_stop(now);
+    drain(&mut machine);
+    machine.handle_exit(now, Role::Checker, Ended::Signal(9));
+    assert_eq!(effects(&mut machine), [Action::CleanUp, Action::Retire(Role::Checker)]);
+    assert!(machine.is_gone(Role::Checker) && !machine.is_gone(Role::Vrrp), "it still stops by itself");
+    // A second one waits for the first.
+    machine.handle_exit(now, Role::Vrrp, Ended::Signal(9));
+    assert_eq!(effects(&mut machine), [Action::Retire(Role::Vrrp)]);
+    machine.handle_exit(now, Role::Cleanup, Ended::Status(0));
+    assert_eq!(effects(&mut machine), [Action::CleanUp]);
+    assert!(machine.is_gone(Role::Vrrp));
     machine.handle_exit(now, Role::Cleanup, Ended::Status(0));
     assert_eq!(effects(&mut machine), [Action::Exit(0)]);
 }

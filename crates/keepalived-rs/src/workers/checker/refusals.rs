@@ -1,10 +1,14 @@
 //! What the kernel did not take, in the words of the configuration: file and line, virtual server, real server, keyword.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
+
 use conf_parser::Span;
-use conf_parser::config::{RealServer, VirtualServer};
+use conf_parser::config::{RealServer, ServiceKey, VirtualServer};
 use ipvs_control::Change;
 use ipvs_control::socket::Setting;
 use ipvs_control::types::DestinationKey;
+use ipvs_control::virtual_server as ipvs;
 
 use super::kernel::Refused;
 use crate::config::checker::{Lines, real_server_name};
@@ -12,13 +16,76 @@ use crate::config::checker::{Lines, real_server_name};
 const VIRTUAL_SERVER: &str = "virtual_server";
 const REAL_SERVER: &str = "virtual_server/real_server";
 
-/// The line for the log; `server` is the virtual server that the change was for.
-pub(super) fn line(lines: &Lines, server: &VirtualServer, refused: &Refused) -> String {
-    let real = destination(&refused.change).and_then(|key| find(server, key));
+/// Finds the real servers of destinations, for many refusals: each takes the time of a look into a map.
+#[derive(Debug, Default)]
+pub(super) struct Finder<'a>(HashMap<&'a ServiceKey, Places<'a>>);
+
+/// The real servers of one virtual server; of several the first.
+#[derive(Debug, Default)]
+struct Places<'a> {
+    with_port: HashMap<DestinationKey, Found<'a>>,
+    with_address: HashMap<IpAddr, Found<'a>>,
+}
+
+/// A real server.
+#[derive(Debug, Clone, Copy)]
+enum Found<'a> {
+    Configured(&'a RealServer),
+    /// It is not configured any more, and was called so.
+    Leaving(&'a str),
+}
+
+impl<'a> Finder<'a> {
+    /// The real server of the destination that a change was for: the one of its port, or one whose port is the service's.
+    fn find(
+        &mut self,
+        server: &'a VirtualServer,
+        leaving: impl Iterator<Item = &'a ipvs::RealServer>,
+        change: &Change,
+    ) -> Option<Found<'a>> {
+        let key = destination(change)?;
+        let places = self.0.entry(&server.service.value).or_insert_with(|| Places::of(server, leaving));
+        places.with_port.get(&key).or_else(|| places.with_address.get(&key.address)).copied()
+    }
+}
+
+impl<'a> Places<'a> {
+    fn of(server: &'a VirtualServer, leaving: impl Iterator<Item = &'a ipvs::RealServer>) -> Self {
+        let mut places = Self::default();
+        for real in &server.real_servers {
+            places.add(real.address.value, real.port, Found::Configured(real));
+        }
+        for real in leaving {
+            places.add(real.address, real.port.unwrap_or_default(), Found::Leaving(&real.name));
+        }
+        places
+    }
+
+    fn add(&mut self, address: IpAddr, port: u16, found: Found<'a>) {
+        self.with_port.entry(DestinationKey { address, port }).or_insert(found);
+        self.with_address.entry(address).or_insert(found);
+    }
+}
+
+/// The line for the log; `server` is the virtual server that the change was for, with the real servers that leave it.
+/// Without `lines` it is not configured any more, and no place is named.
+pub(super) fn line<'a>(
+    lines: Option<&Lines>,
+    finder: &mut Finder<'a>,
+    (server, leaving): (&'a VirtualServer, impl Iterator<Item = &'a ipvs::RealServer>),
+    refused: &Refused,
+) -> String {
+    let found = finder.find(server, leaving, &refused.change);
+    let (real, name) = match found {
+        Some(Found::Configured(real)) => (Some(real), Some(real_server_name(server, real))),
+        Some(Found::Leaving(name)) => (None, Some(name.to_owned())),
+        None => (None, None),
+    };
     let (span, keyword) = place(server, real, refused.setting);
-    let mut line = format!("{}virtual server {}", lines.prefix(span), server.service.value);
-    if let Some(real) = real {
-        line += &format!(", real server {}", real_server_name(server, real));
+    let place = lines.map(|lines| lines.prefix(span)).unwrap_or_default();
+    let mut line = format!("{place}virtual server {}", server.service.value);
+    if let Some(name) = name {
+        line += &format!(", real server {name}");
     }
     if let Some(keyword) = keyword {
         line += &format!(", {keyword}");
@@ -34,12 +101,6 @@ fn destination(change: &Change) -> Option<DestinationKey> {
         Change::RemoveDestination { destination, .. } => Some(*destination),
         _ => None,
     }
-}
-
-/// The real server of a destination: the one of its port, or one whose port is the service's.
-fn find(server: &VirtualServer, key: DestinationKey) -> Option<&RealServer> {
-    let here = || server.real_servers.iter().filter(|real| real.address.value == key.address);
-    here().find(|real| real.port == key.port).or_else(|| here().next())
 }
 
 /// Where the setting was written, else the block that it belongs to; and its keyword.
@@ -95,7 +156,26 @@ mod tests {
             None => Change::RemoveService(service),
         };
         let refused = Refused { change, setting, text: "no".to_owned() };
-        line(&Lines::of(&parsed.sources), &parsed.config.virtual_servers[0], &refused)
+        let server = (&parsed.config.virtual_servers[0], std::iter::empty());
+        line(Some(&Lines::of(&parsed.sources)), &mut Finder::default(), server, &refused)
+    }
+
+    /// A group can have a thousand of them, with the same real servers.
+    #[test]
+    fn the_services_of_a_virtual_server_share_what_is_looked_up() {
+        let parsed = parse(&MemoryLoader::new([("k.conf", FILE)]), Path::new("k.conf"), &Options::default());
+        let server = &parsed.config.virtual_servers[0];
+        let mut finder = Finder::default();
+        for port in [80, 81] {
+            let service = ServiceAddress::tcp(([192, 0, 2, 1], port).into());
+            let destination = Destination::new("10.0.0.2:80".parse().unwrap(), ForwardingMethod::Masquerade);
+            let change = Change::AddDestination { service, destination };
+            let Some(Found::Configured(found)) = finder.find(server, std::iter::empty(), &change) else {
+                panic!("10.0.0.2 is there");
+            };
+            assert_eq!(found.address.value.to_string(), "10.0.0.2");
+        }
+        assert_eq!(finder.0.len(), 1);
     }
 
     #[test]

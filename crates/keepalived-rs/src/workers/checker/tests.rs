@@ -1,9 +1,11 @@
+mod requests;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 
-use ipvs_control::types::{Scheduler, Service, ServiceAddress};
+use ipvs_control::types::{Scheduler, Seconds, Service, ServiceAddress};
 
 use super::kernel::tests::Shared;
 use super::*;
@@ -29,7 +31,7 @@ fn start(table: &Shared, keep: bool) -> (Channel, JoinHandle<u8>) {
     let checker = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let open = || Ok(Box::new(table.clone()) as Box<dyn Table>);
-        runtime.block_on(serve(theirs, keep, IN_FLIGHT, open)).unwrap()
+        runtime.block_on(serve(theirs, (keep, None), IN_FLIGHT, open)).unwrap()
     });
     (orders, checker)
 }
@@ -49,10 +51,24 @@ impl Lab {
             let (report, _) = until("report", || self.orders.receive::<Report>().ok()).expect("the checker is there");
             match report {
                 Report::Beat | Report::Lateness(_) => {}
-                Report::Fact(fact) => self.facts.push(fact),
+                Report::Facts(facts) => self.facts.extend(facts),
+                // As the supervisor, once the state file has them.
+                Report::Note => self.orders.send(&Order::Noted, &[]).unwrap(),
                 other => return other,
             }
         }
+    }
+
+    /// Waits until the worker wants something in the state file, and writes it, as the supervisor.
+    fn note(&mut self) {
+        until("a note", || match self.orders.receive::<Report>().ok()??.0 {
+            Report::Facts(facts) => {
+                self.facts.extend(facts);
+                None
+            }
+            report => (report == Report::Note).then_some(()),
+        });
+        self.orders.send(&Order::Noted, &[]).unwrap();
     }
 
     fn configure(&mut self, file: &str) {
@@ -140,10 +156,51 @@ fn the_runner_is_told_of_a_server_that_goes() {
     let mut last = 0;
     until("notification", || {
         let (Notification { number, event }, _) = lab.runner.receive().ok()??;
-        assert_eq!(number, last + 1);
+        assert!(number > last);
         last = number;
         (event == wanted).then_some(())
     });
+    lab.stop();
+}
+
+/// One worker tells of a server's end and dies before anybody has heard it.
+#[test]
+fn a_successor_repeats_what_the_runner_has_not_acknowledged() {
+    let told = |lab: &Lab| {
+        let (notification, _) = until("notification", || lab.runner.receive::<Notification>().ok()?);
+        notification
+    };
+    let mut lab = Lab::new(true);
+    let ([mut first, _second], [a, b]) = servers();
+    let text = file(&[a, b], "quorum_up /q");
+    lab.configure(&text);
+    let up = told(&lab);
+    lab.runner.send(&RunnerSays::Taken(NotifyAck { number: up.number }), &[]).unwrap();
+    drop(first.take());
+    lab.holds(&[b]);
+    let down = told(&lab);
+    let virtual_server = "[192.0.2.1]:tcp:80".to_owned();
+    let event =
+        NotifyEvent::RealServer { virtual_server, real_server: format!("[{}]:tcp:{}", a.ip(), a.port()), up: false };
+    assert_eq!(down.event, event);
+    // Another generation makes sure that its facts were read.
+    lab.configure(&text);
+    let mut newest = std::collections::BTreeMap::new();
+    newest.extend(lab.facts.drain(..).map(|Fact { key, value }| (key, value)));
+    newest.retain(|_, value| !value.is_empty());
+    let facts: Vec<_> = newest.into_iter().map(|(key, value)| Fact { key, value }).collect();
+
+    let mut successor = Lab::new(true);
+    let fd = ipc::seal(&facts).unwrap();
+    successor.orders.send(&Order::Resume, &[fd.as_fd()]).unwrap();
+    successor.configure(&text);
+    assert_eq!(told(&successor), down);
+    successor.runner.send(&RunnerSays::Taken(NotifyAck { number: down.number }), &[]).unwrap();
+    let again = until("free port", || TcpListener::bind(a).ok());
+    let up = told(&successor);
+    assert!(up.number > down.number && matches!(up.event, NotifyEvent::RealServer { up: true, .. }), "{up:?}");
+    drop(again);
+    successor.stop();
     lab.stop();
 }
 
@@ -163,7 +220,7 @@ fn a_reload_keeps_a_server_out_that_was_found_down() {
 
 #[test]
 fn a_successor_leaves_the_table_as_it_is() {
-    let mut lab = Lab::new(false);
+    let mut lab = Lab::new(true);
     let ([mut first, _second], [a, b]) = servers();
     let text = file(&[a, b], "");
     lab.configure(&text);
@@ -177,6 +234,8 @@ fn a_successor_leaves_the_table_as_it_is() {
     }
     let facts: Vec<_> = newest.into_iter().map(|(key, value)| Fact { key, value }).collect();
 
+    // Two at once would both put the server back.
+    assert_eq!(lab.stop(), 0);
     let (orders, checker) = start(&lab.table, false);
     let mut second = Lab {
         table: lab.table.clone(),
@@ -194,6 +253,87 @@ fn a_successor_leaves_the_table_as_it_is() {
     second.holds(&[a, b]);
     drop(again);
     assert_eq!(second.stop(), 0);
+}
+
+/// What is about to be ours is in the state file before the kernel hears of it, and no longer once it is gone.
+#[test]
+fn the_kernel_waits_for_the_state_file() {
+    let mut lab = Lab::new(false);
+    let ([_first], [a]) = servers();
+    let fd = ipc::seal(&part(&file(&[a], ""))).unwrap();
+    lab.orders.send(&Order::Prepare { generation: 1, again: false }, &[fd.as_fd()]).unwrap();
+    assert_eq!(lab.report(), Report::Prepared { generation: 1, beat_limit: Some(BEAT_LIMIT) });
+    lab.orders.send(&Order::Commit { generation: 1 }, &[]).unwrap();
+    let mut told = Vec::new();
+    let mut hear = |wanted: &Report| {
+        until("report", || match lab.orders.receive::<Report>().ok()??.0 {
+            Report::Facts(facts) => {
+                told.extend(facts.into_iter().map(|fact| fact.key));
+                None
+            }
+            report => (report == *wanted).then_some(()),
+        });
+    };
+    hear(&Report::Note);
+    // It beats on, and changes nothing.
+    hear(&Report::Beat);
+    hear(&Report::Beat);
+    assert!(told.contains(&"services 000000".to_owned()), "{told:?}");
+    assert_eq!(lab.table.look(|memory| memory.pools.len()), 0);
+    lab.orders.send(&Order::Noted, &[]).unwrap();
+    assert_eq!(lab.report(), Report::Committed { generation: 1 });
+    lab.holds(&[a]);
+    lab.facts.clear();
+    assert_eq!(lab.stop(), 0);
+    let gone = Fact { key: "services 000000".into(), value: Vec::new() };
+    assert!(lab.facts.contains(&gone), "{:?}", lab.facts);
+}
+
+/// What others set meanwhile stays; without a worker the fact tells it. A reload may take the word out and put it back.
+#[test]
+fn time_outs_are_at_the_stop_what_they_were() {
+    let times = |tcp, tcp_fin, udp| Timeouts { tcp: Seconds(tcp), tcp_fin: Seconds(tcp_fin), udp: Seconds(udp) };
+    let mut lab = Lab::new(false);
+    lab.table.look(|memory| memory.timeouts = times(900, 120, 300));
+    let ([_first], [a]) = servers();
+    lab.configure(&format!("global_defs {{\n lvs_timeouts tcp 301 tcpfin 9 udp 17\n}}\n{}", file(&[a], "")));
+    assert_eq!(lab.table.look(|memory| memory.timeouts), times(301, 9, 17));
+    let set = times(301, 9, 17);
+    let fact = lab.facts.iter().find(|fact| fact.key == "timeouts").unwrap().clone();
+    assert!(leftovers::is_on_host(&fact.key));
+    lab.configure(&format!("global_defs {{\n lvs_timeouts tcp 302 tcpfin 9\n}}\n{}", file(&[a], "")));
+    assert_eq!(lab.table.look(|memory| memory.timeouts), times(302, 9, 300), "a reload gives them up too");
+    lab.table.look(|memory| memory.timeouts.tcp_fin = Seconds(11));
+    assert_eq!(lab.stop(), 0);
+    assert_eq!(lab.table.look(|memory| memory.timeouts), times(900, 11, 300));
+    assert_eq!(lab.facts.iter().rfind(|fact| fact.key == "timeouts").unwrap().value, [0u8; 0]);
+
+    let mut lab = Lab::new(false);
+    lab.table.look(|memory| memory.timeouts = times(900, 120, 300));
+    let with = format!("global_defs {{\n lvs_timeouts tcp 301 tcpfin 9 udp 17\n}}\n{}", file(&[a], ""));
+    lab.configure(&with);
+    lab.configure(&file(&[a], ""));
+    assert_eq!(lab.table.look(|memory| memory.timeouts), times(900, 120, 300));
+    lab.configure(&with);
+    assert_eq!(lab.table.look(|memory| memory.timeouts), set, "the same ones are set once more");
+    lab.stop();
+
+    lab.table.look(|memory| memory.timeouts = set);
+    leftovers::withdraw_from(Box::new(lab.table.clone()), &[fact]).unwrap();
+    assert_eq!(lab.table.look(|memory| memory.timeouts), times(900, 120, 300));
+}
+
+/// The supervisor hears of it by the status, and starts a clean-up.
+#[test]
+fn a_stop_that_leaves_something_behind_is_no_clean_one() {
+    let mut lab = Lab::new(false);
+    let ([_first], [a]) = servers();
+    lab.configure(&file(&[a], ""));
+    lab.holds(&[a]);
+    lab.facts.clear();
+    lab.table.look(|memory| memory.refused = memory.pools.first().map(|pool| pool.service.address));
+    assert_eq!(lab.stop(), EXIT_INCOMPLETE);
+    assert!(lab.facts.iter().all(|fact| fact.key != "services 000000"), "{:?}", lab.facts);
 }
 
 #[test]
@@ -237,7 +377,7 @@ fn without_ipvs_the_configuration_is_rejected() {
     let checker = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let open = || Err("IPVS: Can't initialize ipvs: there is none".to_owned());
-        runtime.block_on(serve(theirs, false, IN_FLIGHT, open)).unwrap()
+        runtime.block_on(serve(theirs, (false, None), IN_FLIGHT, open)).unwrap()
     });
     let mut lab = Lab {
         table: Shared::default(),

@@ -22,14 +22,14 @@ const SPREAD: Duration = Duration::from_millis(2);
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 
-/// The tracked scripts of the running configuration. Killed with their process groups when this is dropped.
+/// The tracked scripts of the running configuration.
 #[derive(Debug, Default)]
 pub(super) struct Scripts {
     scripts: BTreeMap<String, Script>,
     /// Verdicts of the process before this one, until the first configuration.
     inherited: BTreeMap<String, Verdict>,
     /// The process groups of the runs that have not ended.
-    groups: BTreeMap<u64, Pid>,
+    groups: BTreeMap<u64, Group>,
     jobs: JoinSet<Event>,
     runs: u64,
 }
@@ -54,7 +54,7 @@ pub(super) struct Event {
 
 #[derive(Debug)]
 enum What {
-    Started(Child, Pid),
+    Started(Child, Group),
     /// It cannot be started: what a shell would return, and why.
     Refused(i32, String),
     Ended(Outcome),
@@ -137,11 +137,11 @@ impl Scripts {
         let script = self.scripts.get(&name).filter(|script| script.run == run);
         let in_time = script.is_some_and(|script| script.schedule.is_in_time());
         match what {
-            What::Started(child, pid) => {
+            What::Started(child, group) => {
                 if let Some(script) = self.scripts.get_mut(&name).filter(|script| script.run == run) {
                     script.refusal = None;
                 }
-                self.groups.insert(run, pid);
+                self.groups.insert(run, group);
                 self.jobs.spawn(wait(name, run, child));
                 if !in_time {
                     self.signal(run, Signal::KILL);
@@ -159,11 +159,10 @@ impl Scripts {
                 self.perform(&name, &mut verdicts);
             }
             What::Ended(outcome) => {
-                if !in_time {
-                    // What it had started and left behind.
-                    self.signal(run, Signal::KILL);
+                // Else it is killed, with what it had started and left behind.
+                if let Some(group) = self.groups.remove(&run).filter(|_| in_time) {
+                    group.leave();
                 }
-                self.groups.remove(&run);
                 if let Some(script) = self.scripts.get_mut(&name).filter(|script| script.run == run) {
                     script.schedule.handle_end(outcome);
                 }
@@ -179,6 +178,12 @@ impl Scripts {
         for run in self.groups.keys().copied().collect::<Vec<_>>() {
             self.signal(run, Signal::TERM);
         }
+    }
+
+    /// Whether runs are being started: until [`take`](Self::take) nobody could tell them to end.
+    pub(super) fn is_starting(&self) -> bool {
+        // A run that has been started has one job, which waits for its end.
+        self.jobs.len() > self.groups.len()
     }
 
     fn perform(&mut self, name: &str, verdicts: &mut Vec<(String, Verdict)>) {
@@ -206,18 +211,31 @@ impl Scripts {
     }
 
     fn signal(&self, run: u64, signal: Signal) {
-        if let Some(pid) = self.groups.get(&run) {
-            // It may have ended just now.
-            let _ = rustix::process::kill_process_group(*pid, signal);
+        if let Some(group) = self.groups.get(&run) {
+            group.signal(signal);
         }
     }
 }
 
-impl Drop for Scripts {
+/// The process group of a run; killed when this is dropped.
+#[derive(Debug)]
+struct Group(Pid);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        // It may have ended just now.
+        let _ = rustix::process::kill_process_group(self.0, signal);
+    }
+
+    /// The run has ended in time: what it left behind lives on.
+    fn leave(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Group {
     fn drop(&mut self) {
-        for run in self.groups.keys() {
-            self.signal(*run, Signal::KILL);
-        }
+        self.signal(Signal::KILL);
     }
 }
 
@@ -225,7 +243,7 @@ impl Drop for Scripts {
 fn start(script: String, run: u64, command: &Command) -> Event {
     let spawned = super::process(command, &[]).ok_or(io::ErrorKind::NotFound.into()).and_then(|mut it| it.spawn());
     let what = match spawned.map(|child| (child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), child)) {
-        Ok((Some(pid), child)) => What::Started(child, pid),
+        Ok((Some(pid), child)) => What::Started(child, Group(pid)),
         // It cannot have been waited for yet.
         Ok((None, _)) => What::Ended(Outcome::Exited(NOT_EXECUTABLE)),
         Err(error) => {
@@ -245,5 +263,25 @@ fn outcome(status: ExitStatus) -> Outcome {
     match (status.code(), status.signal()) {
         (Some(code), _) => Outcome::Exited(code),
         (None, signal) => Outcome::Signalled(signal.unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workers::runner::security::Identity;
+    use crate::workers::until;
+
+    #[tokio::test]
+    async fn a_run_that_nobody_learns_of_is_killed() {
+        let words = ["sleep", "1000"].map(Into::into).to_vec();
+        let identity = Identity { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() };
+        let Event { what: What::Started(mut child, group), .. } = start("chk".into(), 1, &Command { words, identity })
+        else {
+            panic!("it does not start");
+        };
+        drop(group);
+        let status = until("its end", || child.try_wait().unwrap());
+        assert_eq!(outcome(status), Outcome::Signalled(Signal::KILL.as_raw()));
     }
 }

@@ -134,7 +134,7 @@ impl Lab {
         self.orders.send(&Order::Prepare { generation, again: false }, &[fd.as_fd()]).unwrap();
         assert_eq!(report(&self.orders), Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) });
         self.orders.send(&Order::Commit { generation }, &[]).unwrap();
-        let committed = |report: &Report| !matches!(report, Report::Fact(_));
+        let committed = |report: &Report| !matches!(report, Report::Facts(_));
         let report = std::iter::repeat_with(|| report(&self.orders)).find(committed);
         assert_eq!(report, Some(Report::Committed { generation }));
     }
@@ -194,13 +194,13 @@ fn a_tracked_script_is_heard_of_whenever_its_result_changes() {
     assert_eq!(lab.tracker(), tracked("chk", TrackerState::Pending));
     assert_eq!(lab.tracker(), tracked("chk", DOWN));
     let fact = report(&lab.orders);
-    assert_eq!(fact, Report::Fact(Fact { key: "script chk".into(), value: ipc::encode(&false) }));
+    assert_eq!(fact, Report::Facts(vec![Fact { key: "script chk".into(), value: ipc::encode(&false) }]));
     fs::write(lab.path("chk.out"), "").unwrap();
     assert_eq!(lab.tracker(), tracked("chk", UP));
     lab.reconnect();
     assert_eq!(lab.tracker(), tracked("chk", UP), "a new worker is told everything");
     let fact = report(&lab.orders);
-    assert_eq!(fact, Report::Fact(Fact { key: "script chk".into(), value: ipc::encode(&true) }));
+    assert_eq!(fact, Report::Facts(vec![Fact { key: "script chk".into(), value: ipc::encode(&true) }]));
     assert_eq!(lab.stop(), 0);
 }
 

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::thread::sched_getcpu;
 use vrrp_proto::{
     Action, AnnounceScope, Engine, EngineConfig, Event, GroupId, Instant, Notification, Ownership, Packet, Receiver,
-    ReplayMemory, Reserved, Role, RouterId, RouterSnapshot, Ticket, Transmitter,
+    ReplayMemory, Reserved, Role, RouterConfig, RouterId, RouterSnapshot, Ticket, Transmitter,
 };
 
-use super::clock::{self, Timer};
+use super::clock::{self, Clocks, Timer};
+use super::counters::Counters;
 use super::facts;
 use super::filter::Vrids;
 use super::holdings::HOST;
@@ -27,6 +29,7 @@ use super::packet;
 use super::roster::{RouterSetup, Setup};
 use super::sockets::{Departures, LARGEST_PACKET, Losses, Place, ReceiveSocket};
 use super::trackers::{News, Trackers};
+use super::vigil::{self, Vigil};
 use crate::compat;
 use crate::config::network::Footprint;
 use crate::config::process::ProcessPart;
@@ -43,7 +46,11 @@ const PACKETS_PER_TURN: usize = 32;
 /// Adverts that are due so soon leave with those that are due now.
 const AHEAD: Duration = Duration::from_millis(1);
 
-/// A worker tells the supervisor of its lateness at most so often.
+/// So many routers are looked at before what they want is done: the kernel thread begins with the first of a thousand that
+/// take over while this thread goes on with the others.
+const TOGETHER: usize = 256;
+
+/// A worker tells the supervisor of its lateness, and of some of its counters, at most so often.
 const SAMPLE: Duration = Duration::from_secs(1);
 
 /// A worker beats at least this often.
@@ -61,6 +68,9 @@ const STOP_WAIT: Duration = Duration::from_secs(4);
 const STALLED: Duration = Duration::from_millis(2);
 const PACKETS_AFTER_STALL: usize = 4096;
 
+/// So long the log waits at most for the kernel thread to do what it has just been told.
+const SILENCE: Duration = Duration::from_millis(1);
+
 /// The key of what is static.
 const FIXED: &str = "static";
 
@@ -76,30 +86,40 @@ pub(crate) struct Advert {
     supervisor: Channel,
     common: Common,
     outbox: Outbox,
+    /// The supervisor's socket is full: there will be an event once there is room.
+    waits_for_room: bool,
     jobs: mailbox::Sender<Job>,
     /// Jobs that follow adverts which have not left yet.
     following: Vec<Job>,
+    /// What the log says once adverts and jobs have left: a line wakes a thread, and is worth no delay of theirs.
+    unsaid: Vec<Unsaid>,
+    /// Since this thread last slept, the kernel thread was told to do something.
+    has_told: bool,
     outcomes: mailbox::Receiver<Outcome>,
     notifier: Notifier,
     /// Nobody hears notifications without one.
     has_runner: bool,
     epoll: OwnedFd,
     timer: Timer,
+    vigil: Vigil,
     engine: Engine,
     trackers: Trackers,
-    routers: BTreeMap<RouterId, Router>,
+    /// In boxes, as a map leaves much of its room empty.
+    routers: BTreeMap<RouterId, Box<Router>>,
     /// Removed by a reload, but their addresses may still be there.
-    leaving: BTreeMap<RouterId, Router>,
+    leaving: BTreeMap<RouterId, Box<Router>>,
     link_names: Vec<String>,
     group_names: BTreeMap<GroupId, String>,
-    /// What the engine runs.
-    running: EngineConfig,
     prepared: Option<(u64, Box<Setup>)>,
+    /// The routers whose socket could not be opened.
+    without_path: BTreeSet<RouterId>,
     /// The newest generation that is not wanted any more.
     abandoned: u64,
     paths: Paths,
     /// The newest `Apply` of each router that the kernel thread has not answered.
     applying: BTreeMap<RouterId, Ticket>,
+    /// The router whose addresses the kernel thread has just put in place and announced.
+    announced: Option<RouterId>,
     /// What each router may have put on this host, as the supervisor was told, with its key.
     told_footprints: BTreeMap<RouterId, (String, Footprint)>,
     /// Whose footprint the process before this one told, and that no configuration names since: what is left of it is being
@@ -109,11 +129,17 @@ pub(crate) struct Advert {
     reserved: BTreeMap<String, Reserved>,
     /// What the process before this one heard, by the key of the router, until that is set up.
     heard: BTreeMap<String, ReplayMemory>,
+    /// What the process before this one counted, until the router is set up.
+    counted: BTreeMap<RouterId, Counters>,
+    /// The row of counters that the supervisor hears of next.
+    next_row: u32,
+    /// Somebody waits for the statistics.
+    statistics: Option<OwnedFd>,
     /// What is on this host for as long as the daemon runs.
     fixed: Footprint,
     beat: Beat,
     lateness: Lateness,
-    /// When the supervisor hears of the lateness again.
+    /// When the supervisor hears of lateness and counters again.
     next_sample: Instant,
     log_unknown_vrids: bool,
     /// The tables of nftables that may be on this host, as the supervisor was told.
@@ -129,6 +155,13 @@ pub(crate) struct Advert {
     /// It never will be, as the first one was refused: the clean-up that follows takes away what is left.
     forsaken: bool,
     incoming: Inbound,
+}
+
+/// What the log does not say yet.
+#[derive(Debug)]
+enum Unsaid {
+    Record(RouterId, Event),
+    Apply(RouterId, Ownership),
 }
 
 /// What is on this host beside addresses.
@@ -151,11 +184,15 @@ struct Router {
     transmitter: Transmitter,
     footprint: Footprint,
     destinations: Vec<std::net::IpAddr>,
+    /// Packets to its addresses are not taken.
+    drops: bool,
     /// Where its last advert came from.
     source: Option<std::net::IpAddr>,
     /// As the supervisor was told.
     told: Option<RouterSnapshot>,
     told_heard: ReplayMemory,
+    /// What its process did not count itself, or is not to tell any more.
+    counted_before: Option<Box<Counters>>,
     /// The last send failed like this, which was logged.
     send_error: Option<i32>,
     /// And the one before it.
@@ -171,8 +208,11 @@ struct Paths {
     tokens: BTreeMap<Place, u64>,
     next: u64,
     /// Which router a packet is for: by place and VRID.
-    by_vrid: HashMap<(Place, u8), RouterId>,
+    by_vrid: HashMap<Place, Arc<ByVrid>>,
 }
+
+/// The routers of one place by their VRID, in its order.
+type ByVrid = [(u8, RouterId)];
 
 /// A receive socket, and what is remembered of it.
 #[derive(Debug)]
@@ -209,28 +249,36 @@ impl Advert {
             supervisor,
             common,
             outbox: Outbox::default(),
+            waits_for_room: false,
             jobs,
             following: Vec::new(),
+            unsaid: Vec::new(),
+            has_told: false,
             outcomes,
             notifier: Notifier::default(),
             has_runner: false,
             epoll,
             timer,
-            engine: Engine::new(),
+            vigil: Vigil::default(),
+            engine: ahead(Engine::new()),
             trackers: Trackers::default(),
             routers: BTreeMap::new(),
             leaving: BTreeMap::new(),
             link_names: Vec::new(),
             group_names: BTreeMap::new(),
-            running: EngineConfig::default(),
             prepared: None,
+            without_path: BTreeSet::new(),
             abandoned: 0,
             paths: Paths { next: FIRST_SOCKET, ..Paths::default() },
             applying: BTreeMap::new(),
+            announced: None,
             told_footprints: BTreeMap::new(),
             left_over: BTreeSet::new(),
             reserved: BTreeMap::new(),
             heard: BTreeMap::new(),
+            counted: BTreeMap::new(),
+            next_row: 0,
+            statistics: None,
             fixed: Footprint::default(),
             beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Lateness::default(),
@@ -260,6 +308,7 @@ impl Advert {
             self.beat(now);
             self.leave_host();
             if self.is_done(now) {
+                self.say();
                 self.log_remains();
                 self.forget_withdrawn();
                 self.outbox.push(Report::Stopped);
@@ -267,15 +316,20 @@ impl Advert {
                 tracing::info!("Timers of adverts: {}", self.lateness.histogram);
                 return Ok(self.keeps_addresses() || self.is_withdrawn());
             }
-            self.timer.set(self.next_due()).context("setting the timer")?;
-            let ready = match epoll::wait(&self.epoll, &mut events, None) {
+            self.timer.set(self.next_due(now)).context("setting the timer")?;
+            let ready = match epoll::wait(&self.epoll, &mut events, self.patience(now).as_ref()) {
                 Ok((ready, _)) => &*ready,
                 Err(rustix::io::Errno::INTR) => &[],
                 Err(error) => return Err(error).context("waiting for events"),
             };
+            self.has_told = false;
+            self.say();
             for event in ready {
                 match event.data.u64() {
-                    SUPERVISOR => self.hear_supervisor()?,
+                    SUPERVISOR => {
+                        self.hear_supervisor()?;
+                        self.flush();
+                    }
                     KERNEL => self.hear_kernel()?,
                     TIMER => self.timer.clear(),
                     RUNNER => self.hear_runner(),
@@ -286,9 +340,15 @@ impl Advert {
         }
     }
 
-    fn next_due(&self) -> Option<Instant> {
+    /// How long it sleeps at most. During a vigil it only looks: everything but the sleep goes on as ever.
+    fn patience(&self, now: Instant) -> Option<Timespec> {
+        let most = if self.vigil.is_on(now) { Duration::ZERO } else { SILENCE };
+        let is_limited = self.vigil.is_on(now) || !self.unsaid.is_empty();
+        is_limited.then(|| Timespec { tv_sec: 0, tv_nsec: i64::from(most.subsec_nanos()) })
+    }
+
+    fn next_due(&self, now: Instant) -> Option<Instant> {
         let limits = self.stopping.map(|since| [since + NOTIFY_WAIT, since + STOP_WAIT]);
-        let now = clock::now();
         let limits = limits.into_iter().flatten().filter(|limit| *limit > now);
         self.engine.poll_timeout().into_iter().chain([self.beat.next]).chain(limits).min()
     }
@@ -300,6 +360,14 @@ impl Advert {
         scheduling::note_lateness(&mut self.lateness, late);
         if late >= STALLED {
             self.hear_sockets();
+        }
+        // Each router once, however short its interval.
+        let now = clock::now();
+        for _ in 0..self.routers.len() / TOGETHER {
+            if !self.engine.handle_first_timeouts(now, TOGETHER) {
+                break;
+            }
+            self.act();
         }
         self.engine.handle_timeout_ahead(clock::now(), AHEAD);
         self.perform();
@@ -314,28 +382,96 @@ impl Advert {
         let active = self.engine.routers().filter(|router| router.role() == Role::Active);
         let times: Vec<_> =
             active.filter_map(|router| Some((router.id(), router.snapshot().last_advertisement?))).collect();
-        for fact in facts::last_adverts(&times) {
-            self.outbox.push(Report::Fact(fact));
-        }
+        self.outbox.push(Report::Facts(facts::last_adverts(&times).collect()));
         for router in self.routers.values_mut().filter(|router| *router.receiver.memory() != router.told_heard) {
             router.told_heard.clone_from(router.receiver.memory());
-            self.outbox.push(Report::Fact(facts::heard(&router.key, &router.told_heard)));
+            self.outbox.push(Report::Facts(vec![facts::heard(&router.key, &router.told_heard)]));
         }
-        if now >= self.next_sample && self.lateness.histogram.count() > 0 {
+        if now >= self.next_sample {
             self.next_sample = now + SAMPLE;
-            self.outbox.push(Report::Lateness(self.lateness.histogram));
-            self.jobs.send(Job::Lateness(self.lateness.histogram));
+            self.tell_counters();
+            if self.lateness.histogram.count() > 0 {
+                self.outbox.push(Report::Lateness(self.lateness.histogram));
+                self.jobs.send(Job::Lateness(Box::new(self.lateness.histogram)));
+            }
         }
         self.outbox.push(Report::Beat);
         self.flush();
+        self.send_statistics();
     }
 
-    /// Sends what fits to supervisor and runner; the next beat tries again. The supervisor first: a successor that does
+    /// Tells the supervisor of one row of routers what was counted, for the process after this one; the next time, of the
+    /// next one.
+    fn tell_counters(&mut self) {
+        let first = RouterId(self.next_row * facts::COUNTERS_PER_FACT);
+        let next = self.routers.range(first..).next().or_else(|| self.routers.iter().next());
+        let Some(row) = next.map(|(id, _)| row_of(*id)) else { return };
+        self.tell_row(row);
+        self.next_row = row + 1;
+    }
+
+    /// A row without routers is forgotten.
+    fn tell_row(&mut self, row: u32) {
+        let first = row * facts::COUNTERS_PER_FACT;
+        let members = self.routers.range(RouterId(first)..RouterId(first.saturating_add(facts::COUNTERS_PER_FACT)));
+        let all: Vec<_> = members.map(|(id, router)| (*id, self.counters(*id, router))).collect();
+        self.outbox.push(Report::Facts(vec![facts::counters(row, &all)]));
+    }
+
+    /// What this process and those before it counted.
+    fn counters(&self, id: RouterId, router: &Router) -> Counters {
+        let since = self.engine.router(id).map(|it| Counters::of(it.stats(), router.receiver.stats()));
+        let before = router.counted_before.as_deref().copied().unwrap_or_default();
+        since.unwrap_or_default().plus(before)
+    }
+
+    /// Who writes the text has time: the kernel thread.
+    fn write_statistics(&mut self, clear: bool) {
+        tracing::info!(
+            "Printing {}VRRP stats for process({}) on signal",
+            if clear { "and clearing " } else { "" },
+            std::process::id()
+        );
+        let all: Vec<_> = self.routers.iter().map(|(id, router)| (*id, self.counters(*id, router))).collect();
+        if clear {
+            for ((_, told), router) in all.iter().zip(self.routers.values_mut()) {
+                let before = router.counted_before.get_or_insert_default();
+                **before = before.plus(told.negated());
+            }
+            // All at once: the counts of before are not to come back with another process.
+            for row in all.iter().map(|(id, _)| row_of(*id)).collect::<BTreeSet<_>>() {
+                self.tell_row(row);
+            }
+        }
+        self.jobs.send(Job::Statistics(all));
+    }
+
+    /// A supervisor that is busy hears of them with a later beat.
+    fn send_statistics(&mut self) {
+        if let Some(text) = self.statistics.take()
+            && self.supervisor.send(&Report::Statistics, &[text.as_fd()]).is_err()
+        {
+            self.statistics = Some(text);
+        }
+    }
+
+    /// Sends what fits to supervisor and runner, and the rest when there is room. The supervisor first: a successor that does
     /// not know of a notification would give its number to another one.
     fn flush(&mut self) {
         // A supervisor that is gone shows as the end of its orders, and there will be no successor.
-        if self.outbox.flush(&self.supervisor).unwrap_or(true) {
+        let (is_done, is_full) = match self.outbox.flush(&self.supervisor) {
+            Ok(is_done) => (is_done, !is_done),
+            // Short of memory: the next beat tries again.
+            Err(error) => (ipc::is_gone(&error), false),
+        };
+        if is_done {
             self.notifier.flush();
+        }
+        if std::mem::replace(&mut self.waits_for_room, is_full) != is_full {
+            let room = if is_full { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
+            let token = epoll::EventData::new_u64(SUPERVISOR);
+            // Refused only once the supervisor is gone.
+            let _ = epoll::modify(&self.epoll, &self.supervisor, token, epoll::EventFlags::IN | room);
         }
     }
 
@@ -377,13 +513,11 @@ impl Advert {
         }
         for (id, (key, told)) in std::mem::take(&mut self.told_footprints) {
             if !self.applying.contains_key(&id) && !self.left_over.contains(&id) {
-                for fact in facts::footprint(&key, id, &Footprint::default(), &told) {
-                    self.outbox.push(Report::Fact(fact));
-                }
+                self.outbox.push(Report::Facts(facts::footprint(&key, id, &Footprint::default(), &told)));
             }
         }
         if self.firewall.take_if(|_| !self.removing_firewall).is_some() {
-            self.outbox.push(Report::Fact(facts::forget_firewall()));
+            self.outbox.push(Report::Facts(vec![facts::forget_firewall()]));
         }
     }
 
@@ -473,6 +607,7 @@ impl Advert {
                 }
             }
             Order::Noted => self.jobs.send(Job::Told),
+            Order::Statistics { clear } => self.write_statistics(clear),
             Order::Listen => self.door = Some(fds.next().context("no socket was attached")?),
             Order::Stop => {
                 crash::stop();
@@ -490,6 +625,7 @@ impl Advert {
                 self.left_over = self.told_footprints.keys().copied().collect();
                 self.reserved = facts::told_sequences(&facts);
                 self.heard = facts::told_heard(&facts);
+                self.counted = facts::told_counters(&facts);
                 self.firewall = facts::told_firewall(&facts);
                 let (_, snapshot) = facts::routers(&facts);
                 self.inherits = !self.told_footprints.is_empty()
@@ -502,16 +638,18 @@ impl Advert {
 
     fn commit(&mut self, generation: u64) {
         let Some((_, setup)) = self.prepared.take_if(|(prepared, _)| *prepared == generation) else { return };
+        // Under the names that count until now.
+        self.say();
         // The runner commits first: what it has said counts from the beginning.
         self.hear_runner();
-        let mut wanted: EngineConfig = setup.routers.iter().map(|router| (router.id, router.config.clone())).collect();
+        self.beat.every = beat_interval(setup.beat_limit, &setup.configs);
+        let mut wanted = EngineConfig { routers: setup.configs, ..EngineConfig::default() };
         let start = start_not_before(self.common.started, setup.delays);
         for router in wanted.routers.values_mut() {
             router.start_not_before = start;
         }
         wanted.groups = setup.groups.iter().map(|group| (group.id, group.config.clone())).collect();
         self.link_names = setup.link_names;
-        self.beat.every = beat_interval(setup.beat_limit, &setup.routers);
         self.beat.next = Instant::ZERO;
         self.set_process(&setup.process, setup.log_unknown_vrids);
         self.fixed = setup.fixed;
@@ -530,7 +668,6 @@ impl Advert {
         self.paths.index(&self.routers);
         self.group_names = setup.groups.into_iter().map(|group| (group.id, group.name)).collect();
         self.engine.reconfigure(clock::now(), &wanted);
-        self.running = wanted;
         for (tracker, verdict) in self.trackers.verdicts() {
             self.engine.handle_tracker(clock::now(), tracker, verdict);
         }
@@ -552,7 +689,7 @@ impl Advert {
     /// Before there are any. They are told until the end: a reload may drop them, but never renames them.
     fn tell_firewall(&mut self, table: Option<String>) {
         let Some(table) = table.filter(|table| self.firewall.as_ref() != Some(table)) else { return };
-        self.outbox.push(Report::Fact(facts::firewall(&table)));
+        self.outbox.push(Report::Facts(vec![facts::firewall(&table)]));
         self.firewall = Some(table);
     }
 
@@ -585,9 +722,7 @@ impl Advert {
         if told == footprint {
             return;
         }
-        for fact in facts::footprint(key, id, &footprint, &told) {
-            self.outbox.push(Report::Fact(fact));
-        }
+        self.outbox.push(Report::Facts(facts::footprint(key, id, &footprint, &told)));
         if footprint.is_empty() {
             self.told_footprints.remove(&id);
         } else {
@@ -611,9 +746,7 @@ impl Advert {
         self.has_runner = has_runner;
         if !has_runner {
             self.flush();
-            for fact in self.notifier.clear() {
-                self.outbox.push(Report::Fact(fact));
-            }
+            self.outbox.push(Report::Facts(self.notifier.clear()));
         }
     }
 
@@ -623,10 +756,13 @@ impl Advert {
             return;
         }
         // The members that stay are still together: the new configuration alone parts them.
-        let mut staying = self.running.clone();
+        let mut staying = self.engine.config();
         staying.routers.retain(|id, _| !gone.contains(id));
         self.engine.reconfigure(clock::now(), &staying);
         self.perform();
+        // Under the names that count until now.
+        self.say();
+        let rows: BTreeSet<_> = gone.iter().map(|id| row_of(*id)).collect();
         for id in gone {
             let Some(router) = self.routers.remove(&id) else { continue };
             if self.applying.contains_key(&id) {
@@ -635,17 +771,16 @@ impl Advert {
                 self.forget_router(&router.key);
             }
         }
+        rows.into_iter().for_each(|row| self.tell_row(row));
     }
 
     fn forget_router(&mut self, key: &str) {
-        for fact in facts::forget_router(key) {
-            self.outbox.push(Report::Fact(fact));
-        }
+        self.outbox.push(Report::Facts(facts::forget_router(key).into()));
     }
 
     fn set_up(&mut self, setup: RouterSetup) {
         self.leaving.remove(&setup.id);
-        let mut transmitter = match Transmitter::new(setup.wire.clone()) {
+        let mut transmitter = match Transmitter::new(Arc::clone(&setup.wire)) {
             Ok(transmitter) => transmitter,
             // The kernel thread made the same one when it checked the configuration.
             Err(error) => return tracing::error!("({}) {error}", setup.name),
@@ -653,26 +788,34 @@ impl Advert {
         if let Some(reserved) = self.reserved.get(&setup.key) {
             transmitter.resume(*reserved);
         }
-        let router = self.routers.entry(setup.id).or_insert_with(|| Router {
-            name: String::new(),
-            key: setup.key,
-            receiver: Receiver::new(setup.wire.clone()),
-            transmitter,
-            footprint: Footprint::default(),
-            destinations: Vec::new(),
-            source: None,
-            told: None,
-            told_heard: ReplayMemory::default(),
-            send_error: None,
-            send_error_before: None,
+        let router = self.routers.entry(setup.id).or_insert_with(|| {
+            Box::new(Router {
+                name: String::new(),
+                key: setup.key,
+                receiver: Receiver::new(Arc::clone(&setup.wire)),
+                transmitter,
+                footprint: Footprint::default(),
+                destinations: Vec::new(),
+                drops: false,
+                source: None,
+                told: None,
+                told_heard: ReplayMemory::default(),
+                counted_before: None,
+                send_error: None,
+                send_error_before: None,
+            })
         });
         router.name = setup.name;
         router.footprint = setup.footprint;
         router.destinations = setup.destinations;
-        if *router.receiver.config() != setup.wire {
-            router.receiver.reconfigure(setup.wire.clone());
+        router.drops = setup.drops;
+        if *router.receiver.config() != *setup.wire {
+            router.receiver.reconfigure(Arc::clone(&setup.wire));
             // Checked above.
             let _ = router.transmitter.reconfigure(setup.wire);
+        }
+        if let Some(counted) = self.counted.remove(&setup.id) {
+            router.counted_before = Some(Box::new(counted));
         }
         if let Some(memory) = self.heard.remove(&router.key) {
             router.receiver.resume(memory);
@@ -747,7 +890,7 @@ impl Advert {
                     }
                 }
             }
-            Outcome::Paths { routes, opened, senders } => {
+            Outcome::Paths { routes, opened, senders, refused } => {
                 for socket in opened {
                     self.paths.open(&self.epoll, socket)?;
                 }
@@ -757,11 +900,16 @@ impl Advert {
                     self.jobs.send(Job::Close(unused));
                 }
                 self.paths.index(&self.routers);
+                // Nor is that.
+                if self.stopping.is_none() || self.inherits {
+                    self.tell_paths(now, refused);
+                }
             }
             Outcome::Applied { router, ticket } => {
                 self.answered(router, ticket);
                 self.settle_footprint(router);
                 self.engine.handle_applied(now, router, ticket);
+                self.announced = Some(router);
             }
             Outcome::Refused { router, ticket } => {
                 // What has to go before the end is tried again, so its answer is still to come.
@@ -771,7 +919,7 @@ impl Advert {
                 self.engine.handle_refused(now, router, ticket);
             }
             Outcome::Host(facts) => {
-                facts.into_iter().for_each(|fact| self.outbox.push(Report::Fact(fact)));
+                self.outbox.push(Report::Facts(facts));
                 self.outbox.push(Report::Note);
                 self.flush();
             }
@@ -782,20 +930,39 @@ impl Advert {
             }
             Outcome::AddressLost { router } => self.engine.handle_address_lost(now, router),
             Outcome::FirewallRemoved => self.removing_firewall = false,
+            Outcome::Statistics(text) => {
+                self.statistics = Some(text);
+                self.send_statistics();
+            }
         }
         self.perform();
+        self.announced = None;
         Ok(())
+    }
+
+    /// Who hears nothing and is not heard is in fault, until a socket is there.
+    fn tell_paths(&mut self, now: Instant, refused: BTreeSet<RouterId>) {
+        for router in refused.difference(&self.without_path) {
+            self.engine.handle_path_lost(now, *router);
+        }
+        for router in self.without_path.difference(&refused) {
+            self.engine.handle_path_restored(now, *router);
+        }
+        self.without_path = refused;
     }
 
     fn prepared(&mut self, generation: u64, mut setup: Box<Setup>) {
         let inherited = std::mem::take(&mut setup.inherited);
         if !inherited.routers.is_empty() && self.routers.is_empty() {
-            let told = std::mem::replace(&mut self.engine, Engine::resume(inherited));
+            let told = std::mem::replace(&mut self.engine, ahead(Engine::resume(inherited)));
             for number in 0..setup.link_names.len() {
                 let link = vrrp_proto::LinkId(u32::try_from(number).unwrap_or(u32::MAX));
                 if let Some(facts) = told.link(link) {
                     self.engine.handle_link(clock::now(), link, *facts);
                 }
+            }
+            for router in &self.without_path {
+                self.engine.handle_path_lost(clock::now(), *router);
             }
         }
         if generation <= self.abandoned {
@@ -849,13 +1016,17 @@ impl Advert {
 
     /// What has just come to a socket.
     fn take_packets(&mut self, token: u64, place: Place, count: usize) {
+        // After the last of them has come.
+        let clocks = Clocks::now();
+        // Every place with a socket has routers, as `reroute` closes the others.
+        let Some(routers) = self.paths.by_vrid.get(&place).map(Arc::clone) else { return };
         // Lent out: the packets stay in it while the routers act.
         let incoming = std::mem::take(&mut self.incoming);
         for arrived in (0..count).filter_map(|index| incoming.arrived(index)) {
             if let Some(lost) = arrived.lost {
                 self.note_losses(token, lost);
             }
-            self.take_packet(token, place, &arrived);
+            self.take_packet(token, &routers, &arrived, clocks);
         }
         self.incoming = incoming;
     }
@@ -871,7 +1042,7 @@ impl Advert {
         }
     }
 
-    fn take_packet(&mut self, token: u64, place: Place, arrived: &Arrived<'_>) {
+    fn take_packet(&mut self, token: u64, routers: &ByVrid, arrived: &Arrived<'_>, clocks: Clocks) {
         let packet = match arrived.source {
             Some(source) => {
                 Packet::from_ipv6(source, arrived.destination, arrived.hop_limit.unwrap_or(0), arrived.octets)
@@ -884,16 +1055,22 @@ impl Advert {
         };
         crash::packet(packet.payload);
         let Some(vrid) = packet.vrid() else { return };
-        let Some(id) = self.paths.by_vrid.get(&(place, vrid)).copied() else { return self.note_unknown(token, vrid) };
+        let Ok(place) = routers.binary_search_by_key(&vrid, |(vrid, _)| *vrid) else {
+            return self.note_unknown(token, vrid);
+        };
+        let Some((_, id)) = routers.get(place).copied() else { return };
         let Some(router) = self.routers.get_mut(&id) else { return };
-        match router.receiver.receive(&packet, clock::wall()) {
+        match router.receiver.receive(&packet, clocks.wall) {
             Ok(verified) => {
                 router.transmitter.follow(&verified);
                 for line in compat::mismatch_lines(&router.name, packet.source, &verified) {
                     line.write();
                 }
-                self.engine.handle_advertisement(clock::now(), id, packet.source, &verified.advertisement);
-                self.perform();
+                let came = clocks.when(arrived.time);
+                self.engine.handle_advertisement(came, id, packet.source, &verified.advertisement);
+                if self.engine.has_actions() {
+                    self.perform();
+                }
             }
             Err(discard) => {
                 if router.receiver.report_once(packet.source, &discard).is_some() {
@@ -926,7 +1103,7 @@ impl Advert {
         let wall = clock::wall();
         if let Some(reserved) = router.transmitter.reserve(wall) {
             self.reserved.insert(router.key.clone(), reserved);
-            self.outbox.push(Report::Fact(facts::sequences(&router.key, &reserved)));
+            self.outbox.push(Report::Facts(vec![facts::sequences(&router.key, &reserved)]));
         }
         let advert = router.transmitter.begin(priority, wall);
         router.receiver.follow(source, &advert);
@@ -953,15 +1130,26 @@ impl Advert {
 
     // ---- Actions ----
 
+    /// Carries out what the engine decided, and logs it.
+    fn perform(&mut self) {
+        self.act();
+        // The kernel thread may have nothing but this processor: what is said meanwhile would delay the addresses.
+        if !self.has_told {
+            self.say();
+        }
+    }
+
     /// Carries out what the engine decided, in its order, but each kind of thing together: the supervisor learns the
     /// facts, then the adverts leave, then the kernel thread hears what follows them.
-    fn perform(&mut self) {
+    fn act(&mut self) {
         while let Some(action) = self.engine.poll_action() {
             crash::step();
             match action {
                 Action::Fact { router, snapshot } => self.tell(router, &snapshot),
                 Action::Advertise { router, priority } => self.advertise(router, priority),
                 Action::Apply { router, ownership, ticket } => self.apply(router, ownership, ticket),
+                Action::Prepare { due, .. } => self.keep_awake(due),
+                Action::Announce { router, scope: AnnounceScope::Addresses, .. } if self.announced == Some(router) => {}
                 Action::Announce { router, scope: AnnounceScope::Addresses, repeat } => {
                     self.following.push(Job::Announce { router, repeat });
                 }
@@ -973,10 +1161,10 @@ impl Advert {
                     self.notify(router, notification, priority.0);
                 }
                 Action::NotifyGroup { group, notification } => self.notify_group(group, notification),
-                Action::Record { router, event } => self.record(router, &event),
+                Action::Record { router, event } => self.note(router, event),
                 Action::TrackerFact { tracker, verdict } => {
                     if let Some(name) = self.trackers.name(tracker) {
-                        self.outbox.push(Report::Fact(facts::tracker(name, tracker, verdict)));
+                        self.outbox.push(Report::Facts(vec![facts::tracker(name, tracker, verdict)]));
                     }
                 }
                 _ => {}
@@ -987,8 +1175,26 @@ impl Advert {
         crash::step();
         self.send_adverts();
         crash::step();
+        self.has_told |= !self.following.is_empty();
         self.jobs.send_all(self.following.drain(..));
         self.flush();
+    }
+
+    /// A router is about to take over: until then nobody sleeps who is needed for it.
+    fn keep_awake(&mut self, due: Instant) {
+        if let Some(until) = self.vigil.begin(clock::now(), due) {
+            self.jobs.send(Job::StayAwake { until, beside: sched_getcpu() });
+        }
+    }
+
+    /// Logs what the engine did, in the order in which it did. Adverts that the kernel refused are in the log before it.
+    fn say(&mut self) {
+        for unsaid in std::mem::take(&mut self.unsaid) {
+            match unsaid {
+                Unsaid::Record(router, event) => self.record(router, &event),
+                Unsaid::Apply(router, ownership) => self.say_apply(router, ownership),
+            }
+        }
     }
 
     /// `--dont-release-vrrp`: at stop nothing is withdrawn.
@@ -1005,7 +1211,7 @@ impl Advert {
         };
         if router.told.is_none_or(news) {
             router.told = Some(*snapshot);
-            self.outbox.push(Report::Fact(facts::router(&router.key, id, snapshot)));
+            self.outbox.push(Report::Facts(vec![facts::router(&router.key, id, snapshot)]));
         }
     }
 
@@ -1013,8 +1219,14 @@ impl Advert {
         if self.keeps_addresses() {
             return;
         }
+        self.unsaid.push(Unsaid::Apply(id, ownership));
+        self.applying.insert(id, ticket);
+        self.following.push(Job::Apply { router: id, ownership, ticket });
+    }
+
+    fn say_apply(&self, id: RouterId, ownership: Ownership) {
         let name = self.name(id);
-        let drops = self.running.routers.get(&id).is_some_and(|router| !router.rules().accept_mode);
+        let drops = self.routers.get(&id).is_some_and(|router| router.drops);
         match ownership {
             Ownership::Held => {
                 if drops {
@@ -1029,8 +1241,6 @@ impl Advert {
                 }
             }
         }
-        self.applying.insert(id, ticket);
-        self.following.push(Job::Apply { router: id, ownership, ticket });
     }
 
     fn notify(&mut self, id: RouterId, notification: Notification, priority: u8) {
@@ -1049,12 +1259,10 @@ impl Advert {
         if !self.has_runner {
             return;
         }
-        for fact in self.notifier.push(event) {
-            self.outbox.push(Report::Fact(fact));
-        }
+        self.outbox.push(Report::Facts(self.notifier.push(event)));
     }
 
-    fn record(&mut self, id: RouterId, event: &Event) {
+    fn record(&self, id: RouterId, event: &Event) {
         let links = |link: vrrp_proto::LinkId| {
             let name = usize::try_from(link.0).ok().and_then(|number| self.link_names.get(number));
             name.cloned().unwrap_or_default()
@@ -1066,11 +1274,16 @@ impl Advert {
         compat::Instance { name: &router.name, family, links: &links, groups: &groups, trackers: &trackers }
             .line(event)
             .write();
+    }
+
+    /// To be logged. A router that changes its role reports everything anew.
+    fn note(&mut self, id: RouterId, event: Event) {
         if matches!(event, Event::EnteringActive | Event::EnteringBackup { .. } | Event::EnteringFault { .. })
             && let Some(router) = self.routers.get_mut(&id)
         {
             router.receiver.forget_reports();
         }
+        self.unsaid.push(Unsaid::Record(id, event));
     }
 
     fn name(&self, id: RouterId) -> &str {
@@ -1081,15 +1294,13 @@ impl Advert {
     }
 
     fn hear_runner(&mut self) {
-        for fact in self.notifier.hear() {
-            self.outbox.push(Report::Fact(fact));
-        }
+        self.outbox.push(Report::Facts(self.notifier.hear()));
         for fact in self.notifier.take_trackers() {
             match self.trackers.hear(fact) {
                 News::Says(tracker, verdict) => self.engine.handle_tracker(clock::now(), tracker, verdict),
                 News::Wanted if self.stopping.is_none() => {
-                    self.running.trackers = self.trackers.wanted();
-                    self.engine.reconfigure(clock::now(), &self.running);
+                    let wanted = EngineConfig { trackers: self.trackers.wanted(), ..self.engine.config() };
+                    self.engine.reconfigure(clock::now(), &wanted);
                     for (tracker, verdict) in self.trackers.verdicts() {
                         self.engine.handle_tracker(clock::now(), tracker, verdict);
                     }
@@ -1139,10 +1350,14 @@ impl Paths {
         Ok(unused)
     }
 
-    fn index(&mut self, routers: &BTreeMap<RouterId, Router>) {
+    fn index(&mut self, routers: &BTreeMap<RouterId, Box<Router>>) {
         let vrid = |id: &RouterId| routers.get(id).map(|router| router.receiver.config().vrid.get());
-        let keys = self.routes.iter().filter_map(|(id, place)| Some(((*place, vrid(id)?), *id)));
-        self.by_vrid = keys.collect();
+        let mut places: HashMap<Place, BTreeMap<u8, RouterId>> = HashMap::new();
+        for (id, place) in &self.routes {
+            let routers = places.entry(*place).or_default();
+            routers.extend(vrid(id).map(|vrid| (vrid, *id)));
+        }
+        self.by_vrid = places.into_iter().map(|(place, routers)| (place, routers.into_iter().collect())).collect();
     }
 
     /// Where the adverts of a router go, and those that leave with them.
@@ -1151,6 +1366,12 @@ impl Paths {
         let departures = self.departures.iter_mut().find(|departures| departures.family() == place.family())?;
         Some((place, departures))
     }
+}
+
+/// Which foretells take-overs.
+fn ahead(mut engine: Engine) -> Engine {
+    engine.prepare_ahead(vigil::LEAD);
+    engine
 }
 
 /// The longer of the two delays counts; a worker that follows another one starts no later than that one.
@@ -1177,9 +1398,14 @@ fn watch(epoll: &OwnedFd, source: &impl AsFd, token: u64) -> anyhow::Result<()> 
 }
 
 /// Often enough for the supervisor, and for a successor: what it learns must be younger than its peers' patience.
-fn beat_interval(limit: Duration, routers: &[RouterSetup]) -> Duration {
-    let intervals = routers.iter().map(|router| router.config.advertisement_interval.duration() / 2);
+fn beat_interval(limit: Duration, routers: &BTreeMap<RouterId, RouterConfig>) -> Duration {
+    let intervals = routers.values().map(|router| router.advertisement_interval.duration() / 2);
     intervals.chain([limit / 4, LONGEST_BEAT]).min().unwrap_or(LONGEST_BEAT)
+}
+
+/// The row in which a router's counters are told.
+const fn row_of(id: RouterId) -> u32 {
+    id.0 / facts::COUNTERS_PER_FACT
 }
 
 #[cfg(test)]
@@ -1208,6 +1434,7 @@ mod tests {
                 log: log::Options::default(),
                 dont_release_vrrp: false,
                 dont_release_ipvs: false,
+                ipvs_namespace: None,
             };
             let mut advert = Advert::new(ours, common, jobs, outcomes).unwrap();
             let (ours, runner) = Channel::pair().unwrap();
@@ -1215,9 +1442,15 @@ mod tests {
             Self { advert, supervisor, runner, jobs: todo, _outcomes: results }
         }
 
+        /// Facts one by one.
         fn reports(&self) -> Vec<Report> {
             let receive = || self.supervisor.receive().ok().flatten();
-            std::iter::from_fn(receive).map(|(report, _)| report).collect()
+            let reports = std::iter::from_fn(receive).map(|(report, _)| report);
+            let one_by_one = |report| match report {
+                Report::Facts(facts) => facts.into_iter().map(|fact| Report::Facts(vec![fact])).collect(),
+                other => vec![other],
+            };
+            reports.flat_map(one_by_one).collect()
         }
 
         /// The kernel thread is told to take everything else off the host, and does.
@@ -1244,6 +1477,35 @@ mod tests {
         assert_eq!(start([5, 60]), 105);
         assert_eq!(start([5, 160]), 160);
         assert_eq!(start([0, 60]), 60);
+    }
+
+    #[test]
+    fn before_a_take_over_the_kernel_thread_is_woken_once_and_this_thread_does_not_sleep() {
+        let mut bench = Bench::new();
+        let now = clock::now();
+        assert_eq!(bench.advert.patience(now), None);
+        let due = now + vigil::LEAD;
+        bench.advert.keep_awake(due);
+        bench.advert.keep_awake(due);
+        let jobs = bench.jobs.take().values;
+        assert!(matches!(jobs[..], [Job::StayAwake { until, .. }] if until > due), "{jobs:?}");
+        assert_eq!(bench.advert.patience(now), Some(Timespec { tv_sec: 0, tv_nsec: 0 }));
+        assert_eq!(bench.advert.patience(due), None);
+    }
+
+    #[test]
+    fn what_is_said_waits_for_the_kernel_thread_to_be_told_and_for_a_moment_more() {
+        let mut bench = Bench::new();
+        bench.advert.apply(RouterId(1), Ownership::Held, Ticket(1));
+        bench.advert.perform();
+        assert!(matches!(bench.jobs.take().values[..], [Job::Apply { .. }]));
+        assert_eq!(bench.advert.unsaid.len(), 1);
+        let most = bench.advert.patience(clock::now()).unwrap();
+        assert!(most.tv_sec == 0 && most.tv_nsec > 0, "{most:?}");
+        // As after each sleep.
+        bench.advert.has_told = false;
+        bench.advert.perform();
+        assert_eq!(bench.advert.unsaid.len(), 0);
     }
 
     #[test]
@@ -1289,12 +1551,61 @@ mod tests {
         let facts: Vec<_> = first
             .reports()
             .into_iter()
-            .filter_map(|report| if let Report::Fact(fact) = report { Some(fact) } else { None })
+            .filter_map(|report| if let Report::Facts(facts) = report { Some(facts) } else { None })
+            .flatten()
             .collect();
         let mut second = Bench::new();
         second.advert.resume(&ipc::seal(&facts).unwrap());
         second.advert.set_up(setup());
         assert_eq!(*second.advert.routers.values().next().unwrap().receiver.memory(), memory);
+    }
+
+    /// A router, with a number of its own.
+    fn numbered(id: RouterId) -> RouterSetup {
+        let part = crate::config::vrrp::tests::part(
+            "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.9 }\n}\n",
+        );
+        let setup = Roster::default().prepare(1, part).unwrap().routers.remove(0);
+        RouterSetup { id, ..setup }
+    }
+
+    #[test]
+    fn counters_that_were_cleared_or_whose_routers_went_are_told_at_once() {
+        let ids = [RouterId(1), RouterId(3 * facts::COUNTERS_PER_FACT)];
+        let told = |id: RouterId, all: &[_]| Report::Facts(vec![facts::counters(row_of(id), all)]);
+        let mut bench = Bench::new();
+        for id in ids {
+            bench.advert.set_up(numbered(id));
+        }
+        bench.reports();
+        bench.advert.write_statistics(true);
+        bench.advert.flush();
+        let reports = bench.reports();
+        for id in ids {
+            assert!(reports.contains(&told(id, &[(id, Counters::default())])), "{reports:?}");
+        }
+        bench.advert.remove_routers(ids[1..].iter().copied().collect());
+        bench.advert.flush();
+        let reports = bench.reports();
+        assert!(reports.contains(&told(ids[1], &[])), "{reports:?}");
+        assert!(!reports.contains(&told(ids[0], &[])), "{reports:?}");
+    }
+
+    #[test]
+    fn a_socket_that_is_refused_while_routers_stop_is_no_fault_of_theirs() {
+        let refused = || Outcome::Paths {
+            routes: BTreeMap::default(),
+            opened: Vec::new(),
+            senders: Vec::new(),
+            refused: BTreeSet::from([RouterId(1)]),
+        };
+        let mut bench = Bench::new();
+        bench.advert.take_outcome(refused()).unwrap();
+        assert!(bench.advert.without_path.contains(&RouterId(1)));
+        let mut bench = Bench::new();
+        bench.advert.stop();
+        bench.advert.take_outcome(refused()).unwrap();
+        assert!(bench.advert.without_path.is_empty());
     }
 
     #[test]
@@ -1309,7 +1620,7 @@ mod tests {
         bench.reports();
         bench.advert.perform();
         let facts = bench.reports();
-        assert!(facts.contains(&Report::Fact(facts::next_notification(2))), "{facts:?}");
+        assert!(facts.contains(&Report::Facts(vec![facts::next_notification(2)])), "{facts:?}");
         assert_eq!(bench.notifications(), [1]);
     }
 
@@ -1324,7 +1635,7 @@ mod tests {
         bench.reports();
         bench.advert.set_runner(false);
         bench.advert.perform();
-        assert_eq!(bench.reports(), [Report::Fact(facts::forget_notification(1))]);
+        assert_eq!(bench.reports(), [Report::Facts(vec![facts::forget_notification(1)])]);
     }
 
     #[test]
@@ -1422,7 +1733,8 @@ mod tests {
         let facts: Vec<_> = bench
             .reports()
             .into_iter()
-            .filter_map(|report| if let Report::Fact(fact) = report { Some(fact) } else { None })
+            .filter_map(|report| if let Report::Facts(facts) = report { Some(facts) } else { None })
+            .flatten()
             .collect();
         assert_eq!(facts::told_footprints(&facts)[&id].1.addresses.len(), 2);
         bench.advert.set_up(second);

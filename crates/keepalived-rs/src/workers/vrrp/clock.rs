@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
@@ -22,6 +22,31 @@ pub(crate) fn now() -> Instant {
 /// The wall clock, which signed adverts carry.
 pub(crate) fn wall() -> UnixTime {
     UnixTime(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}
+
+/// A packet that waited for this thread counts from when it came, but not from longer ago: after a stall the newest may be
+/// missing, as there was no room for them, and the ones that are there must not look old.
+const LONGEST_WAIT: Duration = Duration::from_millis(1);
+
+/// Both clocks at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clocks {
+    pub(crate) now: Instant,
+    pub(crate) wall: UnixTime,
+}
+
+impl Clocks {
+    /// As they are now.
+    pub(crate) fn now() -> Self {
+        Self { now: now(), wall: wall() }
+    }
+
+    /// When a packet came that the kernel has stamped with this time of the wall clock. Pure. Where that clock was set
+    /// meanwhile, or there is no stamp, it is a time between then and now.
+    pub(crate) fn when(self, stamp: Option<Duration>) -> Instant {
+        let waited = stamp.map_or(Duration::ZERO, |stamp| self.wall.0.saturating_sub(stamp));
+        self.now.saturating_sub(waited.min(LONGEST_WAIT))
+    }
 }
 
 /// A descriptor that is readable from a certain time on.
@@ -78,11 +103,26 @@ impl AsFd for Timer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rustix::event::{PollFd, PollFlags, poll};
 
     use super::*;
+
+    #[test]
+    fn a_packet_counts_from_when_it_came() {
+        let clocks = Clocks { now: Instant::from_nanos(5_000_000_000), wall: UnixTime(Duration::from_secs(1_000)) };
+        let came = |micros_before: i64| {
+            let stamp = 1_000_000_000 - micros_before;
+            let when = clocks.when(Some(Duration::from_micros(u64::try_from(stamp).unwrap())));
+            clocks.now.saturating_duration_since(when)
+        };
+        assert_eq!(came(0), Duration::ZERO);
+        assert_eq!(came(300), Duration::from_micros(300));
+        assert_eq!(came(1_001), LONGEST_WAIT);
+        // The wall clock was set, forward and back.
+        assert_eq!(came(900_000_000), LONGEST_WAIT);
+        assert_eq!(came(-3_600_000_000), Duration::ZERO);
+        assert_eq!(clocks.when(None), clocks.now);
+    }
 
     fn fires(timer: &Timer, within: Duration) -> bool {
         let limit = Timespec { tv_sec: 0, tv_nsec: i64::try_from(within.as_nanos()).unwrap() };
@@ -113,7 +153,8 @@ mod tests {
     fn a_timer_is_finer_than_a_millisecond() {
         const TIMES: u32 = 21;
         let step = Duration::from_micros(1_300);
-        let median = |mut sleep: Box<dyn FnMut(Instant)>| {
+        // The lower quartile: what other tests take of the processors makes the rest later.
+        let quartile = |mut sleep: Box<dyn FnMut(Instant)>| {
             let mut late: Vec<_> = (0..TIMES)
                 .map(|_| {
                     let due = now() + step;
@@ -122,15 +163,15 @@ mod tests {
                 })
                 .collect();
             late.sort_unstable();
-            late[late.len() / 2]
+            late[late.len() / 4]
         };
         let mut timer = Timer::new().unwrap();
-        let ours = median(Box::new(move |due| {
+        let ours = quartile(Box::new(move |due| {
             timer.set(Some(due)).unwrap();
             assert!(fires(&timer, Duration::from_millis(999)));
             timer.clear();
         }));
-        let control = median(Box::new(|due| {
+        let control = quartile(Box::new(|due| {
             // Rounded up, as nothing may be early.
             let millis = due.saturating_duration_since(now()).as_nanos().div_ceil(1_000_000);
             nix::poll::poll(&mut [], u16::try_from(millis).unwrap()).unwrap();

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Serialize, de::DeserializeOwned};
 use vrrp_proto::{Instant, Ownership, ReplayMemory, Reserved, RouterId, RouterSnapshot, Snapshot, TrackerId, Verdict};
 
+use super::counters::Counters;
 use crate::config::network::Footprint;
 use crate::ipc::{self, Fact, NotifyEvent, TrackerName};
 
 const ROUTER: &str = "router ";
 const ADVERTS: &str = "adverts ";
+const COUNTERS: &str = "counters ";
 const ADDRESSES: &str = "addresses ";
 const ROUTES: &str = "routes ";
 const RULES: &str = "rules ";
@@ -27,6 +29,9 @@ const NEXT_NOTIFICATION: &str = "next notification";
 
 /// So many times fit into one message.
 const TIMES_PER_FACT: usize = 2000;
+
+/// The numbers of so many routers share a fact with their counters: it takes little time to make, and fits into a message.
+pub(crate) const COUNTERS_PER_FACT: u32 = 128;
 
 /// So many things are named where something is left.
 pub(crate) const MOST_WORDS: usize = 20;
@@ -83,6 +88,18 @@ pub(crate) fn last_adverts(times: &[(RouterId, Instant)]) -> impl Iterator<Item 
         .chunks(TIMES_PER_FACT)
         .enumerate()
         .map(|(number, chunk)| Fact { key: format!("{ADVERTS}{number}"), value: ipc::encode(&chunk) })
+}
+
+/// The counters of routers in a row of numbers, of which there are [`COUNTERS_PER_FACT`]; none of them forgets the fact.
+pub(crate) fn counters(row: u32, all: &[(RouterId, Counters)]) -> Fact {
+    let value = if all.is_empty() { Vec::new() } else { ipc::encode(&all) };
+    Fact { key: format!("{COUNTERS}{row}"), value }
+}
+
+/// What was counted of each router.
+pub(crate) fn told_counters(facts: &[Fact]) -> BTreeMap<RouterId, Counters> {
+    let told = facts.iter().filter(|fact| fact.key.starts_with(COUNTERS));
+    told.filter_map(|fact| ipc::decode::<Vec<(RouterId, Counters)>>(&fact.value).ok()).flatten().collect()
 }
 
 /// What a router may have put on this host; nothing forgets it. So much of it was told `before`.
@@ -261,7 +278,7 @@ pub(crate) mod tests {
     use vrrp_proto::{AdvertisementInterval, Role, Version};
 
     use super::*;
-    use crate::config::vrrp::VirtualAddress;
+    use crate::config::vrrp::{HeldAddress, VirtualAddress};
     use crate::ipc::NotifyState;
 
     fn snapshot(last: u64) -> RouterSnapshot {
@@ -289,6 +306,18 @@ pub(crate) mod tests {
         assert!(!is_active(&router_fact("k", Role::Backup).value));
         assert!(!is_active(&router_fact("k", Role::Fault).value));
         assert!(!is_active(&forget_router("k")[0].value));
+    }
+
+    #[test]
+    fn the_largest_counters_of_a_row_fit_into_a_message() {
+        let largest = Counters::LARGEST;
+        let (one, other) = (RouterId(u32::MAX), RouterId(3));
+        let row: Vec<_> = (0..COUNTERS_PER_FACT).map(|number| (RouterId(u32::MAX - number), largest)).collect();
+        assert!(ipc::encode(&ipc::Report::Facts(vec![counters(9, &row)])).len() < FACT_OCTETS);
+        let facts = [counters(9, &row), counters(0, &[(other, Counters::default())])];
+        let told = told_counters(&facts);
+        assert_eq!((told.len(), told[&one], told[&other]), (row.len() + 1, largest, Counters::default()));
+        assert!(counters(9, &[]).value.is_empty(), "an empty row is forgotten");
     }
 
     #[test]
@@ -383,7 +412,7 @@ pub(crate) mod tests {
             ..vip_netlink::Rule::new(vip_netlink::Family::Ipv6, u32::MAX, vip_netlink::RuleAction::Table(u32::MAX))
         };
         let all = Footprint {
-            addresses: (0..2500).map(address).collect(),
+            addresses: (0..2500).map(address).map(HeldAddress::from).collect(),
             routes: (2..120).map(route).collect(),
             rules: (0..1000).map(rule).collect(),
         };
@@ -394,7 +423,7 @@ pub(crate) mod tests {
         assert!(of_routes.clone().count() > 2 && of_routes.count() < 20);
         let expected = BTreeMap::from([(RouterId(7), (key.to_owned(), all.clone()))]);
         assert_eq!(told_footprints(&told), expected);
-        let few = Footprint { addresses: vec![address(0)], routes: vec![route(3)], rules: Vec::new() };
+        let few = Footprint { addresses: vec![address(0).into()], routes: vec![route(3)], rules: Vec::new() };
         let fewer = footprint(key, RouterId(7), &few, &all);
         let keys = |facts: &[Fact]| facts.iter().map(|fact| fact.key.clone()).collect::<Vec<_>>();
         assert_eq!(keys(&fewer), keys(&told));

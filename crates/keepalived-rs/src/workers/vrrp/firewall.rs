@@ -223,7 +223,7 @@ fn explain(error: &vip_netlink::Error) -> String {
 }
 
 /// How a kernel without nftables, or without netfilter, says so: it has no tables.
-fn lacks_nftables(error: &vip_netlink::Error) -> bool {
+pub(crate) fn lacks_nftables(error: &vip_netlink::Error) -> bool {
     let errors = [libc::EPROTONOSUPPORT, libc::EAFNOSUPPORT, libc::EOPNOTSUPP, libc::EINVAL];
     error.io().raw_os_error().is_some_and(|errno| errors.contains(&errno))
 }

@@ -8,7 +8,7 @@ use vip_netlink::{Address, AddressKey, Lifetime, LinkIndex, LinkName, Route, Rul
 use vrrp_proto::{Ownership, RouterId};
 
 use crate::config::network::{Belongings, Footprint, HeldRoute, HeldRule};
-use crate::config::vrrp::VirtualAddress;
+use crate::config::vrrp::{HeldAddress, VirtualAddress};
 
 /// Who has what is there for as long as the daemon runs (`static_ipaddress`, `static_routes`, `static_rules`): no router
 /// has this number.
@@ -17,7 +17,8 @@ pub(crate) const HOST: RouterId = RouterId(0);
 /// The addresses of all routers.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
-    routers: BTreeMap<RouterId, Holding>,
+    /// In boxes, as a map leaves much of its room empty.
+    routers: BTreeMap<RouterId, Box<Holding>>,
     /// How long virtual addresses outlive their last renewal; `None` for ever.
     lease: Option<Duration>,
 }
@@ -25,13 +26,13 @@ pub(crate) struct Holdings {
 /// The addresses of one router.
 #[derive(Debug, Default)]
 struct Holding {
-    addresses: Vec<VirtualAddress>,
+    addresses: Vec<HeldAddress>,
     routes: Vec<HeldRoute>,
     rules: Vec<HeldRule>,
     /// What an earlier configuration had, and has to go.
     former: Footprint,
     /// Those whose lifetimes are others now: until they are set they would seem to run down.
-    renew: Vec<VirtualAddress>,
+    renew: Vec<HeldAddress>,
     /// What others took away and is not to be put back before the router takes over again.
     let_go: LetGo,
     held: bool,
@@ -62,7 +63,7 @@ impl Holdings {
     pub(crate) fn configure<B: Into<Belongings>>(
         &mut self,
         routers: impl IntoIterator<Item = (RouterId, B)>,
-    ) -> Vec<(RouterId, VirtualAddress)> {
+    ) -> Vec<(RouterId, HeldAddress)> {
         let mut all_gone = Vec::new();
         for holding in self.routers.values_mut() {
             holding.deleted = true;
@@ -77,7 +78,7 @@ impl Holdings {
             };
             let Footprint { addresses, routes, rules } = before.footprint();
             let kept: HashSet<_> = addresses.iter().map(|it| (place(it), it.preferred)).collect();
-            let is_new = |it: &&VirtualAddress| !kept.contains(&(place(it), it.preferred));
+            let is_new = |it: &&HeldAddress| !kept.contains(&(place(it), it.preferred));
             holding.renew.extend(holding.addresses.iter().filter(is_new).cloned());
             let gone: Vec<_> = addresses.into_iter().filter(|it| !same_place(it, &holding.addresses)).collect();
             all_gone.extend(gone.iter().map(|address| (id, address.clone())));
@@ -96,7 +97,8 @@ impl Holdings {
     pub(crate) fn inherit(&mut self, router: RouterId, footprint: Footprint) {
         let Footprint { addresses, routes, rules } = footprint;
         let former = Footprint { addresses: Vec::new(), routes, rules };
-        self.routers.insert(router, Holding { addresses, former, deleted: true, ..Holding::default() });
+        let holding = Holding { addresses, former, deleted: true, ..Holding::default() };
+        self.routers.insert(router, Box::new(holding));
     }
 
     /// A router holds its addresses from now on, or no longer.
@@ -204,7 +206,7 @@ impl Holdings {
         &'a self,
         router: RouterId,
         link: impl Fn(&str) -> Option<LinkIndex> + 'a,
-    ) -> impl Iterator<Item = &'a VirtualAddress> {
+    ) -> impl Iterator<Item = &'a HeldAddress> {
         let addresses = self.routers.get(&router).filter(|holding| holding.held).map(|holding| &holding.addresses);
         addresses.into_iter().flatten().filter(move |address| link(&address.device).is_none())
     }
@@ -234,7 +236,7 @@ impl Holdings {
     }
 
     /// The addresses of a router in the order of the file.
-    pub(crate) fn addresses(&self, router: RouterId) -> &[VirtualAddress] {
+    pub(crate) fn addresses(&self, router: RouterId) -> &[HeldAddress] {
         self.routers.get(&router).map_or(&[], |holding| &holding.addresses)
     }
 
@@ -313,7 +315,7 @@ impl Holdings {
     }
 
     fn held(&self) -> impl Iterator<Item = (RouterId, &Holding)> {
-        self.routers.iter().filter(|(_, holding)| holding.held).map(|(id, holding)| (*id, holding))
+        self.routers.iter().filter(|(_, holding)| holding.held).map(|(id, holding)| (*id, &**holding))
     }
 }
 
@@ -360,7 +362,7 @@ impl Holding {
 }
 
 /// Whether one of `others` is the same address to the kernel, whatever its attributes.
-fn same_place(address: &VirtualAddress, others: &[VirtualAddress]) -> bool {
+fn same_place(address: &VirtualAddress, others: &[HeldAddress]) -> bool {
     others.iter().any(|other| place(other) == place(address))
 }
 
@@ -370,7 +372,7 @@ fn place(address: &VirtualAddress) -> (IpAddr, u8, &str) {
 }
 
 fn keys<'a>(
-    addresses: &'a [VirtualAddress],
+    addresses: &'a [HeldAddress],
     link: &'a impl Fn(&str) -> Option<LinkIndex>,
 ) -> impl Iterator<Item = AddressKey> + 'a {
     addresses.iter().filter_map(|address| key(address, link))
@@ -479,7 +481,7 @@ mod tests {
         holdings.configure([(ONE, vec![address(1), address(2)])]);
         holdings.set(ONE, Ownership::Held);
         let gone = holdings.configure([(ONE, vec![address(2), address(3)])]);
-        assert_eq!(gone, [(ONE, address(1))]);
+        assert_eq!(gone, [(ONE, address(1).into())]);
         assert_eq!(plan(&holdings, ONE), (vec![2, 3], vec![1]));
         holdings.settled(ONE);
         assert_eq!(plan(&holdings, ONE), (vec![2, 3], vec![]));
@@ -537,7 +539,7 @@ mod tests {
         holdings.configure([(ONE, vec![address(1), astray.clone()])]);
         holdings.set(ONE, Ownership::Held);
         assert_eq!(plan(&holdings, ONE), (vec![1], vec![]));
-        assert_eq!(holdings.homeless(ONE, eth0).collect::<Vec<_>>(), [&astray]);
+        assert_eq!(holdings.homeless(ONE, eth0).collect::<Vec<_>>(), [&HeldAddress::from(astray.clone())]);
         assert!(!holdings.has_no_home(ONE, eth0));
         holdings.configure([(ONE, vec![astray])]);
         assert!(holdings.has_no_home(ONE, eth0));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::sched_getcpu;
 use vip_netlink::{
     AddressKey, Announcement, CarrierSocket, Event, Link, LinkIndex, LinkName, Monitor, RECEIVE_BUFFER, RouteSocket,
     Wanted,
@@ -18,18 +19,18 @@ use vrrp_proto::{Family, Instant, LinkFacts, LinkId, Ownership, RouterId, Snapsh
 
 use super::announcer::Announcer;
 use super::clock;
+use super::counters::Counters;
 use super::debounce::{self, Debounce};
 use super::facts;
 use super::firewall::Firewall;
 use super::holdings::{HOST, Holder, Holdings};
 use super::linkbeat::Linkbeat;
 use super::losses::{Held, Losses};
-use super::mailbox::{Receiver, Sender};
+use super::mailbox::{Receiver, Sender, Taken};
 use super::roster::{self, Roster, Setup};
 use super::sockets::{Listening, Place, ReceiveSocket, SendSocket};
 use super::view::View;
 use super::vmac::{self, Needs, Vmacs};
-use super::warmup;
 use crate::compat;
 use crate::config::vrrp::{BufferSize, LinkbeatMethod, VrrpPart};
 use crate::control;
@@ -43,9 +44,10 @@ mod lease;
 mod outlets;
 mod refused;
 mod repair;
+mod statistics;
 
 use outlets::Outlets;
-use refused::{Refused, apply, things};
+use refused::{Refused, add, apply, things};
 
 /// When something that the kernel refused is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -85,7 +87,8 @@ pub(crate) enum Job {
     },
     /// Close these sockets.
     Close(Vec<Arc<ReceiveSocket>>),
-    /// Put a router's addresses in place or take them away; answered by `Applied` or `Refused`.
+    /// Put a router's addresses in place or take them away; answered by `Applied` or `Refused`. What is in place is
+    /// announced before the answer.
     Apply {
         /// Whose.
         router: RouterId,
@@ -93,6 +96,13 @@ pub(crate) enum Job {
         ownership: Ownership,
         /// To be given back.
         ticket: Ticket,
+    },
+    /// An `Apply` will follow soon: do not sleep.
+    StayAwake {
+        /// Unless it has come by then.
+        until: Instant,
+        /// The processor of the advert thread, which must have it for itself.
+        beside: usize,
     },
     /// Announce a router's addresses.
     Announce {
@@ -113,11 +123,23 @@ pub(crate) enum Job {
     /// One [`Outcome::Host`] is in the state file.
     Told,
     /// How late the advert thread's timers were, for those who ask.
-    Lateness(Histogram),
+    Lateness(Box<Histogram>),
+    /// Put what was counted into words; answered by `Statistics`.
+    Statistics(Vec<(RouterId, Counters)>),
     /// Take everything off the host that is not an address; answered by `Withdrawn`.
     Withdraw,
     /// Answer the commands that ask something at this socket.
     Listen(OwnedFd),
+}
+
+impl Job {
+    /// The router whose addresses it puts in place or takes away.
+    const fn applies(&self) -> Option<RouterId> {
+        match self {
+            Self::Apply { router, .. } => Some(*router),
+            _ => None,
+        }
+    }
 }
 
 /// What became of it, and what the kernel reported.
@@ -149,6 +171,8 @@ pub(crate) enum Outcome {
         opened: Vec<Arc<ReceiveSocket>>,
         /// Sockets to send from, for families that had none before.
         senders: Vec<SendSocket>,
+        /// The routers whose socket could not be opened, which is tried again.
+        refused: BTreeSet<RouterId>,
     },
     /// An `Apply` was carried out, if not in every part.
     Applied {
@@ -180,6 +204,8 @@ pub(crate) enum Outcome {
     },
     /// There is no packet filter of ours any more.
     FirewallRemoved,
+    /// The text of the statistics, in a memfd.
+    Statistics(OwnedFd),
 }
 
 /// A socket that the advert thread reads, and what it was told last.
@@ -196,6 +222,10 @@ pub(crate) struct Kernel {
     monitor: Monitor,
     outlets: Outlets,
     jobs: Receiver<Job>,
+    /// Taken from there already.
+    jobs_ahead: Taken<Job>,
+    /// Until when, and beside which processor, jobs are waited for without sleep.
+    stays_awake: Option<(Instant, usize)>,
     outcomes: Sender<Outcome>,
     view: View,
     roster: Roster,
@@ -208,6 +238,8 @@ pub(crate) struct Kernel {
     /// As the advert thread was told; `None` for a link that is missing.
     told_links: BTreeMap<LinkId, Option<LinkFacts>>,
     told_routes: BTreeMap<RouterId, Place>,
+    /// Those of them whose socket could not be opened.
+    told_refused: BTreeSet<RouterId>,
     open: BTreeMap<Place, Open>,
     /// The families that adverts can be sent over, with the number of the descriptor.
     sends: BTreeMap<Family, RawFd>,
@@ -266,6 +298,8 @@ impl Kernel {
             monitor,
             outlets: Outlets::open()?,
             jobs,
+            jobs_ahead: Taken::default(),
+            stays_awake: None,
             outcomes,
             view,
             roster: Roster::default(),
@@ -275,6 +309,7 @@ impl Kernel {
             inherits: false,
             told_links: BTreeMap::new(),
             told_routes: BTreeMap::new(),
+            told_refused: BTreeSet::new(),
             open: BTreeMap::new(),
             sends: BTreeMap::new(),
             debounce: Debounce::default(),
@@ -311,13 +346,14 @@ impl Kernel {
         loop {
             // First: whatever is refused during this turn is to have a turn of its own.
             let is_due = self.retry_at.take_if(|at| *at <= clock::now()).is_some();
-            let taken = self.jobs.take();
-            for job in taken.values {
+            self.look_for_jobs();
+            let jobs = std::mem::take(&mut self.jobs_ahead);
+            for job in jobs.values {
                 self.take_job(job);
                 crash::step();
             }
             self.carry_out_pending();
-            if taken.closed {
+            if jobs.closed {
                 return Ok(());
             }
             self.hear_monitor()?;
@@ -333,17 +369,43 @@ impl Kernel {
                 self.tell_links();
             }
             self.announce_due(now);
+            self.stay_awake();
             self.wait()?;
         }
     }
 
+    /// Takes what the advert thread wants from the mailbox. It is done in the next turn.
+    fn look_for_jobs(&mut self) {
+        let taken = self.jobs.take();
+        self.jobs_ahead.values.extend(taken.values);
+        self.jobs_ahead.closed |= taken.closed;
+    }
+
+    /// Waits for a job that is about to come, without giving the processor away: to whoever else wants it, it would be
+    /// lost for milliseconds.
+    fn stay_awake(&mut self) {
+        let Some((until, beside)) = self.stays_awake else { return };
+        while self.jobs_ahead.values.is_empty()
+            && !self.jobs_ahead.closed
+            && clock::now() < until
+            && sched_getcpu() != beside
+        {
+            std::hint::spin_loop();
+            self.look_for_jobs();
+        }
+    }
+
     fn wait(&self) -> anyhow::Result<()> {
+        if !self.jobs_ahead.values.is_empty() || self.jobs_ahead.closed {
+            return Ok(());
+        }
         let due =
             [self.announcer.next(), self.retry_at, self.debounce.next(), self.linkbeat.next(), self.renewals.next()]
                 .into_iter()
                 .flatten()
                 .min();
         let left = due.map(|due| due.saturating_duration_since(clock::now()));
+        let left = left.into_iter().chain(self.control.patience()).min();
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
@@ -367,12 +429,14 @@ impl Kernel {
             Job::Abandon { generation } => self.abandon(generation),
             Job::Close(sockets) => drop(sockets),
             Job::Apply { router, ownership, ticket } => {
+                self.stays_awake = None;
                 self.holdings.set(router, ownership);
                 if ownership == Ownership::Released {
                     self.announcer.forget(router);
                 }
                 self.pending.insert(router, ticket);
             }
+            Job::StayAwake { until, beside } => self.stays_awake = Some((until, beside)),
             Job::Announce { router, repeat } => {
                 let announcements = self.announcements(router);
                 self.announcer.queue(router, &announcements, repeat);
@@ -394,7 +458,8 @@ impl Kernel {
                 announcements.retain(|announcement| links.insert(announcement.link));
                 self.announcer.add(router, &announcements, 1);
             }
-            Job::Lateness(histogram) => self.lateness = histogram,
+            Job::Lateness(histogram) => self.lateness = *histogram,
+            Job::Statistics(all) => self.write_statistics(&all),
             Job::RemoveFirewall => self.remove_firewall = true,
             Job::Listen(door) => self.control.listen(door),
         }
@@ -566,10 +631,7 @@ impl Kernel {
 
     fn commit(&mut self, generation: u64) {
         let Some(part) = self.roster.commit(generation) else { return };
-        self.scheduling.apply(&part.process, || {
-            let actions = warmup::dry_transition();
-            tracing::debug!("Memory is locked after a dry transition of {actions} actions");
-        });
+        self.scheduling.apply(&part.process);
         let firewall = part.firewall.clone();
         let lease = part.vip_lease;
         let [command, monitor] = [part.command_buffer, part.monitor_buffer]
@@ -592,7 +654,7 @@ impl Kernel {
         self.poll_links(now);
         self.view.set_carriers(self.linkbeat.carriers());
         for (router, gone) in self.holdings.configure(self.roster.belongings()) {
-            let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, gone.device);
+            let (ip, prefix_len, device) = (gone.ip, gone.prefix_len, &gone.device);
             let name = if router == HOST { "static" } else { self.roster.name(router) };
             tracing::info!("({name}) ip address {ip}/{prefix_len} dev {device}, no longer exist");
         }
@@ -721,6 +783,7 @@ impl Kernel {
         let listening = self.roster.listening(&self.view);
         let mut opened = Vec::new();
         let mut senders = Vec::new();
+        let mut refused = BTreeSet::new();
         let mut failures = BTreeMap::<_, Vec<_>>::new();
         for place in routes.values().copied().collect::<BTreeSet<_>>() {
             let Some(listening) = listening.get(&place) else { continue };
@@ -729,16 +792,21 @@ impl Kernel {
             match ready {
                 Ok(new) => opened.extend(new),
                 Err(error) => {
-                    routes.retain(|_, wanted| *wanted != place);
+                    // Who uses it already does so as before.
+                    let told = &self.told_routes;
+                    let lost = |id: &RouterId, wanted: &mut Place| *wanted == place && told.get(id) != Some(&place);
+                    refused.extend(routes.extract_if(.., lost).map(|(router, _)| router));
                     failures.entry(format!("{error:#}")).or_default().push(place);
                 }
             }
         }
-        if routes != self.told_routes || !opened.is_empty() || !senders.is_empty() {
+        let is_news = routes != self.told_routes || refused != self.told_refused;
+        if is_news || !opened.is_empty() || !senders.is_empty() {
             let used: BTreeSet<_> = routes.values().copied().collect();
             self.open.retain(|place, _| used.contains(place));
             self.told_routes.clone_from(&routes);
-            self.outcomes.send(Outcome::Paths { routes, opened, senders });
+            self.told_refused.clone_from(&refused);
+            self.outcomes.send(Outcome::Paths { routes, opened, senders, refused });
         }
         failures
     }
@@ -777,7 +845,7 @@ impl Kernel {
         Ok(Some(socket))
     }
 
-    /// Carries out the newest `Apply` of every router in one plan.
+    /// Carries out the newest `Apply` of every router in one plan. Clients hear of what has come before anybody else does.
     fn carry_out_pending(&mut self) {
         let pending = std::mem::take(&mut self.pending);
         if pending.is_empty() {
@@ -786,16 +854,28 @@ impl Kernel {
         let routers: BTreeSet<_> = pending.keys().copied().collect();
         let refused = self.carry_out(&routers);
         crash::step();
-        let parts = self.parts(&routers);
+        // Where nothing was refused nobody asks what each of them wanted.
+        let parts = if refused.is_empty() { BTreeMap::new() } else { self.parts(&routers) };
+        // It may have taken long: whoever has lost an election meanwhile must not draw clients to itself.
+        self.look_for_jobs();
+        let changed: BTreeSet<_> = self.jobs_ahead.values.iter().filter_map(Job::applies).collect();
+        let mut outcomes = Vec::new();
         for (router, ticket) in pending {
             let is_done = self.judge(router, parts.get(&router), &refused);
             if router == HOST {
                 self.refused_host = (!is_done).then_some(ticket);
+            } else if is_done && !changed.contains(&router) {
+                let announcements = self.announcements(router);
+                self.announcer.queue(router, &announcements, self.roster.announcements_per_address(router));
             }
-            let outcome =
-                if is_done { Outcome::Applied { router, ticket } } else { Outcome::Refused { router, ticket } };
-            self.outcomes.send(outcome);
+            outcomes.push(if is_done {
+                Outcome::Applied { router, ticket }
+            } else {
+                Outcome::Refused { router, ticket }
+            });
         }
+        self.announce_due(clock::now());
+        self.outcomes.send_all(outcomes);
     }
 
     /// Makes the kernel's addresses those that `routers` want. What it refuses, with the reason.
@@ -805,7 +885,8 @@ impl Kernel {
         let view = &self.view;
         let wanted = self.holdings.wanted(routers, |name| view.link(name).map(|link| link.index));
         crash::step();
-        let refused = apply(&mut self.route, &wanted);
+        let known = wanted.addresses.iter().any(|address| self.view.has(&address.key()));
+        let refused = if known { apply(&mut self.route, &wanted) } else { add(&mut self.route, &wanted) };
         refused.lines().into_iter().for_each(|line| self.complain(line));
         let tried: BTreeSet<_> = wanted.addresses.iter().map(vip_netlink::Address::key).collect();
         self.refused.retain(|key| !tried.contains(key));
@@ -1023,9 +1104,17 @@ impl Kernel {
         );
     }
 
+    /// While addresses are removed beside it the kernel may pass over one that is there, without a word of it (seen with Linux
+    /// 6.18): what seems to be missing is looked for once more.
+    fn addresses_now(&mut self) -> Result<Vec<vip_netlink::Address>, vip_netlink::Error> {
+        let found = self.route.addresses()?;
+        let keys: BTreeSet<_> = found.iter().map(vip_netlink::Address::key).collect();
+        if self.view.addresses().all(|key| keys.contains(&key)) { Ok(found) } else { self.route.addresses() }
+    }
+
     /// Asks the kernel for everything, as events were lost; tried again while it is too busy to answer. Whether it was not.
     fn look_around(&mut self) -> bool {
-        match self.route.links().and_then(|links| Ok((links, self.route.addresses()?))) {
+        match self.route.links().and_then(|links| Ok((links, self.addresses_now()?))) {
             Ok((links, addresses)) => {
                 self.view = View::new(links, addresses);
                 self.view.set_carriers(self.linkbeat.carriers());

@@ -41,6 +41,12 @@ pub(crate) fn channel<T>() -> io::Result<(Sender<T>, Receiver<T>)> {
     Ok((Sender { queue: Some(sender), wake: Arc::clone(&wake) }, Receiver { queue: receiver, wake }))
 }
 
+impl<T> Default for Taken<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), closed: false }
+    }
+}
+
 impl<T> Sender<T> {
     /// Puts `value` in and wakes the other thread; never waits. A value for a thread that has ended is dropped.
     pub(crate) fn send(&self, value: T) {
@@ -80,7 +86,7 @@ impl<T> Receiver<T> {
         let mut count = [0; 8];
         // Nothing to read means that an earlier call took the values already.
         let _ = rustix::io::read(&*self.wake, &mut count);
-        let mut taken = Taken { values: Vec::new(), closed: false };
+        let mut taken = Taken::default();
         loop {
             match self.queue.try_recv() {
                 Ok(value) => taken.values.push(value),

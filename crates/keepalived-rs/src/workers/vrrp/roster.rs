@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -34,6 +35,8 @@ const IDLE_BEAT_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Setup {
     /// In the order of the file.
     pub(crate) routers: Vec<RouterSetup>,
+    /// How each of them behaves.
+    pub(crate) configs: BTreeMap<RouterId, RouterConfig>,
     /// The sync groups.
     pub(crate) groups: Vec<GroupSetup>,
     /// The names of all links, by number.
@@ -78,14 +81,14 @@ pub(crate) struct RouterSetup {
     pub(crate) name: String,
     /// What makes it the same over a restart.
     pub(crate) key: String,
-    /// How it behaves.
-    pub(crate) config: RouterConfig,
     /// What its packets look like.
-    pub(crate) wire: WireConfig,
+    pub(crate) wire: Arc<WireConfig>,
     /// What it puts on this host while it is Active.
     pub(crate) footprint: Footprint,
     /// Where its adverts go.
     pub(crate) destinations: Vec<IpAddr>,
+    /// Packets to its addresses are not taken.
+    pub(crate) drops: bool,
 }
 
 /// The running configuration, the prepared one, and the numbers given to routers and links, which never change.
@@ -128,9 +131,11 @@ impl Roster {
         let trackers =
             part.trackers.iter().map(|it| (it.name.clone(), (self.tracker_id(&it.name), it.config))).collect();
         let routers = part.instances.iter().map(|instance| self.number(instance)).collect::<Result<_, _>>()?;
+        let configs = part.instances.iter().map(|instance| self.router_config(instance)).collect();
         let groups = part.groups.iter().map(|group| self.number_group(group, &part)).collect();
         let setup = Setup {
             routers,
+            configs,
             groups,
             link_names: self.link_names.clone(),
             trackers,
@@ -159,21 +164,26 @@ impl Roster {
     fn number(&mut self, instance: &Instance) -> anyhow::Result<RouterSetup> {
         let id = self.router_id(&instance.key);
         let wire = instance.wire_config().with_context(|| format!("({}) auth_hmac", instance.name))?;
-        Transmitter::new(wire.clone()).with_context(|| format!("({})", instance.name))?;
-        let mut config = instance.router_config(|name, source| self.link_id(name, source));
-        config.trackers = instance.trackers(|name| self.tracker_ids.get(name).copied());
+        let wire = Arc::new(wire);
+        Transmitter::new(Arc::clone(&wire)).with_context(|| format!("({})", instance.name))?;
         Ok(RouterSetup {
             id,
             name: instance.name.clone(),
             key: instance.key.clone(),
-            config,
             wire,
             footprint: Belongings::of(instance).footprint(),
             destinations: match &instance.transport {
                 Transport::Multicast { group } => vec![*group],
                 Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
             },
+            drops: instance.drops(),
         })
+    }
+
+    fn router_config(&mut self, instance: &Instance) -> (RouterId, RouterConfig) {
+        let mut config = instance.router_config(|name, source| self.link_id(name, source));
+        config.trackers = instance.trackers(|name| self.tracker_ids.get(name).copied());
+        (self.router_id(&instance.key), config)
     }
 
     fn router_id(&mut self, key: &str) -> RouterId {

@@ -321,6 +321,7 @@ impl Departures {
 
 fn open_receive(socket: &Socket, place: Place, device: &str) -> anyhow::Result<()> {
     setsockopt(socket, sockopt::RxqOvfl, &1).context("SO_RXQ_OVFL")?;
+    setsockopt(socket, sockopt::ReceiveTimestampns, &true).context("SO_TIMESTAMPNS")?;
     if !device.is_empty() {
         socket.bind_device(Some(device.as_bytes())).context("SO_BINDTODEVICE")?;
     }

@@ -103,3 +103,98 @@ proptest! {
         }
     }
 }
+
+const LEAD: Duration = Duration::from_micros(600);
+
+/// When take-overs were foretold, and for when.
+fn foretold(actions: &[Action], at: Instant) -> Vec<(Instant, Instant)> {
+    let due = |action: &Action| if let Action::Prepare { due, .. } = action { Some((at, *due)) } else { None };
+    actions.iter().filter_map(due).collect()
+}
+
+/// Runs until `end` like a driver that is never late; what came out, and when.
+fn run(engine: &mut Engine, end: Instant) -> Vec<(Instant, Vec<Action>)> {
+    let mut turns = Vec::new();
+    while let Some(now) = engine.poll_timeout().filter(|due| *due <= end) {
+        engine.handle_timeout(now);
+        turns.push((now, settle(engine, now)));
+    }
+    turns
+}
+
+#[test]
+fn a_take_over_is_foretold_once_and_happens_at_its_time() {
+    let mut engine = engine(&two()[..1]);
+    engine.prepare_ahead(LEAD);
+    let down = config(1).active_down_interval(AdvertisementInterval::one_second(Version::V2), config(1).priority);
+    let due = T0 + down;
+    assert_eq!(engine.poll_timeout(), Some(due.saturating_sub(LEAD)));
+    let turns = run(&mut engine, due.saturating_sub(Duration::from_nanos(1)));
+    let all: Vec<_> = turns.iter().flat_map(|(at, actions)| foretold(actions, *at)).collect();
+    assert_eq!(all, [(due.saturating_sub(LEAD), due)]);
+    assert_eq!((role(&engine, 1), engine.poll_timeout()), (Role::Backup, Some(due)));
+    run(&mut engine, due);
+    assert_eq!(role(&engine, 1), Role::Active);
+}
+
+#[test]
+fn who_hears_the_active_router_in_time_foretells_nothing() {
+    let mut engine = engine(&two()[..1]);
+    engine.prepare_ahead(LEAD);
+    for second in 1..20 {
+        let now = T0 + Duration::from_secs(second);
+        for (at, actions) in run(&mut engine, now) {
+            assert_eq!(foretold(&actions, at), []);
+        }
+        engine.handle_advertisement(now, RouterId(1), PEER, &advert(200));
+        settle(&mut engine, now);
+    }
+}
+
+#[test]
+fn an_advertisement_at_the_last_moment_still_counts() {
+    let mut engine = engine(&two()[..1]);
+    engine.prepare_ahead(LEAD);
+    let ahead = engine.poll_timeout().unwrap();
+    engine.handle_timeout(ahead);
+    assert_eq!(foretold(&drain(&mut engine), ahead).len(), 1);
+    let heard = ahead + LEAD / 2;
+    engine.handle_advertisement(heard, RouterId(1), PEER, &advert(200));
+    run(&mut engine, heard + Duration::from_secs(3));
+    assert_eq!(role(&engine, 1), Role::Backup);
+}
+
+proptest! {
+    /// Whoever is told of take-overs ahead sees everything else as before, and at the same times.
+    #[test]
+    fn to_foretell_changes_nothing_else(
+        lead in 0u64..2_000_000,
+        offset in 0u64..2_000_000,
+        heard in proptest::collection::vec((0u64..5_000_000_000, 1u32..=2, 50u8..=200), 0..12),
+    ) {
+        let mut plain = engine(&two()[..1]);
+        plain.reconfigure(T0 + Duration::from_nanos(offset), &wanted(&two()));
+        settle(&mut plain, T0 + Duration::from_nanos(offset));
+        let mut ahead = plain.clone();
+        ahead.prepare_ahead(Duration::from_nanos(lead));
+        let mut heard = heard;
+        heard.sort_unstable();
+        let seen = |engine: &mut Engine| {
+            let mut seen = Vec::new();
+            let mut at = T0 + Duration::from_nanos(offset);
+            for (nanos, id, priority) in &heard {
+                at = at + Duration::from_nanos(nanos / 4);
+                seen.extend(run(engine, at));
+                engine.handle_advertisement(at, RouterId(*id), PEER, &advert(*priority));
+                seen.push((at, settle(engine, at)));
+            }
+            seen.extend(run(engine, at + Duration::from_secs(8)));
+            seen.retain_mut(|(_, actions)| {
+                actions.retain(|action| !matches!(action, Action::Prepare { .. }));
+                !actions.is_empty()
+            });
+            seen
+        };
+        prop_assert_eq!(seen(&mut ahead), seen(&mut plain));
+    }
+}

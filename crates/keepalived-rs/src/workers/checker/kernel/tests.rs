@@ -1,5 +1,4 @@
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use ipvs_control::types::{Destination, ForwardingMethod, InterfaceName, Scheduler, Seconds, Service, Stats, Weight};
 
@@ -12,12 +11,24 @@ pub(crate) struct Memory {
     pub(crate) dumps: usize,
     /// Changes of this service fail.
     pub(crate) refused: Option<ServiceAddress>,
+    /// With so many services there is no memory for another.
+    pub(crate) capacity: Option<usize>,
     /// Every other request, in order.
     pub(crate) requests: Vec<String>,
     /// Sync daemons on this interface fail.
     pub(crate) missing: Option<&'static str>,
+    /// Why packets cannot be marked.
+    pub(crate) unmarkable: Option<&'static str>,
     /// Connections of every destination.
     pub(crate) connections: u32,
+    /// How long idle connections are kept.
+    pub(crate) timeouts: Timeouts,
+    /// It cannot be emptied.
+    pub(crate) unflushable: bool,
+    /// Changes and counts wait for as long as somebody holds this.
+    pub(crate) held: Option<Arc<Mutex<()>>>,
+    /// One waits, or has.
+    pub(crate) waits: bool,
 }
 
 /// One end of a [`Memory`].
@@ -28,6 +39,15 @@ impl Shared {
     /// A look into the table.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
         look(&mut self.0.lock().unwrap())
+    }
+
+    /// For as long as somebody holds it.
+    fn wait(&self) {
+        let held = self.look(|memory| {
+            memory.waits = memory.held.is_some();
+            memory.held.clone()
+        });
+        drop(held.as_ref().map(|held| held.lock()));
     }
 }
 
@@ -44,6 +64,9 @@ impl Memory {
             return Err(format!("{change}: refused"));
         }
         match *change {
+            Change::AddService(_) if self.capacity == Some(self.pools.len()) => {
+                return Err(format!("{change}: Cannot allocate memory"));
+            }
             Change::AddService(service) => self.pools.push(Pool { service, destinations: Vec::new() }),
             Change::EditService(service) => self.pool(service.address)?.service = service,
             Change::RemoveService(address) => {
@@ -73,6 +96,7 @@ impl Table for Shared {
     }
 
     fn apply(&mut self, changes: &[Change]) -> io::Result<Vec<Refused>> {
+        self.wait();
         self.look(|memory| {
             let refused = |change: &Change| {
                 let text = memory.change(change).err()?;
@@ -84,15 +108,28 @@ impl Table for Shared {
 
     fn flush(&mut self) -> io::Result<()> {
         self.look(|memory| {
+            if memory.unflushable {
+                return Err(io::Error::other("no"));
+            }
             memory.pools.clear();
             memory.requests.push("flush".to_owned());
-        });
-        Ok(())
+            Ok(())
+        })
+    }
+
+    fn timeouts(&mut self) -> io::Result<Timeouts> {
+        Ok(self.look(|memory| memory.timeouts))
     }
 
     fn set_timeouts(&mut self, timeouts: Timeouts) -> io::Result<()> {
         let Timeouts { tcp, tcp_fin, udp } = timeouts;
-        self.look(|memory| memory.requests.push(format!("time-outs {} {} {}", tcp.0, tcp_fin.0, udp.0)));
+        self.look(|memory| {
+            let there = &mut memory.timeouts;
+            for (time, there) in [(tcp, &mut there.tcp), (tcp_fin, &mut there.tcp_fin), (udp, &mut there.udp)] {
+                *there = if time == Seconds(0) { *there } else { time };
+            }
+            memory.requests.push(format!("time-outs {} {} {}", tcp.0, tcp_fin.0, udp.0));
+        });
         Ok(())
     }
 
@@ -111,7 +148,21 @@ impl Table for Shared {
         Ok(())
     }
 
+    fn mark(&mut self, wanted: Option<&Marking>, ours: &BTreeSet<String>) -> Result<(), String> {
+        self.look(|memory| {
+            if let Some(why) = memory.unmarkable {
+                return Err(why.to_owned());
+            }
+            if wanted.is_some() || !ours.is_empty() {
+                let targets = wanted.map_or(0, |marking| marking.targets.len());
+                memory.requests.push(format!("mark {targets} targets, tables {ours:?}"));
+            }
+            Ok(())
+        })
+    }
+
     fn destinations(&mut self, service: ServiceAddress) -> io::Result<Option<Vec<DestinationEntry>>> {
+        self.wait();
         self.look(|memory| {
             let active_connections = memory.connections;
             let entry = |destination: &Destination| DestinationEntry {
@@ -132,8 +183,8 @@ fn address(last: u8) -> ServiceAddress {
 }
 
 /// A service with these destinations.
-fn pool(last: u8, destinations: &[(u8, u16)]) -> Pool {
-    let destination = |&(last, weight): &(u8, u16)| {
+fn pool(last: u8, destinations: &[(u8, u32)]) -> Pool {
+    let destination = |&(last, weight): &(u8, u32)| {
         Destination::new(([10, 0, 0, last], 80).into(), ForwardingMethod::DirectRoute).with_weight(Weight(weight))
     };
     Pool {
@@ -164,10 +215,34 @@ impl Lab {
     fn ask(&mut self, wanted: Wanted) -> Applied {
         self.number += 1;
         self.kernel.want(Wanted { number: self.number, ..wanted });
+        let number = self.number;
+        self.hear(|said| match said {
+            Said::Applied(applied) if applied.number == number => Some(applied),
+            _ => None,
+        })
+    }
+
+    /// What comes of wishing for these services alone.
+    fn adjust(&mut self, pools: Vec<Pool>) -> Applied {
+        self.number += 1;
+        self.kernel.adjust(pools, self.number);
+        let number = self.number;
+        self.hear(|said| match said {
+            Said::Applied(applied) if applied.number == number => Some(applied),
+            _ => None,
+        })
+    }
+
+    /// The first that is looked for.
+    fn hear<T>(&mut self, found: impl Fn(Said) -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            match self.kernel.applied.try_recv() {
-                Ok(applied) if applied.number == self.number => return applied,
+            match self.kernel.said.try_recv() {
+                Ok(said) => {
+                    if let Some(found) = found(said) {
+                        return found;
+                    }
+                }
                 _ if Instant::now() > deadline => panic!("no answer within ten seconds"),
                 _ => std::thread::sleep(Duration::from_millis(1)),
             }
@@ -180,7 +255,7 @@ impl Lab {
 }
 
 fn complete(number: u64) -> Applied {
-    Applied { number, failures: Vec::new(), complete: true, counts: BTreeMap::new() }
+    Applied { number, failures: Vec::new(), mended: Vec::new(), complete: true }
 }
 
 #[test]
@@ -205,14 +280,48 @@ fn what_was_changed_by_hand_stays_until_the_same_is_written() {
     assert_eq!(lab.table.look(|memory| memory.dumps), 1);
 }
 
+/// The first counts, each time: nothing is a surprise.
+#[test]
+fn of_two_pools_of_one_service_one_is_there() {
+    let mut lab = Lab::new(vec![]);
+    let wanted = vec![pool(1, &[(1, 1)]), pool(2, &[]), pool(1, &[(2, 0)])];
+    for number in 1..=2 {
+        assert_eq!(lab.want(wanted.clone(), &[address(1), address(2)]), complete(number));
+        assert_eq!(lab.pools(), wanted[..2]);
+    }
+    assert_eq!(lab.want(vec![pool(1, &[(1, 7)]), pool(1, &[(2, 0)])], &[address(1)]), complete(3));
+    assert_eq!(lab.table.look(|memory| memory.dumps), 1);
+}
+
 #[test]
 fn after_a_surprise_the_table_is_read_anew_and_mended() {
     let mut lab = Lab::new(vec![]);
     lab.want(vec![pool(1, &[(1, 1)])], &[]);
     lab.table.look(|memory| memory.pools.clear());
     let applied = lab.want(vec![pool(1, &[(1, 2)])], &[]);
-    assert_eq!(applied, complete(2));
+    let text = |failure: &Failure| matches!(failure, Failure::Change(refused) if refused.text.contains("no service"));
+    assert!(applied.mended.iter().any(text), "{applied:?}");
+    assert_eq!(Applied { mended: Vec::new(), ..applied }, complete(2));
     assert_eq!(lab.pools(), [pool(1, &[(1, 2)])]);
+}
+
+/// The services that find no room, their servers with them, are named; all others are there with theirs.
+#[test]
+fn a_full_table_keeps_only_what_does_not_fit_away() {
+    let table = Shared::default();
+    table.look(|memory| memory.capacity = Some(2));
+    let pools: Vec<_> = (1..=3).map(|last| pool(last, &[(1, 1)])).collect();
+    let ours = pools.iter().map(|pool| pool.service.address).collect();
+    let failures = carry_out(Box::new(table.clone()), &Wanted { pools: pools.clone(), ours, ..Wanted::default() });
+    let of = |failure: &Failure| match failure {
+        Failure::Change(refused) => refused.change.service(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(failures.iter().map(of).collect::<BTreeSet<_>>(), BTreeSet::from([address(3)]));
+    let text =
+        |failure: &Failure| matches!(failure, Failure::Change(refused) if refused.text.contains("allocate memory"));
+    assert!(failures.iter().any(text), "{failures:?}");
+    assert_eq!(table.look(|memory| memory.pools.clone()), pools[..2]);
 }
 
 #[test]
@@ -295,12 +404,137 @@ fn a_sync_daemon_that_cannot_start_keeps_no_service_away() {
     assert_eq!(lab.pools(), [pool(1, &[])]);
 }
 
+/// What is the matter with a sync daemon says nothing of the table: a verdict does not read it anew, and does not put the
+/// next try off.
+#[test]
+fn a_sync_daemon_that_cannot_start_makes_no_verdict_slow() {
+    let table = Shared::default();
+    table.look(|memory| memory.missing = Some("eth9"));
+    let (outbox, _said) = unbounded_channel();
+    let mut writer = Writer::new(Box::new(table.clone()), outbox);
+    let sync_daemons = vec![sync(SyncRole::Master, "eth9")];
+    let wanted = Wanted { pools: vec![pool(1, &[(1, 1)])], sync_daemons, number: 1, ..Wanted::default() };
+    let Said::Applied(first) = writer.fulfil(Wish::All(Box::new(wanted))) else { panic!("no wish") };
+    assert_eq!((first.failures.len(), first.complete), (1, false));
+    let (dumps, retry_at) = (table.look(|memory| memory.dumps), writer.retry_at);
+    let said = writer.fulfil(Wish::Some { pools: vec![pool(1, &[])], number: 2 });
+    let applied = Applied { number: 2, failures: vec![], mended: vec![], complete: false };
+    assert_eq!(said, Said::Applied(applied));
+    assert_eq!(table.look(|memory| (memory.dumps, memory.pools.clone())), (dumps, vec![pool(1, &[])]));
+    assert!(retry_at.is_some() && writer.retry_at == retry_at);
+}
+
+/// Of ten thousand services one is planned, whatever else was changed by hand or is wished for.
+#[test]
+fn what_changes_is_planned_alone() {
+    let mut lab = Lab::new(vec![]);
+    lab.want(vec![pool(1, &[(1, 1)]), pool(2, &[(1, 1)])], &[]);
+    lab.table.look(|memory| memory.pools[0].destinations.clear());
+    assert_eq!(lab.adjust(vec![pool(2, &[(1, 0)])]), complete(2));
+    assert_eq!(lab.pools(), [pool(1, &[]), pool(2, &[(1, 0)])]);
+    assert_eq!(lab.adjust(vec![pool(2, &[(1, 0)])]), complete(3));
+    // What it does not know any more is read anew, and everything is as it was wished for last.
+    lab.table.look(|memory| memory.pools.remove(1));
+    let applied = lab.adjust(vec![pool(2, &[(1, 7), (2, 1)])]);
+    assert!(!applied.mended.is_empty(), "{applied:?}");
+    assert_eq!(Applied { mended: Vec::new(), ..applied }, complete(4));
+    assert_eq!(lab.pools(), [pool(1, &[(1, 1)]), pool(2, &[(1, 7), (2, 1)])]);
+    assert_eq!(lab.table.look(|memory| memory.dumps), 2);
+}
+
+/// One of ten thousand services may be refused for good. The others are planned alone, and it is tried again when it is
+/// time, or when it changes itself.
+#[test]
+fn what_is_refused_makes_no_verdict_slow_and_is_not_forgotten() {
+    let table = Shared::default();
+    table.look(|memory| memory.refused = Some(address(1)));
+    let (outbox, _said) = unbounded_channel();
+    let mut writer = Writer::new(Box::new(table.clone()), outbox);
+    let wanted = Wanted { pools: vec![pool(1, &[(1, 1)]), pool(2, &[(1, 1)])], number: 1, ..Wanted::default() };
+    let seen = |said, retry_at| match said {
+        Said::Applied(applied) => (applied.complete, applied.failures.len(), retry_at),
+        Said::Counted { .. } => panic!("nothing was to be counted"),
+    };
+    let mut fulfil = |wish: Option<Wish>| match wish {
+        Some(wish) => seen(writer.fulfil(wish), writer.retry_at),
+        None => seen(writer.work(), writer.retry_at),
+    };
+    let (complete, failures, retry_at) = fulfil(Some(Wish::All(Box::new(wanted))));
+    assert!(!complete && failures > 0 && retry_at.is_some());
+    let dumps = table.look(|memory| memory.dumps);
+    let some = |last, weight, number| Some(Wish::Some { pools: vec![pool(last, &[(1, weight)])], number });
+    assert_eq!(fulfil(some(2, 0, 2)), (false, 0, retry_at));
+    assert_eq!(table.look(|memory| (memory.dumps, memory.pools.clone())), (dumps, vec![pool(2, &[(1, 0)])]));
+    assert!(!fulfil(some(1, 2, 3)).0, "it is refused again");
+    table.look(|memory| memory.refused = None);
+    assert!(!fulfil(some(2, 2, 4)).0, "nobody has tried");
+    assert_eq!(fulfil(None), (true, 0, None));
+    assert_eq!(table.look(|memory| memory.pools.clone()), [pool(2, &[(1, 2)]), pool(1, &[(1, 2)])]);
+}
+
+#[test]
+fn a_newer_wish_replaces_those_before_but_no_question() {
+    let all = |number, flush| Task::Wish(Wish::All(Box::new(Wanted { number, flush, ..Wanted::default() })));
+    let some = |number| Task::Wish(Wish::Some { pools: Vec::new(), number });
+    let count = || Task::Count(Question { services: Vec::new().into_iter(), number: 1, counts: Counts::new() });
+    let mut waiting = Waiting::default();
+    for task in [some(1), count(), all(2, true), some(3), all(4, false), some(5), count()] {
+        waiting.push(task);
+    }
+    waiting.forget_replaced();
+    let told = |wish: &Wish| match wish {
+        Wish::All(wanted) => format!("all {} {}", wanted.number, wanted.flush),
+        Wish::Some { number, .. } => format!("some {number}"),
+    };
+    assert_eq!(waiting.wishes.iter().map(told).collect::<Vec<_>>(), ["all 4 true", "some 5"]);
+    assert_eq!(waiting.questions.len(), 2);
+}
+
+/// A server that has failed goes before thousands of services are counted.
+#[test]
+fn a_wish_waits_for_no_long_count() {
+    let mut lab = Lab::new(vec![]);
+    lab.want(vec![pool(1, &[(1, 1)])], &[]);
+    let held = Arc::new(Mutex::new(()));
+    lab.table.look(|memory| (memory.held, memory.waits) = (Some(Arc::clone(&held)), false));
+    let busy = held.lock().unwrap();
+    lab.kernel.count((0..200).map(address).collect(), 1);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !lab.table.look(|memory| memory.waits) {
+        assert!(Instant::now() < deadline, "nobody counts");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    lab.number += 1;
+    lab.kernel.adjust(vec![pool(1, &[(1, 0)])], lab.number);
+    drop(busy);
+    assert_eq!(lab.hear(Some), Said::Applied(complete(2)));
+    assert!(matches!(lab.hear(Some), Said::Counted { number: 1, counts } if counts.len() == 200));
+}
+
+/// A later wish does not ask for it any more.
+#[test]
+fn a_table_that_could_not_be_emptied_is_emptied_later() {
+    let mut lab = Lab::new(vec![pool(7, &[(1, 1)])]);
+    lab.table.look(|memory| memory.unflushable = true);
+    let wanted = Wanted { pools: vec![pool(1, &[])], ..Wanted::default() };
+    assert!(!lab.ask(Wanted { flush: true, ..wanted.clone() }).complete);
+    assert_eq!(lab.pools(), [pool(7, &[(1, 1)])]);
+    lab.table.look(|memory| memory.unflushable = false);
+    assert_eq!(lab.ask(wanted), complete(2));
+    assert_eq!(lab.pools(), [pool(1, &[])]);
+}
+
+/// Without any plan.
 #[test]
 fn connections_are_counted_on_request() {
-    let mut lab = Lab::new(vec![]);
+    let mut lab = Lab::new(vec![pool(1, &[(1, 1)])]);
     lab.table.look(|memory| memory.connections = 3);
-    let count = vec![address(1), address(2)];
-    let applied = lab.ask(Wanted { pools: vec![pool(1, &[(1, 1)])], count, ..Wanted::default() });
-    let in_use = |service| applied.counts[&service].iter().map(DestinationEntry::in_use).collect::<Vec<_>>();
+    lab.kernel.count(vec![address(1), address(2)], 5);
+    let counts = lab.hear(|said| match said {
+        Said::Counted { number: 5, counts } => Some(counts),
+        _ => None,
+    });
+    let in_use = |service| counts[&service].iter().map(DestinationEntry::in_use).collect::<Vec<_>>();
     assert_eq!((in_use(address(1)), in_use(address(2))), (vec![3], vec![]));
+    assert_eq!(lab.table.look(|memory| memory.dumps), 0);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vrrp_proto::RouterId;
 
 use super::Kernel;
-use crate::control::{Answer, Request};
+use crate::control::{self, Answer, Request};
 
 /// So many names, or addresses that are not announced, are listed in an answer.
 const MOST_LISTED: usize = 20;
@@ -17,6 +17,7 @@ impl Kernel {
         host.serve(|request| match request {
             Request::Announce { instances } => self.announce_on_request(&instances),
             Request::Lateness => Answer::Lateness(self.lateness),
+            _ => control::refuse("the VRRP process knows nothing of virtual servers"),
         });
         self.control = host;
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use vip_netlink::{Change, Ipv4Setting, LinkIndex};
+use vip_netlink::{Address, Ipv4Setting, LinkIndex, Present, Wanted, plan};
 use vrrp_proto::Instant;
 
 use super::{Kernel, clock};
@@ -22,6 +22,8 @@ const RENEWALS: u32 = 4;
 pub(super) struct Renewals {
     every: Option<Duration>,
     next: Option<Instant>,
+    /// What is there has another end until it was tried to give it its lease, in the next turn.
+    waits_a_turn: bool,
 }
 
 impl Renewals {
@@ -36,16 +38,23 @@ impl Renewals {
             self.next = Some(Instant::ZERO);
         }
     }
+
+    /// How often to renew, if now is the time to.
+    fn take_due(&mut self, now: Instant) -> Option<Duration> {
+        let waits = std::mem::take(&mut self.waits_a_turn);
+        self.every.filter(|_| !waits && self.next.is_some_and(|at| at <= now))
+    }
 }
 
 impl Kernel {
     /// Virtual addresses last so long from now on, or for ever: those that are there too.
     pub(super) fn set_lease(&mut self, lease: Option<Duration>) {
-        self.renewals = Renewals { every: lease.map(|lease| lease / RENEWALS), next: None };
+        self.renewals = Renewals { every: lease.map(|lease| lease / RENEWALS), ..Renewals::default() };
         if self.holdings.set_lease(lease) {
             let holding: Vec<_> = self.holdings.holding().collect();
             if !holding.is_empty() {
                 self.unsettled.extend(holding);
+                self.renewals.waits_a_turn = true;
                 self.retry_at = Some(clock::now());
             }
         }
@@ -53,14 +62,16 @@ impl Kernel {
 
     /// Lets the leases of what is there begin anew, in one batch, when it is time to.
     pub(super) fn renew_leases(&mut self, now: Instant) {
-        let Some(every) = self.renewals.every.filter(|_| self.renewals.next.is_some_and(|at| at <= now)) else {
-            return;
-        };
+        let Some(every) = self.renewals.take_due(now) else { return };
         let leased = self.holdings.leased(|name| self.view.link(name).map(|link| link.index));
         // One that others took away does not come back like this.
         self.renewals.next = (!leased.is_empty()).then(|| now + every);
-        let there = leased.into_iter().filter(|address| self.out_of_step || self.view.has(&address.key()));
-        let changes: Vec<_> = there.map(Change::EditAddress).collect();
+        let is_there = |address: &Address| self.out_of_step || self.view.has(&address.key());
+        let there: Vec<_> = leased.into_iter().filter(is_there).collect();
+        // Nothing has to be asked of the kernel for that: what is there is as it was leased, but for the time.
+        let renew = there.iter().map(Address::key).collect();
+        let wanted = Wanted { addresses: there.clone(), renew, ..Wanted::default() };
+        let changes = plan(&wanted, &Present { addresses: there, ..Present::default() });
         for refusal in self.route.apply(&changes).refused {
             self.complain(format!("renewing vrrp_vip_lease: {}", refusal.error));
             self.retry_soon();
@@ -123,7 +134,7 @@ fn has_primary(address: &VirtualAddress, link: LinkIndex, virtual_ones: &BTreeSe
 
 #[cfg(test)]
 mod tests {
-    use vip_netlink::{Address, Ipv4Conf, Link};
+    use vip_netlink::{Ipv4Conf, Link};
 
     use super::*;
     use crate::config::vrrp::tests::part;
@@ -143,6 +154,18 @@ mod tests {
              virtual_ipaddress {{\n{address}\n}}\n}}\n"
         ));
         check_links(&part, &view(promotes)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn leases_are_first_given_and_then_renewed() {
+        let every = Duration::from_secs(2);
+        let mut renewals = Renewals { every: Some(every), next: None, waits_a_turn: true };
+        renewals.renew_now();
+        assert_eq!(renewals.take_due(Instant::ZERO), None, "a retry comes before");
+        assert_eq!(renewals.take_due(Instant::ZERO), Some(every));
+        renewals.next = Some(Instant::ZERO + every);
+        assert_eq!(renewals.take_due(Instant::ZERO), None);
+        assert_eq!(renewals.take_due(Instant::ZERO + every), Some(every));
     }
 
     #[test]

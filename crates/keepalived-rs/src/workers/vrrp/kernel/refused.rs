@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vip_netlink::{AddressKey, Change, Route, RouteKey, RouteSocket, Rule, Wanted};
+use vip_netlink::{AddressKey, Applied, Change, Route, RouteKey, RouteSocket, Rule, Wanted};
 
 /// What the kernel refused, and why.
 #[derive(Debug, Default)]
@@ -16,6 +16,12 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    /// Whether everything was carried out.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { everything, addresses, routes, rules, links } = self;
+        everything.is_none() && addresses.is_empty() && routes.is_empty() && rules.is_empty() && links.is_empty()
+    }
+
     /// Whether an address is as it was.
     pub(super) fn has(&self, key: &AddressKey) -> bool {
         self.everything.is_some() || self.addresses.contains_key(key)
@@ -75,8 +81,17 @@ pub(super) fn things(wanted: &Wanted) -> usize {
 
 /// Reconciles the kernel with `wanted`.
 pub(super) fn apply(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
+    refused(route.reconcile(wanted))
+}
+
+/// As [`apply`], where none of the addresses is known to be there.
+pub(super) fn add(route: &mut RouteSocket, wanted: &Wanted) -> Refused {
+    refused(route.reconcile_unseen(wanted))
+}
+
+fn refused(applied: Result<Applied, vip_netlink::Error>) -> Refused {
     let mut refused = Refused::default();
-    match route.reconcile(wanted) {
+    match applied {
         Ok(applied) => {
             applied.refused.into_iter().for_each(|refusal| refused.add(&refusal.what, refusal.error.to_string()));
         }

@@ -1,0 +1,124 @@
+//! When the worker stays awake for a take-over that is about to come. Pure.
+//!
+//! To wake a thread that sleeps takes some tenths of a millisecond where its processor sleeps too, and a take-over would
+//! wait twice: for the advert thread, whose timer ends, and for the kernel thread, which puts the addresses in place.
+//! So both are awake by then. That costs the time of a processor, of which there is a budget: however often routers take
+//! over, or come close to it, no more than a small part of each second goes by like that.
+
+use std::time::Duration;
+
+use vrrp_proto::Instant;
+
+/// So long before a take-over is due a vigil begins: a timer that ends late, and a thread that wakes up late, are awake by
+/// then all the same.
+pub(super) const LEAD: Duration = Duration::from_micros(600);
+
+/// So long after it was due the kernel thread gives up waiting.
+const GRACE: Duration = Duration::from_micros(400);
+
+/// The kernel thread, once told, is awake for what is due this little later too.
+const SLACK: Duration = Duration::from_micros(200);
+
+/// In each [`PERIOD`] the threads are awake no longer than this.
+const BUDGET: Duration = Duration::from_millis(5);
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The state of the advert thread's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Vigil {
+    /// When the take-over is due.
+    due: Instant,
+    /// What is left of the budget until then.
+    left: Duration,
+    renewed: Instant,
+}
+
+impl Default for Vigil {
+    fn default() -> Self {
+        Self { due: Instant::ZERO, left: Duration::ZERO, renewed: Instant::ZERO }
+    }
+}
+
+impl Vigil {
+    /// A router will take over at `due`. If a vigil begins with that, or lasts longer: until when the kernel thread has to be
+    /// awake.
+    pub(super) fn begin(&mut self, now: Instant, due: Instant) -> Option<Instant> {
+        // Whoever asks for more is mistaken.
+        let is_soon = due.saturating_duration_since(now) <= LEAD;
+        let is_awake = self.is_on(now) && due <= self.due + SLACK;
+        if !is_soon || is_awake {
+            return None;
+        }
+        if self.renewed <= now {
+            (self.left, self.renewed) = (BUDGET, now + PERIOD);
+        }
+        let until = due + GRACE;
+        self.left = self.left.checked_sub(until.saturating_duration_since(now))?;
+        self.due = due;
+        Some(until)
+    }
+
+    /// Whether the advert thread must not sleep.
+    pub(super) fn is_on(&self, now: Instant) -> bool {
+        now < self.due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: Instant = Instant::from_nanos(5_000_000_000);
+    const SOON: Duration = Duration::from_micros(300);
+
+    #[test]
+    fn a_vigil_lasts_until_the_take_over_and_the_kernel_thread_waits_a_little_longer() {
+        let mut vigil = Vigil::default();
+        assert!(!vigil.is_on(T0));
+        assert_eq!(vigil.begin(T0, T0 + SOON), Some(T0 + SOON + GRACE));
+        assert!(vigil.is_on(T0));
+        assert!(!vigil.is_on(T0 + SOON));
+    }
+
+    #[test]
+    fn a_thousand_routers_that_take_over_together_begin_one() {
+        let mut vigil = Vigil::default();
+        let begun = (0..1000).filter(|_| vigil.begin(T0, T0 + SOON).is_some()).count();
+        assert_eq!(begun, 1);
+    }
+
+    #[test]
+    fn a_second_router_soon_after_the_first_makes_it_longer() {
+        let mut vigil = Vigil::default();
+        vigil.begin(T0, T0 + SOON);
+        assert_eq!(vigil.begin(T0, T0 + SOON + SLACK), None);
+        let second = T0 + SOON + SLACK + Duration::from_nanos(1);
+        assert_eq!(vigil.begin(T0, second), Some(second + GRACE));
+        assert!(vigil.is_on(T0 + SOON + SLACK));
+    }
+
+    /// In vain or not: one router after the other takes over, or comes close to it.
+    #[test]
+    fn of_each_second_little_goes_by_awake() {
+        for gap in [100, 700, 1_000, 5_000] {
+            let mut vigil = Vigil::default();
+            let mut awake = Duration::ZERO;
+            let rounds = 10_000_000 / gap;
+            for round in 0..rounds {
+                let now = T0 + Duration::from_micros(u64::from(gap)) * round;
+                if let Some(until) = vigil.begin(now, now + SOON) {
+                    awake += until.saturating_duration_since(now);
+                }
+            }
+            assert!(awake <= BUDGET * 10 && awake >= BUDGET * 8, "{gap}: {awake:?} of ten seconds");
+        }
+    }
+
+    #[test]
+    fn nobody_stays_awake_for_long() {
+        let mut vigil = Vigil::default();
+        assert_eq!(vigil.begin(T0, T0 + LEAD + Duration::from_nanos(1)), None);
+        assert!(!vigil.is_on(T0));
+    }
+}
