@@ -35,7 +35,7 @@ pub(crate) use self::namespace::Namespaced;
 use self::addresses::Addresses;
 pub(crate) use self::balancer::is_of_departure as is_departure;
 use self::balancer::{Balancer, CheckId, Effect, Plan, Wish};
-use self::held::{Held, Later};
+use self::held::{Busy, Held, Later};
 use self::kernel::{Applied, Counts, Kernel, Refused, Said, Table, Wanted};
 use self::marker::Marker;
 use self::notices::Notices;
@@ -63,6 +63,9 @@ const COUNT: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for its last messages to be taken.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long the runner may take to hear what a configuration led to.
+const HEARING: Duration = Duration::from_secs(1);
 
 /// How long the kernel may take for one list of changes before the list is looked at again.
 const APPLY_LIMIT: Duration = Duration::from_secs(1);
@@ -225,6 +228,8 @@ struct Worker<O> {
     prepared: Option<(u64, Plan, ProcessPart)>,
     /// The configuration that is in force once the kernel has it.
     committing: Option<Committing>,
+    /// The configuration that is in force once the runner has heard what it led to.
+    committed: Option<Committed>,
     /// What waits for the kernel to have it, and for the log.
     held: Held,
     /// So often the state file has to hear of services or words before the kernel does.
@@ -268,6 +273,13 @@ struct Committing {
     wish: Option<u64>,
 }
 
+/// A configuration that the kernel has.
+struct Committed {
+    generation: u64,
+    /// The runner is waited for until then.
+    until: Instant,
+}
+
 /// What the worker waits for.
 enum Wake {
     Order(io::Result<Option<(Order, Vec<OwnedFd>)>>),
@@ -309,6 +321,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             cleaning: false,
             prepared: None,
             committing: None,
+            committed: None,
             held: Held::default(),
             unannounced: 0,
             balancer,
@@ -331,6 +344,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         loop {
             self.carry_out();
             self.speak();
+            self.report_commit();
             self.wish();
             self.ask_for_counts();
             match self.wake().await {
@@ -521,7 +535,18 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         }
         let done = self.committing.take_if(|committing| committing.wish.is_some_and(|wish| wish <= applied.number));
         if let Some(Committing { generation, .. }) = done {
+            self.committed = Some(Committed { generation, until: Instant::now() + HEARING });
+        }
+    }
+
+    /// Says that a configuration is in force, after its notifications: a runner that it has no scripts for is ended next,
+    /// and has to run those of what was left out before.
+    fn report_commit(&mut self) {
+        let is_heard = self.runner.is_none() || self.notices.poll_send().is_none();
+        let now = Instant::now();
+        if let Some(Committed { generation, .. }) = self.committed.take_if(|it| is_heard || now >= it.until) {
             self.outbox.push(Report::Committed { generation });
+            self.flush();
         }
     }
 
@@ -573,7 +598,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     fn carry_out(&mut self) {
         self.take_effects();
         let now = Instant::now();
-        while let Some(later) = self.held.poll(now, self.committing.is_some() || !log::has_room()) {
+        while let Some(later) = self.held.poll(now, Busy { kernel: self.committing.is_some(), log: !log::has_room() }) {
             match later {
                 Later::Check(id, schedule) => {
                     if let Some(probe) = self.balancer.probe(id) {
@@ -589,7 +614,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
     fn take_effects(&mut self) {
         while let Some(effect) = self.balancer.poll_effect() {
             match effect {
-                Effect::Remember(fact) => self.outbox.push(Report::Facts(vec![fact])),
+                fact @ Effect::Remember(_) => self.follow(fact),
                 other => self.held.push(Later::Effect(other)),
             }
         }

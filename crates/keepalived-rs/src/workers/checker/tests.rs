@@ -163,6 +163,46 @@ fn the_runner_is_told_of_a_server_that_goes() {
     lab.stop();
 }
 
+/// The runner may be ended once a configuration without scripts is in force.
+#[test]
+fn the_runner_has_heard_of_all_that_a_reload_left_out_before_it_is_in_force() {
+    const SERVERS: u16 = 1000;
+    let mut lab = Lab::new(false);
+    let server = |port| format!("real_server 192.0.2.9 {port} {{\n weight 1\n notify_down /d\n}}\n");
+    let servers: String = (1..=SERVERS).map(server).collect();
+    lab.configure(&format!(
+        "virtual_server 192.0.2.1 80 {{\n protocol TCP\n lb_algo rr\n lb_kind NAT\n quorum_down /q\n{servers}}}\n"
+    ));
+    lab.generation += 1;
+    let generation = lab.generation;
+    let fd = ipc::seal(&part("")).unwrap();
+    lab.orders.send(&Order::Prepare { generation, again: false }, &[fd.as_fd()]).unwrap();
+    assert_eq!(lab.report(), Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) });
+    lab.orders.send(&Order::Commit { generation }, &[]).unwrap();
+    // They are more than the socket holds.
+    let mut heard = Vec::new();
+    let mut hear = || {
+        while let Ok(Some((notification, _))) = lab.runner.receive::<Notification>() {
+            heard.push(notification.event);
+        }
+    };
+    until("commit", || {
+        hear();
+        match lab.orders.receive::<Report>().ok()??.0 {
+            Report::Note => lab.orders.send(&Order::Noted, &[]).unwrap(),
+            Report::Committed { .. } => return Some(()),
+            _ => {}
+        }
+        None
+    });
+    hear();
+    let of_servers = |event: &&NotifyEvent| matches!(event, NotifyEvent::RealServer { up: false, .. });
+    assert_eq!(heard.iter().filter(of_servers).count(), usize::from(SERVERS));
+    let virtual_server = "[192.0.2.1]:tcp:80".to_owned();
+    assert!(heard.contains(&NotifyEvent::Quorum { virtual_server, up: false }), "{heard:?}");
+    lab.stop();
+}
+
 /// One worker tells of a server's end and dies before anybody has heard it.
 #[test]
 fn a_successor_repeats_what_the_runner_has_not_acknowledged() {

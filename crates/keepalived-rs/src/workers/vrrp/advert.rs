@@ -680,6 +680,8 @@ impl Advert {
         for id in self.told_footprints.keys().copied().collect::<Vec<_>>() {
             self.settle_footprint(id);
         }
+        // The runner hears first of what was left out: one that nothing is left for is ended next.
+        self.flush();
         if self.stopping.is_none() {
             self.outbox.push(Report::Committed { generation });
         }
