@@ -263,13 +263,20 @@ impl<'a> Line<'a> {
 
     /// Without blanks at both ends.
     pub(crate) fn trimmed(self) -> Self {
-        let blank = |byte: Option<&u8>| byte.is_some_and(|byte| is_blank(*byte));
-        if !blank(self.text.first()) && !blank(self.text.last()) {
-            return self;
-        }
         let end = self.text.iter().rposition(|byte| !is_blank(*byte)).map_or(0, |at| at + 1);
         let start = self.text.iter().position(|byte| !is_blank(*byte)).unwrap_or(0).min(end);
-        self.slice(start..end)
+        if end - start == self.text.len() {
+            return self;
+        }
+        match (&self.text, &self.pieces) {
+            // Most lines stand in a file as they are.
+            (Cow::Borrowed(text), Pieces::One(piece)) => Self {
+                text: Cow::Borrowed(text.get(start..end).unwrap_or_default()),
+                pieces: Pieces::One(piece.from(start.saturating_sub(piece.start), 0)),
+                marks: self.marks,
+            },
+            _ => self.slice(start..end),
+        }
     }
 
     /// The line with `range` replaced by the text of a definition, which stands for what was written there.
@@ -496,22 +503,34 @@ fn before_brace(text: &[u8]) -> usize {
 
 /// Cuts `range` of a line at blanks and at `"`. A quoted part that touches other text is a word of its own.
 pub(crate) fn words<'l>(line: &'l Line<'l>, range: Range<usize>) -> Words<'l> {
-    Words { line, at: range.start, end: range.end }
+    Words { text: line.text(), at: range.start, end: range.end }
 }
 
 /// The words of a line.
 #[derive(Debug)]
 pub(crate) struct Words<'l> {
-    line: &'l Line<'l>,
+    text: &'l [u8],
     at: usize,
     end: usize,
+}
+
+impl Words<'_> {
+    /// Where the last word ends at the latest.
+    pub(crate) fn end(&self) -> usize {
+        self.end
+    }
+
+    /// Leaves out what follows.
+    pub(crate) fn end_at(&mut self, end: usize) {
+        self.end = end;
+    }
 }
 
 impl Iterator for Words<'_> {
     type Item = Cut;
 
     fn next(&mut self) -> Option<Cut> {
-        let text = self.line.part(self.at..self.end);
+        let text = self.text.get(self.at..self.end)?;
         let blanks = text.iter().position(|byte| !is_blank(*byte))?;
         let (start, rest) = (self.at + blanks, text.get(blanks + 1..).unwrap_or_default());
         if text.get(blanks) == Some(&b'"') {

@@ -207,8 +207,10 @@ impl SourceFile {
     /// Offsets of the first byte of each line, in bytes from the beginning of the file; behind the last line end is one more.
     pub fn line_starts(&self) -> &[u32] {
         self.line_starts.get_or_init(|| {
-            let ends = self.text().match_indices('\n');
-            std::iter::once(0).chain(ends.map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX))).collect()
+            let mut starts = vec![0];
+            let ends = self.text().bytes().zip(1..).filter(|(byte, _)| *byte == b'\n');
+            ends.for_each(|(_, after)| starts.push(after));
+            starts
         })
     }
 

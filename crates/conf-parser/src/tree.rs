@@ -73,13 +73,12 @@ impl Spare {
         &mut self,
         line: &Line<'_>,
         row: Option<&'static Row>,
-        mut cuts: impl Iterator<Item = Cut>,
+        keyword: Cut,
+        cuts: impl Iterator<Item = Cut>,
     ) -> Statement {
         let mut statement = self.statements.pop().unwrap_or_default();
         statement.row = row;
-        if let Some(keyword) = cuts.next() {
-            statement.keyword.read(line, keyword);
-        }
+        statement.keyword.read(line, keyword);
         for cut in cuts {
             let mut word = self.words.pop().unwrap_or_default();
             word.read(line, cut);
@@ -90,9 +89,14 @@ impl Spare {
 
     /// Takes back a statement with what is inside it; blocks are never deeper than those of the schema.
     fn give(&mut self, mut statement: Statement) {
-        statement.body.drain().for_each(|inner| self.give(inner));
-        let room = MAX_SPARE.saturating_sub(self.words.len());
-        self.words.extend(statement.arguments.drain(..).filter(|word| word.capacity() <= MAX_SPARE_TEXT).take(room));
+        while let Some(inner) = statement.body.pop() {
+            self.give(inner);
+        }
+        while let Some(word) = statement.arguments.pop() {
+            if word.capacity() <= MAX_SPARE_TEXT && self.words.len() < MAX_SPARE {
+                self.words.push(word);
+            }
+        }
         let small = statement.keyword.capacity() <= MAX_SPARE_TEXT
             && statement.arguments.capacity() <= MAX_SPARE_TEXT
             && statement.body.capacity() <= MAX_SPARE_BODY;
@@ -421,7 +425,8 @@ impl Builder {
     fn text(&mut self, line: &Line<'_>, range: Range<usize>, diagnostics: &mut Findings) {
         self.settle_missing_brace(diagnostics);
         self.after_unknown = None;
-        let Some(first) = words(line, range.clone()).next() else { return };
+        let mut cuts = words(line, range.clone());
+        let Some(first) = cuts.next() else { return };
         // A quotation mark alone on its line was reported already.
         if first.range.is_empty() && line.has_open_quote() {
             return;
@@ -434,8 +439,10 @@ impl Builder {
             if self.escaped.is_none() && keyword.is_some_and(|keyword| known(around, keyword).is_some()) {
                 self.escaped = Some(line.span(first.range.clone()));
             }
-            let range = without_excess(line, range, diagnostics);
-            let statement = self.spare.statement(line, None, words(line, range));
+            if let Some(end) = excess(line, &range, diagnostics) {
+                cuts.end_at(end);
+            }
+            let statement = self.spare.statement(line, None, first, cuts);
             if self.has_room(&statement, diagnostics) {
                 self.push(statement);
             } else {
@@ -446,7 +453,7 @@ impl Builder {
         let Some(row) = keyword.and_then(|keyword| known(block, keyword)) else {
             let keyword = Word::new(line, first);
             let finding = unknown_keyword(&keyword);
-            let path = schema().path(block);
+            let path = &schema().path(block);
             let around = self.open.last().map(|open| &open.statement.keyword);
             let finding =
                 if self.unknown < MAX_SUGGESTIONS { suggest(finding, path, &keyword, around) } else { finding };
@@ -455,11 +462,15 @@ impl Builder {
             self.after_unknown = Some(keyword.span);
             return;
         };
-        let range = without_excess(line, range, diagnostics);
+        if let Some(end) = excess(line, &range, diagnostics) {
+            cuts.end_at(end);
+        }
         let statement = if row.is_script() {
-            self.spare.statement(line, Some(row), script_words(line, range).into_iter())
+            let mut cuts = script_words(line, range.start..cuts.end()).into_iter();
+            let Some(first) = cuts.next() else { return };
+            self.spare.statement(line, Some(row), first, cuts)
         } else {
-            self.spare.statement(line, Some(row), words(line, range))
+            self.spare.statement(line, Some(row), first, cuts)
         };
         if !self.has_room(&statement, diagnostics) {
             // Its braces are skipped with it.
@@ -570,17 +581,17 @@ impl Builder {
     }
 }
 
-/// `range` up to the last word that is read of a line.
-fn without_excess(line: &Line<'_>, range: Range<usize>, diagnostics: &mut Findings) -> Range<usize> {
+/// Where the words of a line end that are read, if there are more.
+fn excess(line: &Line<'_>, range: &Range<usize>, diagnostics: &mut Findings) -> Option<usize> {
     if range.len() <= MAX_WORDS {
-        return range;
+        return None;
     }
-    let Some(excess) = words(line, range.clone()).nth(MAX_WORDS) else { return range };
+    let excess = words(line, range.clone()).nth(MAX_WORDS)?;
     let rest = excess.range.start - usize::from(excess.quoted)..range.end;
     let message = format!("the line has more than {MAX_WORDS} words: the rest of it is not read");
     let finding = Diagnostic::error(Code::LimitReached, Class::General, line.span(rest.clone()), message);
     diagnostics.push(finding.help("write several lines"));
-    range.start..rest.start
+    Some(rest.start)
 }
 
 /// How far the word at `span` is from the margin, if it is the first on its line; tabs go to the next multiple of eight.

@@ -53,12 +53,13 @@ impl Body {
         Some(line)
     }
 
-    /// Takes out the lines that are not packed, and forgets the others.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Statement> {
-        self.0.drain(..).filter_map(|chunk| match chunk {
-            Chunk::Loose(line) => Some(line),
-            Chunk::Packed(_) => None,
-        })
+    /// Takes out the last line that is not packed, and forgets what is packed behind it.
+    pub(super) fn pop(&mut self) -> Option<Statement> {
+        loop {
+            if let Chunk::Loose(line) = self.0.pop()? {
+                return Some(line);
+            }
+        }
     }
 
     /// The lines and blocks.
