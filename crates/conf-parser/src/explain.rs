@@ -78,7 +78,7 @@ pub fn explain(word: &str) -> Result<String, Unknown> {
 /// The rows of a word or of a path.
 fn rows(word: &str) -> Vec<&'static Row> {
     let word = word.trim_matches('/');
-    let of_word = || schema().rows().iter().filter(|row| row.keyword == word).collect::<Vec<_>>();
+    let of_word = || schema().rows().filter(|row| row.keyword == word).collect::<Vec<_>>();
     match word.rsplit_once('/') {
         Some((block, keyword)) if of_word().is_empty() => schema().lookup(block, keyword).into_iter().collect(),
         _ => of_word(),
@@ -88,8 +88,7 @@ fn rows(word: &str) -> Vec<&'static Row> {
 fn unknown(word: &str) -> Unknown {
     let last = word.rsplit('/').next().unwrap_or(word);
     let mut near = Vec::new();
-    let mut rest: Vec<_> =
-        schema().rows().iter().filter(|row| row.kind != Kind::Syntax).map(|row| row.keyword).collect();
+    let mut rest: Vec<_> = schema().rows().filter(|row| row.kind != Kind::Syntax).map(|row| row.keyword).collect();
     rest.sort_unstable();
     rest.dedup();
     while let Some(found) = nearest(last, rest.iter().copied()).filter(|_| near.len() < 3) {

@@ -18,17 +18,16 @@
 //! | doc | one line of explanation |
 
 pub(crate) mod default;
+mod index;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
-static TABLE: &str = include_str!("schema/keywords.tsv");
+use index::{Entry, INDEX};
 
-/// How many rows to make room for.
-const ROWS: usize = 1200;
+const TABLE: &str = include_str!("schema/keywords.tsv");
 
-static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::read);
+/// The rows that were asked for.
+static ROWS: [OnceLock<Row>; index::ROWS] = [const { OnceLock::new() }; index::ROWS];
 
 /// What a word is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,6 +94,10 @@ pub struct Row {
     /// The block that it opens.
     opens: BlockId,
     script: bool,
+    /// Whether its number has no fraction.
+    pub(crate) whole: bool,
+    /// Decimal places of a time that count.
+    pub(crate) places: usize,
     /// How many words after it are read at most, where that is told: 0 or 1.
     pub(crate) most: Option<u8>,
 }
@@ -168,128 +171,52 @@ impl Row {
     }
 }
 
-/// The table.
+/// The table. A row is read when it is asked for: most configurations use few of them.
 #[derive(Debug)]
-pub struct Schema {
-    rows: Vec<Row>,
-    index: HashMap<(BlockId, &'static str), u16, Fast>,
-    blocks: Vec<Block>,
-    ids: HashMap<String, BlockId, Fast>,
-}
-
-/// What rows have in common that stand in one block.
-#[derive(Debug, Default)]
-struct Block {
-    path: String,
-    /// Whether a row opens it.
-    opened: bool,
-    /// Whether words start lines in it; the lines of other blocks are lists of values.
-    keywords: bool,
-}
-
-type Fast = BuildHasherDefault<FastHasher>;
-
-/// Hashes the words of the table, which are fixed: what is looked up cannot make them collide.
-#[derive(Debug, Default)]
-struct FastHasher(u64);
-
-impl Hasher for FastHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u8(&mut self, byte: u8) {
-        self.write_u64(byte.into());
-    }
-
-    fn write_u16(&mut self, number: u16) {
-        self.write_u64(number.into());
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // The multiplier of FxHash spreads a word over the upper bits, which the rotation brings down.
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0.rotate_left(26)
-    }
-}
+pub struct Schema(());
 
 /// The table of every word.
 pub fn schema() -> &'static Schema {
-    &SCHEMA
+    &Schema(())
 }
 
 impl Schema {
-    fn read() -> Self {
-        let rows = Vec::with_capacity(ROWS);
-        let index = HashMap::with_capacity_and_hasher(ROWS, Fast::default());
-        let mut schema = Self { rows, index, blocks: vec![Block::default()], ids: HashMap::default() };
-        schema.ids.insert(String::new(), BlockId::default());
-        for line in TABLE.lines().filter(|line| !line.starts_with("# block")) {
-            schema.add(line);
-        }
-        for row in &mut schema.rows {
-            row.most = most_words(row).filter(|_| !schema.ids.contains_key(&row.path()));
-        }
-        for at in 0..schema.rows.len() {
-            let original = schema.rows.get(at).and_then(|row| schema.original(row));
-            let original = original.map(|row| (row.number, row.unit, row.bounds));
-            if let (Some((number, unit, bounds)), Some(row)) = (original, schema.rows.get_mut(at)) {
-                row.number = number;
-                if row.range.is_empty() {
-                    (row.unit, row.bounds) = (unit, bounds);
-                }
+    /// The row that the index knows by this number.
+    pub(crate) fn row_numbered(&self, number: u16) -> Option<&'static Row> {
+        let row = ROWS.get(usize::from(number))?;
+        Some(row.get_or_init(|| self.read(number)))
+    }
+
+    #[cold]
+    fn read(&self, number: u16) -> Row {
+        let entry = INDEX.row(number).unwrap_or(&Entry::NONE);
+        let mut row = read_row(entry.line());
+        (row.number, row.inside, row.opens) = (number, entry.inside, entry.opens);
+        row.most = most_words(&row).filter(|_| INDEX.block_at(&row.path()).is_none());
+        if let Some(original) = self.original(&row) {
+            row.number = original.number;
+            if row.range.is_empty() {
+                (row.unit, row.bounds) = (original.unit, original.bounds);
             }
         }
-        schema
-    }
-
-    fn add(&mut self, line: &'static str) {
-        let mut row = read_row(line);
-        row.number = u16::try_from(self.rows.len()).unwrap_or(u16::MAX);
-        row.inside = match self.rows.last() {
-            Some(last) if last.block == row.block => last.inside,
-            _ => self.block(row.block),
-        };
-        if row.kind == Kind::Block {
-            row.opens = self.block(&row.path());
-        }
-        if let Some(block) = self.blocks.get_mut(usize::from(row.opens.0)).filter(|_| row.kind == Kind::Block) {
-            block.opened = true;
-        }
-        if let Some(block) = self.blocks.get_mut(usize::from(row.inside.0)) {
-            block.keywords |= row.starts_lines();
-        }
-        self.index.insert((row.inside, row.keyword), row.number);
-        self.rows.push(row);
-    }
-
-    /// The block at `path`, new or known.
-    fn block(&mut self, path: &str) -> BlockId {
-        if let Some(id) = self.ids.get(path) {
-            return *id;
-        }
-        let id = BlockId(u16::try_from(self.blocks.len()).unwrap_or(u16::MAX));
-        self.blocks.push(Block { path: path.to_owned(), ..Block::default() });
-        self.ids.insert(path.to_owned(), id);
-        id
+        row.places = decimal_places(&row);
+        row
     }
 
     /// The row of the word that `row` is another name of.
-    pub(crate) fn original(&self, row: &Row) -> Option<&Row> {
+    pub(crate) fn original(&self, row: &Row) -> Option<&'static Row> {
         let name = row.doc.strip_prefix("alias of ")?.split([',', ' ']).next()?;
         self.row(row.inside, name)
     }
 
     /// Every row, grouped by block.
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
+    pub fn rows(&self) -> impl Iterator<Item = &'static Row> + Clone {
+        (0..).zip(&ROWS).map(|(number, row)| row.get_or_init(|| self.read(number)))
+    }
+
+    /// What is known of each row, with its number.
+    fn entries(&self) -> impl Iterator<Item = (u16, &'static Entry)> + Clone {
+        (0..).zip(INDEX.rows())
     }
 
     /// The place in the table of a row, or of the word that it is another name of.
@@ -298,47 +225,58 @@ impl Schema {
     }
 
     /// The row of `keyword` in `block`.
-    pub fn lookup(&self, block: &str, keyword: &str) -> Option<&Row> {
-        self.row(*self.ids.get(block)?, keyword)
+    pub fn lookup(&self, block: &str, keyword: &str) -> Option<&'static Row> {
+        self.row(INDEX.block_at(block)?, keyword)
     }
 
-    fn row(&self, block: BlockId, keyword: &str) -> Option<&Row> {
-        self.index.get(&(block, keyword)).and_then(|at| self.rows.get(usize::from(*at)))
+    fn row(&self, block: BlockId, keyword: &str) -> Option<&'static Row> {
+        self.row_numbered(INDEX.find(block, keyword)?)
     }
 
     /// The row of a word that starts a line in `block`.
-    pub(crate) fn statement(&self, block: &str, keyword: &str) -> Option<&Row> {
-        self.statement_in(*self.ids.get(block)?, keyword)
+    pub(crate) fn statement(&self, block: &str, keyword: &str) -> Option<&'static Row> {
+        self.statement_in(INDEX.block_at(block)?, keyword)
     }
 
     /// The row of a word that starts a line in the block with this number.
-    pub(crate) fn statement_in(&self, block: BlockId, keyword: &str) -> Option<&Row> {
+    pub(crate) fn statement_in(&self, block: BlockId, keyword: &str) -> Option<&'static Row> {
         self.row(block, keyword).filter(|row| row.starts_lines())
     }
 
     /// The path of a block.
-    pub(crate) fn path(&self, block: BlockId) -> &str {
-        self.blocks.get(usize::from(block.0)).map_or("", |block| block.path.as_str())
+    pub(crate) fn path(&self, block: BlockId) -> String {
+        INDEX.block(block).path()
     }
 
     /// Whether the lines of the block at `path` are values, such as addresses, not keywords.
     pub fn is_list(&self, path: &str) -> bool {
-        self.ids.get(path).is_some_and(|block| self.is_list_in(*block))
+        INDEX.block_at(path).is_some_and(|block| self.is_list_in(block))
     }
 
     /// [`is_list`](Self::is_list) of the block with this number.
     pub(crate) fn is_list_in(&self, block: BlockId) -> bool {
-        self.blocks.get(usize::from(block.0)).is_some_and(|block| block.opened && !block.keywords)
+        let block = INDEX.block(block);
+        block.opened && !block.keywords
     }
 
     /// The words that may start a line in `block`.
-    pub fn words(&self, block: &str) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(move |row| row.block == block && row.starts_lines())
+    pub fn words(&self, block: &str) -> impl Iterator<Item = &'static Row> {
+        self.chosen(move |entry| entry.starts_lines() && entry.block() == block)
     }
 
     /// The blocks in which `keyword` may start a line.
-    pub fn homes(&self, keyword: &str) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(move |row| row.keyword == keyword && row.starts_lines())
+    pub fn homes(&self, keyword: &str) -> impl Iterator<Item = &'static Row> {
+        self.chosen(move |entry| entry.starts_lines() && entry.keyword() == keyword)
+    }
+
+    /// The rows of `block`.
+    pub(crate) fn rows_of(&self, block: &str) -> impl Iterator<Item = &'static Row> + Clone {
+        self.chosen(move |entry| entry.block() == block)
+    }
+
+    fn chosen(&self, wanted: impl Fn(&Entry) -> bool + Clone) -> impl Iterator<Item = &'static Row> + Clone {
+        let wanted = self.entries().filter(move |(_, entry)| wanted(entry));
+        wanted.filter_map(|(number, _)| self.row_numbered(number))
     }
 
     /// The word of `block` that another block's `word` is an old name of.
@@ -391,6 +329,8 @@ fn read_row(line: &'static str) -> Row {
         inside: BlockId::default(),
         opens: BlockId::default(),
         script: false,
+        whole: false,
+        places: 6,
         most: None,
     };
     if row.worker == "not yet" {
@@ -398,6 +338,7 @@ fn read_row(line: &'static str) -> Row {
         row.shown_by = "";
     }
     row.script = row.arguments.contains("<script>") || row.keyword == "regex";
+    row.whole = row.arguments.contains("<n>");
     if row.range.is_empty() {
         return row;
     }
@@ -405,6 +346,15 @@ fn read_row(line: &'static str) -> Row {
     row.unit = parts().find_map(unit).unwrap_or(Unit::None);
     row.bounds = parts().flat_map(|part| part.split([' ', ',']).map(move |word| (part, word))).find_map(bounds);
     row
+}
+
+fn decimal_places(row: &Row) -> usize {
+    match row.unit {
+        _ if row.range.contains("ms resolution") => 3,
+        Unit::Seconds | Unit::None => 6,
+        Unit::Milliseconds => 3,
+        Unit::Microseconds => 0,
+    }
 }
 
 /// How many words after a keyword are read at most, by its arguments: nothing or one value; others are lists.
@@ -449,7 +399,7 @@ mod tests {
     #[test]
     fn every_row_is_well_formed() {
         let lines: Vec<_> = TABLE.lines().skip(1).collect();
-        assert_eq!(lines.len(), 1115);
+        assert_eq!((lines.len(), index::ROWS), (1115, 1115));
         for line in lines {
             let fields: Vec<_> = line.split('\t').collect();
             assert_eq!(fields.len(), 12, "{line}");
@@ -470,17 +420,30 @@ mod tests {
 
     #[test]
     fn no_word_is_listed_twice() {
-        assert_eq!(schema().index.len(), schema().rows().len());
+        for (number, row) in schema().entries() {
+            assert_eq!(INDEX.find(row.inside, row.keyword()), Some(number), "{}", row.line());
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_words() {
+        for row in schema().rows() {
+            assert_eq!(schema().lookup(row.block, row.keyword), Some(row));
+            assert_eq!(schema().path(row.inside), row.block);
+            if row.kind == Kind::Block {
+                assert_eq!(schema().path(row.opens), row.path());
+            }
+        }
+        assert_eq!(schema().lookup("", "nothing"), None);
+        assert_eq!(schema().lookup("nothing", "vrrp_instance"), None);
     }
 
     #[test]
     fn every_block_path_leads_to_a_block() {
-        for row in schema()
-            .rows()
-            .iter()
-            .filter(|row| !row.block.is_empty() && row.kind != Kind::Option && row.kind != Kind::Syntax)
+        for row in
+            schema().rows().filter(|row| !row.block.is_empty() && row.kind != Kind::Option && row.kind != Kind::Syntax)
         {
-            assert!(schema().blocks[usize::from(row.inside.0)].opened, "{}", row.block);
+            assert!(INDEX.block(row.inside).opened, "{}", row.block);
         }
     }
 

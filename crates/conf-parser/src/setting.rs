@@ -33,7 +33,8 @@ impl Places {
 
     /// Takes over where the value of `keyword` came from, under the name that it has in `block`.
     pub(crate) fn inherit(&mut self, block: &str, keyword: &str, from: Option<Span>) {
-        if let (Some(row), Some(span)) = (schema().lookup(block, keyword), from)
+        if let Some(span) = from
+            && let Some(row) = schema().lookup(block, keyword)
             && self.of_row(row).is_none()
         {
             self.add(row, span);
@@ -49,6 +50,9 @@ impl Places {
 
     /// The value of `keyword` is no longer what was written.
     pub(crate) fn forget(&mut self, block: &str, keyword: &str) {
+        if self.0.is_empty() {
+            return;
+        }
         if let Some(row) = schema().lookup(block, keyword) {
             let number = schema().number(row);
             self.0.retain(|(written, _)| *written != number);
@@ -59,18 +63,19 @@ impl Places {
     ///
     /// `block` is the path of the block that the keyword stands in, empty for the top level.
     pub fn of(&self, block: &str, keyword: &str) -> Option<Span> {
-        self.of_row(schema().lookup(block, keyword)?)
+        // Most blocks have nothing written that anybody asks for.
+        if self.0.is_empty() { None } else { self.of_row(schema().lookup(block, keyword)?) }
     }
 
     /// The keywords that were written, of aliases the name proper.
     pub(crate) fn keywords(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().filter_map(|(number, _)| schema().rows().get(usize::from(*number))).map(|row| row.keyword)
+        self.0.iter().filter_map(|(number, _)| schema().row_numbered(*number)).map(|row| row.keyword)
     }
 
     /// Counts the keywords of the block `from` as those of the block `to`.
     pub(crate) fn relocate(&mut self, from: &str, to: &str) {
         for (number, _) in &mut self.0 {
-            let row = schema().rows().get(usize::from(*number)).filter(|row| row.block == from);
+            let row = schema().row_numbered(*number).filter(|row| row.block == from);
             if let Some(row) = row.and_then(|row| schema().lookup(to, row.keyword)) {
                 *number = schema().number(row);
             }
@@ -79,9 +84,8 @@ impl Places {
 
     /// Takes out those of the keywords that `wanted` names.
     pub(crate) fn take_out(&mut self, wanted: impl Fn(&str) -> bool) -> Self {
-        let is_wanted = |(number, _): &(u16, Span)| {
-            schema().rows().get(usize::from(*number)).is_some_and(|row| wanted(row.keyword))
-        };
+        let is_wanted =
+            |(number, _): &(u16, Span)| schema().row_numbered(*number).is_some_and(|row| wanted(row.keyword));
         let (taken, left) = std::mem::take(&mut self.0).into_iter().partition(is_wanted);
         self.0 = left;
         Self(taken)

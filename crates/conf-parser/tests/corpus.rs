@@ -138,7 +138,7 @@ fn unknown_words_are_those_of_keepalived() -> CaseResult {
         compared += 1;
         equal += usize::from(ascii(&ours) == ascii(&theirs));
         for (line, word) in ascii(&theirs).difference(&ours) {
-            let newer = schema().rows().iter().any(|row| row.keyword == word);
+            let newer = schema().rows().any(|row| row.keyword == word);
             let inside = word == "}" || word == "\\" || theirs.iter().any(|(earlier, _)| earlier < line);
             let follows = reference.is_some_and(|reference| reference <= *line);
             assert!(

@@ -93,10 +93,10 @@ const END: &str = "<!-- The end of the table. -->\n";
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the page is a file of the repository")]
 fn compatibility_shows_what_acts_on_every_word() {
-    let count = |support| schema().rows().iter().filter(|row| row.support == support).count();
+    let count = |support| schema().rows().filter(|row| row.support == support).count();
     let mut table = format!(
         "\n{} words: {} acted on, {} not yet without harm to traffic (`none`), {} not yet that could change traffic (`traffic`).\n",
-        schema().rows().len(),
+        schema().rows().count(),
         count(Support::Acted),
         count(Support::None),
         count(Support::Traffic)
@@ -157,7 +157,7 @@ fn defined(path: &Path) -> Vec<String> {
 #[test]
 fn every_named_test_exists() {
     let functions = functions();
-    for row in schema().rows().iter().filter(|row| row.support == Support::Acted) {
+    for row in schema().rows().filter(|row| row.support == Support::Acted) {
         assert!(functions.contains(row.shown_by), "{} {}: there is no test {}", row.block, row.keyword, row.shown_by);
     }
 }
@@ -182,7 +182,7 @@ fn the_table_is_that_of_the_reference() {
         .map(fields)
         .map(|row| (if row[0] == "root" { String::new() } else { row[0].clone() }, row[1].clone()))
         .collect();
-    let rows = schema().rows().iter().filter(|row| row.since != "keepalived-rs");
+    let rows = schema().rows().filter(|row| row.since != "keepalived-rs");
     let ours: BTreeSet<_> = rows.map(|row| (row.block.to_owned(), row.keyword.to_owned())).collect();
     assert_eq!(theirs.difference(&ours).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "only in the reference");
     assert_eq!(ours.difference(&theirs).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "only here");

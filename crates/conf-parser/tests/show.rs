@@ -175,8 +175,7 @@ const ODD: &[&str] = &[
 
 /// A change to the lines: of the word at one place, or that the line stands at another.
 fn changes() -> impl Strategy<Value = Vec<(usize, usize, Option<String>)>> {
-    let keywords =
-        schema().rows().iter().map(|row| row.keyword).filter(|keyword| !keyword.starts_with(['<', '#', '{']));
+    let keywords = schema().rows().map(|row| row.keyword).filter(|keyword| !keyword.starts_with(['<', '#', '{']));
     let word = prop_oneof![
         6 => proptest::sample::select(ODD).prop_map(|word| Some(word.to_owned())),
         1 => proptest::sample::select(keywords.collect::<Vec<_>>()).prop_map(|word| Some(word.to_owned())),

@@ -151,7 +151,7 @@ fn flag(slot: &mut bool, context: &mut Context<'_>, statement: &Statement) {
 
 /// Says which options of `block` there are, or which one was meant.
 fn suggest(finding: Diagnostic, block: &str, word: &str) -> Diagnostic {
-    let options = schema().rows().iter().filter(|row| row.block == block).map(|row| row.keyword);
+    let options = schema().rows_of(block).map(|row| row.keyword);
     match nearest(word, options.clone()) {
         Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
         None => finding.help(format!("known here: {}", options.collect::<Vec<_>>().join(", "))),

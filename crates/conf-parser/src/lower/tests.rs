@@ -159,7 +159,6 @@ fn every_acted_word_is_read_and_every_read_word_is_known() {
     let consumed = consumed();
     let acted: BTreeSet<_> = schema()
         .rows()
-        .iter()
         .filter(|row| row.support == Support::Acted && row.kind != Kind::Syntax)
         .map(|row| (row.block.to_owned(), row.keyword.to_owned()))
         .collect();
@@ -175,7 +174,7 @@ fn every_acted_word_is_read_and_every_read_word_is_known() {
 
 #[test]
 fn every_word_of_the_language_is_recognised_and_nothing_panics() {
-    for row in schema().rows().iter().filter(|row| matches!(row.kind, Kind::Block | Kind::Keyword)) {
+    for row in schema().rows().filter(|row| matches!(row.kind, Kind::Block | Kind::Keyword)) {
         let mut text = String::new();
         let blocks: Vec<_> = row.block.split('/').filter(|block| !block.is_empty()).collect();
         for block in &blocks {

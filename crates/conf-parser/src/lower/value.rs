@@ -250,16 +250,6 @@ pub(super) fn time_bounds(row: &Row) -> RangeInclusive<Duration> {
     row.bounds.map_or(Duration::ZERO..=Duration::MAX, |(least, most)| time(least)..=time(most))
 }
 
-/// Decimal places of a time that count.
-fn places(row: &Row) -> usize {
-    match row.unit {
-        _ if row.range.contains("ms resolution") => 3,
-        Unit::Seconds | Unit::None => 6,
-        Unit::Milliseconds => 3,
-        Unit::Microseconds => 0,
-    }
-}
-
 impl Context<'_> {
     /// Reports a number that cannot be used.
     pub(super) fn bad_number(&mut self, word: &Word, wrong: impl Into<NotNumber>, message: impl Into<String>) {
@@ -364,10 +354,10 @@ impl Context<'_> {
         message: impl FnOnce(&str) -> String,
     ) -> Option<Duration> {
         let (row, word) = (statement.row?, statement.arguments.first()?);
-        let read = match row.arguments.contains("<n>") {
+        let read = match row.whole {
             true => integer(&word.text, &bounds(statement))
                 .map(|whole| (Duration::from_secs(u64::try_from(whole).unwrap_or_default()), None)),
-            false => seconds(&word.text, places(row), &time_bounds(row)),
+            false => seconds(&word.text, row.places, &time_bounds(row)),
         };
         match read {
             Ok((value, complaint)) => {

@@ -130,8 +130,7 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
             self.context.push(finding);
             return None;
         }
-        let block = self.block;
-        let rows = schema().rows().iter().filter(|row| row.block == block && row.kind == Kind::Option);
+        let rows = schema().rows_of(self.block).filter(|row| row.kind == Kind::Option);
         let near = nearest(&word.text, rows.map(|row| row.keyword).filter(|keyword| !keyword.starts_with('<')));
         self.context.push(match near {
             Some(near) => finding.help(format!("did you mean '{near}'?")).replacement(near),
@@ -150,7 +149,7 @@ impl<'a, 'c, 'd> Words<'a, 'c, 'd> {
     pub(super) fn number_in<T: TryFrom<i128>>(&mut self, keyword: &Word, word: &Word, message: String) -> Option<T> {
         let row = schema().lookup(self.block, &keyword.text);
         // Another name has no bounds of its own.
-        let row = row.and_then(|row| schema().rows().get(usize::from(schema().number(row))));
+        let row = row.and_then(|row| schema().row_numbered(row.number));
         match integer(&word.text, &row_bounds(row)) {
             Ok(number) => T::try_from(number).ok(),
             Err(wrong) => self.refuse_number(word, wrong, message),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// Words of the language, values and punctuation.
 pub(crate) fn token() -> impl Strategy<Value = String> {
-    let words: Vec<String> = schema().rows().iter().map(|row| row.keyword.to_owned()).collect();
+    let words: Vec<String> = schema().rows().map(|row| row.keyword.to_owned()).collect();
     let odd = [
         "{",
         "}",

@@ -24,7 +24,7 @@ const FIRST: &[&str] = &["config", "explain", "completion", "demo", "cleanup", "
 fn topics() -> Vec<&'static str> {
     let plain =
         |word: &&str| word.starts_with(|first: char| first.is_ascii_alphanumeric()) && !word.contains(['<', '"', '\'']);
-    let rows = schema().rows().iter().filter(|row| row.kind != Kind::Syntax).map(|row| row.keyword);
+    let rows = schema().rows().filter(|row| row.kind != Kind::Syntax).map(|row| row.keyword);
     let mut topics: Vec<_> = rows.filter(plain).collect();
     topics.sort_unstable();
     topics.dedup();

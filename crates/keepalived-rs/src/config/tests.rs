@@ -294,7 +294,7 @@ fn every_acted_word_reaches_its_worker() {
         seen += 1;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(seen, schema().rows().iter().filter(|row| acted(row)).count());
+    assert_eq!(seen, schema().rows().filter(|row| acted(row)).count());
 }
 
 #[test]
