@@ -286,7 +286,7 @@ impl Config {
         let quorum = self.virtual_servers.iter().flat_map(|server| [&server.quorum_up, &server.quorum_down]);
         let servers = self.virtual_servers.iter().flat_map(|server| &server.real_servers);
         let changes = servers.flat_map(|server| [&server.notify_up, &server.notify_down]);
-        let servers = quorum.flatten().chain(changes.filter_map(Option::as_deref));
+        let servers = quorum.chain(changes).filter_map(Option::as_deref);
         self.global.own_scripts().chain(groups).chain(instances).chain(servers)
     }
 

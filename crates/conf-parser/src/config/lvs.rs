@@ -34,9 +34,9 @@ pub struct VirtualServer {
     /// `hysteresis`: less than `quorum`; default 0.
     hysteresis: u32 as "hysteresis",
     /// `quorum_up`.
-    quorum_up: Option<Spanned<Script>> as "quorum_up",
+    quorum_up: Option<Box<Spanned<Script>>> as "quorum_up",
     /// `quorum_down`.
-    quorum_down: Option<Spanned<Script>> as "quorum_down",
+    quorum_down: Option<Box<Spanned<Script>>> as "quorum_down",
     /// `alpha`: servers start as down.
     alpha: bool as "alpha",
     /// `omega`: a stop runs the scripts for going down.

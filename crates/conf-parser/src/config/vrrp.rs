@@ -156,7 +156,7 @@ pub struct VrrpInstance {
     /// `notify_deleted`: where absent, an instance that a reload removes is reported as being in FAULT.
     notify_deleted: Option<NotifyDeleted> as "notify_deleted",
     /// `notify_master_rx_lower_pri`: run when a master hears an advert of lower priority.
-    notify_master_rx_lower_pri: Option<Spanned<Script>> as "notify_master_rx_lower_pri",
+    notify_master_rx_lower_pri: Option<Box<Spanned<Script>>> as "notify_master_rx_lower_pri",
     /// `notify_priority_changes`, else that of the group, else `vrrp_notify_priority_changes`.
     notify_priority_changes: bool as "notify_priority_changes",
     /// `smtp_alert`, else `smtp_alert_vrrp`, else the `smtp_alert` of all.
@@ -198,7 +198,7 @@ config_type! {
 /// `notify_deleted`: an instance that a reload removes is reported as DELETED.
 pub struct NotifyDeleted {
     /// What is run too.
-    pub script: Option<Spanned<Script>>,
+    pub script: Option<Box<Spanned<Script>>>,
 }}
 
 settings! {
@@ -240,21 +240,21 @@ settings! {
 #[derive(Default)]
 pub struct Notify {
     /// `notify_master`.
-    master: Option<Spanned<Script>> as "notify_master",
+    master: Option<Box<Spanned<Script>>> as "notify_master",
     /// `notify_backup`.
-    backup: Option<Spanned<Script>> as "notify_backup",
+    backup: Option<Box<Spanned<Script>>> as "notify_backup",
     /// `notify_fault`.
-    fault: Option<Spanned<Script>> as "notify_fault",
+    fault: Option<Box<Spanned<Script>>> as "notify_fault",
     /// `notify_stop`.
-    stop: Option<Spanned<Script>> as "notify_stop",
+    stop: Option<Box<Spanned<Script>>> as "notify_stop",
     /// `notify`: run at each change, with four more parameters.
-    any: Option<Spanned<Script>> as "notify",
+    any: Option<Box<Spanned<Script>>> as "notify",
 }}
 
 impl Notify {
     /// Every script.
     pub(super) fn scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
-        [&self.master, &self.backup, &self.fault, &self.stop, &self.any].into_iter().flatten()
+        [&self.master, &self.backup, &self.fault, &self.stop, &self.any].into_iter().filter_map(Option::as_deref)
     }
 }
 
@@ -282,8 +282,8 @@ impl VrrpInstance {
 
     /// Every script that it may run.
     pub(super) fn scripts(&self) -> impl Iterator<Item = &Spanned<Script>> {
-        let deleted = self.notify_deleted.iter().flat_map(|deleted| &deleted.script);
-        self.notify.scripts().chain(deleted).chain(&self.notify_master_rx_lower_pri)
+        let deleted = self.notify_deleted.iter().filter_map(|deleted| deleted.script.as_deref());
+        self.notify.scripts().chain(deleted).chain(self.notify_master_rx_lower_pri.as_deref())
     }
 }
 

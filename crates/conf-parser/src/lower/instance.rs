@@ -73,7 +73,7 @@ pub(super) struct Draft {
     watch: [Watch; 2],
     notify: Notify,
     notify_deleted: Option<NotifyDeleted>,
-    notify_lower: Option<Spanned<crate::config::Script>>,
+    notify_lower: Option<Box<Spanned<crate::config::Script>>>,
     notify_priority_changes: Option<bool>,
     smtp_alert: Option<bool>,
     sync_daemon: Option<Spanned<String>>,
@@ -278,7 +278,8 @@ pub(super) fn use_default_interface(addresses: &mut [VirtualAddress], globals: &
 
 impl Draft {
     fn tag(&self) -> String {
-        format!("({})", *self.name)
+        // Called for each instance: without the detour by `core::fmt`.
+        ["(", self.name.as_str(), ")"].concat()
     }
 
     pub(super) fn name(&self) -> &str {

@@ -26,7 +26,12 @@ impl Context<'_> {
     }
 
     /// `SCRIPT [USER [GROUP]]`: puts the script into `slot` unless there is one already.
-    pub(super) fn script(&mut self, owner: &str, slot: &mut Option<Spanned<Script>>, statement: &Statement) {
+    pub(super) fn script<S: From<Spanned<Script>>>(
+        &mut self,
+        owner: &str,
+        slot: &mut Option<S>,
+        statement: &Statement,
+    ) {
         let Some((word, user)) = statement.arguments.split_first() else {
             return;
         };
@@ -44,7 +49,7 @@ impl Context<'_> {
         let Some(command) = self.command(word, empty) else { return };
         let user: Vec<_> = user.iter().map(resolved).collect();
         let user = self.script_user(&user).map(|user| user.value);
-        *slot = Some(Spanned::new(Script { command, user }, word.span));
+        *slot = Some(Spanned::new(Script { command, user }, word.span).into());
     }
 
     /// A command with its parameters. Quotes and escapes are resolved twice: first those of the line, then those of the

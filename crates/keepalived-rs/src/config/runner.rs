@@ -144,20 +144,21 @@ impl RunnerPart {
             ..Self::default()
         };
         for instance in &config.vrrp_instances {
-            part.objects.insert(Object::Instance(instance.name.value.clone()));
             let name = || instance.name.value.clone();
             let enter = |state| Occasion::Enter { instance: name(), state };
-            part.scripts.extend(of_states(enter, Occasion::Change { instance: name() }, &instance.notify));
+            part.scripts.extend(of_states(enter, || Occasion::Change { instance: name() }, &instance.notify));
         }
         for group in &config.sync_groups {
             let name = || group.name.value.clone();
-            part.objects.insert(Object::Group(name()));
             let enter = |state| Occasion::GroupEnter { group: name(), state };
-            part.scripts.extend(of_states(enter, Occasion::GroupChange { group: name() }, &group.notify));
+            part.scripts.extend(of_states(enter, || Occasion::GroupChange { group: name() }, &group.notify));
         }
         part.add_trackers(config);
-        // The names of thousands of servers are worked out for scripts only.
+        // The names of thousands of instances and servers are worked out for scripts only.
         if part.has_work() || config.virtual_servers.iter().any(has_scripts) {
+            let instances = config.vrrp_instances.iter().map(|it| Object::Instance(it.name.value.clone()));
+            part.objects.extend(instances);
+            part.objects.extend(config.sync_groups.iter().map(|group| Object::Group(group.name.value.clone())));
             config.virtual_servers.iter().for_each(|server| part.add_virtual_server(server));
         }
         part
@@ -173,7 +174,7 @@ impl RunnerPart {
             tracking(config).flat_map(|it| &it.scripts).map(|it| it.name.value.as_str()).collect();
         for script in config.vrrp_scripts.iter().filter(|script| scripts.contains(script.name.as_str())) {
             let name = script.name.value.clone();
-            self.scripts.extend(taken(Occasion::Track { script: name.clone() }, Some(&script.script)));
+            self.scripts.extend(taken(|| Occasion::Track { script: name.clone() }, Some(&script.script)));
             let timing =
                 Timing { interval: script.interval, timeout: script.timeout, rise: script.rise, fall: script.fall };
             self.tracked_scripts.insert(name, timing);
@@ -193,15 +194,18 @@ impl RunnerPart {
         let name = server.service.to_string();
         self.objects.insert(Object::VirtualServer(name.clone()));
         for (up, script) in [(true, &server.quorum_up), (false, &server.quorum_down)] {
-            let occasion = Occasion::Quorum { virtual_server: name.clone(), up };
-            self.scripts.extend(taken(occasion, script.as_ref()));
+            let occasion = || Occasion::Quorum { virtual_server: name.clone(), up };
+            self.scripts.extend(taken(occasion, script.as_deref()));
         }
         for real in &server.real_servers {
             let real_server = checker::real_server_name(server, real);
             self.objects.insert(Object::RealServer(real_server.clone(), name.clone()));
             for (up, script) in [(true, &real.notify_up), (false, &real.notify_down)] {
-                let (virtual_server, real_server) = (name.clone(), real_server.clone());
-                self.scripts.extend(taken(Occasion::RealServer { virtual_server, real_server, up }, script.as_deref()));
+                let occasion = || {
+                    let (virtual_server, real_server) = (name.clone(), real_server.clone());
+                    Occasion::RealServer { virtual_server, real_server, up }
+                };
+                self.scripts.extend(taken(occasion, script.as_deref()));
             }
         }
     }
@@ -221,22 +225,23 @@ pub(crate) fn tracking(config: &Config) -> impl Iterator<Item = &Tracking> {
 
 fn of_states(
     enter: impl Fn(NotifyState) -> Occasion,
-    change: Occasion,
+    change: impl Fn() -> Occasion,
     notify: &Notify,
 ) -> impl Iterator<Item = (Occasion, Script)> {
     [
-        taken(enter(NotifyState::Active), notify.master.as_ref()),
-        taken(enter(NotifyState::Backup), notify.backup.as_ref()),
-        taken(enter(NotifyState::Fault), notify.fault.as_ref()),
-        taken(enter(NotifyState::Stop), notify.stop.as_ref()),
-        taken(change, notify.any.as_ref()),
+        taken(|| enter(NotifyState::Active), notify.master.as_deref()),
+        taken(|| enter(NotifyState::Backup), notify.backup.as_deref()),
+        taken(|| enter(NotifyState::Fault), notify.fault.as_deref()),
+        taken(|| enter(NotifyState::Stop), notify.stop.as_deref()),
+        taken(change, notify.any.as_deref()),
     ]
     .into_iter()
     .flatten()
 }
 
-fn taken(occasion: Occasion, script: Option<&Spanned<Script>>) -> Option<(Occasion, Script)> {
-    Some((occasion, script?.value.clone()))
+fn taken(occasion: impl FnOnce() -> Occasion, script: Option<&Spanned<Script>>) -> Option<(Occasion, Script)> {
+    let script = script?;
+    Some((occasion(), script.value.clone()))
 }
 
 /// Scripts hear of a removal as FAULT (without `notify_deleted`).

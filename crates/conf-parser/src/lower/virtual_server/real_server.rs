@@ -241,13 +241,6 @@ fn note(context: &mut Context<'_>, span: Span, message: String) {
     context.push(Diagnostic::note(Code::BadRealServer, span, message));
 }
 
-/// A script that is rarely there.
-fn script(context: &mut Context<'_>, slot: &mut Option<Box<Spanned<Script>>>, statement: &Statement) {
-    let mut script = slot.take().map(|script| *script);
-    context.script("", &mut script, statement);
-    *slot = script.map(Box::new);
-}
-
 fn switch(context: &mut Context<'_>, slot: &mut Option<bool>, statement: &Statement, name: &str) {
     *slot = context.switch_with(statement, |text| format!("Invalid {name} parameter {text}")).or(*slot);
 }
@@ -279,8 +272,8 @@ pub(in crate::lower) const REAL_SERVER: &[Handler<Draft>] = &[
         let text = super::one_text(context, statement, "real server snmp_name missing or extra parameters");
         server.snmp_name = text.map(String::into_boxed_str).or(server.snmp_name.take());
     }),
-    Handler("notify_up", |server, context, statement| script(context, &mut server.notify_up, statement)),
-    Handler("notify_down", |server, context, statement| script(context, &mut server.notify_down, statement)),
+    Handler("notify_up", |server, context, statement| context.script("", &mut server.notify_up, statement)),
+    Handler("notify_down", |server, context, statement| context.script("", &mut server.notify_down, statement)),
     Handler("smtp_alert", |server, context, statement| {
         switch(context, &mut server.smtp_alert, statement, "real_server smtp_alert");
     }),
