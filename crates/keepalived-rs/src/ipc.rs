@@ -507,13 +507,75 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
 /// # Errors
 /// The kernel's, when memory is short.
 pub(crate) fn seal<T: Serialize>(value: &T) -> io::Result<OwnedFd> {
-    seal_bytes(&encode(value))
+    let mut wire = Wire { file: memfd()?, buffer: Vec::with_capacity(WIRE_BUFFER), result: Ok(()) };
+    let written = postcard::serialize_with_flavor(value, &mut wire);
+    wire.flush();
+    wire.result?;
+    written.expect("plain data has a wire form");
+    sealed(wire.file)
+}
+
+/// Bytes of a [`Wire`] that are kept back: a value of megabytes is in memory once, in its memfd.
+const WIRE_BUFFER: usize = 32 << 10;
+
+/// Where a value's wire form goes.
+struct Wire {
+    file: File,
+    buffer: Vec<u8>,
+    result: io::Result<()>,
+}
+
+impl Wire {
+    fn flush(&mut self) {
+        if self.result.is_ok() {
+            self.result = self.file.write_all(&self.buffer);
+        }
+        self.buffer.clear();
+    }
+}
+
+impl postcard::ser_flavors::Flavor for &mut Wire {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if self.buffer.len() >= WIRE_BUFFER {
+            self.flush();
+        }
+        self.buffer.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        // Most numbers are small.
+        if let [byte] = bytes {
+            return self.try_push(*byte);
+        }
+        if self.buffer.len() + bytes.len() > WIRE_BUFFER {
+            self.flush();
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+fn memfd() -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    Ok(File::from(rustix::fs::memfd_create("keepalived-rs", flags)?))
 }
 
 fn seal_bytes(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = File::from(rustix::fs::memfd_create("keepalived-rs", flags)?);
+    let mut file = memfd()?;
     file.write_all(bytes)?;
+    sealed(file)
+}
+
+fn sealed(file: File) -> io::Result<OwnedFd> {
     rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(file.into())
 }
