@@ -412,6 +412,15 @@ impl Word {
         self.write(bytes, cut.quoted, line.span(cut.range));
     }
 
+    /// Makes this the word at `cut`, which is `name`.
+    pub(crate) fn name(&mut self, line: &Line<'_>, cut: Cut, name: &str) {
+        self.span = line.span(cut.range);
+        self.quoted = cut.quoted;
+        self.text.clear();
+        self.text.push_str(name);
+        self.raw = None;
+    }
+
     /// The word that was written as `bytes`.
     pub(crate) fn written(bytes: &[u8], quoted: bool, span: Span) -> Self {
         let mut word = Self::default();

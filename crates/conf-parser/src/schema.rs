@@ -230,17 +230,17 @@ impl Schema {
     }
 
     fn row(&self, block: BlockId, keyword: &str) -> Option<&'static Row> {
-        self.row_numbered(INDEX.find(block, keyword)?)
+        self.row_numbered(INDEX.find(block, keyword.as_bytes())?)
     }
 
     /// The row of a word that starts a line in `block`.
     pub(crate) fn statement(&self, block: &str, keyword: &str) -> Option<&'static Row> {
-        self.statement_in(INDEX.block_at(block)?, keyword)
+        self.statement_in(INDEX.block_at(block)?, keyword.as_bytes())
     }
 
     /// The row of a word that starts a line in the block with this number.
-    pub(crate) fn statement_in(&self, block: BlockId, keyword: &str) -> Option<&'static Row> {
-        self.row(block, keyword).filter(|row| row.starts_lines())
+    pub(crate) fn statement_in(&self, block: BlockId, keyword: &[u8]) -> Option<&'static Row> {
+        self.row_numbered(INDEX.find(block, keyword)?).filter(|row| row.starts_lines())
     }
 
     /// The path of a block.
@@ -421,7 +421,7 @@ mod tests {
     #[test]
     fn no_word_is_listed_twice() {
         for (number, row) in schema().entries() {
-            assert_eq!(INDEX.find(row.inside, row.keyword()), Some(number), "{}", row.line());
+            assert_eq!(INDEX.find(row.inside, row.keyword().as_bytes()), Some(number), "{}", row.line());
         }
     }
 

@@ -78,7 +78,11 @@ impl Spare {
     ) -> Statement {
         let mut statement = self.statements.pop().unwrap_or_default();
         statement.row = row;
-        statement.keyword.read(line, keyword);
+        match row {
+            // It is the word of its row, which is text.
+            Some(row) if keyword.range.len() == row.keyword.len() => statement.keyword.name(line, keyword, row.keyword),
+            _ => statement.keyword.read(line, keyword),
+        }
         for cut in cuts {
             let mut word = self.words.pop().unwrap_or_default();
             word.read(line, cut);
@@ -315,8 +319,10 @@ impl Builder {
                 diagnostics.take_back(first, &FOLLOW_UPS);
             }
         }
-        let depth = self.depth();
-        self.astray.take_if(|astray| astray.shown == depth);
+        if self.astray.is_some() {
+            let depth = self.depth();
+            self.astray.take_if(|astray| astray.shown == depth);
+        }
     }
 
     fn part(&mut self, line: &Line<'_>, part: Part, diagnostics: &mut Findings) {
@@ -344,6 +350,9 @@ impl Builder {
     /// Tells braces of references that could not be resolved from the others.
     fn note_reference(&mut self, line: &Line<'_>, part: &Part, diagnostics: &mut Findings) {
         let (Part::Open(at) | Part::Close(at)) = *part else { return };
+        if self.astray.is_none() && !line.may_hold(Marks::REFERENCE) {
+            return;
+        }
         let brace = line.own_span(at..at + 1);
         let made = |finding: &&mut Diagnostic| {
             finding.code == Code::BadReference && finding.span.is_some_and(|span| span.encloses(brace))
@@ -433,10 +442,10 @@ impl Builder {
         }
         let block = self.block();
         let known = |block, keyword| schema().statement_in(block, keyword);
-        let keyword = std::str::from_utf8(line.part(first.range.clone())).ok();
+        let keyword = line.part(first.range.clone());
         if schema().is_list_in(block) {
             let around = self.open.iter().rev().nth(1).map(|open| open.block).unwrap_or_default();
-            if self.escaped.is_none() && keyword.is_some_and(|keyword| known(around, keyword).is_some()) {
+            if self.escaped.is_none() && known(around, keyword).is_some() {
                 self.escaped = Some(line.span(first.range.clone()));
             }
             if let Some(end) = excess(line, &range, diagnostics) {
@@ -450,7 +459,7 @@ impl Builder {
             }
             return;
         }
-        let Some(row) = keyword.and_then(|keyword| known(block, keyword)) else {
+        let Some(row) = known(block, keyword) else {
             let keyword = Word::new(line, first);
             let finding = unknown_keyword(&keyword);
             let path = &schema().path(block);

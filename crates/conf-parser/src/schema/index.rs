@@ -133,12 +133,12 @@ impl Index {
     }
 
     /// The number of the row of `keyword` in `block`.
-    pub(super) fn find(&self, block: BlockId, keyword: &str) -> Option<u16> {
-        let mut slot = word_hash(block, keyword.as_bytes());
+    pub(super) fn find(&self, block: BlockId, keyword: &[u8]) -> Option<u16> {
+        let mut slot = word_hash(block, keyword);
         loop {
             let number = *self.words.get(slot % WORD_SLOTS)?;
             let row = self.row(number)?;
-            if row.inside == block && row.keyword() == keyword {
+            if row.inside == block && row.keyword().as_bytes() == keyword {
                 return Some(number);
             }
             slot += 1;

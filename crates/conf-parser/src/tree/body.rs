@@ -160,7 +160,8 @@ impl Iterator for Lines<'_> {
         let block = self.number().checked_sub(1).and_then(|block| u16::try_from(block).ok());
         let arguments = self.length();
         let mut line = Statement { keyword: self.word(Span::default()), ..Statement::default() };
-        line.row = block.and_then(|block| schema().statement_in(BlockId::numbered(block), &line.keyword.text));
+        line.row =
+            block.and_then(|block| schema().statement_in(BlockId::numbered(block), line.keyword.text.as_bytes()));
         let mut last = line.keyword.span;
         for _ in 0..arguments {
             let word = self.word(last);
