@@ -502,7 +502,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             self.driver.remove(&id);
         }
         self.held.hold(Instant::now());
-        checks.added.into_iter().for_each(|(id, schedule)| self.held.push(Later::Check(id, schedule)));
+        checks.added.into_iter().for_each(|(id, verdict)| self.held.push(Later::Check(id, verdict)));
         self.unannounced += 1;
         self.outbox.push(Report::Note);
         self.committing = Some(Committing { generation, wish: None });
@@ -600,8 +600,8 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         let now = Instant::now();
         while let Some(later) = self.held.poll(now, Busy { kernel: self.committing.is_some(), log: !log::has_room() }) {
             match later {
-                Later::Check(id, schedule) => {
-                    if let Some(probe) = self.balancer.probe(id) {
+                Later::Check(id, verdict) => {
+                    if let Some((schedule, probe)) = self.balancer.begin(id, verdict) {
                         self.driver.add(id, schedule, probe);
                     }
                 }
@@ -627,7 +627,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             Effect::Error(line) => error!("{line}"),
             Effect::Debug(line) => debug!("{line}"),
             Effect::Notify(notification) => {
-                if let Some(Notification { number, event }) = self.notices.push(notification) {
+                if let Some(Notification { number, event }) = self.notices.push(*notification) {
                     error!("{}", notices::lost(&event));
                     self.balancer.handle_acknowledged(number);
                 }

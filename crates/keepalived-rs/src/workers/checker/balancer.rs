@@ -127,8 +127,8 @@ pub(super) enum Effect {
     Debug(String),
     /// A line for the log that there can be thousands of.
     Begins(Begins),
-    /// Tell the runner.
-    Notify(Notification),
+    /// Tell the runner. Boxed: of smaller effects there are tens of thousands at once.
+    Notify(Box<Notification>),
     /// Tell the supervisor.
     Remember(Fact),
     /// Run a check.
@@ -154,8 +154,8 @@ impl fmt::Display for Begins {
 /// What a reload changes for the driver.
 #[derive(Default)]
 pub(super) struct Checks {
-    /// To be added, each with its [`probe`](Balancer::probe).
-    pub(super) added: Vec<(CheckId, Schedule)>,
+    /// To be added, each with the verdict that it goes on with: [`begin`](Balancer::begin) says how.
+    pub(super) added: Vec<(CheckId, Option<schedule::Verdict>)>,
     /// To be removed.
     pub(super) removed: Vec<CheckId>,
 }
@@ -556,7 +556,7 @@ impl Balancer {
             }
             self.facts.insert(key, value);
         }
-        self.effects.extend(self.unheard.all().map(Effect::Notify));
+        self.effects.extend(self.unheard.all().map(Box::new).map(Effect::Notify));
         self.inherited = Some(memory);
         same_daemon
     }
@@ -760,13 +760,11 @@ impl Balancer {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let timing = lower::timing(server, real, checker, self.seed.wrapping_add(id));
-        let schedule = match known.filter(|known| known.state.reported).map(|known| known.state.verdict) {
-            Some(Verdict::Up) => Schedule::resume(timing, schedule::Verdict::Up),
-            Some(Verdict::Down) => Schedule::resume(timing, schedule::Verdict::Down),
-            None => Schedule::new(timing),
-        };
-        checks.added.push((id, schedule));
+        let verdict = known.filter(|known| known.state.reported).map(|known| match known.state.verdict {
+            Verdict::Up => schedule::Verdict::Up,
+            Verdict::Down => schedule::Verdict::Down,
+        });
+        checks.added.push((id, verdict));
         // Of one that may be suspended the virtual server says so.
         if !server.ha_suspend {
             let (real_server, virtual_server) = (Arc::clone(real_server), Arc::clone(virtual_server));
@@ -775,11 +773,18 @@ impl Balancer {
         Some((id, kind))
     }
 
-    /// What a check does; `None` for one that is not there.
-    pub(super) fn probe(&self, id: CheckId) -> Option<Box<dyn Probe>> {
+    /// When a check that goes on with `verdict` runs, and what it does; `None` for one that is not there.
+    pub(super) fn begin(&self, id: CheckId, verdict: Option<schedule::Verdict>) -> Option<(Schedule, Box<dyn Probe>)> {
         let place = self.places.get(&id)?;
-        let real = self.entries.get(place.entry)?.config.real_servers.get(place.real.0)?;
-        lower::probe(real, real.checkers.get(place.checker.0)?).ok()
+        let server = &self.entries.get(place.entry)?.config;
+        let real = server.real_servers.get(place.real.0)?;
+        let checker = real.checkers.get(place.checker.0)?;
+        let timing = lower::timing(server, real, checker, self.seed.wrapping_add(id));
+        let schedule = match verdict {
+            Some(verdict) => Schedule::resume(timing, verdict),
+            None => Schedule::new(timing),
+        };
+        Some((schedule, lower::probe(real, checker).ok()?))
     }
 
     /// A predecessor may have died before it told of what the configuration leaves out.
@@ -825,7 +830,7 @@ impl Balancer {
         if is_alone {
             self.remember(unheard::own_key(notification.number), ipc::encode(&Remembered::About(notification.clone())));
         }
-        self.effects.push_back(Effect::Notify(notification));
+        self.effects.push_back(Effect::Notify(Box::new(notification)));
     }
 
     /// Whether anybody hears of changes.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use health_checkers::schedule::Schedule;
+use health_checkers::schedule::Verdict;
 use tokio::time::Instant;
 
 use super::balancer::{CheckId, Effect};
@@ -15,8 +15,8 @@ const HOLD: Duration = Duration::from_secs(2);
 /// Something that can wait.
 #[derive(Debug)]
 pub(super) enum Later {
-    /// A new check is given to the driver.
-    Check(CheckId, Schedule),
+    /// A new check is given to the driver, and goes on with this verdict.
+    Check(CheckId, Option<Verdict>),
     /// Anything but a fact.
     Effect(Effect),
 }
@@ -104,7 +104,7 @@ mod tests {
 
     fn notification(number: u64) -> Later {
         let event = NotifyEvent::Quorum { virtual_server: "FWM 1".into(), up: false };
-        Later::Effect(Effect::Notify(Notification { number, event }))
+        Later::Effect(Effect::Notify(Box::new(Notification { number, event })))
     }
 
     #[test]
