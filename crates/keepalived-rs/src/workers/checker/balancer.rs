@@ -883,8 +883,12 @@ impl Balancer {
             schedule::Verdict::Up => Verdict::Up,
             schedule::Verdict::Down => Verdict::Down,
         };
+        // At a start each check says for the first time what was taken for granted.
+        let before = entry.logic.wanted();
         entry.logic.handle_verdict(place.real, place.checker, verdict);
-        self.stale.place(place.entry);
+        if entry.logic.wanted() != before {
+            self.stale.place(place.entry);
+        }
         self.drain(place.entry);
         self.remember_checkers(place.entry, place.real.0);
         if self.entries.get(place.entry).is_some_and(|entry| entry.logic.drain_status(place.real).is_some()) {

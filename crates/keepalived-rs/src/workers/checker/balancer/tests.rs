@@ -316,6 +316,16 @@ fn a_check_with_another_timing_is_a_new_one_with_the_old_verdict() {
 }
 
 #[test]
+fn the_kernel_is_asked_for_nothing_when_a_check_confirms_what_counts() {
+    let (mut balancer, ids) = balancer(&file("", ["", ""]));
+    assert!(balancer.poll_wish().is_some());
+    balancer.handle_event(&succeed(ids[0]));
+    assert!(!balancer.is_stale());
+    balancer.handle_event(&fail(ids[0], 1));
+    assert!(balancer.is_stale());
+}
+
+#[test]
 fn a_check_of_something_else_starts_afresh() {
     let (mut balancer, old) = balancer(&file("", ["", ""]));
     balancer.handle_event(&fail(old[0], 1));
