@@ -25,6 +25,12 @@ pub use plan::{Changes, Plan};
 /// Room for the adverts of a thousand routers at once.
 const USUAL_ACTIONS: usize = 1024;
 
+/// Entries of the timers that became too early are moved together when they would come so soon.
+const SOON: Duration = Duration::from_millis(10);
+
+/// And so many at a time.
+const MOVED_TOGETHER: usize = 256;
+
 /// Many virtual routers by [`RouterId`]. Holds no socket, clock, thread or logger.
 ///
 /// Tell it the links with [`handle_link`](Self::handle_link), then what to run with
@@ -63,6 +69,14 @@ struct Slot {
     dependencies: Box<[Dependency]>,
     /// The faults that come from links, trackers, a lack of peers, and a lack of sockets.
     reasons: BTreeSet<FaultReason>,
+}
+
+impl Slot {
+    /// When the engine has to look at the router: at its next deadline, or `lead` before it takes over.
+    fn due(&self, lead: Duration) -> Option<Instant> {
+        let ahead = self.router.takes_over_at().map(|due| due.saturating_sub(lead));
+        self.router.poll_timeout().into_iter().chain(ahead).min()
+    }
 }
 
 /// What one call did to a member of a sync group.
@@ -287,6 +301,18 @@ impl Engine {
                 self.with(now, id, |it| it.advertise_early(now));
             }
         }
+        self.move_early_entries(now);
+    }
+
+    /// Whether a router takes over at `now` unless it hears its Active Router before
+    /// [`handle_timeout`](Self::handle_timeout): a driver that has packets which it has not read yet reads them first.
+    #[must_use]
+    pub fn is_take_over_due(&self, now: Instant) -> bool {
+        let takes_over = |id| self.routers.get(id).and_then(|slot| slot.router.takes_over_at());
+        self.timers
+            .iter()
+            .take_while(|(due, _)| *due <= now)
+            .any(|(_, id)| takes_over(id).is_some_and(|due| due <= now))
     }
 
     /// The next thing to do, or `None` when drained.
@@ -473,12 +499,26 @@ impl Engine {
         })
     }
 
+    /// Entries that became too early and come soon go where they belong now: each would wake the driver for nothing, at a
+    /// time of its own. Ends at the first that is right, and after so many that what is due does not wait for it.
+    fn move_early_entries(&mut self, now: Instant) {
+        let limit = now + SOON;
+        for _ in 0..MOVED_TOGETHER {
+            let Some(&(queued, id)) = self.timers.first().filter(|(queued, _)| *queued <= limit) else { return };
+            let Some(slot) = self.routers.get_mut(&id) else { return };
+            let due = slot.due(self.lead);
+            if due.is_some_and(|due| due <= queued) {
+                return;
+            }
+            Self::queue(&mut self.timers, id, slot, due);
+        }
+    }
+
     /// Keeps the router's entry no later than its next deadline, and no later than its take-over is to be foretold. An entry
     /// that became too early stays: it costs one empty call when it comes, where moving it would cost two tree operations
     /// for every advertisement received.
     fn schedule(timers: &mut BTreeSet<(Instant, RouterId)>, id: RouterId, slot: &mut Slot, lead: Duration) {
-        let ahead = slot.router.takes_over_at().map(|due| due.saturating_sub(lead));
-        let due = slot.router.poll_timeout().into_iter().chain(ahead).min();
+        let due = slot.due(lead);
         match (due, slot.queued) {
             (Some(due), Some(queued)) if queued <= due => {}
             (due, _) => Self::queue(timers, id, slot, due),

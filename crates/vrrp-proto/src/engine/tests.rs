@@ -343,6 +343,55 @@ fn received_advertisements_move_no_tree() {
 }
 
 #[test]
+fn entries_that_became_too_early_move_together() {
+    let mut engine = engine(&[]);
+    let many = 3 * MOVED_TOGETHER as u32;
+    let routers: Vec<_> = (1..=many).map(|id| (RouterId(id), config(1))).collect();
+    let mut known = Vec::new();
+    // Each starts a little later than the one before, the last one much later.
+    for (number, router) in routers.iter().enumerate() {
+        known.push(router.clone());
+        let is_last = known.len() == routers.len();
+        let later = if is_last { 2 * SOON } else { Duration::from_micros(number as u64) };
+        engine.reconfigure(T0 + later, &wanted(&known));
+    }
+    drain(&mut engine);
+    let first = engine.poll_timeout().unwrap();
+    let heard = T0 + Duration::from_secs(1);
+    for (id, _) in &routers {
+        engine.handle_advertisement(heard, *id, PEER, &advert(200));
+    }
+    drain(&mut engine);
+    // What is due does not wait for more than a part of them.
+    let mut now = first;
+    for _ in 0..routers.len().div_ceil(MOVED_TOGETHER) {
+        assert!(engine.poll_timeout().unwrap() < first + SOON);
+        now = now.max(engine.poll_timeout().unwrap());
+        engine.handle_timeout_ahead(now, Duration::ZERO);
+    }
+    assert_eq!(engine.poll_timeout(), Some(first + 2 * SOON), "that of the last one is not soon");
+    engine.handle_timeout_ahead(first + 2 * SOON, Duration::ZERO);
+    assert!(drain(&mut engine).is_empty());
+    assert_eq!(engine.poll_timeout(), Some(heard + Duration::from_micros(3_609_375)));
+}
+
+#[test]
+fn a_take_over_is_due_until_the_active_router_is_heard() {
+    let mut engine = engine(&two());
+    let due = engine.poll_timeout().unwrap();
+    assert!(!engine.is_take_over_due(due.saturating_sub(Duration::from_nanos(1))));
+    assert!(engine.is_take_over_due(due));
+    for id in [1, 2] {
+        engine.handle_advertisement(due.saturating_sub(Duration::from_nanos(1)), RouterId(id), PEER, &advert(200));
+    }
+    assert!(!engine.is_take_over_due(due));
+    run_until(&mut engine, due + Duration::from_secs(4));
+    let advert_due = engine.poll_timeout().unwrap();
+    assert_eq!(role(&engine, 1), Role::Active);
+    assert!(!engine.is_take_over_due(advert_due), "it has taken over");
+}
+
+#[test]
 #[cfg(feature = "serde")]
 fn actions_and_configurations_can_be_written_down() {
     let mut engine = engine(&two());
