@@ -6,6 +6,7 @@
 
 mod advert;
 mod announcer;
+mod bursts;
 mod cleanup;
 pub(crate) mod clock;
 mod counters;

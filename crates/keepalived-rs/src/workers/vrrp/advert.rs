@@ -17,6 +17,7 @@ use vrrp_proto::{
     ReplayMemory, Reserved, Role, RouterConfig, RouterId, RouterSnapshot, Ticket, Transmitter,
 };
 
+use super::bursts::Bursts;
 use super::clock::{self, Clocks, Timer};
 use super::counters::Counters;
 use super::facts;
@@ -68,6 +69,10 @@ const STOP_WAIT: Duration = Duration::from_secs(4);
 const STALLED: Duration = Duration::from_millis(2);
 const PACKETS_AFTER_STALL: usize = 4096;
 
+/// Before any take-over so many of each socket are heard: one that waits there may contradict it, and a flood must not
+/// put it off for long.
+const PACKETS_BEFORE_TAKE_OVER: usize = 256;
+
 /// So long the log waits at most for the kernel thread to do what it has just been told.
 const SILENCE: Duration = Duration::from_millis(1);
 
@@ -102,6 +107,7 @@ pub(crate) struct Advert {
     epoll: OwnedFd,
     timer: Timer,
     vigil: Vigil,
+    bursts: Bursts,
     engine: Engine,
     trackers: Trackers,
     /// In boxes, as a map leaves much of its room empty.
@@ -225,7 +231,10 @@ struct Ear {
 
 #[derive(Debug)]
 struct Beat {
+    /// While there is something that gets old.
     every: Duration,
+    /// While there is nothing to say but that this thread is alive.
+    idle: Duration,
     next: Instant,
 }
 
@@ -260,6 +269,7 @@ impl Advert {
             epoll,
             timer,
             vigil: Vigil::default(),
+            bursts: Bursts::default(),
             engine: ahead(Engine::new()),
             trackers: Trackers::default(),
             routers: BTreeMap::new(),
@@ -280,7 +290,7 @@ impl Advert {
             next_row: 0,
             statistics: None,
             fixed: Footprint::default(),
-            beat: Beat { every: LONGEST_BEAT, next: Instant::ZERO },
+            beat: Beat { every: LONGEST_BEAT, idle: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Lateness::default(),
             next_sample: Instant::ZERO,
             log_unknown_vrids: false,
@@ -316,7 +326,11 @@ impl Advert {
                 tracing::info!("Timers of adverts: {}", self.lateness.histogram);
                 return Ok(self.keeps_addresses() || self.is_withdrawn());
             }
-            self.timer.set(self.next_due(now)).context("setting the timer")?;
+            let due = self.next_due(now);
+            self.timer.set(due).context("setting the timer")?;
+            if let Some(rest) = self.rest(clock::now(), due) {
+                std::thread::sleep(rest);
+            }
             let ready = match epoll::wait(&self.epoll, &mut events, self.patience(now).as_ref()) {
                 Ok((ready, _)) => &*ready,
                 Err(rustix::io::Errno::INTR) => &[],
@@ -340,6 +354,12 @@ impl Advert {
         }
     }
 
+    /// How long the next adverts of a burst gather, as long as there can be nothing else to do.
+    fn rest(&mut self, now: Instant, due: Option<Instant>) -> Option<Duration> {
+        let is_busy = !self.applying.is_empty() || !self.unsaid.is_empty() || self.stopping.is_some();
+        if is_busy { None } else { self.bursts.rest(now, due) }
+    }
+
     /// How long it sleeps at most. During a vigil it only looks: everything but the sleep goes on as ever.
     fn patience(&self, now: Instant) -> Option<Timespec> {
         let most = if self.vigil.is_on(now) { Duration::ZERO } else { SILENCE };
@@ -359,7 +379,9 @@ impl Advert {
         let late = now.saturating_duration_since(due);
         scheduling::note_lateness(&mut self.lateness, late);
         if late >= STALLED {
-            self.hear_sockets();
+            self.hear_sockets(PACKETS_AFTER_STALL);
+        } else if self.engine.is_take_over_due(now) {
+            self.hear_sockets(PACKETS_BEFORE_TAKE_OVER);
         }
         // Each router once, however short its interval.
         let now = clock::now();
@@ -378,15 +400,17 @@ impl Advert {
         if now < self.beat.next {
             return;
         }
-        self.beat.next = now + self.beat.every;
         let active = self.engine.routers().filter(|router| router.role() == Role::Active);
         let times: Vec<_> =
             active.filter_map(|router| Some((router.id(), router.snapshot().last_advertisement?))).collect();
+        let mut is_idle = times.is_empty();
         self.outbox.push(Report::Facts(facts::last_adverts(&times).collect()));
         for router in self.routers.values_mut().filter(|router| *router.receiver.memory() != router.told_heard) {
+            is_idle = false;
             router.told_heard.clone_from(router.receiver.memory());
             self.outbox.push(Report::Facts(vec![facts::heard(&router.key, &router.told_heard)]));
         }
+        self.beat.next = now + if is_idle { self.beat.idle } else { self.beat.every };
         if now >= self.next_sample {
             self.next_sample = now + SAMPLE;
             self.tell_counters();
@@ -643,6 +667,7 @@ impl Advert {
         // The runner commits first: what it has said counts from the beginning.
         self.hear_runner();
         self.beat.every = beat_interval(setup.beat_limit, &setup.configs);
+        self.beat.idle = beat_interval(setup.beat_limit, &BTreeMap::new());
         let mut wanted = EngineConfig { routers: setup.configs, ..EngineConfig::default() };
         let start = start_not_before(self.common.started, setup.delays);
         for router in wanted.routers.values_mut() {
@@ -989,10 +1014,10 @@ impl Advert {
 
     // ---- Packets ----
 
-    /// After a stall: a silence that was ours alone is no reason to take over.
-    fn hear_sockets(&mut self) {
+    /// A silence that was ours alone is no reason to take over.
+    fn hear_sockets(&mut self, most: usize) {
         for token in self.paths.sockets.keys().copied().collect::<Vec<_>>() {
-            self.hear_socket(token, PACKETS_AFTER_STALL);
+            self.hear_socket(token, most);
         }
     }
 
@@ -1020,6 +1045,7 @@ impl Advert {
     fn take_packets(&mut self, token: u64, place: Place, count: usize) {
         // After the last of them has come.
         let clocks = Clocks::now();
+        self.bursts.note(clocks.now, count);
         // Every place with a socket has routers, as `reroute` closes the others.
         let Some(routers) = self.paths.by_vrid.get(&place).map(Arc::clone) else { return };
         // Lent out: the packets stay in it while the routers act.
@@ -1214,6 +1240,9 @@ impl Advert {
         if router.told.is_none_or(news) {
             router.told = Some(*snapshot);
             self.outbox.push(Report::Facts(vec![facts::router(&router.key, id, snapshot)]));
+            if snapshot.role == Role::Active {
+                self.beat.next = self.beat.next.min(clock::now() + self.beat.every);
+            }
         }
     }
 
@@ -1560,6 +1589,44 @@ mod tests {
         second.advert.resume(&ipc::seal(&facts).unwrap());
         second.advert.set_up(setup());
         assert_eq!(*second.advert.routers.values().next().unwrap().receiver.memory(), memory);
+    }
+
+    #[test]
+    fn who_is_active_beats_as_often_as_it_advertises_and_others_seldom() {
+        let mut bench = Bench::new();
+        let now = clock::now();
+        let every = Duration::from_millis(20);
+        bench.advert.beat.every = every;
+        bench.advert.beat(now);
+        assert_eq!(bench.advert.beat.next, now + LONGEST_BEAT);
+        bench.advert.set_up(numbered(RouterId(1)));
+        let active = RouterSnapshot {
+            role: Role::Active,
+            last_advertisement: Some(now),
+            active_down_interval: Duration::from_secs(3),
+            active_adver_interval: vrrp_proto::AdvertisementInterval::one_second(vrrp_proto::Version::V2),
+            last_transition: None,
+            notified: true,
+            control: vrrp_proto::Control::default(),
+        };
+        bench.advert.tell(RouterId(1), &active);
+        assert!(bench.advert.beat.next <= clock::now() + every);
+    }
+
+    #[test]
+    fn in_a_burst_adverts_gather_unless_there_is_something_else_to_do() {
+        let mut bench = Bench::new();
+        let now = clock::now();
+        let rest = |bench: &mut Bench| {
+            bench.advert.bursts.note(now, PACKETS_PER_TURN);
+            bench.advert.rest(now, None)
+        };
+        assert!(rest(&mut bench).is_some());
+        bench.advert.applying.insert(RouterId(1), Ticket(1));
+        assert_eq!(rest(&mut bench), None);
+        bench.advert.applying.clear();
+        bench.advert.stopping = Some(now);
+        assert_eq!(rest(&mut bench), None);
     }
 
     /// A router, with a number of its own.
