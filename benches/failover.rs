@@ -2,8 +2,8 @@
 //! address is announced by the new active router, what an advert costs, and how long a thousand virtual routers take to
 //! start and to be taken over at once.
 //!
-//! `cargo bench -p keepalived-rs-benches --bench failover` prints the table of the README, and `-- one`, `-- thousand` or
-//! `-- cpu` behind it a part of that. C keepalived comes from `crates/netlab/peers.sh keepalived`; without it only our
+//! `cargo bench -p keepalived-rs-benches --bench failover` prints the table of the README, and `-- one`, `-- load`,
+//! `-- thousand` or `-- cpu` behind it a part of that. C keepalived comes from `crates/netlab/peers.sh keepalived`; without it only our
 //! column is measured.
 
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
@@ -12,7 +12,9 @@ mod daemons;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use daemons::{
@@ -24,6 +26,10 @@ use vip_netlink::{Event, Monitor};
 
 /// Failovers measured for each daemon.
 const ROUNDS: usize = 20;
+
+/// Failovers measured for each daemon while every processor is busy, so many with each pair.
+const LOAD_ROUNDS: usize = 100;
+const LOAD_ROUNDS_PER_PAIR: usize = 20;
 
 /// How long the CPU measurement lasts.
 const CPU_TIME: Duration = Duration::from_secs(10);
@@ -41,13 +47,16 @@ fn main() -> ExitCode {
 fn measure(daemons: &[Daemon]) -> Result<()> {
     // Words on the command line choose parts.
     let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    if let Some(unknown) = words.iter().find(|word| !["one", "thousand", "cpu"].contains(&word.as_str())) {
-        return Err(format!("there is no part \"{unknown}\": one, thousand or cpu").into());
+    if let Some(unknown) = words.iter().find(|word| !["one", "load", "thousand", "cpu"].contains(&word.as_str())) {
+        return Err(format!("there is no part \"{unknown}\": one, load, thousand or cpu").into());
     }
     let is_wanted = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
     head();
     if is_wanted("one") {
         measure_one(daemons)?;
+    }
+    if is_wanted("load") {
+        measure_load(daemons)?;
     }
     if is_wanted("thousand") {
         measure_thousand(daemons)?;
@@ -70,6 +79,55 @@ fn measure_one(daemons: &[Daemon]) -> Result<()> {
     row(&format!("failover past the bound, median of {ROUNDS}"), "ms", &medians);
     row(&format!("the same, worst of {ROUNDS}"), "ms", &worst);
     Ok(())
+}
+
+fn measure_load(daemons: &[Daemon]) -> Result<()> {
+    let mut past = vec![Vec::new(); daemons.len()];
+    for _ in 0..LOAD_ROUNDS / LOAD_ROUNDS_PER_PAIR {
+        for (daemon, past) in daemons.iter().zip(&mut past) {
+            let pair = Pair::new(*daemon, ONE, Log::Nowhere)?;
+            let load = Load::new();
+            for _ in 0..LOAD_ROUNDS_PER_PAIR {
+                pair.daemons[0].freeze_all()?;
+                past.push(failover_of(&pair)?);
+                pair.daemons[0].thaw_all()?;
+                pair.lab.wait_for_holders(vip(0, 1), &["r1"], PATIENCE)?;
+            }
+            drop(load);
+        }
+    }
+    let medians: Vec<f64> = past.iter_mut().map(|past| median(past)).collect();
+    // In their order now.
+    let almost_worst: Vec<f64> =
+        past.iter().map(|past| past.get(past.len() * 99 / 100 - 1).copied().unwrap_or(f64::NAN)).collect();
+    row(&format!("failover past the bound, every processor busy, median of {LOAD_ROUNDS}"), "ms", &medians);
+    row(&format!("the same, p99 of {LOAD_ROUNDS}"), "ms", &almost_worst);
+    Ok(())
+}
+
+/// A thread for each processor that never sleeps, of the usual priority.
+struct Load {
+    ends: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn new() -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let spin = |ends: Arc<AtomicBool>| move || while !ends.load(Ordering::Relaxed) {};
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (0..processors).map(|_| std::thread::spawn(spin(Arc::clone(&ends)))).collect();
+        Self { ends, threads }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
 }
 
 fn measure_thousand(daemons: &[Daemon]) -> Result<()> {
@@ -195,11 +253,20 @@ fn mass(daemon: Daemon) -> Result<(f64, f64)> {
 /// Milliseconds from the backup's own bound, counted from the dead router's last advert, to its first announcement.
 fn failover(daemon: Daemon) -> Result<f64> {
     let pair = Pair::new(daemon, ONE, Log::Nowhere)?;
-    // The announcements of the first election are over.
-    let sent =
-        |host: u8| move |frame: &netlab::Frame| frame.vrrp().is_some_and(|packet| packet.source == address(0, host));
     pair.daemons[0].freeze_all()?;
     pair.hosts[0].cut("eth0")?;
+    failover_of(&pair)
+}
+
+/// The same of a pair whose first router was the active one until a moment ago.
+fn failover_of(pair: &Pair) -> Result<f64> {
+    let begin = Instant::now();
+    // The announcements of the first election are over.
+    let sent = |host: u8| {
+        move |frame: &netlab::Frame| {
+            frame.vrrp().is_some_and(|packet| packet.source == address(0, host)) && (host == 1 || frame.at > begin)
+        }
+    };
     let wire = pair.wires.first().ok_or("there is one link")?;
     let taken = wire.wait_for(PATIENCE, |frame| sent(2)(frame).then_some(frame.at))?;
     let announced = wire.wait_for(PATIENCE, |frame| {
