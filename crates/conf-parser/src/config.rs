@@ -128,6 +128,7 @@ impl Config {
 
 config_type! {
 /// Whom a script runs as.
+#[derive(PartialOrd, Ord)]
 pub struct ScriptUser {
     /// User name or number.
     pub user: String,
@@ -139,6 +140,7 @@ pub struct ScriptUser {
 
 config_type! {
 /// A command with its parameters.
+#[derive(PartialOrd, Ord)]
 pub struct Script {
     /// The command and its parameters; never empty.
     pub command: Vec<String>,

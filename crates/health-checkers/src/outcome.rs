@@ -11,6 +11,8 @@ pub enum Outcome {
     Success {
         /// What was found, in the order found.
         notes: Vec<Note>,
+        /// The weight that the server shall have instead of the configured one; `None` for that one.
+        weight: Option<u32>,
     },
     /// This step passed; the check has further steps (the next URL of an `HTTP_GET`), one per cycle.
     #[non_exhaustive]
@@ -26,7 +28,13 @@ impl Outcome {
     /// The server passed the whole check.
     #[must_use]
     pub const fn success(notes: Vec<Note>) -> Self {
-        Self::Success { notes }
+        Self::Success { notes, weight: None }
+    }
+
+    /// The server passed the whole check, and shall have this weight.
+    #[must_use]
+    pub const fn success_with_weight(notes: Vec<Note>, weight: u32) -> Self {
+        Self::Success { notes, weight: Some(weight) }
     }
 
     /// This step passed; there are further steps.
@@ -43,7 +51,9 @@ impl Outcome {
     #[must_use]
     pub fn lines(&self, server: &str) -> Vec<String> {
         match self {
-            Self::Success { notes } | Self::Progress { notes } => notes.iter().map(|note| note.line(server)).collect(),
+            Self::Success { notes, .. } | Self::Progress { notes } => {
+                notes.iter().map(|note| note.line(server)).collect()
+            }
             Self::Failure(failure) => vec![failure.reason.line(server)],
         }
     }
@@ -110,6 +120,10 @@ pub enum Reason {
     StatusCode,
     /// The body's MD5 is another one.
     Digest,
+    /// `MISC_CHECK`: the program did not succeed.
+    ProgramFailed,
+    /// `MISC_CHECK`: the program did not end in time.
+    ProgramTimeout,
     /// A probe of the caller's own; [`Failure::detail`] says what happened.
     Other,
 }
@@ -129,6 +143,8 @@ impl Reason {
             Self::Read => "Read error with",
             Self::StatusCode => "HTTP status code error to",
             Self::Digest => "MD5 digest error to",
+            Self::ProgramFailed => "Misc check failed for",
+            Self::ProgramTimeout => "Misc check timed out for",
             Self::Other => "Check failed for",
         }
     }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 pub mod http;
+pub mod misc;
 pub mod tcp;
 
 mod connect;

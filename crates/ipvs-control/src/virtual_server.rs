@@ -83,17 +83,39 @@ pub struct CheckerId(pub usize);
 pub struct Checker {
     /// What it said last, or what counts until it has said something.
     pub verdict: Verdict,
-    /// What it adds to the configured weight; negative to take away.
-    pub contribution: i64,
+    /// What it does to the configured weight.
+    pub contribution: Contribution,
     /// Whether it has said something.
     pub reported: bool,
 }
 
 impl Checker {
     /// The server takes part until the checker says otherwise.
-    pub const UP: Self = Self { verdict: Verdict::Up, contribution: 0, reported: false };
+    pub const UP: Self = Self { verdict: Verdict::Up, contribution: Contribution::NONE, reported: false };
     /// The server takes part once the checker says so (`alpha`).
-    pub const DOWN: Self = Self { verdict: Verdict::Down, contribution: 0, reported: false };
+    pub const DOWN: Self = Self { verdict: Verdict::Down, contribution: Contribution::NONE, reported: false };
+}
+
+/// What a checker does to the configured weight of its real server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+pub enum Contribution {
+    /// Adds so much; negative to take away.
+    Adds(i64),
+    /// Puts this in its place. Of several checkers each counts with what its weight differs from the configured one.
+    Replaces(Weight),
+}
+
+impl Contribution {
+    /// Nothing.
+    pub const NONE: Self = Self::Adds(0);
+
+    fn to(self, configured: Weight) -> i64 {
+        match self {
+            Self::Adds(adds) => adds,
+            Self::Replaces(weight) => i64::from(weight.0) - i64::from(configured.0),
+        }
+    }
 }
 
 /// A real server and how it is used.
@@ -494,7 +516,7 @@ impl ServerState {
         if self.drain.is_some() {
             return Weight::ZERO;
         }
-        let contributions = self.checkers.iter().map(|checker| checker.contribution);
+        let contributions = self.checkers.iter().map(|checker| checker.contribution.to(server.weight));
         Weight::saturating_from(contributions.fold(i64::from(server.weight.0), i64::saturating_add))
     }
 
@@ -575,9 +597,9 @@ impl VirtualServer {
         self.evaluate_quorum();
     }
 
-    /// What a checker adds to the real server's configured weight, negative to take away. The sum over all checkers
-    /// is limited to the range of weights.
-    pub fn handle_weight(&mut self, real_server: RealServerId, checker: CheckerId, contribution: i64) {
+    /// What a checker does to the real server's configured weight. The sum over all checkers is limited to the range of
+    /// weights.
+    pub fn handle_weight(&mut self, real_server: RealServerId, checker: CheckerId, contribution: Contribution) {
         let before = self.weight(real_server);
         let known = self.change(real_server, |server| {
             server.checkers.get_mut(checker.0)?.contribution = contribution;

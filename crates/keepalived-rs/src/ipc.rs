@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use conf_parser::config::Script;
 use rustix::event::Timespec;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{
@@ -43,7 +44,7 @@ const MAX_FDS: usize = 5;
 
 /// Tells one build from another: both ends of a pair must come from the same executable, and whoever reads a state file
 /// must know each fact as it was written. The number counts changes of messages and facts within a version.
-pub(crate) const BUILD_ID: &str = concat!(env!("CARGO_PKG_VERSION"), "/3");
+pub(crate) const BUILD_ID: &str = concat!(env!("CARGO_PKG_VERSION"), "/4");
 
 /// Who a process is (`design.md` §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -199,6 +200,54 @@ pub(crate) struct Fact {
 
 /// What a worker asks of the runner. Sent over the pair that [`Order::Connect`] made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ToRunner {
+    /// Run the scripts that hear of this.
+    Notify(Notification),
+    /// Run the program of a check; answered by one [`RunnerSays::Ended`].
+    Run(CheckRun),
+    /// The answer to this run is not waited for any more.
+    Drop(u64),
+}
+
+/// A run of the program of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckRun {
+    /// Names it among all runs of this sender.
+    pub(crate) number: u64,
+    /// The check: it has one run at a time.
+    pub(crate) check: u64,
+    /// What runs; nothing does that the configuration does not name for checks.
+    pub(crate) script: Script,
+    /// How long it may take.
+    pub(crate) timeout: Duration,
+}
+
+/// How a run of the program of a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CheckEnd {
+    /// Which run.
+    pub(crate) number: u64,
+    /// How it ended.
+    pub(crate) how: RunEnd,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RunEnd {
+    /// With this exit status.
+    Exited(u8),
+    /// By this signal.
+    Signalled(i32),
+    /// Not in time, or the one before it of the same check has not ended yet.
+    TimedOut,
+    /// It could not be started.
+    NotStarted,
+    /// The program may not run here.
+    Refused,
+}
+
+/// A numbered event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Notification {
     /// Counts this sender's notifications; the runner skips what it has seen (`sender`, `number`). A sender whose first
     /// number on a new connection is 1 knows of no predecessor: it is taken to count anew. The checker begins with a number
@@ -269,6 +318,8 @@ pub(crate) enum RunnerSays {
     Taken(NotifyAck),
     /// What became of a tracker; the newest of each counts.
     Tracker(TrackerFact),
+    /// What became of a run of the program of a check.
+    Ended(CheckEnd),
 }
 
 /// A tracker that the runner watches, by its name in the file.

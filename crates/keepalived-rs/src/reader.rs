@@ -420,6 +420,7 @@ fn split(
     running: Option<&VrrpPart>,
 ) -> anyhow::Result<(Reading, Vec<OwnedFd>)> {
     let scripts = RunnerPart::from_config(&checked.parsed.config);
+    let scripts = scripts.located(&checked.parsed.config, &checked.parsed.sources);
     let balanced = CheckerPart::take_from(&mut checked.parsed.config).located(&checked.parsed.sources);
     let balanced = ManuallyDrop::new(balanced);
     let config = &checked.parsed.config;

@@ -223,7 +223,7 @@ fn weights_follow_the_checkers() {
     let mut virtual_server = started(config(&[10], Checker::UP));
     events(&mut virtual_server);
     for (contribution, weight) in [(5, 15), (-11, 0), (1 << 40, 0x7fff_ffff), (i64::MIN, 0), (0, 10)] {
-        virtual_server.handle_weight(RealServerId(0), CheckerId(0), contribution);
+        virtual_server.handle_weight(RealServerId(0), CheckerId(0), Contribution::Adds(contribution));
         assert_eq!(virtual_server.weight(RealServerId(0)), Some(Weight(weight)));
     }
     insta::assert_snapshot!(events(&mut virtual_server), @r"
@@ -241,6 +241,25 @@ fn weights_follow_the_checkers() {
     Gained quorum 1+0=1 <= 10 for VS [192.0.2.1]:tcp:80
     -> quorum is Up
     ");
+}
+
+/// As Debian's keepalived 2.2.7 does it for two checks with `misc_dynamic`: what they differ by is added up. A weight in the
+/// place of the configured one stays what it is when that is another.
+#[test]
+fn a_weight_in_the_place_of_the_configured_one() {
+    let mut config = config(&[10], Checker::UP);
+    config.real_servers[0].checkers.push(Checker::UP);
+    let mut virtual_server = started(config);
+    let mut set = |checker, weight| {
+        virtual_server.handle_weight(RealServerId(0), CheckerId(checker), Contribution::Replaces(Weight(weight)));
+        virtual_server.weight(RealServerId(0)).unwrap().0
+    };
+    assert_eq!([set(0, 5), set(1, 2), set(0, 10), set(1, 28), set(1, 10)], [5, 0, 2, 28, 10]);
+    set(0, 5);
+    let kept = [0, 1].map(|checker| virtual_server.checker(RealServerId(0), CheckerId(checker)).unwrap());
+    let real_servers = vec![server(1, 20, vec![kept[0], Checker::UP])];
+    virtual_server.reconfigure(Config { real_servers, ..virtual_server.config().clone() });
+    assert_eq!(virtual_server.weight(RealServerId(0)), Some(Weight(5)));
 }
 
 #[test]
@@ -300,7 +319,8 @@ fn a_reload_touches_what_changed() {
 fn another_process_goes_on_without_saying_it_again() {
     let down = Checker { verdict: Verdict::Down, reported: true, ..Checker::UP };
     let mut config = config(&[1, 1], down);
-    config.real_servers[1].checkers = vec![Checker { contribution: 4, reported: true, ..Checker::UP }];
+    config.real_servers[1].checkers =
+        vec![Checker { contribution: Contribution::Adds(4), reported: true, ..Checker::UP }];
     let mut virtual_server = VirtualServer::new(config);
     virtual_server.resume(Quorum::Up);
     verdict(&mut virtual_server, 0, Verdict::Down);

@@ -8,13 +8,14 @@ pub(crate) mod table;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use conf_parser::config::{
-    self, Checker, CheckerKind, Config, HttpGet, HttpVersion, IpvsNamespace, RealServer, ServiceKey, SorryServer,
-    VirtualServer,
+    self, Checker, CheckerKind, Config, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer, Script, ServiceKey,
+    SorryServer, VirtualServer,
 };
 use conf_parser::{Sources, Span};
-use health_checkers::probe::{Connect, Probe, http, tcp};
+use health_checkers::probe::{Connect, Probe, http, misc, tcp};
 use health_checkers::schedule;
 use ipvs_control::types::{
     Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
@@ -327,6 +328,7 @@ pub(crate) fn timing(server: &VirtualServer, real: &RealServer, checker: &Checke
 enum Runnable<'a> {
     Tcp,
     Http(&'a HttpGet),
+    Misc(&'a MiscCheck),
 }
 
 /// What there is to run for a checker of this kind.
@@ -337,6 +339,7 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
     match kind {
         CheckerKind::Tcp => Ok(Runnable::Tcp),
         CheckerKind::Http(get) if get.urls.iter().all(|url| url.regex.is_none()) => Ok(Runnable::Http(get)),
+        CheckerKind::Misc(check) => Ok(Runnable::Misc(check)),
         CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
         CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
         kind => Err(format!("this release cannot run {}", kind.checker_type())),
@@ -350,23 +353,38 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
 pub(crate) fn kind(real: &RealServer, checker: &Checker) -> Result<&'static str, String> {
     match runnable(&checker.kind)? {
         Runnable::Tcp => Ok(tcp::Tcp::KIND),
-        Runnable::Http(_) => probe(real, checker).map(|probe| probe.kind()),
+        Runnable::Http(get) => http(real, checker, get).map(|probe| probe.kind()),
+        Runnable::Misc(_) => Ok(misc::KIND),
     }
 }
 
-/// What a checker does.
+/// What a checker does; `program` makes one of a script and its time.
 ///
 /// # Errors
 /// Why it cannot be done.
-pub(crate) fn probe(real: &RealServer, checker: &Checker) -> Result<Box<dyn Probe>, String> {
-    let connect = connect(real, &checker.target);
+pub(crate) fn probe<P: misc::Program + 'static>(
+    real: &RealServer,
+    checker: &Checker,
+    program: impl FnOnce(Script, Duration) -> P,
+) -> Result<Box<dyn Probe>, String> {
     match runnable(&checker.kind)? {
-        Runnable::Tcp => Ok(Box::new(tcp::Tcp::new(connect))),
-        Runnable::Http(get) => {
-            let probe = http::HttpGet::new(http_config(real, connect, get)).map_err(|error| error.to_string())?;
-            Ok(Box::new(probe))
+        Runnable::Tcp => Ok(Box::new(tcp::Tcp::new(connect(real, &checker.target)))),
+        Runnable::Http(get) => Ok(Box::new(http(real, checker, get)?)),
+        Runnable::Misc(check) => {
+            let program = program(check.script.value.clone(), misc_timeout(checker, check));
+            Ok(Box::new(misc::Misc::new(program).dynamic(check.dynamic)))
         }
     }
+}
+
+/// How long the program of a check may take.
+fn misc_timeout(checker: &Checker, check: &MiscCheck) -> Duration {
+    check.timeout.unwrap_or(checker.timing.delay_loop)
+}
+
+fn http(real: &RealServer, checker: &Checker, get: &HttpGet) -> Result<http::HttpGet, String> {
+    let connect = connect(real, &checker.target);
+    http::HttpGet::new(http_config(real, connect, get)).map_err(|error| error.to_string())
 }
 
 fn http_config(real: &RealServer, connect: Connect, get: &HttpGet) -> http::Config {

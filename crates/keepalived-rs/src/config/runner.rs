@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use conf_parser::Spanned;
 use conf_parser::config::{
-    Config, InitFile, Notify, RealServer, ReceiveBuffer, Script, ScriptUser, Tracking, VirtualServer,
+    Checker, Config, InitFile, Notify, RealServer, ReceiveBuffer, Script, ScriptUser, Tracking, VirtualServer,
 };
+use conf_parser::{Sources, Spanned};
 use serde::{Deserialize, Serialize};
 
 use crate::config::checker;
@@ -31,6 +31,8 @@ pub(crate) struct RunnerPart {
     pub(crate) tracked_files: BTreeMap<String, TrackedFile>,
     /// The `vrrp_track_process` blocks that somebody tracks, by name.
     pub(crate) tracked_processes: BTreeMap<String, TrackedProcess>,
+    /// The programs of checks, with the place of each as `FILE:LINE:COLUMN: `; they are among `scripts`.
+    pub(crate) checks: BTreeMap<Script, String>,
     /// `process_monitor_rcv_bufs` and its `_force`.
     pub(crate) process_monitor: ReceiveBuffer,
 }
@@ -127,6 +129,11 @@ pub(crate) enum Occasion {
         /// Came.
         up: bool,
     },
+    /// The checker asks for the program of a `MISC_CHECK`.
+    Check {
+        /// What it is.
+        script: Script,
+    },
     /// It is time for a tracked script.
     Track {
         /// The name of its `vrrp_script`.
@@ -161,7 +168,21 @@ impl RunnerPart {
             part.objects.extend(config.sync_groups.iter().map(|group| Object::Group(group.name.value.clone())));
             config.virtual_servers.iter().for_each(|server| part.add_virtual_server(server));
         }
+        for script in check_scripts(config).map(|script| &script.value) {
+            part.scripts.insert(Occasion::Check { script: script.clone() }, script.clone());
+            part.checks.insert(script.clone(), String::new());
+        }
         part
+    }
+
+    /// With the places of the programs of checks; of those that are there more than once, the first.
+    pub(crate) fn located(mut self, config: &Config, sources: &Sources) -> Self {
+        for script in check_scripts(config) {
+            if let Some(place) = self.checks.get_mut(&script.value).filter(|place| place.is_empty()) {
+                *place = sources.location(script.span).map(|place| format!("{place}: ")).unwrap_or_default();
+            }
+        }
+        self
     }
 
     /// Whether there is something to do.
@@ -209,6 +230,12 @@ impl RunnerPart {
             }
         }
     }
+}
+
+/// The programs of all checks, in the order of the file.
+fn check_scripts(config: &Config) -> impl Iterator<Item = &Spanned<Script>> {
+    let real_servers = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    real_servers.flat_map(|real| &real.checkers).filter_map(Checker::script)
 }
 
 /// Whether anybody hears of changes of the virtual server.
@@ -349,6 +376,39 @@ mod tests {
             Object::RealServer(rs, vs),
         ];
         assert_eq!(part.objects, objects.into());
+    }
+
+    #[test]
+    fn the_programs_of_checks_are_known_with_their_places() {
+        let text = "virtual_server 192.0.2.1 80 {
+                protocol TCP
+                lb_algo rr
+                lb_kind NAT
+                real_server 10.0.0.1 80 { MISC_CHECK { misc_path \"/c 1\"\n user root } }
+                real_server 10.0.0.2 80 {
+                    MISC_CHECK {
+                        misc_path \"/c 2\"
+                    }
+                }
+                real_server 10.0.0.3 80 {
+                    MISC_CHECK {
+                        misc_path \"/c 2\"
+                    }
+                }
+            }";
+        let loader = conf_parser::MemoryLoader::new([("k.conf", text)]);
+        let parsed = conf_parser::parse(&loader, std::path::Path::new("k.conf"), &conf_parser::Options::default());
+        let part = RunnerPart::from_config(&parsed.config);
+        assert!(part.has_work());
+        let part = part.located(&parsed.config, &parsed.sources);
+        let shown = |(script, place): (&Script, &String)| {
+            let user = script.user.as_ref().map_or("-", |user| &user.user);
+            format!("{place}{} by {user}", script.command.join(" "))
+        };
+        let checks: Vec<_> = part.checks.iter().map(shown).collect();
+        assert_eq!(checks, ["k.conf:5:67: /c 1 by root", "k.conf:9:36: /c 2 by -"]);
+        let scripts = part.checks.keys().map(|script| Occasion::Check { script: script.clone() });
+        assert!(part.scripts.keys().cloned().eq(scripts));
     }
 
     #[test]

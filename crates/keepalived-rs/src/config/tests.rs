@@ -82,7 +82,6 @@ const SILENT: &[(&str, &str, &str)] = &[
 
 /// Words that are not acted on and whose example changes what a worker is told, and why.
 const HEARD: &[(&str, &str, &str)] = &[
-    ("virtual_server/real_server", "MISC_CHECK", UNCHECKED),
     ("virtual_server/real_server", "SMTP_CHECK", UNCHECKED),
     ("virtual_server/real_server/SMTP_CHECK", "host", "it is a check of its own"),
     ("virtual_server/real_server", "PING_CHECK", UNCHECKED),
@@ -186,6 +185,7 @@ fn frame(keyword: &str) -> (&'static str, &'static str, String) {
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
         "HTTP_GET" => ("", "url { path / }\n"),
+        "MISC_CHECK" => ("", "misc_path /own\n"),
         "url" => ("", "path /a\n"),
         _ => ("", ""),
     };

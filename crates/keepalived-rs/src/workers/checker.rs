@@ -2,6 +2,7 @@
 
 mod addresses;
 mod balancer;
+mod errands;
 mod held;
 mod kernel;
 pub(crate) mod leftovers;
@@ -35,6 +36,7 @@ pub(crate) use self::namespace::Namespaced;
 use self::addresses::Addresses;
 pub(crate) use self::balancer::is_of_departure as is_departure;
 use self::balancer::{Balancer, CheckId, Effect, Plan, Wish};
+use self::errands::{Ask, Errands};
 use self::held::{Busy, Held, Later};
 use self::kernel::{Applied, Counts, Kernel, Refused, Said, Table, Wanted};
 use self::marker::Marker;
@@ -49,7 +51,9 @@ use super::vrrp::facts::MOST_WORDS;
 use crate::config::checker::CheckerPart;
 use crate::config::process::ProcessPart;
 use crate::control::{Guest, Request};
-use crate::ipc::{self, Channel, Common, Fact, Notification, NotifyAck, Order, Outbox, Report, Role, RunnerSays};
+use crate::ipc::{
+    self, Channel, Common, Fact, Notification, NotifyAck, Order, Outbox, Report, Role, RunnerSays, ToRunner,
+};
 use crate::log;
 
 /// How often the supervisor hears from this worker.
@@ -216,6 +220,8 @@ struct Worker<O> {
     unsaid: Option<String>,
     runner: Option<Port>,
     notices: Notices,
+    /// What the runner runs for checks.
+    errands: Errands,
     /// All that was said to the runner is on its way.
     noticed: bool,
     open: O,
@@ -286,6 +292,7 @@ enum Wake {
     Runner(io::Result<Option<(RunnerSays, Vec<OwnedFd>)>>),
     Kernel(Option<Said>),
     Checked(Event<CheckId>),
+    Errand(Ask),
     Addresses(io::Result<()>),
     Count,
     Asked(Option<(Guest, Request)>),
@@ -313,6 +320,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             unsaid: None,
             runner: None,
             notices: Notices::default(),
+            errands: Errands::default(),
             noticed: true,
             open,
             kernel: None,
@@ -355,6 +363,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                     self.notices.acknowledged(number);
                     self.balancer.handle_acknowledged(number);
                 }
+                Wake::Runner(Ok(Some((RunnerSays::Ended(end), _)))) => self.errands.handle_end(end),
                 // No check depends on one.
                 Wake::Runner(Ok(Some((RunnerSays::Tracker(_), _)))) => {}
                 // The supervisor starts another one and connects it, if there are scripts.
@@ -369,6 +378,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                 Wake::Kernel(Some(Said::Counted { number, counts })) => self.counted(number, counts),
                 Wake::Kernel(None) => anyhow::bail!("the thread that talks to IPVS is gone"),
                 Wake::Checked(event) => self.balancer.handle_event(&event),
+                Wake::Errand(ask) => self.errands.take(ask),
                 Wake::Addresses(news) => {
                     news?;
                     self.look_at_addresses()?;
@@ -394,6 +404,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             wake = listen(self.runner.as_ref(), !self.noticed) => wake,
             said = next_said(self.kernel.as_mut()) => Wake::Kernel(said),
             event = self.driver.next_event() => Wake::Checked(event),
+            ask = self.errands.next() => Wake::Errand(ask),
             news = changed(self.addresses.as_mut()) => Wake::Addresses(news),
             _ = self.count.tick(), if self.balancer.is_draining() => Wake::Count,
             () = tokio::time::sleep(LOOK), if self.held.is_waiting() && self.committing.is_none() => Wake::Room,
@@ -437,6 +448,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                 let fd = fds.pop().ok_or_else(|| anyhow::anyhow!("a connection without a socket"))?;
                 self.runner = Some(Port::new(fd.into())?);
                 self.notices.connected();
+                self.errands.connected();
             }
             Order::Hear(fact) => self.balancer.handle_router(fact),
             Order::Noted => self.unannounced = self.unannounced.saturating_sub(1),
@@ -601,7 +613,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         while let Some(later) = self.held.poll(now, Busy { kernel: self.committing.is_some(), log: !log::has_room() }) {
             match later {
                 Later::Check(id, verdict) => {
-                    if let Some((schedule, probe)) = self.balancer.begin(id, verdict) {
+                    if let Some((schedule, probe)) = self.balancer.begin(id, verdict, &self.errands) {
                         self.driver.add(id, schedule, probe);
                     }
                 }
@@ -645,18 +657,21 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             self.desk.settle();
         }
         self.noticed = true;
+        let Some(runner) = &self.runner else { return };
         // What the runner is told a successor must know of: it would tell it again, or never.
-        if !self.flushed {
-            return;
+        while let Some(notification) = self.notices.poll_send().filter(|_| self.flushed) {
+            match runner.try_send(&ToRunner::Notify(notification.clone())) {
+                Ok(true) => self.notices.sent(),
+                Ok(false) => return self.noticed = false,
+                // A runner that is gone shows as the end of its acknowledgements.
+                Err(_) => return,
+            }
         }
-        if let Some(runner) = &self.runner {
-            while let Some(notification) = self.notices.poll_send() {
-                match runner.try_send(notification) {
-                    Ok(true) => self.notices.sent(),
-                    Ok(false) => return self.noticed = false,
-                    // A runner that is gone shows as the end of its acknowledgements.
-                    Err(_) => return,
-                }
+        while let Some(errand) = self.errands.poll_send() {
+            match runner.try_send(&errand) {
+                Ok(true) => self.errands.sent(),
+                Ok(false) => return self.noticed = false,
+                Err(_) => return,
             }
         }
     }

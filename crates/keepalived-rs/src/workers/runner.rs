@@ -5,6 +5,7 @@
 //! their groups. When the runner itself is killed they go on: the parent-death signal can be set only between fork and
 //! exec, which would need code that the compiler cannot check.
 
+mod checks;
 mod files;
 mod host;
 mod monitor;
@@ -22,12 +23,14 @@ use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use conf_parser::config::Script;
 use rustix::process::{Pid, Signal};
 use tokio::process::Child;
 use tokio::task::{JoinError, JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
+use self::checks::{Checks, Program};
 use self::files::{Files, Watch};
 use self::host::ThisHost;
 use self::monitor::{Monitor, Watched};
@@ -41,8 +44,8 @@ use super::port::Port;
 use super::signals;
 use crate::config::runner::{Object, Occasion, RunnerPart, Timing, occasions};
 use crate::ipc::{
-    self, Channel, Common, Fact, Notification, NotifyAck, Order, Outbox, Report, Role, RunnerSays, TrackerFact,
-    TrackerName, TrackerState,
+    self, Channel, CheckRun, Common, Fact, Notification, NotifyAck, Order, Outbox, Report, Role, RunnerSays, ToRunner,
+    TrackerFact, TrackerName, TrackerState,
 };
 
 /// How often the supervisor hears from this worker.
@@ -93,6 +96,8 @@ async fn serve(channel: Channel, check: fn(RunnerPart) -> Table) -> anyhow::Resu
 struct Table {
     objects: BTreeSet<Object>,
     commands: Commands,
+    /// The programs of checks, with their places; those without a command cannot run.
+    checks: BTreeMap<Script, String>,
     /// The tracked scripts; those without a command cannot run.
     scripts: BTreeMap<String, Timing>,
     /// The tracked files, until they are those of the running configuration.
@@ -146,6 +151,7 @@ struct Runner {
     former: Table,
     queues: Queues<Object, Waiting>,
     scripts: Scripts,
+    checks: Checks,
     files: Files,
     processes: Monitor,
     trackers: BTreeMap<TrackerName, TrackerState>,
@@ -164,12 +170,13 @@ struct Runner {
 /// What the runner waits for.
 enum Wake {
     Order(io::Result<Option<(Order, Vec<OwnedFd>)>>),
-    Notification(Role, io::Result<Option<(Notification, Vec<OwnedFd>)>>),
+    Asked(Role, io::Result<Option<(ToRunner, Vec<OwnedFd>)>>),
     Room(Role),
     Checked(u64, Result<Table, JoinError>),
     Started(Result<Started, JoinError>),
     Ended(Object, Pid, io::Result<ExitStatus>),
     Script(scripts::Event),
+    Check(checks::Event),
     File(files::Event),
     Process(Change),
     Beat,
@@ -192,6 +199,7 @@ impl Runner {
             former: Table::default(),
             queues: Queues::new(),
             scripts: Scripts::default(),
+            checks: Checks::default(),
             files: Files::default(),
             processes: Monitor::default(),
             trackers: BTreeMap::new(),
@@ -212,6 +220,7 @@ impl Runner {
             self.start_due(now);
             let verdicts = self.scripts.fire(now);
             self.judge(verdicts);
+            self.checks.fire(now);
             self.answer();
             // A supervisor that is gone shows as the end of its orders.
             let flushed = self.supervisor.flush(&mut self.outbox).unwrap_or(true);
@@ -222,9 +231,9 @@ impl Runner {
                 Wake::Order(Ok(Some((order, fds)))) => self.obey(order, fds)?,
                 Wake::Order(Ok(None)) => self.stop(),
                 Wake::Order(Err(error)) => return Err(error.into()),
-                Wake::Notification(role, Ok(Some((notification, _)))) => self.take(role, notification),
-                Wake::Notification(role, Ok(None)) => self.disconnect(role),
-                Wake::Notification(role, Err(error)) => {
+                Wake::Asked(role, Ok(Some((asked, _)))) => self.hear(role, asked),
+                Wake::Asked(role, Ok(None)) => self.disconnect(role),
+                Wake::Asked(role, Err(error)) => {
                     error!("runner: cannot read what the {} process says: {error}", role.word());
                     self.disconnect(role);
                 }
@@ -236,6 +245,7 @@ impl Runner {
                     let verdicts = self.scripts.take(event);
                     self.judge(verdicts);
                 }
+                Wake::Check(event) => self.checks.take(event),
                 Wake::File(event) => {
                     if let Some((name, number)) = self.files.take(event) {
                         let state = TrackerState::Says(vrrp_proto::Verdict::Value(number));
@@ -268,6 +278,7 @@ impl Runner {
                 Err(_) => Wake::Again,
             },
             event = self.scripts.next() => Wake::Script(event),
+            event = self.checks.next() => Wake::Check(event),
             event = self.files.next() => Wake::File(event),
             change = self.processes.next() => Wake::Process(change),
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => Wake::Again,
@@ -277,12 +288,13 @@ impl Runner {
 
     fn next_deadline(&self) -> Option<Instant> {
         let stop = self.stopping.filter(|_| !self.queues.is_waiting()).map(|since| since + STOP_WAIT);
-        self.queues.poll_timeout().into_iter().chain(self.scripts.poll_timeout()).chain(stop).min()
+        let due = self.queues.poll_timeout().into_iter().chain(self.scripts.poll_timeout());
+        due.chain(self.checks.poll_timeout()).chain(stop).min()
     }
 
     fn is_done(&self, now: Instant) -> bool {
         let Some(since) = self.stopping else { return false };
-        let is_idle = self.queues.is_idle() && !self.scripts.is_starting();
+        let is_idle = self.queues.is_idle() && !self.scripts.is_starting() && !self.checks.is_starting();
         is_idle || (!self.queues.is_waiting() && now >= since + STOP_WAIT)
     }
 
@@ -314,6 +326,7 @@ impl Runner {
             Order::Connect { peer } => {
                 let fd = fds.into_iter().next().ok_or_else(|| anyhow::anyhow!("a connection without a socket"))?;
                 let untold = self.trackers.keys().filter(|_| peer == Role::Vrrp).cloned().collect();
+                self.drop_runs(peer);
                 let peer = self.peer(peer);
                 peer.port = Some(Port::new(fd.into())?);
                 peer.sender.connected();
@@ -437,8 +450,35 @@ impl Runner {
         self.queues.push(object, Instant::now(), Waiting { from: role, ticket, scripts });
     }
 
+    fn hear(&mut self, role: Role, asked: ToRunner) {
+        match asked {
+            ToRunner::Notify(notification) => self.take(role, notification),
+            ToRunner::Run(run) if role == Role::Checker => self.run_check(run),
+            ToRunner::Drop(number) if role == Role::Checker => self.checks.drop_run(number),
+            ToRunner::Run(_) | ToRunner::Drop(_) => {}
+        }
+    }
+
+    /// A check may be one of the configuration before, until the checker has this one too.
+    fn run_check(&mut self, run: CheckRun) {
+        let known = [&self.table, &self.former].into_iter().find_map(|it| Some((it, it.checks.get(&run.script)?)));
+        let program = known.and_then(|(table, place)| {
+            let command = table.commands.get(&Occasion::Check { script: run.script.clone() })?.clone();
+            Some(Program { command, place: place.clone() })
+        });
+        self.checks.ask(run, program);
+    }
+
     fn disconnect(&mut self, role: Role) {
         self.peer(role).port = None;
+        self.drop_runs(role);
+    }
+
+    /// Its successor asks anew.
+    fn drop_runs(&mut self, role: Role) {
+        if role == Role::Checker {
+            self.checks.drop_all();
+        }
     }
 
     /// Tells the peers what is new for them: of trackers, and how far their notifications have come.
@@ -453,6 +493,18 @@ impl Runner {
                     Err(_) => peer.sender.acknowledged(number),
                 }
             }
+        }
+        self.answer_checks();
+    }
+
+    fn answer_checks(&mut self) {
+        let Some(peer) = self.peers.get_mut(&Role::Checker) else { return };
+        let Some(port) = peer.port.as_ref().filter(|_| !peer.full) else { return };
+        while let Some(end) = self.checks.poll_end() {
+            if let Ok(false) = port.try_send(&RunnerSays::Ended(end)) {
+                return peer.full = true;
+            }
+            self.checks.answered();
         }
     }
 
@@ -503,10 +555,11 @@ impl Runner {
             self.configured = true;
         }
         for role in SENDERS {
-            while let Some(Ok(Some((notification, _)))) = self.peer(role).port.as_ref().map(Port::try_receive) {
-                self.take(role, notification);
+            while let Some(Ok(Some((asked, _)))) = self.peer(role).port.as_ref().map(Port::try_receive) {
+                self.hear(role, asked);
             }
         }
+        self.checks.drop_all();
         self.scripts.stop();
         self.stopping = Some(Instant::now());
     }
@@ -555,7 +608,7 @@ fn says(verdict: Verdict) -> TrackerState {
 async fn listen(role: Role, peer: Option<&Peer>) -> Wake {
     let Some(Peer { port: Some(port), full, .. }) = peer else { return std::future::pending().await };
     tokio::select! {
-        notification = port.receive() => Wake::Notification(role, notification),
+        asked = port.receive() => Wake::Asked(role, asked),
         _ = port.writable(), if *full => Wake::Room(role),
     }
 }
@@ -572,7 +625,7 @@ fn checked(part: RunnerPart) -> Table {
     let watch = watch.and_then(|watch| watch.map_err(|error| error!("track_files cannot be watched - {error}")).ok());
     let processes = part.tracked_processes;
     let processes = (!processes.is_empty()).then(|| Watched::open(processes, part.process_monitor));
-    Table { objects: part.objects, commands, scripts: part.tracked_scripts, watch, processes }
+    Table { objects: part.objects, commands, checks: part.checks, scripts: part.tracked_scripts, watch, processes }
 }
 
 /// The configuration that was checked; never, without one.

@@ -13,8 +13,8 @@ struct Server {
     octet: Octet,
     weight: i64,
     inhibit: bool,
-    /// Whether it is up, and what it adds to the weight.
-    checkers: Vec<(bool, i64)>,
+    /// Whether it is up, and what it does to the weight.
+    checkers: Vec<(bool, Contribution)>,
     /// Deadline in seconds, and once it is over whether nothing was left.
     drain: Option<(Option<u64>, Option<bool>)>,
 }
@@ -25,7 +25,11 @@ impl Server {
     }
 
     fn weight(&self) -> i64 {
-        let sum = self.weight + self.checkers.iter().map(|(_, adds)| adds).sum::<i64>();
+        let added = self.checkers.iter().map(|(_, contribution)| match contribution {
+            Contribution::Adds(adds) => *adds,
+            Contribution::Replaces(Weight(weight)) => i64::from(*weight) - self.weight,
+        });
+        let sum = self.weight + added.sum::<i64>();
         if self.drain.is_some() { 0 } else { sum.clamp(0, 0x7fff_ffff) }
     }
 }
@@ -185,7 +189,7 @@ enum Step {
     Weight {
         server: usize,
         checker: usize,
-        adds: i64,
+        contribution: Contribution,
     },
     Drain {
         server: usize,
@@ -212,7 +216,7 @@ enum Step {
 }
 
 fn any_server(octet: Octet) -> impl Strategy<Value = Server> {
-    let checkers = proptest::collection::vec(any::<bool>().prop_map(|up| (up, 0)), 0..3);
+    let checkers = proptest::collection::vec(any::<bool>().prop_map(|up| (up, Contribution::NONE)), 0..3);
     (0i64..4, checkers, any::<bool>()).prop_map(move |(weight, checkers, inhibit)| Server {
         octet,
         weight,
@@ -241,11 +245,14 @@ fn any_model() -> impl Strategy<Value = Model> {
 fn any_step() -> impl Strategy<Value = Step> {
     let seconds = || proptest::option::of(0u64..20);
     let verdict = (0usize..5, 0usize..3, any::<bool>());
-    let weight = (0usize..5, 0usize..3, prop_oneof![4 => -5i64..70000, 1 => Just(1 << 40)]);
+    let adds = prop_oneof![4 => -5i64..70000, 1 => Just(1 << 40)].prop_map(Contribution::Adds);
+    let replaces = prop_oneof![4 => 0u32..300, 1 => Just(u32::MAX)];
+    let replaces = replaces.prop_map(|weight| Contribution::Replaces(Weight::saturating_from(weight.into())));
+    let weight = (0usize..5, 0usize..3, prop_oneof![adds, replaces]);
     let reload = (any_model(), any::<bool>(), seconds());
     prop_oneof![
         8 => verdict.prop_map(|(server, checker, up)| Step::Verdict { server, checker, up }),
-        2 => weight.prop_map(|(server, checker, adds)| Step::Weight { server, checker, adds }),
+        2 => weight.prop_map(|(server, checker, contribution)| Step::Weight { server, checker, contribution }),
         2 => (0usize..5, seconds()).prop_map(|(server, seconds)| Step::Drain { server, seconds }),
         1 => (0usize..5).prop_map(|server| Step::Undrain { server }),
         2 => proptest::collection::vec(0u32..3, 4).prop_map(Step::Count),
@@ -274,9 +281,9 @@ fn config_of(model: &Model) -> Config {
     }
 }
 
-fn checker_of((up, adds): &(bool, i64)) -> Checker {
+fn checker_of((up, contribution): &(bool, Contribution)) -> Checker {
     let verdict = if *up { Verdict::Up } else { Verdict::Down };
-    Checker { verdict, contribution: *adds, reported: false }
+    Checker { verdict, contribution: *contribution, reported: false }
 }
 
 fn octet_of(address: IpAddr) -> Octet {
@@ -316,10 +323,10 @@ impl Both {
                     checker.0 = up;
                 }
             }
-            Step::Weight { server, checker, adds } => {
-                self.real.handle_weight(RealServerId(server), CheckerId(checker), adds);
+            Step::Weight { server, checker, contribution } => {
+                self.real.handle_weight(RealServerId(server), CheckerId(checker), contribution);
                 if let Some(checker) = self.checker(server, checker) {
-                    checker.1 = adds;
+                    checker.1 = contribution;
                 }
             }
             Step::Drain { server, seconds } => {
@@ -363,7 +370,7 @@ impl Both {
         self.model.settle();
     }
 
-    fn checker(&mut self, server: usize, checker: usize) -> Option<&mut (bool, i64)> {
+    fn checker(&mut self, server: usize, checker: usize) -> Option<&mut (bool, Contribution)> {
         self.model.servers.get_mut(server)?.checkers.get_mut(checker)
     }
 

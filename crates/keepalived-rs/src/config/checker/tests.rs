@@ -52,6 +52,7 @@ fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
             let probe = match runnable(&checker.kind) {
                 Ok(Runnable::Tcp) => format!("{connect:?}"),
                 Ok(Runnable::Http(get)) => format!("{:?}", http_config(real, connect, get)),
+                Ok(Runnable::Misc(check)) => format!("{:?} {}", misc_timeout(checker, check), check.dynamic),
                 Err(_) => return "counts as down".to_owned(),
             };
             format!("{:?} {} {probe}", timing(server, real, checker, 0), checker.log_all_failures)
@@ -274,9 +275,36 @@ fn a_check_connects_where_it_is_told() {
 }
 
 #[test]
+fn a_misc_check_has_its_own_times() {
+    let times = |lines: &str| {
+        let server = only(&format!(
+            "virtual_server 192.0.2.1 80 {{
+                protocol TCP
+                lb_algo rr
+                lb_kind NAT
+                delay_loop 11
+                real_server 10.0.0.1 80 {{ MISC_CHECK {{\n misc_path /x\n {lines}\n }} }}
+            }}"
+        ));
+        let real = &server.real_servers[0];
+        let checker = &real.checkers[0];
+        let CheckerKind::Misc(check) = &checker.kind else { panic!("{checker:?}") };
+        let config = timing(&server, real, checker, 0);
+        let seconds = |time: Duration| time.as_secs();
+        let warmup = config.warmup.map(seconds).unwrap();
+        let times = [seconds(config.delay_loop), warmup, seconds(config.delay_before_retry)];
+        (times, config.retry, seconds(misc_timeout(checker, check)), config.alpha)
+    };
+    assert_eq!(times(""), ([11, 11, 1], 0, 11, false));
+    let own = "delay_loop 9\n warmup 3\n delay_before_retry 2\n retry 4\n misc_timeout 5\n alpha";
+    assert_eq!(times(own), ([9, 3, 2], 4, 5, true));
+    assert_eq!(times("delay_loop 9").2, 9);
+}
+
+#[test]
 fn a_checker_that_cannot_run_counts_as_down() {
     for (checker, expected) in [
-        ("MISC_CHECK { misc_path /x }", "this release cannot run MISC_CHECK"),
+        ("PING_CHECK { }", "this release cannot run PING_CHECK"),
         ("SSL_GET { url { path / } }", "this release cannot run SSL_GET"),
         ("HTTP_GET { url { path /\n regex x } }", "this release cannot run HTTP_GET with regex"),
     ] {
@@ -290,7 +318,7 @@ fn a_checker_that_cannot_run_counts_as_down() {
         ));
         assert_eq!(virtual_server(&server).real_servers[0].checkers, [virtual_server::Checker::DOWN]);
         let real = &server.real_servers[0];
-        assert_eq!(probe(real, &real.checkers[0]).err().unwrap(), expected);
+        assert_eq!(kind(real, &real.checkers[0]).unwrap_err(), expected);
     }
 }
 
@@ -307,5 +335,5 @@ fn a_checker_without_what_it_needs_counts_as_down() {
     server.real_servers[0].checkers[0].kind = CheckerKind::Unusable(config::CheckerType::Http);
     assert_eq!(virtual_server(&server).real_servers[0].checkers, [virtual_server::Checker::DOWN]);
     let real = &server.real_servers[0];
-    assert_eq!(probe(real, &real.checkers[0]).err().unwrap(), "its HTTP_GET is incomplete");
+    assert_eq!(kind(real, &real.checkers[0]).unwrap_err(), "its HTTP_GET is incomplete");
 }

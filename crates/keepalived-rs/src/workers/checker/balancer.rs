@@ -14,13 +14,15 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use conf_parser::config::{Checker, IpvsNamespace, RealServer, ServiceKey, VirtualServer};
+use conf_parser::config::{Checker, CheckerKind, IpvsNamespace, MiscCheck, RealServer, ServiceKey, VirtualServer};
 use health_checkers::driver;
-use health_checkers::outcome::Outcome;
+use health_checkers::outcome::{Outcome, Reason};
 use health_checkers::probe::Probe;
 use health_checkers::schedule::{self, Schedule};
 use ipvs_control::types::{DestinationKey, Instant, SyncDaemon, SyncRole, Timeouts};
-use ipvs_control::virtual_server::{self as ipvs, Audience, CheckerId, DrainProgress, Quorum, RealServerId};
+use ipvs_control::virtual_server::{
+    self as ipvs, Audience, CheckerId, Contribution, DrainProgress, Quorum, RealServerId,
+};
 use ipvs_control::{ForwardingMethod, Pool, Service, ServiceAddress, Verdict, Weight};
 use serde::{Deserialize, Serialize};
 use vip_netlink::nft::{Marking, Transport};
@@ -30,6 +32,7 @@ pub(super) use self::servers::Asked;
 use self::unchanged::{Next, Taken, Terms};
 use self::wish::Stale;
 pub(super) use self::wish::Wish;
+use super::errands::Errands;
 use super::kernel::{Counts, Failure, Wanted};
 use super::leftovers;
 use super::refusals::{self, Finder};
@@ -163,12 +166,12 @@ pub(super) struct Checks {
 /// A fact's content. Its `virtual_server` is a [`tag`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Remembered<'a> {
-    /// The checkers of one real server, whether each found it up, whether it has said so, and the notifications of the
-    /// server that the runner has not acknowledged.
+    /// The checkers of one real server, whether each found it up, whether it has said so, what it does to the weight, and
+    /// the notifications of the server that the runner has not acknowledged.
     Checkers {
         virtual_server: Cow<'a, str>,
         real_server: Cow<'a, str>,
-        verdicts: Vec<(Cow<'a, Checker>, bool, bool)>,
+        verdicts: Vec<(Cow<'a, Checker>, bool, bool, Contribution)>,
         unheard: Vec<(u64, bool)>,
     },
     /// Whether a virtual server had its quorum, and the notifications of that which the runner has not acknowledged.
@@ -512,9 +515,9 @@ impl Balancer {
         for Fact { key, value } in facts {
             match ipc::decode(&value) {
                 Ok(Remembered::Checkers { virtual_server, real_server, verdicts, unheard }) => {
-                    let known = verdicts.into_iter().map(|(checker, up, reported)| {
+                    let known = verdicts.into_iter().map(|(checker, up, reported, contribution)| {
                         let verdict = if up { Verdict::Up } else { Verdict::Down };
-                        let state = ipvs::Checker { verdict, reported, ..ipvs::Checker::UP };
+                        let state = ipvs::Checker { verdict, reported, contribution };
                         Known { checker: checker.into_owned(), state, id: None }
                     });
                     for (number, up) in unheard {
@@ -774,7 +777,12 @@ impl Balancer {
     }
 
     /// When a check that goes on with `verdict` runs, and what it does; `None` for one that is not there.
-    pub(super) fn begin(&self, id: CheckId, verdict: Option<schedule::Verdict>) -> Option<(Schedule, Box<dyn Probe>)> {
+    pub(super) fn begin(
+        &self,
+        id: CheckId,
+        verdict: Option<schedule::Verdict>,
+        errands: &Errands,
+    ) -> Option<(Schedule, Box<dyn Probe>)> {
         let place = self.places.get(&id)?;
         let server = &self.entries.get(place.entry)?.config;
         let real = server.real_servers.get(place.real.0)?;
@@ -784,7 +792,8 @@ impl Balancer {
             Some(verdict) => Schedule::resume(timing, verdict),
             None => Schedule::new(timing),
         };
-        Some((schedule, lower::probe(real, checker).ok()?))
+        let program = |script, timeout| errands.program(id, script, timeout);
+        Some((schedule, lower::probe(real, checker, program).ok()?))
     }
 
     /// A predecessor may have died before it told of what the configuration leaves out.
@@ -872,20 +881,27 @@ impl Balancer {
         let Some(place) = self.places.get(&event.id).copied() else { return };
         let Some(entry) = self.entries.get_mut(place.entry) else { return };
         let Some(real) = entry.config.real_servers.get(place.real.0) else { return };
-        let checker = real.checkers.get(place.checker.0);
-        let log_all = checker.is_some_and(|checker| checker.log_all_failures);
+        let Some(checker) = real.checkers.get(place.checker.0) else { return };
         let Some(name) = entry.real_server_name(place.real.0) else { return };
-        self.effects.extend(lines(event, name, place.kind, log_all));
-        if !(event.report.changed || event.report.first) {
-            return;
+        let names = Names { virtual_server: entry.name(), real_server: name };
+        let lines = lines(event, names, place.kind, checker);
+        let is_news = event.report.changed || event.report.first;
+        let weight = other_weight(entry, place, event);
+        // At a start each check says for the first time what was taken for granted.
+        let before = (is_news || weight.is_some()).then(|| entry.logic.wanted());
+        if let Some(weight) = weight {
+            entry.logic.handle_weight(place.real, place.checker, weight);
+            self.drain(place.entry);
         }
+        self.effects.extend(lines);
+        let (Some(before), Some(entry)) = (before, self.entries.get_mut(place.entry)) else { return };
         let verdict = match event.report.verdict {
             schedule::Verdict::Up => Verdict::Up,
             schedule::Verdict::Down => Verdict::Down,
         };
-        // At a start each check says for the first time what was taken for granted.
-        let before = entry.logic.wanted();
-        entry.logic.handle_verdict(place.real, place.checker, verdict);
+        if is_news {
+            entry.logic.handle_verdict(place.real, place.checker, verdict);
+        }
         if entry.logic.wanted() != before {
             self.stale.place(place.entry);
         }
@@ -1288,7 +1304,7 @@ impl Balancer {
         }
         let verdict = |(number, checker)| {
             let state = entry.logic.checker(RealServerId(place), CheckerId(number)).unwrap_or(ipvs::Checker::DOWN);
-            (Cow::Borrowed(checker), state.verdict == Verdict::Up, state.reported)
+            (Cow::Borrowed(checker), state.verdict == Verdict::Up, state.reported, state.contribution)
         };
         let verdicts = real.checkers.iter().enumerate().map(verdict).collect();
         let (virtual_server, real_server) = (virtual_server.into(), real_server.into());
@@ -1384,9 +1400,22 @@ fn said(entry: &Entry, event: &ipvs::Event) -> Option<Said> {
     }
 }
 
+/// The weight that a check gives its server, if it is another one than before.
+fn other_weight(entry: &Entry, place: Place, event: &driver::Event<CheckId>) -> Option<Contribution> {
+    let Outcome::Success { weight, .. } = &event.outcome else { return None };
+    let weight = weight.map(|weight| Contribution::Replaces(Weight::saturating_from(weight.into())));
+    let contribution = weight.unwrap_or(Contribution::NONE);
+    let before = entry.logic.checker(place.real, place.checker)?;
+    (before.contribution != contribution).then_some(contribution)
+}
+
 /// What keepalived logs for a try: a success only while the server is not yet known to be up, a failure when it counts,
 /// or each with `log_all_failures`.
-fn lines(event: &driver::Event<CheckId>, name: &str, kind: &str, log_all: bool) -> Vec<Effect> {
+fn lines(event: &driver::Event<CheckId>, names: Names<'_>, kind: &str, checker: &Checker) -> Vec<Effect> {
+    if let CheckerKind::Misc(check) = &checker.kind {
+        return misc_line(event, names, check, checker).map(Effect::Info).into_iter().collect();
+    }
+    let (name, log_all) = (names.real_server, checker.log_all_failures);
     let news = event.report.changed || event.report.first;
     let said = event.outcome.lines(name).into_iter().map(Effect::Info);
     let Outcome::Failure(failure) = &event.outcome else {
@@ -1401,6 +1430,44 @@ fn lines(event: &driver::Event<CheckId>, name: &str, kind: &str, log_all: bool) 
     let counted = event.report.changed && retries > 0;
     let verdict = counted.then(|| Effect::Info(format!("{kind} on service {name} failed after {retries} retries.")));
     said.chain(detail).chain(verdict).collect()
+}
+
+/// What keepalived logs for a run of a program.
+fn misc_line(
+    event: &driver::Event<CheckId>,
+    Names { virtual_server, real_server }: Names<'_>,
+    check: &MiscCheck,
+    checker: &Checker,
+) -> Option<String> {
+    let driver::Event { outcome, report, .. } = event;
+    let is_news = report.changed || report.first;
+    let result = match outcome {
+        Outcome::Success { .. } => is_news.then(|| "succeeded".to_owned())?,
+        Outcome::Failure(failure) => {
+            if !(is_news || checker.log_all_failures) {
+                return None;
+            }
+            let word = if failure.reason == Reason::ProgramTimeout { "timed out" } else { "failed" };
+            let detail = failure.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+            format!("{word}{}{detail}", tries(report, checker.timing.retry))
+        }
+        // Progress says nothing.
+        _ => return None,
+    };
+    let script = check.script.command.first().map_or("", String::as_str);
+    Some(format!("Misc check for [{real_server} VS {virtual_server}] by [{script}] {result}."))
+}
+
+/// How a failure stands to the tries that are left.
+fn tries(report: &schedule::Report, retry: u32) -> String {
+    let retries = |number| format!("{number} {}", if number == 1 { "retry" } else { "retries" });
+    match report.failures.saturating_sub(1) {
+        0 if report.retrying => format!(", will do {}", retries(retry)),
+        done if report.retrying => format!(" on retry {done}/{retry}"),
+        _ if retry == 0 => " with retry disabled".to_owned(),
+        done if done > 0 => format!(" after {}", retries(done)),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]

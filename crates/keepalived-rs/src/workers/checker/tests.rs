@@ -10,7 +10,7 @@ use ipvs_control::types::{Scheduler, Seconds, Service, ServiceAddress};
 use super::kernel::tests::Shared;
 use super::*;
 use crate::config::checker::tests::part;
-use crate::ipc::{Notification, NotifyEvent};
+use crate::ipc::{CheckEnd, CheckRun, Notification, NotifyEvent, RunEnd};
 use crate::workers::until;
 
 const IN_FLIGHT: NonZeroUsize = Driver::<CheckId>::DEFAULT_IN_FLIGHT;
@@ -79,6 +79,42 @@ impl Lab {
         assert_eq!(self.report(), Report::Prepared { generation, beat_limit: Some(BEAT_LIMIT) });
         self.orders.send(&Order::Commit { generation }, &[]).unwrap();
         assert_eq!(self.report(), Report::Committed { generation });
+    }
+
+    /// The next notification for the runner, if there is one.
+    fn told(&self) -> Option<Notification> {
+        match self.runner.receive().ok()??.0 {
+            ToRunner::Notify(notification) => Some(notification),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The runner is a new one.
+    fn replace_runner(&mut self) {
+        let (runner, theirs) = Channel::pair().unwrap();
+        self.orders.send(&Order::Connect { peer: Role::Runner }, &[theirs.as_fd()]).unwrap();
+        self.runner = runner;
+    }
+
+    /// The next run that the runner is asked for.
+    fn asked(&self) -> CheckRun {
+        match until("a run", || self.runner.receive().ok()).unwrap().0 {
+            ToRunner::Run(run) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The program of a check runs, as the runner says it, until the only server has this weight.
+    fn until_weight(&self, how: RunEnd, weight: Option<u32>) {
+        until("weight", || {
+            while let Ok(Some((asked, _))) = self.runner.receive() {
+                let ToRunner::Run(CheckRun { number, .. }) = asked else { panic!("{asked:?}") };
+                self.runner.send(&RunnerSays::Ended(CheckEnd { number, how }), &[]).unwrap();
+            }
+            let pools = self.table.look(|memory| memory.pools.clone());
+            let destination = pools.first()?.destinations.first();
+            (destination.map(|there| there.weight.0) == weight).then_some(())
+        });
     }
 
     /// Waits until the table holds these destinations.
@@ -155,7 +191,7 @@ fn the_runner_is_told_of_a_server_that_goes() {
     let wanted = NotifyEvent::Quorum { virtual_server, up: false };
     let mut last = 0;
     until("notification", || {
-        let (Notification { number, event }, _) = lab.runner.receive().ok()??;
+        let Notification { number, event } = lab.told()?;
         assert!(number > last);
         last = number;
         (event == wanted).then_some(())
@@ -182,7 +218,7 @@ fn the_runner_has_heard_of_all_that_a_reload_left_out_before_it_is_in_force() {
     // They are more than the socket holds.
     let mut heard = Vec::new();
     let mut hear = || {
-        while let Ok(Some((notification, _))) = lab.runner.receive::<Notification>() {
+        while let Some(notification) = lab.told() {
             heard.push(notification.event);
         }
     };
@@ -206,10 +242,7 @@ fn the_runner_has_heard_of_all_that_a_reload_left_out_before_it_is_in_force() {
 /// One worker tells of a server's end and dies before anybody has heard it.
 #[test]
 fn a_successor_repeats_what_the_runner_has_not_acknowledged() {
-    let told = |lab: &Lab| {
-        let (notification, _) = until("notification", || lab.runner.receive::<Notification>().ok()?);
-        notification
-    };
+    let told = |lab: &Lab| until("notification", || lab.told());
     let mut lab = Lab::new(true);
     let ([mut first, _second], [a, b]) = servers();
     let text = file(&[a, b], "quorum_up /q");
@@ -241,6 +274,73 @@ fn a_successor_repeats_what_the_runner_has_not_acknowledged() {
     assert!(up.number > down.number && matches!(up.event, NotifyEvent::RealServer { up: true, .. }), "{up:?}");
     drop(again);
     successor.stop();
+    lab.stop();
+}
+
+/// A server of weight 10 whose program is asked for twenty times a second.
+fn misc_file(more: &str) -> String {
+    format!(
+        "virtual_server 192.0.2.1 80 {{\n protocol TCP\n lb_algo wlc\n lb_kind NAT\n delay_loop 0.05\n warmup 0\n \
+         real_server 192.0.2.9 80 {{\n weight 10\n MISC_CHECK {{\n misc_path \"/check 1\"\n misc_timeout 7\n \
+         misc_dynamic\n {more}\n }}\n }}\n}}\n"
+    )
+}
+
+#[test]
+fn a_program_takes_a_server_out_and_gives_it_a_weight() {
+    let mut lab = Lab::new(false);
+    lab.configure(&misc_file("user root"));
+    let CheckRun { script, timeout, .. } = lab.asked();
+    let words = script.user.map(|user| user.user).into_iter().chain(script.command).collect::<Vec<_>>();
+    assert_eq!((words.join(" ").as_str(), timeout), ("root /check 1", Duration::from_secs(7)));
+    // The first run is under way, and is asked of the next runner too.
+    lab.replace_runner();
+    for (how, weight) in [
+        (RunEnd::Exited(7), Some(5)),
+        (RunEnd::Exited(1), None),
+        (RunEnd::Exited(2), Some(0)),
+        (RunEnd::TimedOut, None),
+        (RunEnd::NotStarted, Some(10)),
+        (RunEnd::Signalled(9), None),
+        (RunEnd::Exited(0), Some(10)),
+    ] {
+        lab.until_weight(how, weight);
+    }
+    lab.stop();
+}
+
+/// Nothing is known of the server then: it stays what it was.
+#[test]
+fn without_a_runner_and_with_a_program_that_may_not_run_a_server_stays_what_it_was() {
+    for (more, begins) in [("", Some(10)), ("alpha", None)] {
+        let mut lab = Lab::new(false);
+        lab.configure(&misc_file(more));
+        for _ in 0..3 {
+            let first = lab.asked();
+            lab.replace_runner();
+            assert_eq!(lab.asked(), first);
+            let refused = CheckEnd { number: first.number, how: RunEnd::Refused };
+            lab.runner.send(&RunnerSays::Ended(refused), &[]).unwrap();
+        }
+        lab.asked();
+        assert_eq!(destinations(&lab.table).len(), begins.into_iter().count());
+        lab.replace_runner();
+        lab.until_weight(RunEnd::Exited(6), Some(4));
+        lab.stop();
+    }
+}
+
+/// A run goes on that a reload of the same file finds; with the check it ends.
+#[test]
+fn the_runner_hears_that_a_run_is_not_wanted_any_more() {
+    let mut lab = Lab::new(false);
+    lab.configure(&misc_file(""));
+    let run = lab.asked();
+    lab.configure(&misc_file(""));
+    let ([_first], [a]) = servers();
+    lab.configure(&file(&[a], ""));
+    let (heard, _) = until("news", || lab.runner.receive::<ToRunner>().ok()).unwrap();
+    assert_eq!(heard, ToRunner::Drop(run.number));
     lab.stop();
 }
 

@@ -219,16 +219,16 @@ impl Scripts {
 
 /// The process group of a run; killed when this is dropped.
 #[derive(Debug)]
-struct Group(Pid);
+pub(super) struct Group(Pid);
 
 impl Group {
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         // It may have ended just now.
         let _ = rustix::process::kill_process_group(self.0, signal);
     }
 
     /// The run has ended in time: what it left behind lives on.
-    fn leave(self) {
+    pub(super) fn leave(self) {
         std::mem::forget(self);
     }
 }
@@ -241,11 +241,8 @@ impl Drop for Group {
 
 /// Starts a run. May block.
 fn start(script: String, run: u64, command: &Command) -> Event {
-    let spawned = super::process(command, &[]).ok_or(io::ErrorKind::NotFound.into()).and_then(|mut it| it.spawn());
-    let what = match spawned.map(|child| (child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), child)) {
-        Ok((Some(pid), child)) => What::Started(child, Group(pid)),
-        // It cannot have been waited for yet.
-        Ok((None, _)) => What::Ended(Outcome::Exited(NOT_EXECUTABLE)),
+    let what = match spawn(command) {
+        Ok((child, group)) => What::Started(child, group),
         Err(error) => {
             let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
             What::Refused(status, error.to_string())
@@ -254,9 +251,21 @@ fn start(script: String, run: u64, command: &Command) -> Event {
     Event { script, run, what }
 }
 
-async fn wait(script: String, run: u64, mut child: Child) -> Event {
-    let outcome = child.wait().await.map_or(Outcome::Exited(NOT_EXECUTABLE), outcome);
-    Event { script, run, what: What::Ended(outcome) }
+/// Starts a program in a process group of its own. May block.
+pub(super) fn spawn(command: &Command) -> io::Result<(Child, Group)> {
+    let child = super::process(command, &[]).ok_or(io::ErrorKind::NotFound)?.spawn()?;
+    // It cannot have been waited for yet.
+    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or(io::ErrorKind::NotFound)?;
+    Ok((child, Group(pid)))
+}
+
+async fn wait(script: String, run: u64, child: Child) -> Event {
+    Event { script, run, what: What::Ended(end(child).await) }
+}
+
+/// Waits until a program has ended.
+pub(super) async fn end(mut child: Child) -> Outcome {
+    child.wait().await.map_or(Outcome::Exited(NOT_EXECUTABLE), outcome)
 }
 
 fn outcome(status: ExitStatus) -> Outcome {

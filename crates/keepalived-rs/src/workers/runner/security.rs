@@ -1,7 +1,7 @@
 //! May this script run, and as whom (`behaviour.md` §4.3)? Answers come from a [`Host`], so that the rules can be tested
 //! on any machine by anybody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ pub(crate) struct Command {
 pub(crate) type Commands = BTreeMap<Occasion, Command>;
 
 /// A line for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Note {
     /// A script does not run.
     Error(String),
@@ -89,6 +89,7 @@ pub(crate) fn check(part: &RunnerPart, host: &impl Host) -> (Commands, Vec<Note>
             (None, Occasion::Track { script }) => {
                 checker.warn(format!("Disabling track script {script} since not found/accessible"));
             }
+            (None, Occasion::Check { script }) => checker.disable_check(script),
             (None, _) => {}
         }
     }
@@ -96,12 +97,8 @@ pub(crate) fn check(part: &RunnerPart, host: &impl Host) -> (Commands, Vec<Note>
         checker.warn("SECURITY VIOLATION - scripts are being executed but script_security not enabled.");
     }
     let mut notes = checker.notes;
-    let mut seen = Vec::new();
-    notes.retain(|note| {
-        let new = !seen.contains(note);
-        seen.push(note.clone());
-        new
-    });
+    let mut seen = HashSet::new();
+    notes.retain(|note| seen.insert(note.clone()));
     (commands, notes)
 }
 
@@ -180,6 +177,19 @@ impl<H: Host> Checker<'_, H> {
         };
         self.error(format!("Unable to resolve script {kind} '{name}' - disabling its scripts{why}"));
         None
+    }
+
+    /// Adds to what was said last of the program of a check what becomes of the check.
+    fn disable_check(&mut self, script: &Script) {
+        let why = match self.notes.pop() {
+            Some(Note::Error(text) | Note::Warning(text)) => text,
+            None => String::new(),
+        };
+        let place = self.part.checks.get(script).map_or("", String::as_str);
+        let name = script.command.first().map_or("", String::as_str);
+        self.error(format!(
+            "{place}{why}. Disabling misc script '{name}': without it a real server stays up, or with alpha down"
+        ));
     }
 
     fn script(&mut self, script: &Script, default: Option<Identity>) -> Option<Command> {

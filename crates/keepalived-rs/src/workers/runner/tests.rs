@@ -9,7 +9,7 @@ use nix::sys::signal::{SigSet, Signal as NixSignal};
 
 use super::*;
 use crate::config::runner::Occasion;
-use crate::ipc::{NotifyEvent, NotifyState};
+use crate::ipc::{CheckEnd, NotifyEvent, NotifyState, RunEnd};
 use crate::workers::until;
 
 /// A runner in a thread, driven as the supervisor and a vrrp worker do.
@@ -101,6 +101,19 @@ impl Lab {
         }
     }
 
+    /// Makes these the programs of checks; a checker is at the other end.
+    fn check<const N: usize>(&mut self, scripts: [&Script; N]) -> Channel {
+        let mut part = RunnerPart { script_user: Some(me()), ..RunnerPart::default() };
+        for script in scripts {
+            part.scripts.insert(Occasion::Check { script: script.clone() }, script.clone());
+            part.checks.insert(script.clone(), String::new());
+        }
+        self.commit(&part);
+        let (checker, theirs) = Channel::pair().unwrap();
+        self.orders.send(&Order::Connect { peer: Role::Checker }, &[theirs.as_fd()]).unwrap();
+        checker
+    }
+
     /// A new vrrp worker is at the other end.
     fn reconnect(&mut self) {
         let (vrrp, theirs) = Channel::pair().unwrap();
@@ -141,7 +154,7 @@ impl Lab {
 
     fn tell(&mut self, event: NotifyEvent) {
         self.number += 1;
-        self.vrrp.send(&Notification { number: self.number, event }, &[]).unwrap();
+        self.vrrp.send(&ToRunner::Notify(Notification { number: self.number, event }), &[]).unwrap();
     }
 
     fn acknowledged(&self, number: u64) {
@@ -470,4 +483,92 @@ fn a_supervisor_that_is_gone_is_a_stop() {
 fn is_alive(pid: &str) -> bool {
     fs::read_to_string(Path::new("/proc").join(pid).join("stat"))
         .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.starts_with(" Z")))
+}
+
+const LONG: Duration = Duration::from_secs(1000);
+
+/// A checker asks for run `number` of `check`.
+fn ask(checker: &Channel, number: u64, check: u64, script: &Script, timeout: Duration) {
+    let run = CheckRun { number, check, script: script.clone(), timeout };
+    checker.send(&ToRunner::Run(run), &[]).unwrap();
+}
+
+/// The next answer.
+fn ended(checker: &Channel) -> (u64, RunEnd) {
+    match next(checker) {
+        RunnerSays::Ended(CheckEnd { number, how }) => (number, how),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_program_of_a_check_runs_when_it_is_asked_for() {
+    let mut lab = Lab::new();
+    let [seven, killed, sleeps, gone] =
+        [("seven", "exit 7"), ("killed", "kill -9 $$"), ("sleeps", "sleep 1000"), ("gone", "")]
+            .map(|(name, body)| lab.script(name, body));
+    let nowhere = Script { command: vec!["/nowhere/check".into()], user: None };
+    let other = Script { command: vec!["/bin/true".into()], user: None };
+    let checker = lab.check([&seven, &killed, &sleeps, &gone, &nowhere]);
+    fs::remove_file(lab.path("gone")).unwrap();
+    let short = Duration::from_millis(50);
+    for (number, script, timeout, how) in [
+        (1, &seven, LONG, RunEnd::Exited(7)),
+        (2, &killed, LONG, RunEnd::Signalled(9)),
+        (3, &sleeps, short, RunEnd::TimedOut),
+        (4, &gone, LONG, RunEnd::NotStarted),
+        (5, &nowhere, LONG, RunEnd::Refused),
+        (6, &other, LONG, RunEnd::Refused),
+        (7, &seven, Duration::MAX, RunEnd::Exited(7)),
+    ] {
+        ask(&checker, number, 1, script, timeout);
+        assert_eq!(ended(&checker), (number, how));
+    }
+    assert_eq!(lab.stop(), 0);
+}
+
+/// One that ignores SIGTERM is killed two seconds later.
+#[test]
+fn a_check_has_one_run_at_a_time() {
+    let mut lab = Lab::new();
+    let stubborn = lab.script("stubborn", "trap '' TERM\necho $$ >>$out\nwhile :; do sleep 0.1; done");
+    let checker = lab.check([&stubborn]);
+    ask(&checker, 1, 1, &stubborn, Duration::from_secs(1));
+    let [first] = &lab.lines("stubborn", 1)[..] else { panic!("one line") };
+    ask(&checker, 2, 1, &stubborn, LONG);
+    assert_eq!(ended(&checker), (2, RunEnd::TimedOut), "the first one has not ended");
+    assert!(is_there(first));
+    assert_eq!(ended(&checker), (1, RunEnd::TimedOut));
+    until("the end of the first", || (!is_there(first)).then_some(()));
+    ask(&checker, 3, 1, &stubborn, LONG);
+    let second = &lab.lines("stubborn", 2)[1];
+    // One that nobody waits for any more stands in nobody's way.
+    checker.send(&ToRunner::Drop(3), &[]).unwrap();
+    ask(&checker, 4, 1, &stubborn, LONG);
+    let third = &lab.lines("stubborn", 3)[2];
+    until("the end of the second", || (!is_there(second)).then_some(()));
+    assert!(is_there(third));
+    drop(checker);
+    until("the end of the third, with its checker", || (!is_there(third)).then_some(()));
+    assert_eq!(lab.stop(), 0);
+}
+
+fn is_there(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Until the checker has the configuration too, it asks for what the one before named.
+#[test]
+fn a_check_of_the_configuration_before_still_runs() {
+    let mut lab = Lab::new();
+    let [old, new] = [("old", "exit 3"), ("new", "exit 4")].map(|(name, body)| lab.script(name, body));
+    let checker = lab.check([&old]);
+    ask(&checker, 1, 1, &old, LONG);
+    assert_eq!(ended(&checker), (1, RunEnd::Exited(3)));
+    let checker = lab.check([&new]);
+    ask(&checker, 2, 1, &old, LONG);
+    assert_eq!(ended(&checker), (2, RunEnd::Exited(3)));
+    ask(&checker, 3, 2, &new, LONG);
+    assert_eq!(ended(&checker), (3, RunEnd::Exited(4)));
+    assert_eq!(lab.stop(), 0);
 }

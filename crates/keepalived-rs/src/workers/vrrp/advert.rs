@@ -1494,8 +1494,11 @@ mod tests {
         }
 
         fn notifications(&self) -> Vec<u64> {
-            let receive = || self.runner.receive::<ipc::Notification>().ok().flatten();
-            std::iter::from_fn(receive).map(|(notification, _)| notification.number).collect()
+            let receive = || match self.runner.receive().ok()??.0 {
+                ipc::ToRunner::Notify(notification) => Some(notification.number),
+                other => panic!("{other:?}"),
+            };
+            std::iter::from_fn(receive).collect()
         }
     }
 

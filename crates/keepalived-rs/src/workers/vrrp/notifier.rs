@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::ipc::{Channel, Fact, Notification, NotifyAck, NotifyEvent, RunnerSays, TrackerFact};
+use crate::ipc::{Channel, Fact, Notification, NotifyAck, NotifyEvent, RunnerSays, ToRunner, TrackerFact};
 
 use super::facts;
 
@@ -71,7 +71,7 @@ impl Notifier {
     pub(crate) fn flush(&mut self) -> bool {
         let Some(runner) = &self.runner else { return true };
         for (&number, event) in self.waiting.range(self.unsent..) {
-            match runner.send(&Notification { number, event: event.clone() }, &[]) {
+            match runner.send(&ToRunner::Notify(Notification { number, event: event.clone() }), &[]) {
                 Ok(()) => self.unsent = number + 1,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(_) => {
@@ -90,6 +90,8 @@ impl Notifier {
         while let Some(runner) = &self.runner {
             match runner.receive::<RunnerSays>() {
                 Ok(Some((RunnerSays::Tracker(fact), _))) => self.trackers.push(fact),
+                // Only the checker has any.
+                Ok(Some((RunnerSays::Ended(_), _))) => {}
                 Ok(Some((RunnerSays::Taken(NotifyAck { number }), _))) => {
                     let rest = self.waiting.split_off(&(number + 1));
                     let done = std::mem::replace(&mut self.waiting, rest);
@@ -118,8 +120,11 @@ mod tests {
     }
 
     fn numbers(runner: &Channel) -> Vec<u64> {
-        let receive = || runner.receive::<Notification>().ok().flatten();
-        std::iter::from_fn(receive).map(|(notification, _)| notification.number).collect()
+        let receive = || match runner.receive().ok()??.0 {
+            ToRunner::Notify(notification) => Some(notification.number),
+            other => panic!("{other:?}"),
+        };
+        std::iter::from_fn(receive).collect()
     }
 
     #[test]

@@ -168,6 +168,93 @@ fn a_failure_that_does_not_count_yet_is_said_only_if_asked_for() {
     }
 }
 
+/// A server of weight 10 with a program.
+fn misc_file(weight: u8, more: &str) -> String {
+    format!(
+        "virtual_server 192.0.2.1 80 {{
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 80 {{
+                weight {weight}
+                MISC_CHECK {{\n misc_path \"/c 1\"\n misc_dynamic\n {more}\n }}
+            }}
+        }}"
+    )
+}
+
+/// The program ended; the try was the `failures`th in a row to fail.
+fn program(id: CheckId, outcome: impl Into<Outcome>, changed: bool, failures: u32, retrying: bool) -> Event<CheckId> {
+    let down = failures > 0 && !retrying;
+    let verdict = if down { schedule::Verdict::Down } else { schedule::Verdict::Up };
+    event(id, outcome, Report { verdict, changed, first: false, failures, retrying })
+}
+
+fn exited(status: u8) -> Failure {
+    Failure::with_detail(Reason::ProgramFailed, format_args!("exited with status {status}"))
+}
+
+/// As Debian's keepalived 2.2.7 says it.
+#[test]
+fn a_program_is_told_of_in_keepaliveds_words() {
+    let misc = |text: &str| format!("Misc check for [{} VS {VS}] by [/c] {text}.", RS[0]);
+    let heard = |balancer: &mut Balancer| {
+        let lines: Vec<_> = lines(&drain(balancer)).into_iter().map(str::to_owned).collect();
+        lines.into_iter().filter(|line| !line.contains(" quorum ")).collect::<Vec<_>>()
+    };
+    let removing = format!("Removing service {} from VS {VS}", RS[0]);
+    for (words, told) in [
+        ("retry 2\n log_all_failures", [", will do 2 retries", " on retry 1/2", " after 2 retries"].as_slice()),
+        ("retry 1\n log_all_failures", &[", will do 1 retry", " after 1 retry"]),
+        ("retry 1", &["", " after 1 retry"]),
+        ("", &[" with retry disabled"]),
+    ] {
+        let (mut balancer, ids) = balancer(&misc_file(10, words));
+        for (failures, tries) in (1..).zip(told) {
+            let last = usize::try_from(failures).unwrap() == told.len();
+            balancer.handle_event(&program(ids[0], exited(1), last, failures, !last));
+            let line = misc(&format!("failed{tries} (exited with status 1)"));
+            let expected = if last { vec![line, removing.clone()] } else { vec![line] };
+            let expected = if tries.is_empty() { Vec::new() } else { expected };
+            assert_eq!(heard(&mut balancer), expected);
+        }
+        balancer.handle_event(&program(ids[0], Outcome::success_with_weight(Vec::new(), 5), true, 0, false));
+        let changing = format!("Changing weight from 10 to 5 for inactive service {} of VS {VS}", RS[0]);
+        let expected = [changing, misc("succeeded"), format!("Adding service {} to VS {VS}", RS[0])];
+        assert_eq!(heard(&mut balancer), expected);
+        balancer.handle_event(&program(ids[0], Outcome::success(Vec::new()), false, 0, false));
+        let changing = format!("Changing weight from 5 to 10 for active service {} of VS {VS}", RS[0]);
+        assert_eq!(heard(&mut balancer), [changing]);
+        balancer.handle_event(&program(ids[0], Outcome::progress(Vec::new()), false, 0, false));
+        assert_eq!(drain(&mut balancer), [], "a program that may not run");
+        let failures = u32::try_from(told.len()).unwrap();
+        balancer.handle_event(&program(ids[0], Failure::new(Reason::ProgramTimeout), true, failures, false));
+        let expected = misc(&format!("timed out{}", told.last().unwrap()));
+        assert_eq!(heard(&mut balancer), [expected, removing.clone()]);
+    }
+}
+
+#[test]
+fn a_weight_of_a_program_outlives_a_reload_and_the_process() {
+    let weight = |balancer: &Balancer| {
+        let pools = balancer.pools();
+        pools.iter().flat_map(|pool| &pool.destinations).map(|there| there.weight.0).collect::<Vec<_>>()
+    };
+    let mut first = Balancer::new(1);
+    let id = ids(&configure(&mut first, &misc_file(10, "")))[0];
+    let event = program(id, Outcome::success_with_weight(Vec::new(), 5), false, 0, false);
+    assert!(changes(&mut first, |balancer| balancer.handle_event(&event)));
+    assert_eq!(weight(&first), [5]);
+    assert!(!changes(&mut first, |balancer| balancer.handle_event(&event)), "the same again");
+    configure(&mut first, &misc_file(20, ""));
+    assert_eq!(weight(&first), [5]);
+    let facts = first.facts.iter().map(|(key, value)| Fact { key: key.clone(), value: value.clone() });
+    let mut second = Balancer::new(2);
+    second.resume(facts.collect());
+    configure(&mut second, &misc_file(20, ""));
+    assert_eq!(weight(&second), [5]);
+}
+
 /// With the virtual server of this file twice, which is only noted.
 fn twice(file: &str) -> (Balancer, Vec<CheckId>) {
     let mut part = part(file);
@@ -300,7 +387,7 @@ fn a_reload_keeps_the_checks_of_virtual_servers_with_one_name() {
 
 /// What a check begins with, if it is there.
 fn begun(balancer: &Balancer, (id, verdict): (CheckId, Option<schedule::Verdict>)) -> Option<schedule::Verdict> {
-    balancer.begin(id, verdict).map(|(schedule, _)| schedule.verdict())
+    balancer.begin(id, verdict, &Errands::default()).map(|(schedule, _)| schedule.verdict())
 }
 
 #[test]

@@ -291,3 +291,37 @@ fn who_cannot_become_another_user_runs_scripts_as_itself() {
                     and CAP_SETGID, and so do its scripts";
     assert!(notes.contains(&Note::Error(expected.into())), "{notes:?}");
 }
+
+#[test]
+fn a_check_whose_program_may_not_run_is_disabled_with_its_place_and_the_cause() {
+    let script = |word: &str, user: &str| {
+        let user = ScriptUser { user: user.into(), group: None, supplementary_groups: false };
+        Script { command: vec![word.into()], user: Some(user) }
+    };
+    let mut host = Files::sane();
+    host.put("/etc/unsafe", 0, 0, 0o757, true);
+    host.put("/etc/plain", 0, 0, 0o644, true);
+    let all = [script(SCRIPT, "nobody"), script("/none", "root"), script("/etc/unsafe", "root")];
+    let all = all.into_iter().chain([script("/etc/plain", "root"), script(SCRIPT, "ghost")]);
+    let mut part = part(&[]);
+    for script in all {
+        part.checks.insert(script.clone(), "k.conf:7:9: ".into());
+        part.scripts.insert(Occasion::Check { script: script.clone() }, script);
+    }
+    let (commands, notes) = check(&part, &host);
+    assert_eq!(commands.len(), 1);
+    let causes = [
+        (SCRIPT, "Unable to resolve script username 'ghost' - disabling its scripts"),
+        ("/etc/plain", "WARNING - script '/etc/plain' is not executable for 0:0 - disabling"),
+        (
+            "/etc/unsafe",
+            "Unsafe permissions found for script '/etc/unsafe' - disabling: /etc/unsafe is writable by others (mode 0757)",
+        ),
+        ("/none", "Script /none cannot be accessed - No such file or directory"),
+    ];
+    let lines = causes.map(|(name, cause)| {
+        let rest = "without it a real server stays up, or with alpha down";
+        Note::Error(format!("k.conf:7:9: {cause}. Disabling misc script '{name}': {rest}"))
+    });
+    assert_eq!(notes, lines);
+}

@@ -79,7 +79,8 @@ fn seen(balancer: &mut Balancer, checks: &BTreeMap<CheckId, usize>) -> String {
 pub(super) fn meaning(value: &[u8]) -> String {
     match ipc::decode(value).unwrap() {
         Remembered::Checkers { verdicts, unheard, .. } => {
-            let verdicts: Vec<_> = verdicts.iter().map(|(_, up, reported)| (up, reported)).collect();
+            let verdicts: Vec<_> =
+                verdicts.iter().map(|(_, up, reported, contribution)| (up, reported, contribution)).collect();
             format!("{verdicts:?} {unheard:?}")
         }
         Remembered::Departing { services, .. } => format!("{services:?}"),
