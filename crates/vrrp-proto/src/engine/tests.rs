@@ -345,7 +345,7 @@ fn received_advertisements_move_no_tree() {
 #[test]
 fn entries_that_became_too_early_move_together() {
     let mut engine = engine(&[]);
-    let many = 3 * MOVED_TOGETHER as u32;
+    let many = u32::try_from(3 * MOVED_TOGETHER).unwrap();
     let routers: Vec<_> = (1..=many).map(|id| (RouterId(id), config(1))).collect();
     let mut known = Vec::new();
     // Each starts a little later than the one before, the last one much later.
