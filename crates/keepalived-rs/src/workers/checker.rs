@@ -311,7 +311,8 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         count.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut balancer = Balancer::new(RandomState::new().hash_one("warmup"));
         // Higher than any of a predecessor: nobody tells a million a second.
-        balancer.count_from(clock::now().as_nanos() / 1000);
+        let first = clock::now().as_nanos() / 1000;
+        balancer.count_from(first);
         Self {
             supervisor,
             outbox: Outbox::default(),
@@ -320,7 +321,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             unsaid: None,
             runner: None,
             notices: Notices::default(),
-            errands: Errands::default(),
+            errands: Errands::counting_from(first),
             noticed: true,
             open,
             kernel: None,

@@ -37,15 +37,15 @@ pub(super) struct Errands {
     dropped: BTreeSet<u64>,
 }
 
-impl Default for Errands {
-    fn default() -> Self {
-        let (ask, asks) = mpsc::unbounded_channel();
-        let (under_way, unsent, dropped) = Default::default();
-        Self { ask, asks, numbers: Arc::default(), under_way, unsent, dropped }
-    }
-}
-
 impl Errands {
+    /// Runs are numbered from `first`: the runner may not be done yet with those of a checker before this one.
+    pub(super) fn counting_from(first: u64) -> Self {
+        let (ask, asks) = mpsc::unbounded_channel();
+        let numbers = Arc::new(AtomicU64::new(first));
+        let (under_way, unsent, dropped) = Default::default();
+        Self { ask, asks, numbers, under_way, unsent, dropped }
+    }
+
     /// The program of `check`, which may take so long.
     pub(super) fn program(&self, check: CheckId, script: Script, timeout: Duration) -> Errand {
         Errand { ask: self.ask.clone(), numbers: Arc::clone(&self.numbers), check, script, timeout }
@@ -182,7 +182,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_runner_is_asked_for_what_the_last_one_has_not_answered() {
-        let mut errands = Errands::default();
+        let mut errands = Errands::counting_from(1);
         let first = asked(&mut errands);
         hear(&mut errands).await;
         let run = number(&send(&mut errands));
@@ -198,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_runner_hears_of_what_is_given_up() {
-        let mut errands = Errands::default();
+        let mut errands = Errands::counting_from(1);
         let (first, second) = (asked(&mut errands), asked(&mut errands));
         hear(&mut errands).await;
         let run = number(&send(&mut errands));

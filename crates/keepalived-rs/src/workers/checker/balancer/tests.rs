@@ -387,7 +387,7 @@ fn a_reload_keeps_the_checks_of_virtual_servers_with_one_name() {
 
 /// What a check begins with, if it is there.
 fn begun(balancer: &Balancer, (id, verdict): (CheckId, Option<schedule::Verdict>)) -> Option<schedule::Verdict> {
-    balancer.begin(id, verdict, &Errands::default()).map(|(schedule, _)| schedule.verdict())
+    balancer.begin(id, verdict, &Errands::counting_from(1)).map(|(schedule, _)| schedule.verdict())
 }
 
 #[test]
