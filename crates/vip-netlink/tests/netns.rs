@@ -84,6 +84,7 @@ const CASES: &[(&str, Case)] = &[
     ("the_filter_of_routers_is_read_back_as_it_was_set", nft::the_filter_of_routers_is_read_back_as_it_was_set),
     ("marks_are_read_back_as_they_were_set", nft::marks_are_read_back_as_they_were_set),
     ("thousands_of_elements_take_more_than_one_batch", nft::thousands_of_elements_take_more_than_one_batch),
+    ("tables_that_go_while_they_are_listed_are_not_there", nft::tables_that_go_while_they_are_listed_are_not_there),
     ("what_somebody_changed_is_put_back", nft::what_somebody_changed_is_put_back),
     (
         "a_batch_with_a_refusal_changes_nothing_and_says_which",

@@ -35,7 +35,7 @@ pub struct NftSocket {
 }
 
 impl NftSocket {
-    /// How often a plan is made anew that others foiled.
+    /// How often a listing or a plan is made that others foil.
     const ATTEMPTS: usize = 5;
 
     /// Opens a socket in the network namespace of the calling thread.
@@ -109,7 +109,18 @@ impl NftSocket {
         }
     }
 
+    /// What others remove while it is listed is listed anew, as far as it is still there.
     fn table(&mut self, name: &TableName) -> Result<Option<Table>, Error> {
+        let mut attempt = 1;
+        loop {
+            match self.listed(name) {
+                Err(error) if is_absent(&error) && attempt < Self::ATTEMPTS => attempt += 1,
+                listed => return listed,
+            }
+        }
+    }
+
+    fn listed(&mut self, name: &TableName) -> Result<Option<Table>, Error> {
         let Some(flags) = self.flags(name)? else { return Ok(None) };
         let mut table = Table { name: name.clone(), flags, sets: Vec::new(), chains: Vec::new() };
         for answer in self.ask(name, Question::Chains)? {
@@ -148,7 +159,7 @@ impl NftSocket {
                 Answer::Table(flags) => Some(flags),
                 _ => None,
             })),
-            Err(error) if error.io().raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -199,6 +210,11 @@ impl NftSocket {
             }
         }
     }
+}
+
+/// Whether what was asked for is not there.
+fn is_absent(error: &Error) -> bool {
+    error.io().raw_os_error() == Some(libc::ENOENT)
 }
 
 /// As many changes as fit a batch, at least one.

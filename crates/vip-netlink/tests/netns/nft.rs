@@ -4,6 +4,8 @@ use std::{
     collections::BTreeSet,
     net::Ipv6Addr,
     num::{NonZeroU16, NonZeroU32},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -63,6 +65,28 @@ pub(super) fn the_filter_of_routers_is_read_back_as_it_was_set() -> Result<(), S
     let applied = nft.reconcile(&[], &Firewall::names("routers")).unwrap();
     assert!(applied.refused.is_empty(), "{applied:?}");
     assert_eq!(nft.present(&Firewall::names("routers")).unwrap(), []);
+    Ok(())
+}
+
+/// Half way through the kernel says that there is no such table.
+pub(super) fn tables_that_go_while_they_are_listed_are_not_there() -> Result<(), Skip> {
+    let mut nft = socket()?;
+    let (names, wanted) = (Firewall::names("routers"), everything(0..250).tables());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut other = socket().expect("there was one before");
+            for _ in 0..100 {
+                other.reconcile(&wanted, &[]).expect("nobody else changes them");
+                other.reconcile(&[], &names).expect("nobody else changes them");
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            nft.present(&names).unwrap();
+        }
+    });
+    assert_eq!(nft.present(&names).unwrap(), []);
     Ok(())
 }
 
