@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use vrrp_proto::{
     Action, Engine, Event as Report, Family, Instant, OutgoingAdvert, Ownership, Packet, Priority, Role, RouterConfig,
@@ -22,9 +21,7 @@ use super::trace::Trace;
 /// What a socket's receive buffer holds.
 const BACKLOG: usize = 64;
 /// Advertisements that are due so soon leave with those that are due now.
-const AHEAD: Duration = Duration::from_millis(1);
-/// So long a packet waits at most for a process that does other things, in nanoseconds.
-const LONGEST_WAIT: u64 = MILLI;
+const AHEAD: std::time::Duration = std::time::Duration::from_millis(1);
 /// So many steps at one instant mean that something due is never done.
 const STEPS_AT_ONCE: u32 = 20_000;
 
@@ -394,11 +391,8 @@ impl World {
             format!("node {to}: router {router}: hears priority {priority} from {}", datagram.source)
         });
         let heard = self.before_hearing(to, router, datagram.source, advertisement.priority);
-        // A packet counts from when it came, though the process has done other things since.
-        let waited = Duration::from_nanos(self.random.below(LONGEST_WAIT + 1));
         self.with(to, |engine, now| {
-            let came = now.saturating_sub(waited);
-            engine.handle_advertisement(came, RouterSpec::id(router), datagram.source, &advertisement);
+            engine.handle_advertisement(now, RouterSpec::id(router), datagram.source, &advertisement);
         });
         self.after_hearing(&heard);
     }
