@@ -11,6 +11,7 @@ use crate::action::{Action, FaultReason, Role, RouterSnapshot};
 use crate::advertisement::Advertisement;
 use crate::config::{EngineConfig, Partners, RouterConfig};
 use crate::control::Command;
+use crate::planted::{Bug, planted};
 use crate::track::{Dependency, Effect, Known, PriorityExplanation, Tracker, Verdict};
 use crate::types::{Family, GroupId, Instant, LinkId, RouterId, Ticket, TrackerId};
 use crate::virtual_router::{State, VirtualRouter};
@@ -308,6 +309,9 @@ impl Engine {
     /// [`handle_timeout`](Self::handle_timeout): a driver that has packets which it has not read yet reads them first.
     #[must_use]
     pub fn is_take_over_due(&self, now: Instant) -> bool {
+        if planted(Bug::TakeOverUnforeseen) {
+            return false;
+        }
         let takes_over = |id| self.routers.get(id).and_then(|slot| slot.router.takes_over_at());
         self.timers
             .iter()

@@ -39,6 +39,8 @@ pub enum Bug {
     RefusalForgotten,
     /// Priority 0 means nothing.
     ResignationIgnored,
+    /// A driver does not learn that it had better listen before a take-over.
+    TakeOverUnforeseen,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -56,7 +58,7 @@ mod switch {
 
     impl Bug {
         /// Every one.
-        pub const ALL: [Self; 15] = [
+        pub const ALL: [Self; 16] = [
             Self::SilentToLowerPriority,
             Self::DiscardRestartsTimer,
             Self::KeepsAddressesAsBackup,
@@ -72,6 +74,7 @@ mod switch {
             Self::HopLimitUnchecked,
             Self::RefusalForgotten,
             Self::ResignationIgnored,
+            Self::TakeOverUnforeseen,
         ];
     }
 

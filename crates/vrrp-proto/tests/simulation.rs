@@ -8,7 +8,7 @@ use simulator::census::Census;
 #[expect(dead_code, reason = "some of it is for the program")]
 mod simulator;
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 300;
 
 #[test]
 fn hosts_survive_their_faults() {

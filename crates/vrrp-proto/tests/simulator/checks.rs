@@ -10,7 +10,7 @@ use vrrp_proto::{Action, Event, FaultReason, Ownership, Priority, Role, RouterCo
 
 use super::kernel::KERNEL;
 use super::network::DELAY;
-use super::scenario::{RouterSpec, Scenario};
+use super::scenario::{MILLI, RouterSpec, Scenario};
 use super::world::World;
 
 /// Every change of role that some seed must show.
@@ -68,11 +68,12 @@ struct Witness {
     told: Option<Role>,
     /// The last advertisement as Active, and the interval that held then.
     sent: Option<(u64, u64)>,
-    answered: Option<u64>,
+    /// When the last lower priority came that was answered, and the interval that held then.
+    answered: Option<(u64, u64)>,
     /// The last advertisement that the supervisor knows of, which a death may have kept from being sent.
-    claimed: Option<u64>,
+    claimed: Option<Claim>,
     /// That of the processes before.
-    inherited: Option<u64>,
+    inherited: Option<Claim>,
     /// When it heard priority 0, until it hears another one.
     resigned: Option<u64>,
     unapplied_since: Option<u64>,
@@ -106,11 +107,21 @@ impl Witness {
     }
 }
 
+/// An advertisement that peers count on.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    sent: u64,
+    /// No peer waits for less after it.
+    patience: u64,
+}
+
 /// An accepted advertisement, before the engine gets it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard {
     pub(crate) node: usize,
     pub(crate) router: usize,
+    /// From when on it counts.
+    pub(crate) came: u64,
     pub(crate) source: IpAddr,
     pub(crate) theirs: Priority,
     pub(crate) role: Role,
@@ -166,6 +177,13 @@ fn own_interval(config: &RouterConfig) -> u64 {
     config.advertisement_interval.duration().as_nanos() as u64
 }
 
+/// What the peers of a router wait at least after each of its advertisements. No router counts on peers that wait longer
+/// than the RFC has it.
+fn least_patience(config: &RouterConfig) -> u64 {
+    let interval = own_interval(config);
+    u64::from(config.down_timer_adverts.min(3)) * interval + skew_time(config.version, interval, Priority::OWNER)
+}
+
 /// Skew_Time: RFC 2338 §6.1 for version 2, RFC 9568 §6.1 for version 3.
 fn skew_time(version: Version, interval: u64, priority: Priority) -> u64 {
     let whole = match version {
@@ -211,10 +229,11 @@ impl World {
         }
     }
 
-    /// The process of a node will be away for less than anybody's patience: where all is settled nothing may move.
+    /// The process of a node will be away for less than anybody's patience: where all is settled nothing may move, but for a
+    /// fault that the next process does not know of.
     pub(crate) fn excuse(&mut self, node: usize, pause: u64) {
         for router in self.checks.witnesses[node].keys().copied().collect::<Vec<_>>() {
-            if !self.is_settled(router) {
+            if !self.is_settled(router) || self.is_not_applied(node, router) {
                 self.disturb_router(router, pause);
             }
         }
@@ -230,9 +249,6 @@ impl World {
     pub(crate) fn widen_intervals(&mut self, wanted: &BTreeMap<usize, RouterConfig>) {
         for (router, config) in wanted {
             self.checks.routers[*router].widen(config);
-        }
-        for witness in self.checks.witnesses.iter_mut().flat_map(BTreeMap::values_mut) {
-            witness.answered = None;
         }
     }
 
@@ -259,10 +275,7 @@ impl World {
         let wire = self.nodes[node].process.as_ref().and_then(|process| process.wires.get(&router));
         let resumed = wire.is_some_and(|wire| wire.resumed > 0);
         let inherited = self.checks.witnesses[node].get(&router).and_then(|witness| witness.inherited);
-        let Some(config) = self.nodes[node].wanted.get(&router).filter(|_| resumed) else { return };
-        let (interval, adverts) = (own_interval(config), u64::from(config.down_timer_adverts).min(3));
-        let patience = adverts * interval + skew_time(config.version, interval, Priority::OWNER);
-        if inherited.is_none_or(|sent| self.now > sent + patience) {
+        if resumed && inherited.is_none_or(|claim| self.now > claim.sent + claim.patience) {
             self.fail(|| format!("router {router}: node {node} goes on as Active though a peer may have taken over"));
         }
     }
@@ -458,13 +471,18 @@ impl World {
         let Some(witness) = self.checks.witnesses[node].get_mut(&router) else { return };
         let told = witness.told;
         let starting = witness.starting;
-        let ours = self.nodes[node].wanted.get(&router).map_or(0, own_interval);
+        let config = self.nodes[node].wanted.get(&router);
+        let (ours, patience) = (config.map_or(0, own_interval), config.map_or(0, least_patience));
         match action {
             Action::Fact { snapshot, .. } => {
                 witness.told = Some(snapshot.role);
                 let clock = self.nodes[node].clock;
                 let last = snapshot.last_advertisement.map(|last| last.as_nanos().saturating_add_signed(-clock));
-                witness.claimed = last.filter(|_| snapshot.role == Role::Active);
+                let last = last.filter(|_| snapshot.role == Role::Active);
+                // Another configuration counts for peers from the next advertisement on.
+                let same = |claim: &Claim| Some(claim.sent) == last;
+                let known = witness.claimed.or(witness.inherited).filter(same);
+                witness.claimed = last.map(|sent| known.unwrap_or(Claim { sent, patience }));
             }
             Action::Advertise { priority: Priority::RESIGN, .. } if told == Some(Role::Active) => {
                 self.fail(|| format!("router {router}: node {node} resigns before its supervisor knows"));
@@ -683,7 +701,9 @@ impl World {
         if holding.present && role != Role::Active && settled && !retried {
             self.fail(|| format!("router {router}: node {node} is {role:?} and has the addresses"));
         }
-        if holding.present && role == Role::Active && settled && holding.accepted && !holding.announced {
+        // A process that has just woken hears of it soon.
+        let told = self.now > awake_since + MILLI;
+        if holding.present && role == Role::Active && settled && told && holding.accepted && !holding.announced {
             self.fail(|| format!("router {router}: node {node} has gained addresses and does not announce them"));
         }
         let wait = self.active_down_interval(router) + KERNEL;
@@ -723,16 +743,34 @@ impl World {
         }
     }
 
-    pub(crate) fn is_missed(&self, node: usize, router: usize) -> bool {
+    pub(crate) fn is_missed(&self, node: usize, router: usize, came: u64) -> bool {
         let Some(config) = self.nodes[node].wanted.get(&router) else { return false };
-        let patience = own_interval(config) * u64::from(config.down_timer_adverts.min(3))
-            + skew_time(config.version, own_interval(config), Priority::OWNER);
+        let patience = least_patience(config);
         let last = self.checks.witnesses[node].get(&router).and_then(|witness| witness.sent);
-        last.is_some_and(|(sent, _)| self.now > sent + patience)
+        last.is_some_and(|(sent, _)| came > sent + patience)
+    }
+
+    /// The virtual routers that a node is Backup of.
+    pub(crate) fn listening(&self, node: usize) -> Vec<usize> {
+        let routers = self.checks.witnesses[node].keys().copied();
+        routers.filter(|router| self.nodes[node].role(*router) == Role::Backup).collect()
+    }
+
+    /// Nobody takes over without having listened to the end.
+    pub(crate) fn check_heard(&mut self, node: usize, listening: &[usize]) {
+        let it = &self.nodes[node];
+        let deaf = |router: &&usize| {
+            let spec = &self.scenario.routers[**router];
+            let waits = it.sockets.get(&(spec.link, spec.family)).is_some_and(|socket| !socket.is_empty());
+            waits && it.role(**router) == Role::Active
+        };
+        if let Some(router) = listening.iter().find(deaf).copied() {
+            self.fail(|| format!("router {router}: node {node} takes over and has not read what waits in its socket"));
+        }
     }
 
     fn after_active_heard(&mut self, heard: &Heard) {
-        let Heard { node, router, source, theirs, advertised, missed, .. } = *heard;
+        let Heard { node, router, came, source, theirs, advertised, missed, .. } = *heard;
         let (Some(ours), Some(config)) = (self.priority(node, router), self.nodes[node].wanted.get(&router)) else {
             return;
         };
@@ -762,26 +800,26 @@ impl World {
         if theirs == Priority::RESIGN {
             // Who heard it waits for Skew_Time: an answer that is younger than the shortest one will do.
             let last = self.checks.witnesses[node].get(&router).and_then(|witness| witness.sent);
-            if !answered && last.is_none_or(|(sent, _)| self.now > sent + shortest) {
+            if !answered && last.is_none_or(|(sent, _)| came > sent + shortest) {
                 self.fail(|| format!("router {router}: Active node {node} hears priority 0 and says nothing"));
             }
         } else if !yields && (answers || answered) {
-            self.check_answer(node, router, answered);
+            self.check_answer(node, router, came, answered);
         }
     }
 
     /// A lower priority is answered at once, a storm of them once per Advertisement_Interval.
-    fn check_answer(&mut self, node: usize, router: usize, answered: bool) {
+    fn check_answer(&mut self, node: usize, router: usize, came: u64, answered: bool) {
         let own = self.nodes[node].wanted.get(&router).map_or(0, own_interval);
-        let (now, interval) = (self.now, self.checks.routers[router].interval);
+        let interval = self.checks.routers[router].interval;
         let Some(witness) = self.checks.witnesses[node].get_mut(&router) else { return };
         let last = witness.answered;
         if answered {
-            witness.answered = Some(now);
-            if last.is_some_and(|last| now < last + own) {
+            witness.answered = Some((came, own));
+            if last.is_some_and(|(last, interval)| came < last + interval) {
                 self.fail(|| format!("router {router}: node {node} answers a lower priority too often"));
             }
-        } else if last.is_none_or(|last| now >= last + interval) {
+        } else if last.is_none_or(|(last, _)| came >= last + interval) {
             self.fail(|| format!("router {router}: node {node} does not answer a lower priority"));
         }
     }

@@ -8,7 +8,11 @@ use super::random::Random;
 use super::scenario::MILLI;
 
 /// The longest way of a packet while its link is sound.
-pub(crate) const DELAY: u64 = 3 * MILLI;
+const WAY: u64 = 3 * MILLI;
+/// So long it waits at most for a process that does other things; after a longer wait it counts as that old.
+pub(crate) const WAIT: u64 = MILLI;
+/// The longest time from a process that sends to one that knows.
+pub(crate) const DELAY: u64 = WAY + WAIT;
 
 /// A VRRP packet on its way; for IPv4 `octets` begin with the IP header.
 #[derive(Debug, Clone)]
@@ -136,16 +140,16 @@ impl Network {
             if corruption > 0 && random.chance(corruption) && corrupt(random, &mut copy) {
                 self.tally.corrupted += 1;
             }
-            (random.below(DELAY) + random.below(extra_delay + 1), copy)
+            (random.below(WAY) + random.below(extra_delay + 1), copy)
         };
         (0..copies).map(one).collect()
     }
 }
 
-/// Flips a bit past the IP header, which the kernel checks.
+/// Flips a bit past the IP header, which the kernel checks. Not in a packet that is wrong anyway: it might become sound.
 fn corrupt(random: &mut Random, datagram: &mut Datagram) -> bool {
     let header = if datagram.family == Family::Ipv4 { 20 } else { 0 };
-    if datagram.octets.len() <= header {
+    if datagram.verdict == Verdict::Refuse || datagram.octets.len() <= header {
         return false;
     }
     let bit = header * 8 + random.index((datagram.octets.len() - header) * 8);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use vrrp_proto::{
-    Authentication, Engine, EngineConfig, GroupId, Instant, LinkFacts, LinkId, Receiver, ReplayMemory, Reserved, Role,
-    RouterConfig, Snapshot, TrackerConfig, Transmitter, UnixTime, Verdict,
+    Authentication, Engine, EngineConfig, Family, GroupId, Instant, LinkFacts, LinkId, Receiver, ReplayMemory,
+    Reserved, Role, RouterConfig, Snapshot, TrackerConfig, Transmitter, UnixTime, Verdict,
 };
 
 use super::kernel::Kernel;
@@ -27,8 +27,8 @@ pub(crate) struct Node {
     pub(crate) stalled: bool,
     /// When the process last began to run.
     pub(crate) awake_since: u64,
-    /// What the sockets hold while the process does not read.
-    pub(crate) backlog: VecDeque<(usize, Datagram)>,
+    /// What the sockets hold that the process has not read yet: one for each link and family.
+    pub(crate) sockets: BTreeMap<(usize, Family), VecDeque<Waiting>>,
     /// Somebody will start a process, or clean up.
     pub(crate) awaited: bool,
     pub(crate) carriers: Vec<bool>,
@@ -37,6 +37,14 @@ pub(crate) struct Node {
     pub(crate) script: bool,
     /// The configuration file.
     pub(crate) wanted: BTreeMap<usize, RouterConfig>,
+}
+
+/// A packet in a socket.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// When the kernel had it.
+    pub(crate) came: u64,
+    pub(crate) datagram: Datagram,
 }
 
 #[derive(Debug)]
@@ -72,7 +80,7 @@ impl Node {
             kernel_sick_until: 0,
             stalled: false,
             awake_since: 0,
-            backlog: VecDeque::new(),
+            sockets: BTreeMap::new(),
             awaited: true,
             carriers: vec![true; scenario.links],
             uplink: true,

@@ -1,8 +1,9 @@
 //! Nodes, links and one virtual clock. Every step is an event of the queue or a timer of an engine.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use vrrp_proto::{
     Action, Engine, Event as Report, Family, Instant, OutgoingAdvert, Ownership, Packet, Priority, Role, RouterConfig,
@@ -12,8 +13,8 @@ use vrrp_proto::{
 use super::census::Census;
 use super::checks::{Checks, Heard};
 use super::faults::Step;
-use super::network::{Datagram, Network, Verdict};
-use super::node::{Node, Process, Wire, time_of_day};
+use super::network::{Datagram, Network, Verdict, WAIT};
+use super::node::{Node, Process, Waiting, Wire, time_of_day};
 use super::random::Random;
 use super::scenario::{MILLI, RouterSpec, SCRIPT, Scenario};
 use super::trace::Trace;
@@ -21,7 +22,9 @@ use super::trace::Trace;
 /// What a socket's receive buffer holds.
 const BACKLOG: usize = 64;
 /// Advertisements that are due so soon leave with those that are due now.
-const AHEAD: std::time::Duration = std::time::Duration::from_millis(1);
+const AHEAD: Duration = Duration::from_millis(1);
+/// Before a timer that fires so late the process reads its sockets, whatever the timer is for.
+const STALLED: Duration = Duration::from_millis(2);
 /// So many steps at one instant mean that something due is never done.
 const STEPS_AT_ONCE: u32 = 20_000;
 
@@ -52,6 +55,7 @@ pub(crate) struct World {
 #[derive(Debug)]
 pub(crate) enum Event {
     Packet { to: usize, link: usize, datagram: Datagram },
+    Read { node: usize, socket: (usize, Family) },
     Kernel { node: usize, life: u32, router: usize, ticket: Ticket },
     Step(Step),
 }
@@ -171,8 +175,7 @@ impl World {
             };
             self.pass(next);
             match timer.filter(|(due, _)| *due <= next) {
-                // As a driver does that sends together what is due together.
-                Some((_, node)) => self.with(node, |engine, now| engine.handle_timeout_ahead(now, AHEAD)),
+                Some((_, node)) => self.fire(node),
                 None => {
                     if let Some(Reverse(queued)) = self.queue.pop() {
                         self.happen(queued.event);
@@ -194,6 +197,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Packet { to, link, datagram } => self.arrive(to, link, datagram),
+            Event::Read { node, socket } => self.read(node, socket),
             Event::Kernel { node, life, router, ticket } => {
                 if self.nodes[node].life == life {
                     self.kernel_done(node, router, ticket);
@@ -330,28 +334,63 @@ impl World {
         }
     }
 
+    /// The kernel of a host takes a packet; the process that runs there reads it soon, or when it runs again.
     fn arrive(&mut self, to: usize, link: usize, datagram: Datagram) {
         let node = &mut self.nodes[to];
-        if node.stalled && node.process.is_some() {
-            if node.backlog.len() < BACKLOG {
-                node.backlog.push_back((link, datagram));
-            } else {
-                self.network.tally.in_flight -= 1;
-                self.network.tally.lost += 1;
-            }
-            return;
-        }
-        self.network.tally.in_flight -= 1;
-        self.receive(to, link, &datagram);
-    }
-
-    /// A process reads a packet: octets to the receiver, what that verifies to the engine.
-    fn receive(&mut self, to: usize, link: usize, datagram: &Datagram) {
-        let it = &mut self.nodes[to];
-        let Some(process) = &mut it.process else {
+        if node.process.is_none() {
+            self.network.tally.in_flight -= 1;
             self.network.tally.unheard += 1;
             return;
-        };
+        }
+        let socket = (link, datagram.family);
+        let waiting = node.sockets.entry(socket).or_default();
+        if waiting.len() == BACKLOG {
+            self.network.tally.in_flight -= 1;
+            self.network.tally.lost += 1;
+            return;
+        }
+        waiting.push_back(Waiting { came: self.now, datagram });
+        let after = self.random.below(WAIT + 1);
+        self.push(self.now + after, Event::Read { node: to, socket });
+    }
+
+    /// The process reads all that waits in one socket.
+    fn read(&mut self, node: usize, socket: (usize, Family)) {
+        if self.nodes[node].stalled {
+            return;
+        }
+        while let Some(waiting) = self.nodes[node].sockets.get_mut(&socket).and_then(VecDeque::pop_front) {
+            self.network.tally.in_flight -= 1;
+            self.receive(node, socket.0, &waiting);
+        }
+    }
+
+    fn read_all(&mut self, node: usize) {
+        for socket in self.nodes[node].sockets.keys().copied().collect::<Vec<_>>() {
+            self.read(node, socket);
+        }
+    }
+
+    /// The process runs the timers that are due, as a driver does that sends together what is due together. What waits
+    /// may contradict a take-over, and much of what is due after a stall: it is read before.
+    fn fire(&mut self, node: usize) {
+        let local = self.nodes[node].local(self.now);
+        let Some(process) = &self.nodes[node].process else { return };
+        let Some(due) = process.engine.poll_timeout().filter(|due| *due <= local) else { return };
+        if local.saturating_duration_since(due) >= STALLED || process.engine.is_take_over_due(local) {
+            self.read_all(node);
+        }
+        let listening = self.listening(node);
+        self.with(node, |engine, now| engine.handle_timeout_ahead(now, AHEAD));
+        self.check_heard(node, &listening);
+    }
+
+    /// A process reads a packet: octets to the receiver, what that verifies to the engine. It counts from when it came,
+    /// but not from longer ago than [`WAIT`].
+    fn receive(&mut self, to: usize, link: usize, Waiting { came, datagram }: &Waiting) {
+        let came = (*came).max(self.now.saturating_sub(WAIT));
+        let it = &mut self.nodes[to];
+        let Some(process) = &mut it.process else { return };
         let found = packet(datagram).and_then(|packet| {
             let router = find_router(&self.scenario, &packet, link, datagram.family)?;
             Some((packet, router, process.wires.get_mut(&router)?))
@@ -390,18 +429,19 @@ impl World {
             let priority = advertisement.priority.0;
             format!("node {to}: router {router}: hears priority {priority} from {}", datagram.source)
         });
-        let heard = self.before_hearing(to, router, datagram.source, advertisement.priority);
-        self.with(to, |engine, now| {
-            engine.handle_advertisement(now, RouterSpec::id(router), datagram.source, &advertisement);
+        let heard = self.before_hearing((to, router), came, datagram.source, advertisement.priority);
+        let local = self.nodes[to].local(came);
+        self.with(to, |engine, _| {
+            engine.handle_advertisement(local, RouterSpec::id(router), datagram.source, &advertisement);
         });
         self.after_hearing(&heard);
     }
 
-    fn before_hearing(&self, node: usize, router: usize, source: IpAddr, theirs: Priority) -> Heard {
+    fn before_hearing(&self, (node, router): (usize, usize), came: u64, source: IpAddr, theirs: Priority) -> Heard {
         let wire = self.nodes[node].process.as_ref().and_then(|it| it.wires.get(&router));
         let role = self.nodes[node].role(router);
-        let (advertised, missed) = (wire.map_or(0, |wire| wire.advertised), self.is_missed(node, router));
-        Heard { node, router, source, theirs, role, advertised, missed }
+        let (advertised, missed) = (wire.map_or(0, |wire| wire.advertised), self.is_missed(node, router, came));
+        Heard { node, router, came, source, theirs, role, advertised, missed }
     }
 
     fn kernel_done(&mut self, node: usize, router: usize, ticket: Ticket) {
@@ -488,7 +528,7 @@ impl World {
         it.stalled = false;
         it.awaited = true;
         it.kernel.orphan(&mut self.random);
-        let unheard = it.backlog.drain(..).count() as u64;
+        let unheard = std::mem::take(&mut it.sockets).values().map(VecDeque::len).sum::<usize>() as u64;
         self.network.tally.in_flight -= unheard;
         self.network.tally.unheard += unheard;
         self.due[node] = None;
@@ -567,20 +607,18 @@ impl World {
         self.due[node] = None;
     }
 
-    /// It runs again: timers first or packets first.
+    /// It runs again: timers first, or one of the sockets.
     pub(crate) fn wake(&mut self, node: usize) {
         self.nodes[node].stalled = false;
         self.nodes[node].awake_since = self.now;
         self.tell_facts(node);
-        let timers_first = self.random.chance(50);
-        if timers_first {
-            self.with(node, Engine::handle_timeout);
+        let sockets: Vec<_> = self.nodes[node].sockets.keys().copied().collect();
+        if !sockets.is_empty() && self.random.chance(50) {
+            let first = *self.random.pick(&sockets);
+            self.read(node, first);
         }
-        while let Some((link, datagram)) = self.nodes[node].backlog.pop_front() {
-            self.network.tally.in_flight -= 1;
-            self.receive(node, link, &datagram);
-        }
-        self.with(node, Engine::handle_timeout);
+        self.fire(node);
+        self.read_all(node);
     }
 
     /// A carrier comes or goes; the process hears of it.
