@@ -175,6 +175,37 @@ fn a_frozen_daemon_gives_up_before_it_speaks(kind: Kind, peer: Daemon, holder: &
     Ok(())
 }
 
+/// A Backup Router stands still until its Active_Down_Timer has ended in silence. One advert that came after that and waits
+/// in its socket when it goes on is heard before anything else; without one it takes over.
+fn a_stopped_backup_goes_on(an_advert_waits: bool) -> CaseResult {
+    let kind = Kind { interval: Duration::from_millis(300), ..PLAIN };
+    let stage = Stage::started(kind, Daemon::Ours, Daemon::Ours)?;
+    let (supervisor, worker) = (stage.r2.process().pid(), stage.r2.pid("VRRP")?);
+    let wire = stage.r2.host.capture("eth0")?;
+    stage.lans[0].block(&stage.r1.host, "eth0")?;
+    // With its supervisor, which would replace it.
+    kill(supervisor, Signal::SIGSTOP)?;
+    kill(worker, Signal::SIGSTOP)?;
+    stage.pass(2 * kind.active_down(90))?;
+    if an_advert_waits {
+        let mended = Instant::now();
+        stage.lans[0].unblock(&stage.r1.host, "eth0")?;
+        stage.wait_until("an advert", || {
+            Ok(adverts(&wire).iter().any(|(at, advert)| *at > mended && advert.is_from(1)))
+        })?;
+    }
+    kill(worker, Signal::SIGCONT)?;
+    if !an_advert_waits {
+        return stage.wait_for_line(&stage.r2, "Entering MASTER STATE");
+    }
+    kill(supervisor, Signal::SIGCONT)?;
+    // Whatever the worker did first it has done then.
+    stage.r2.reload()?;
+    stage.ensure(stage.r2.pid("VRRP")? == worker, "the worker was replaced")?;
+    let has_spoken = adverts(&wire).iter().any(|(_, advert)| advert.is_from(2));
+    stage.ensure(stage.r2.said("Entering MASTER STATE") == 0 && !has_spoken, "r2 has overheard an advert")
+}
+
 /// The address of the first link.
 fn vip() -> IpAddr {
     PLAIN.vips().next().expect("there is one")
@@ -588,6 +619,8 @@ cases! {
     stopped_worker_of_fast_adverts_beside_c = a_stopped_worker_of_fast_adverts_is_replaced(C);
     stopped_worker_without_watchdog = nobody_replaces_a_stopped_worker(PLAIN, "r1");
     stopped_worker_without_watchdog_nopreempt = nobody_replaces_a_stopped_worker(NOPREEMPT, "r2");
+    stopped_backup_whose_socket_holds_an_advert = a_stopped_backup_goes_on(true);
+    stopped_backup_whose_socket_is_empty = a_stopped_backup_goes_on(false);
     frozen_daemon = a_frozen_daemon_gives_up_before_it_speaks(PLAIN, OURS, "r1");
     frozen_daemon_beside_c = a_frozen_daemon_gives_up_before_it_speaks(PLAIN, C, "r1");
     frozen_daemon_nopreempt = a_frozen_daemon_gives_up_before_it_speaks(NOPREEMPT, OURS, "r2");
