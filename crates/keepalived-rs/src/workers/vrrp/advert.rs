@@ -1502,6 +1502,19 @@ mod tests {
         }
     }
 
+    /// Of a router that is Active and has just advertised.
+    fn active(now: Instant) -> RouterSnapshot {
+        RouterSnapshot {
+            role: Role::Active,
+            last_advertisement: Some(now),
+            active_down_interval: Duration::from_secs(3),
+            active_adver_interval: vrrp_proto::AdvertisementInterval::one_second(vrrp_proto::Version::V2),
+            last_transition: None,
+            notified: true,
+            control: vrrp_proto::Control::default(),
+        }
+    }
+
     #[test]
     fn the_longer_start_up_delay_counts() {
         let started = Duration::from_secs(100);
@@ -1603,16 +1616,7 @@ mod tests {
         bench.advert.beat(now);
         assert_eq!(bench.advert.beat.next, now + LONGEST_BEAT);
         bench.advert.set_up(numbered(RouterId(1)));
-        let active = RouterSnapshot {
-            role: Role::Active,
-            last_advertisement: Some(now),
-            active_down_interval: Duration::from_secs(3),
-            active_adver_interval: vrrp_proto::AdvertisementInterval::one_second(vrrp_proto::Version::V2),
-            last_transition: None,
-            notified: true,
-            control: vrrp_proto::Control::default(),
-        };
-        bench.advert.tell(RouterId(1), &active);
+        bench.advert.tell(RouterId(1), &active(now));
         assert!(bench.advert.beat.next <= clock::now() + every);
     }
 
@@ -1761,15 +1765,7 @@ mod tests {
         let mut setup = roster.prepare(1, part).unwrap();
         let id = setup.routers.first().unwrap().id;
         let now = clock::now();
-        let held = RouterSnapshot {
-            role: Role::Active,
-            last_advertisement: Some(now),
-            active_down_interval: Duration::from_secs(3),
-            active_adver_interval: vrrp_proto::AdvertisementInterval::one_second(vrrp_proto::Version::V2),
-            last_transition: None,
-            notified: true,
-            control: vrrp_proto::Control::default(),
-        };
+        let held = active(now);
         bench.advert.resume(&ipc::seal(&vec![facts::router("k", id, &held)]).unwrap());
         bench.advert.stop();
         assert!(!bench.advert.is_done(now));
