@@ -1441,9 +1441,13 @@ const fn row_of(id: RouterId) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use socket2::{Domain, Socket, Type};
+    use vrrp_proto::{LinkFacts, State};
+
     use super::*;
     use crate::log;
     use crate::workers::vrrp::roster::Roster;
+    use crate::workers::vrrp::sockets::Carrier;
 
     /// The thread and the far ends of its sockets.
     struct Bench {
@@ -1618,6 +1622,56 @@ mod tests {
         bench.advert.set_up(numbered(RouterId(1)));
         bench.advert.tell(RouterId(1), &active(now));
         assert!(bench.advert.beat.next <= clock::now() + every);
+    }
+
+    /// A worker with one Backup Router, whose Active_Down_Timer has just ended, and the far end of its socket.
+    fn about_to_take_over() -> (Bench, Socket, RouterSetup, Instant) {
+        let mut bench = Bench::new();
+        let part = crate::config::vrrp::tests::part(
+            "vrrp_instance VI_1 {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 192.0.2.9 }\n}\n",
+        );
+        let mut setup = Roster::default().prepare(1, part.clone()).unwrap();
+        let peer = Roster::default().prepare(1, part).unwrap().routers.remove(0);
+        let (id, config) = setup.configs.pop_first().unwrap();
+        bench.advert.set_up(setup.routers.remove(0));
+        let (near, far) = Socket::pair(Domain::UNIX, Type::DGRAM.nonblocking(), None).unwrap();
+        let place = Place { link: 1, vrf: 0, address: peer.destinations[0], carrier: Carrier::Vrrp };
+        let (paths, epoll) = (&mut bench.advert.paths, &bench.advert.epoll);
+        paths.open(epoll, Arc::new(ReceiveSocket::of(place, near))).unwrap();
+        paths.reroute(epoll, BTreeMap::from([(id, place)])).unwrap();
+        paths.index(&bench.advert.routers);
+        let engine = &mut bench.advert.engine;
+        let begin = clock::now().saturating_sub(Duration::from_secs(4));
+        let facts =
+            LinkFacts { up: true, multicast: true, ipv4_source: Some([192, 0, 2, 1].into()), ..LinkFacts::default() };
+        engine.handle_link(begin, config.link.unwrap(), facts);
+        engine.reconfigure(begin, &EngineConfig { routers: [(id, config)].into(), ..EngineConfig::default() });
+        let State::Backup(backup) = engine.router(id).unwrap().state() else { unreachable!("it has just started") };
+        let due = backup.active_down_timer;
+        // What is done ahead of the take-over is over.
+        engine.handle_timeout(due.saturating_sub(Duration::from_nanos(1)));
+        while engine.poll_action().is_some() {}
+        assert!(due < clock::now());
+        (bench, far, peer, due)
+    }
+
+    #[test]
+    fn an_advert_that_waits_is_heard_before_a_take_over_however_late_the_timer_is() {
+        for late in [Duration::ZERO, STALLED - Duration::from_nanos(1), STALLED, Duration::from_millis(300)] {
+            for waits in [true, false] {
+                let (mut bench, far, peer, due) = about_to_take_over();
+                let mut transmitter = Transmitter::new(peer.wire).unwrap();
+                let advert = transmitter.begin(vrrp_proto::Priority(200), clock::wall());
+                let (source, mut octets) = ([192, 0, 2, 2].into(), Vec::new());
+                packet::emit(&mut transmitter, &advert, source, peer.destinations[0], &mut octets).unwrap();
+                if waits {
+                    far.send(&octets).unwrap();
+                }
+                bench.advert.fire(due + late);
+                let role = bench.advert.engine.router(peer.id).unwrap().role();
+                assert_eq!(role, if waits { Role::Backup } else { Role::Active }, "{late:?} late");
+            }
+        }
     }
 
     #[test]

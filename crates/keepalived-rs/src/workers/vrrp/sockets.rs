@@ -171,6 +171,12 @@ impl ReceiveSocket {
         open().with_context(|| format!("opening a socket for {} on {name}", place.address))
     }
 
+    /// One whose packets a test sends, each with its IP header.
+    #[cfg(test)]
+    pub(crate) fn of(place: Place, socket: Socket) -> Self {
+        Self { place, name: String::new(), socket }
+    }
+
     /// Follows another configuration. May wait inside the kernel.
     ///
     /// # Errors
