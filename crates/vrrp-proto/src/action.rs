@@ -229,8 +229,8 @@ pub struct RouterSnapshot {
     pub role: Role,
     /// When it last sent an advertisement as Active.
     pub last_advertisement: Option<Instant>,
-    /// How long every peer with the same advertisement interval waits in silence, whatever its priority: three intervals,
-    /// or fewer if this router waits for fewer, and the owner's Skew_Time.
+    /// How long every peer waits in silence after that advertisement, whatever its priority: three of the intervals that held
+    /// then, or fewer if this router waits for fewer, and the owner's Skew_Time. Zero before the first one.
     pub active_down_interval: Duration,
     /// The interval of the Active Router that it follows.
     pub active_adver_interval: AdvertisementInterval,

@@ -43,6 +43,8 @@ pub struct VirtualRouter {
     weight: i32,
     link_address: Option<IpAddr>,
     last_advertisement: Option<Instant>,
+    /// No peer waits for less after it: another interval counts for them once they hear of it.
+    patience: Duration,
     last_transition: Option<Instant>,
     apply: Option<PendingApply>,
     /// Never given out by this router or one of the same id before it.
@@ -93,6 +95,7 @@ impl VirtualRouter {
             weight: 0,
             link_address: None,
             last_advertisement: None,
+            patience: Duration::ZERO,
             last_transition: None,
             apply: None,
             next_ticket: 0,
@@ -383,7 +386,7 @@ impl VirtualRouter {
         RouterSnapshot {
             role: if self.is_silent() { Role::Stopped } else { self.role() },
             last_advertisement: self.last_advertisement,
-            active_down_interval: self.config.shortest_active_down_interval(),
+            active_down_interval: self.patience,
             active_adver_interval: self.active_adver_interval(),
             last_transition: self.last_transition,
             notified: matches!(self.state, State::Active(Active { notified: true, .. })),

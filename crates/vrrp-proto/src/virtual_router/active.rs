@@ -17,7 +17,7 @@ impl VirtualRouter {
     pub(super) fn become_active(&mut self, now: Instant) {
         self.state = State::Active(self.new_active(now, false));
         self.last_transition = Some(now);
-        self.last_advertisement = Some(now);
+        self.note_advertisement(now);
         self.stats.became_active = self.stats.became_active.wrapping_add(1);
         if !planted(Bug::AdvertisesUntold) {
             self.push_fact();
@@ -253,8 +253,7 @@ impl VirtualRouter {
     /// clients. As a process that is started anew (RFC 9568 §6.4.1), this router does not go on where it was; if it is the
     /// better one, it takes over again after Active_Down_Interval. Nobody is heard: nobody took over, and it goes on.
     fn was_missed(&self, now: Instant) -> bool {
-        let patience = self.config.shortest_active_down_interval();
-        self.last_advertisement.is_some_and(|last| now > last + patience)
+        self.last_advertisement.is_some_and(|last| now > last + self.patience)
     }
 
     /// The peer that took over keeps what it has: no advertisement of priority 0, which would call for another election.
@@ -280,9 +279,14 @@ impl VirtualRouter {
         self.advertise(now);
     }
 
+    fn note_advertisement(&mut self, now: Instant) {
+        self.last_advertisement = Some(now);
+        self.patience = self.config.shortest_active_down_interval();
+    }
+
     pub(super) fn advertise(&mut self, now: Instant) {
         self.push_advertise(self.effective_priority());
-        self.last_advertisement = Some(now);
+        self.note_advertisement(now);
         self.rival_owner_was_told(now);
         self.push_fact();
     }

@@ -537,6 +537,17 @@ fn peers_need_not_be_as_patient_as_this_router() {
 }
 
 #[test]
+fn peers_wait_as_the_last_advertisement_says_and_not_as_the_configuration_does_since() {
+    let mut router = active(config());
+    let last = router.snapshot().last_advertisement.unwrap();
+    router.reconfigure(last + millis(10), with_interval(1000));
+    assert!(!router.snapshot().resumable(last + micros(3_003_906)));
+    let next = due(&router);
+    router.handle_timeout(next);
+    assert!(router.snapshot().resumable(next + micros(30_039_061)));
+}
+
+#[test]
 fn a_router_of_its_own_stays_under_the_commands_of_the_process_before() {
     let mut before = active(config());
     before.handle_command(T0 + millis(4000), Command::HoldInMaintenance);
