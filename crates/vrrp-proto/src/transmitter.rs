@@ -7,7 +7,9 @@ use core::num::NonZeroU16;
 use core::time::Duration;
 
 use crate::advertisement::{Addresses, Pdu, VersionFields, seal};
-use crate::auth::{AH_LENGTH, AhHeader, AuthData, Authentication, PROTOCOL_AH, Reach, Sequence, Signed, UnixTime};
+use crate::auth::{
+    AH_LENGTH, AhHeader, AuthData, Authentication, PROTOCOL_AH, Reach, ReplayMemory, Sequence, Signed, UnixTime,
+};
 use crate::checksum::{PROTOCOL, PseudoHeader, checksum};
 use crate::receiver::Verified;
 use crate::types::{Family, Priority, Version};
@@ -224,6 +226,12 @@ impl Transmitter {
         let newer = |end: &Sequence| self.hmac_last.is_none_or(|last| end.is_after(last));
         self.hmac_last = reserved.hmac.filter(newer).or(self.hmac_last);
         self.reserved = reserved;
+    }
+
+    /// Goes on behind what the process before had heard, as after [`follow`](Self::follow).
+    pub fn resume_behind(&mut self, memory: &ReplayMemory) {
+        let next = memory.ah().map_or(0, |last| last.saturating_add(1));
+        self.ah_next = self.ah_next.max(next);
     }
 
     /// The configuration that packets are built from.

@@ -201,6 +201,13 @@ fn ah_sequences_count_from_one_and_go_on_behind_what_was_reserved() {
     next.resume(reserved);
     assert!(next.reserve(NOW).is_some());
     assert!(next.begin(Priority(100), NOW).ah_sequence().unwrap() > last);
+    // Another router has counted on meanwhile.
+    let mut memory = ReplayMemory::default();
+    memory.remember_ah(50_000);
+    next.resume_behind(&memory);
+    assert_eq!(next.begin(Priority(100), NOW).ah_sequence(), Some(50_001));
+    next.resume_behind(&ReplayMemory::default());
+    assert_eq!(next.begin(Priority(100), NOW).ah_sequence(), Some(50_002));
 }
 
 /// However often the process dies and wherever the clock goes, no sequence is used twice.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use vrrp_proto::{Action, Event, FaultReason, Ownership, Priority, Role, RouterConfig, Version};
+use vrrp_proto::{Action, Authentication, Event, FaultReason, Ownership, Priority, Role, RouterConfig, Version};
 
 use super::kernel::KERNEL;
 use super::network::DELAY;
@@ -347,10 +347,13 @@ impl World {
             return;
         }
         let (settled_at, interval) = (watch.settled_at, watch.interval);
+        // Of two sides that were apart, the one that has counted less is heard by the other once it has caught up.
+        let counts = matches!(self.scenario.routers[router].authentication(), Authentication::Ah(_));
+        let intervals = if counts { 2 } else { 1 };
         let segments: Vec<_> = watch.segments.iter().map(|(side, segment)| (*side, *segment)).collect();
         for (side, segment) in segments {
             if let Some(since) = segment.two_since
-                && self.now > since.max(settled_at) + interval + 2 * DELAY
+                && self.now > since.max(settled_at) + intervals * interval + 2 * DELAY
             {
                 self.fail(|| format!("router {router}: two Active Routers since {} ms", since / 1_000_000));
             }

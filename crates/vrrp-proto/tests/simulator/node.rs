@@ -146,6 +146,7 @@ impl Wire {
     /// Goes on where the wire of another process ended.
     pub(crate) fn resume(&mut self, (reserved, memory): &(Reserved, ReplayMemory)) {
         self.transmitter.resume(*reserved);
+        self.transmitter.resume_behind(memory);
         self.receiver.resume(memory.clone());
     }
 

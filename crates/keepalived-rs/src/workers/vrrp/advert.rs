@@ -845,6 +845,7 @@ impl Advert {
             router.counted_before = Some(Box::new(counted));
         }
         if let Some(memory) = self.heard.remove(&router.key) {
+            router.transmitter.resume_behind(&memory);
             router.receiver.resume(memory);
         }
     }
