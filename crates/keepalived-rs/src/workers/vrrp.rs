@@ -21,6 +21,7 @@ mod losses;
 mod mailbox;
 mod notifier;
 mod packet;
+mod processors;
 mod roster;
 mod sockets;
 mod sysctl;

@@ -27,6 +27,7 @@ use super::kernel::{Job, Outcome};
 use super::mailbox;
 use super::notifier::Notifier;
 use super::packet;
+use super::processors::Processors;
 use super::roster::{RouterSetup, Setup};
 use super::sockets::{Departures, LARGEST_PACKET, Losses, Place, ReceiveSocket};
 use super::trackers::{News, Trackers};
@@ -107,6 +108,7 @@ pub(crate) struct Advert {
     epoll: OwnedFd,
     timer: Timer,
     vigil: Vigil,
+    processors: Processors,
     bursts: Bursts,
     engine: Engine,
     trackers: Trackers,
@@ -269,6 +271,7 @@ impl Advert {
             epoll,
             timer,
             vigil: Vigil::default(),
+            processors: Processors::open(),
             bursts: Bursts::default(),
             engine: ahead(Engine::new()),
             trackers: Trackers::default(),
@@ -360,11 +363,11 @@ impl Advert {
         if is_busy { None } else { self.bursts.rest(now, due) }
     }
 
-    /// How long it sleeps at most. During a vigil it only looks: everything but the sleep goes on as ever.
+    /// How long it sleeps at most. During a vigil it only looks, or dozes: everything but the sleep goes on as ever.
     fn patience(&self, now: Instant) -> Option<Timespec> {
-        let most = if self.vigil.is_on(now) { Duration::ZERO } else { SILENCE };
-        let is_limited = self.vigil.is_on(now) || !self.unsaid.is_empty();
-        is_limited.then(|| Timespec { tv_sec: 0, tv_nsec: i64::from(most.subsec_nanos()) })
+        let silence = (!self.unsaid.is_empty()).then_some(SILENCE);
+        let most = self.vigil.nap(now).into_iter().chain(silence).min()?;
+        Some(Timespec { tv_sec: 0, tv_nsec: i64::from(most.subsec_nanos()) })
     }
 
     fn next_due(&self, now: Instant) -> Option<Instant> {
@@ -1209,9 +1212,9 @@ impl Advert {
         self.flush();
     }
 
-    /// A router is about to take over: until then nobody sleeps who is needed for it.
+    /// A router is about to take over: until then nobody sleeps soundly who is needed for it.
     fn keep_awake(&mut self, due: Instant) {
-        if let Some(until) = self.vigil.begin(clock::now(), due) {
+        if let Some(until) = self.vigil.begin(clock::now(), due, || self.processors.are_crowded()) {
             self.jobs.send(Job::StayAwake { until, beside: sched_getcpu() });
         }
     }
@@ -1534,6 +1537,7 @@ mod tests {
     #[test]
     fn before_a_take_over_the_kernel_thread_is_woken_once_and_this_thread_does_not_sleep() {
         let mut bench = Bench::new();
+        bench.advert.processors = Processors::plenty();
         let now = clock::now();
         assert_eq!(bench.advert.patience(now), None);
         let due = now + vigil::LEAD;
