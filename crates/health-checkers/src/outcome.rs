@@ -116,6 +116,12 @@ pub enum Reason {
     ReadTimeout,
     /// The connection broke, or the server closed it before a whole response header.
     Read,
+    /// `SSL_GET`: no TLS session came about within `connect_timeout`.
+    TlsHandshake,
+    /// `SSL_GET`: as [`ReadTimeout`](Self::ReadTimeout).
+    TlsReadTimeout,
+    /// `SSL_GET`: as [`Read`](Self::Read); also a session that ends without the notification that is asked for.
+    TlsRead,
     /// The status code is none of the accepted ones, or there is none.
     StatusCode,
     /// The body's MD5 is another one.
@@ -141,6 +147,9 @@ impl Reason {
             Self::Request => "Cannot send get request to",
             Self::ReadTimeout => "Timeout HTTP read",
             Self::Read => "Read error with",
+            Self::TlsHandshake => "SSL handshake/communication error connecting to",
+            Self::TlsReadTimeout => "Timeout SSL read",
+            Self::TlsRead => "SSL read error from",
             Self::StatusCode => "HTTP status code error to",
             Self::Digest => "MD5 digest error to",
             Self::ProgramFailed => "Misc check failed for",

@@ -4,7 +4,11 @@ use async_trait::async_trait;
 
 pub mod http;
 pub mod misc;
+#[cfg(feature = "tls")]
+pub mod ssl;
 pub mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 mod connect;
 

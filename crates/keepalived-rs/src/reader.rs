@@ -2,6 +2,7 @@
 //! part. Whatever a file does to it, the running daemon is untouched.
 
 mod keys;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,7 +20,7 @@ use conf_parser::render::{self, Color};
 use conf_parser::{Class, Code, Diagnostic, Effect, LoadError, Loader, Parsed, Severity};
 use serde::{Deserialize, Serialize};
 
-use crate::config::checker::CheckerPart;
+use crate::config::checker::{CheckerPart, TlsPart};
 use crate::config::process::ProcessPart;
 use crate::config::runner::RunnerPart;
 use crate::config::vrrp::VrrpPart;
@@ -128,6 +129,8 @@ pub(crate) struct Checked {
     allow_unsupported: bool,
     /// `reload_check_config`, here or in the running configuration: what keepalived reports refuses.
     check_config: bool,
+    /// What checks over TLS show, if there are any.
+    tls: Option<TlsPart>,
 }
 
 /// How findings are written.
@@ -166,7 +169,7 @@ pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
     parsed.diagnostics.extend(conf_parser::check(&parsed.config, &parsed.sources, host));
     parsed.diagnostics.sort_by_key(|finding| finding.span);
     let check_config = source.check_config || parsed.config.global.reload.check_config.is_some();
-    Checked { parsed, allow_unsupported: source.allow_unsupported, check_config }
+    Checked { parsed, allow_unsupported: source.allow_unsupported, check_config, tls: None }
 }
 
 /// Reads and checks `source` for `target`. Keys in files of their own are read where it is this host.
@@ -262,7 +265,7 @@ impl Checked {
     }
 
     /// Puts the bytes of keys in the place of the files that hold them; a key that cannot be read refuses the
-    /// configuration: without it adverts would not be signed, or not be believed.
+    /// configuration: without it adverts would not be signed, or not be believed, and checks would fail.
     fn with_keys(mut self, loader: &dyn Loader) -> Self {
         let config = &mut self.parsed.config;
         let keys = config.vrrp_instances.iter_mut().filter_map(|it| Some((&it.name.value, it.auth_hmac.as_mut()?)));
@@ -278,6 +281,7 @@ impl Checked {
                 }
             }
         }
+        self.tls = tls::read(loader, &self.parsed.config, &mut self.parsed.diagnostics);
         self.parsed.diagnostics.sort_by_key(|finding| finding.span);
         self
     }
@@ -422,7 +426,7 @@ fn split(
     let scripts = RunnerPart::from_config(&checked.parsed.config);
     let scripts = scripts.located(&checked.parsed.config, &checked.parsed.sources);
     let balanced = CheckerPart::take_from(&mut checked.parsed.config).located(&checked.parsed.sources);
-    let balanced = ManuallyDrop::new(balanced);
+    let balanced = ManuallyDrop::new(CheckerPart { tls: checked.tls.take(), ..balanced });
     let config = &checked.parsed.config;
     let mut reading = Reading {
         refused: checked.refused(),

@@ -62,6 +62,7 @@ fn consumed() -> BTreeSet<(String, String)> {
     all.extend(handled("track_file", &[track::FILE]));
     all.extend(handled("vrrp_track_file", &[track::FILE]));
     all.extend(handled("vrrp_track_process", &[track::PROCESS]));
+    all.extend(handled("SSL", &[ssl::SSL]));
     all.extend(handled("virtual_server", &[virtual_server::VIRTUAL_SERVER]));
     all.extend(handled(REAL, &[virtual_server::real_server::REAL_SERVER]));
     all.extend(checker::tests::handled(REAL));

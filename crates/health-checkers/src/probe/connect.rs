@@ -12,6 +12,8 @@ use tokio::{
     time,
 };
 
+use crate::outcome::{Failure, Reason};
+
 /// Where and how a checker connects: the options that all of keepalived's checkers share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connect {
@@ -98,6 +100,16 @@ pub(super) enum ConnectError {
     Remote(io::Error),
     /// This host could not try.
     Local(io::Error),
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Timeout => Self::new(Reason::ConnectTimeout),
+            ConnectError::Remote(error) => Self::with_detail(Reason::ConnectFailed, error),
+            ConnectError::Local(error) => Self::with_detail(Reason::ConnectError, error),
+        }
+    }
 }
 
 fn is_remote(error: &io::Error) -> bool {

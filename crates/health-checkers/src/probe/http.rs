@@ -7,16 +7,12 @@ use std::{fmt::Write as _, ops::RangeInclusive, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::{self, Instant},
 };
 
 use self::response::{Limits, Response, ResponseError, ResponseReader, Status};
-use super::{
-    Context, Probe,
-    connect::{Connect, ConnectError},
-};
+use super::{Context, Probe, connect::Connect};
 use crate::outcome::{Failure, Note, Outcome, Reason};
 
 pub mod response;
@@ -106,7 +102,21 @@ pub struct HttpGet {
     config: Config,
 }
 
+/// Finds out whether `text` can be sent as part of a line: a path, a host.
+///
+/// # Errors
+/// [`ConfigError::ControlCharacter`] if it has one.
+pub fn check_text(text: &str) -> Result<(), ConfigError> {
+    match text.chars().any(char::is_control) {
+        true => Err(ConfigError::ControlCharacter(text.to_owned())),
+        false => Ok(()),
+    }
+}
+
 impl HttpGet {
+    /// What messages call such a check.
+    pub const KIND: &str = "HTTP_CHECK";
+
     /// A check with these settings.
     ///
     /// # Errors
@@ -116,11 +126,7 @@ impl HttpGet {
             return Err(ConfigError::NoUrl);
         }
         let of_urls = config.urls.iter().flat_map(|url| [Some(&url.path), url.virtualhost.as_ref()]);
-        for text in of_urls.chain([config.virtualhost.as_ref()]).flatten() {
-            if text.chars().any(char::is_control) {
-                return Err(ConfigError::ControlCharacter(text.clone()));
-            }
-        }
+        of_urls.chain([config.virtualhost.as_ref()]).flatten().try_for_each(|text| check_text(text))?;
         Ok(Self { config })
     }
 
@@ -147,21 +153,40 @@ impl HttpGet {
         request
     }
 
+    #[cfg(feature = "tls")]
+    pub(super) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What to ask for in a step, with its place.
+    pub(super) fn url(&self, step: usize) -> Option<(usize, &Url)> {
+        let place = step.min(self.config.urls.len().checked_sub(1)?);
+        self.config.urls.get(place).map(|url| (place, url))
+    }
+
     async fn fetch(&self, url: &Url) -> Result<Response, Failure> {
-        let mut stream = self.config.connect.open().await.map_err(|error| match error {
-            ConnectError::Timeout => Failure::new(Reason::ConnectTimeout),
-            ConnectError::Remote(error) => Failure::with_detail(Reason::ConnectFailed, error),
-            ConnectError::Local(error) => Failure::with_detail(Reason::ConnectError, error),
-        })?;
+        let mut stream = self.config.connect.open().await?;
+        self.exchange(&mut stream, url).await
+    }
+
+    /// Asks for `url` over a connection that was made, and reads the answer.
+    pub(super) async fn exchange<S>(&self, stream: &mut S, url: &Url) -> Result<Response, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         let request = self.request(url);
-        match time::timeout(self.config.connect.connect_timeout, stream.write_all(request.as_bytes())).await {
-            Ok(Ok(())) => self.read(&mut stream).await,
+        let sending = async {
+            stream.write_all(request.as_bytes()).await?;
+            stream.flush().await
+        };
+        match time::timeout(self.config.connect.connect_timeout, sending).await {
+            Ok(Ok(())) => self.read(stream).await,
             Ok(Err(error)) => Err(Failure::with_detail(Reason::Request, error)),
             Err(_elapsed) => Err(Failure::with_detail(Reason::Request, "the server does not read")),
         }
     }
 
-    async fn read(&self, stream: &mut TcpStream) -> Result<Response, Failure> {
+    async fn read<S: AsyncRead + Unpin + Send>(&self, stream: &mut S) -> Result<Response, Failure> {
         let connect_timeout = self.config.connect.connect_timeout;
         let deadline = Instant::now() + self.config.response_timeout;
         let mut reader = ResponseReader::new(Limits::default());
@@ -188,20 +213,22 @@ impl HttpGet {
 #[async_trait]
 impl Probe for HttpGet {
     fn kind(&self) -> &'static str {
-        "HTTP_CHECK"
+        Self::KIND
     }
 
     async fn run(&self, cx: &Context) -> Outcome {
-        let urls = &self.config.urls;
-        let Some(url) = urls.get(cx.attempt.step).or(urls.last()) else {
-            return Failure::with_detail(Reason::Other, ConfigError::NoUrl).into();
-        };
-        let checked = match self.fetch(url).await {
-            Ok(response) => check(url, &response),
-            Err(failure) => Err(failure),
-        };
-        match checked {
-            Ok(notes) if cx.attempt.step.saturating_add(1) < urls.len() => Outcome::progress(notes),
+        match self.url(cx.attempt.step) {
+            Some((place, url)) => self.judge(place, url, self.fetch(url).await),
+            None => no_url(),
+        }
+    }
+}
+
+impl HttpGet {
+    /// What the answer to the URL at `place` means for the check.
+    pub(super) fn judge(&self, place: usize, url: &Url, answer: Result<Response, Failure>) -> Outcome {
+        match answer.and_then(|response| check(url, &response)) {
+            Ok(notes) if place.saturating_add(1) < self.config.urls.len() => Outcome::progress(notes),
             Ok(mut notes) => {
                 notes.push(Note::WebServer);
                 Outcome::success(notes)
@@ -209,6 +236,11 @@ impl Probe for HttpGet {
             Err(failure) => failure.into(),
         }
     }
+}
+
+/// The outcome of a check without a URL.
+pub(super) fn no_url() -> Outcome {
+    Failure::with_detail(Reason::Other, ConfigError::NoUrl).into()
 }
 
 /// Holds a response against what is expected of it.

@@ -4,6 +4,7 @@ mod group;
 mod lines;
 mod marking;
 pub(crate) mod table;
+mod tls;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -15,7 +16,8 @@ use conf_parser::config::{
     SorryServer, VirtualServer,
 };
 use conf_parser::{Sources, Span};
-use health_checkers::probe::{Connect, Probe, http, misc, tcp};
+use health_checkers::probe::tls::{Client, Name};
+use health_checkers::probe::{Connect, Probe, http, misc, ssl, tcp};
 use health_checkers::schedule;
 use ipvs_control::types::{
     Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
@@ -28,6 +30,7 @@ pub(crate) use self::group::Groups;
 pub(crate) use self::lines::Lines;
 pub(crate) use self::marking::{MarkingPart, Marks};
 use self::table::TablePart;
+pub(crate) use self::tls::{Shown, TlsPart};
 use crate::config::process::ProcessPart;
 
 /// Everything the checker worker is told by a configuration.
@@ -43,6 +46,8 @@ pub(crate) struct CheckerPart {
     pub(crate) initial_notifications: bool,
     /// What holds for all of them.
     pub(crate) table: TablePart,
+    /// What they show to TLS servers; `None` where nothing is checked over TLS. The reader adds it.
+    pub(crate) tls: Option<TlsPart>,
     /// `net_namespace_ipvs`: where IPVS is; the daemon's own namespace if absent.
     pub(crate) namespace: Option<IpvsNamespace>,
     /// Where that was written.
@@ -71,6 +76,7 @@ impl CheckerPart {
             groups,
             initial_notifications: config.global.lvs.init_notifies,
             table: TablePart::from_config(config),
+            tls: None,
             namespace: config.top.net_namespace_ipvs.clone(),
             namespace_span: config.places.of("", "net_namespace_ipvs"),
             lines: Lines::default(),
@@ -81,6 +87,15 @@ impl CheckerPart {
     /// With the places of what it says.
     pub(crate) fn located(self, sources: &Sources) -> Self {
         Self { lines: Lines::of(sources), ..self }
+    }
+
+    /// Who asks over TLS, if anybody does.
+    ///
+    /// # Errors
+    /// When what it is to show is of no use.
+    pub(crate) fn tls_client(&self) -> Result<Option<Client>, Inexpressible> {
+        let client = self.tls.as_ref().map(TlsPart::client).transpose();
+        client.map_err(|error| Inexpressible { name: "SSL".to_owned(), reason: error.to_string() })
     }
 
     /// Whether there is anything to do.
@@ -318,8 +333,8 @@ pub(crate) fn timing(server: &VirtualServer, real: &RealServer, checker: &Checke
         delay_before_retry: checker.timing.delay_before_retry,
         warmup: Some(checker.timing.warmup),
         alpha: starts_down(server, real, checker),
+        fast_recovery: matches!(&checker.kind, CheckerKind::Http(get) | CheckerKind::Ssl(get) if get.fast_recovery),
         seed,
-        ..schedule::Config::default()
     }
 }
 
@@ -328,6 +343,7 @@ pub(crate) fn timing(server: &VirtualServer, real: &RealServer, checker: &Checke
 enum Runnable<'a> {
     Tcp,
     Http(&'a HttpGet),
+    Ssl(&'a HttpGet),
     Misc(&'a MiscCheck),
 }
 
@@ -338,38 +354,58 @@ enum Runnable<'a> {
 fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
     match kind {
         CheckerKind::Tcp => Ok(Runnable::Tcp),
-        CheckerKind::Http(get) if get.urls.iter().all(|url| url.regex.is_none()) => Ok(Runnable::Http(get)),
+        CheckerKind::Http(get) if !searches(get) => Ok(Runnable::Http(get)),
+        CheckerKind::Ssl(get) if !searches(get) => Ok(Runnable::Ssl(get)),
         CheckerKind::Misc(check) => Ok(Runnable::Misc(check)),
-        CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
+        CheckerKind::Http(_) | CheckerKind::Ssl(_) => {
+            Err(format!("this release cannot run {} with regex", kind.checker_type()))
+        }
         CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
         kind => Err(format!("this release cannot run {}", kind.checker_type())),
     }
+}
+
+fn searches(get: &HttpGet) -> bool {
+    get.urls.iter().any(|url| url.regex.is_some())
 }
 
 /// What messages call the [`probe`] of a checker.
 ///
 /// # Errors
 /// Why there is none.
-pub(crate) fn kind(real: &RealServer, checker: &Checker) -> Result<&'static str, String> {
+pub(crate) fn kind(server: &VirtualServer, real: &RealServer, checker: &Checker) -> Result<&'static str, String> {
     match runnable(&checker.kind)? {
         Runnable::Tcp => Ok(tcp::Tcp::KIND),
-        Runnable::Http(get) => http(real, checker, get).map(|probe| probe.kind()),
+        Runnable::Http(get) => check_texts(real, get).map(|()| http::HttpGet::KIND),
+        Runnable::Ssl(get) => {
+            check_texts(real, get)?;
+            sessions(server, get).map(|_| ssl::SslGet::KIND)
+        }
         Runnable::Misc(_) => Ok(misc::KIND),
     }
 }
 
-/// What a checker does; `program` makes one of a script and its time.
+/// What a checker does; `client` speaks TLS, `program` makes one of a script and its time.
 ///
 /// # Errors
 /// Why it cannot be done.
 pub(crate) fn probe<P: misc::Program + 'static>(
-    real: &RealServer,
-    checker: &Checker,
+    (server, real, checker): (&VirtualServer, &RealServer, &Checker),
+    client: Option<&Client>,
     program: impl FnOnce(Script, Duration) -> P,
 ) -> Result<Box<dyn Probe>, String> {
     match runnable(&checker.kind)? {
         Runnable::Tcp => Ok(Box::new(tcp::Tcp::new(connect(real, &checker.target)))),
-        Runnable::Http(get) => Ok(Box::new(http(real, checker, get)?)),
+        Runnable::Http(get) => {
+            let config = http_config(real, connect(real, &checker.target), get);
+            Ok(Box::new(http::HttpGet::new(config).map_err(|error| error.to_string())?))
+        }
+        Runnable::Ssl(get) => {
+            let client = client.ok_or("there is no TLS for it")?.clone();
+            let http = http_config(real, connect(real, &checker.target), get);
+            let config = ssl::Config { http, client, sessions: sessions(server, get)? };
+            Ok(Box::new(ssl::SslGet::new(config).map_err(|error| error.to_string())?))
+        }
         Runnable::Misc(check) => {
             let program = program(check.script.value.clone(), misc_timeout(checker, check));
             Ok(Box::new(misc::Misc::new(program).dynamic(check.dynamic)))
@@ -382,9 +418,25 @@ fn misc_timeout(checker: &Checker, check: &MiscCheck) -> Duration {
     check.timeout.unwrap_or(checker.timing.delay_loop)
 }
 
-fn http(real: &RealServer, checker: &Checker, get: &HttpGet) -> Result<http::HttpGet, String> {
-    let connect = connect(real, &checker.target);
-    http::HttpGet::new(http_config(real, connect, get)).map_err(|error| error.to_string())
+/// Whether a request can be made of what is sent, without making one.
+fn check_texts(real: &RealServer, get: &HttpGet) -> Result<(), String> {
+    let of_urls = get.urls.iter().flat_map(|url| [Some(url.path.value.as_str()), url.virtualhost.as_deref()]);
+    let mut texts = of_urls.chain([get.virtualhost.as_deref().or(real.virtualhost.as_deref())]).flatten();
+    texts.try_for_each(|text| http::check_text(text).map_err(|error| error.to_string()))
+}
+
+/// The TLS session of each URL. The `virtualhost` of the real server names none, as with keepalived.
+///
+/// # Errors
+/// When a name is none that can be sent.
+fn sessions(server: &VirtualServer, get: &HttpGet) -> Result<Vec<ssl::Session>, String> {
+    let default = get.virtualhost.as_ref().or(server.virtualhost.as_ref());
+    let session = |url: &config::Url| {
+        let name = get.sni_name.as_ref().or(url.virtualhost.as_ref()).or(default).filter(|_| get.enable_sni);
+        let server_name = name.map(|name| Name::of_host(name)).transpose().map_err(|error| error.to_string())?;
+        Ok(ssl::Session { server_name: server_name.flatten(), close_notify: url.tls_compliant })
+    };
+    get.urls.iter().map(session).collect()
 }
 
 fn http_config(real: &RealServer, connect: Connect, get: &HttpGet) -> http::Config {

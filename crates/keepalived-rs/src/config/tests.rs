@@ -78,6 +78,8 @@ const SILENT: &[(&str, &str, &str)] = &[
     ("virtual_server/sorry_server_lvs_method", "ipip", "the default"),
     ("virtual_server/sorry_server_lvs_method", "nocsum", "the default"),
     ("virtual_server/real_server/HTTP_GET/http_protocol", "1.0", "the default"),
+    ("virtual_server/real_server/SSL_GET/http_protocol", "1.0", "the default"),
+    ("virtual_server/real_server/SSL_GET", "enable_sni", "its example has no name to send"),
 ];
 
 /// Words that are not acted on and whose example changes what a worker is told, and why.
@@ -86,11 +88,11 @@ const HEARD: &[(&str, &str, &str)] = &[
     ("virtual_server/real_server/SMTP_CHECK", "host", "it is a check of its own"),
     ("virtual_server/real_server", "PING_CHECK", UNCHECKED),
     ("virtual_server/real_server", "UDP_CHECK", UNCHECKED),
-    ("virtual_server/real_server", "SSL_GET", UNCHECKED),
     ("virtual_server/real_server", "DNS_CHECK", UNCHECKED),
     ("virtual_server/real_server", "FILE_CHECK", UNCHECKED),
     ("virtual_server/real_server", "BFD_CHECK", UNCHECKED),
     ("virtual_server/real_server/HTTP_GET/url", "regex", UNCHECKED),
+    ("virtual_server/real_server/SSL_GET/url", "regex", UNCHECKED),
 ];
 
 const UNCHECKED: &str = "a server whose check cannot run counts as down, never as unchecked";
@@ -184,7 +186,7 @@ fn frame(keyword: &str) -> (&'static str, &'static str, String) {
         "virtual_server_group" => ("own", "192.0.2.3 80\n"),
         "virtual_server" => ("192.0.2.10 80", "protocol TCP\nlvs_sched rr\nlvs_method NAT\n"),
         "real_server" => ("192.0.2.11 80", ""),
-        "HTTP_GET" => ("", "url { path / }\n"),
+        "HTTP_GET" | "SSL_GET" => ("", "url { path / }\n"),
         "MISC_CHECK" => ("", "misc_path /own\n"),
         "url" => ("", "path /a\n"),
         _ => ("", ""),

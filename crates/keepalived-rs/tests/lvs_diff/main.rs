@@ -10,6 +10,7 @@ mod recording;
 mod rows;
 mod ruleset;
 mod scene;
+mod tls;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;

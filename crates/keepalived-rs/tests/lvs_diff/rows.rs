@@ -79,6 +79,9 @@ const VIP6: &str = "2001:db8:1::100";
 /// Where the listeners of the real servers are.
 pub(crate) const CHECKED_PORT: u16 = 9000;
 
+/// Where the real servers of rows that name it answer over TLS.
+pub(crate) const TLS_PORT: u16 = 9443;
+
 /// A `virtual_server` block.
 fn service(opening: &str, options: &str, servers: &[String]) -> String {
     format!("virtual_server {opening} {{\n {TIMING}\n {options}\n{}}}\n", servers.concat())
@@ -537,6 +540,11 @@ fn checkers() -> Vec<Row> {
         real("192.0.2.11 80", &format!("{checker} {{\n   connect_port 9001\n   {more}\n  }}"))
     };
     let url = "url {\n    path /\n    status_code 200\n   }";
+    let page = |number: u8, more: &str, path: &str| {
+        let url = format!("url {{\n    path {path}\n    status_code 200\n   }}");
+        let check = format!("connect_port {TLS_PORT}\n   enable_sni\n   virtualhost a.example.org\n   {url}");
+        real(&format!("192.0.2.1{number} 80"), &format!("{more}\n  SSL_GET {{\n   {check}\n  }}"))
+    };
     let tracked = |number: u8, weight: &str| {
         let file = format!("track_file f{number} {{\n file {{dir}}/server-{number}\n {weight}\n}}\n");
         (
@@ -581,6 +589,9 @@ fn checkers() -> Vec<Row> {
         ]),
         row("http_get", web("", &[refused("HTTP_GET", url), server(2, "")]))
             .starts_with("Removing service [192.0.2.11]"),
+        row("ssl_get_of_pages", web("", &[page(1, "alpha", "/"), page(2, "", "/nowhere"), page(3, "", "/")]))
+            .starts_with("Removing service [192.0.2.12]")
+            .steps([reload(web("", &[page(1, "", "/nowhere"), page(2, "", "/"), page(3, "", "/")]))]),
         row("ssl_get", web("", &[refused("SSL_GET", url), server(2, "")])).starts_with("Removing service [192.0.2.11]"),
         row("smtp_check", web("", &[refused("SMTP_CHECK", ""), server(2, "")]))
             .starts_with("Removing service [192.0.2.11]"),

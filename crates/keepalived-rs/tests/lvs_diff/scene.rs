@@ -14,8 +14,8 @@ use netlab::{Host, Lab, Process, Program, peers};
 use nix::sys::signal::Signal;
 use vip_netlink::{Change, RouteSocket};
 
-use crate::rows::{CHECKED_PORT, Row, Step, VIP};
-use crate::ruleset;
+use crate::rows::{CHECKED_PORT, Row, Step, TLS_PORT, VIP};
+use crate::{ruleset, tls};
 
 /// Whose daemon runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,10 @@ impl Scene {
         for number in 1..=3 {
             for address in addresses(number) {
                 host.address("lo", &format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 }))?;
+            }
+            if row.config.contains(&format!("connect_port {TLS_PORT}")) {
+                let place = SocketAddr::new(IpAddr::from([192, 0, 2, 10 + number]), TLS_PORT);
+                tls::serve(host.run(|| TcpListener::bind(place))?)?;
             }
             if !row.closed.contains(&number) {
                 listeners.insert(number, listen(&host, number)?);

@@ -52,6 +52,9 @@ fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
             let probe = match runnable(&checker.kind) {
                 Ok(Runnable::Tcp) => format!("{connect:?}"),
                 Ok(Runnable::Http(get)) => format!("{:?}", http_config(real, connect, get)),
+                Ok(Runnable::Ssl(get)) => {
+                    format!("{:?} {:?}", http_config(real, connect, get), sessions(server, get))
+                }
                 Ok(Runnable::Misc(check)) => format!("{:?} {}", misc_timeout(checker, check), check.dynamic),
                 Err(_) => return "counts as down".to_owned(),
             };
@@ -305,7 +308,7 @@ fn a_misc_check_has_its_own_times() {
 fn a_checker_that_cannot_run_counts_as_down() {
     for (checker, expected) in [
         ("PING_CHECK { }", "this release cannot run PING_CHECK"),
-        ("SSL_GET { url { path / } }", "this release cannot run SSL_GET"),
+        ("SSL_GET { url { path /\n regex x } }", "this release cannot run SSL_GET with regex"),
         ("HTTP_GET { url { path /\n regex x } }", "this release cannot run HTTP_GET with regex"),
     ] {
         let server = only(&format!(
@@ -318,7 +321,7 @@ fn a_checker_that_cannot_run_counts_as_down() {
         ));
         assert_eq!(virtual_server(&server).real_servers[0].checkers, [virtual_server::Checker::DOWN]);
         let real = &server.real_servers[0];
-        assert_eq!(kind(real, &real.checkers[0]).unwrap_err(), expected);
+        assert_eq!(kind(&server, real, &real.checkers[0]).unwrap_err(), expected);
     }
 }
 
@@ -335,5 +338,93 @@ fn a_checker_without_what_it_needs_counts_as_down() {
     server.real_servers[0].checkers[0].kind = CheckerKind::Unusable(config::CheckerType::Http);
     assert_eq!(virtual_server(&server).real_servers[0].checkers, [virtual_server::Checker::DOWN]);
     let real = &server.real_servers[0];
-    assert_eq!(kind(real, &real.checkers[0]).unwrap_err(), "its HTTP_GET is incomplete");
+    assert_eq!(kind(&server, real, &real.checkers[0]).unwrap_err(), "its HTTP_GET is incomplete");
+}
+
+#[test]
+fn a_server_is_told_the_name_that_is_closest_but_for_that_of_the_real_server() {
+    let server = |checker: &str, virtualhost: &str| {
+        only(&format!(
+            "virtual_server 192.0.2.1 443 {{
+                protocol TCP
+                lb_algo rr
+                lb_kind NAT
+                {virtualhost}
+                real_server 10.0.0.1 443 {{
+                    virtualhost real.example.org
+                    SSL_GET {{ {checker}\n url {{ path / }} \n url {{ path /2\n virtualhost url.example.org:8443 }} }}
+                }}
+            }}"
+        ))
+    };
+    let names = |checker: &str, virtualhost: &str| {
+        let server = server(checker, virtualhost);
+        let CheckerKind::Ssl(get) = &server.real_servers[0].checkers[0].kind else { panic!("{server:?}") };
+        sessions(&server, get).unwrap().into_iter().map(|session| session.server_name).collect::<Vec<_>>()
+    };
+    let why_not = |checker: &str| {
+        let server = server(checker, "");
+        let real = &server.real_servers[0];
+        kind(&server, real, &real.checkers[0]).unwrap_err()
+    };
+    let name = |host: &str| Name::of_host(host).unwrap();
+    let of_server = "virtualhost server.example.org";
+    assert_eq!(names("", of_server), [None, None]);
+    assert_eq!(names("enable_sni", of_server), [name("server.example.org"), name("url.example.org")]);
+    let own = "enable_sni\n virtualhost own.example.org";
+    assert_eq!(names(own, of_server), [name("own.example.org"), name("url.example.org")]);
+    let told = "virtualhost own.example.org\n sni_name told.example.org";
+    assert_eq!(names(told, of_server), [name("told.example.org"), name("told.example.org")]);
+    let wrong = "\"two words\" is no name that a TLS server can be told";
+    assert_eq!(why_not("enable_sni\n virtualhost \"two words\""), wrong);
+    // An address is no name.
+    assert_eq!(names("enable_sni\n virtualhost 192.0.2.7:443", ""), [None, name("url.example.org")]);
+}
+
+#[test]
+fn a_session_ends_with_a_notification_where_that_is_asked_for() {
+    let server = only(
+        "virtual_server 192.0.2.1 443 {
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 443 {
+                SSL_GET { tls_compliant\n url { path / }\n url { path /2\n tls_compliant off } }
+            }
+        }",
+    );
+    let CheckerKind::Ssl(get) = &server.real_servers[0].checkers[0].kind else { panic!("{server:?}") };
+    let ends: Vec<_> = sessions(&server, get).unwrap().iter().map(|session| session.close_notify).collect();
+    assert_eq!(ends, [true, false]);
+}
+
+#[test]
+fn a_check_over_tls_runs_with_a_client_only() {
+    let server = only(
+        "virtual_server 192.0.2.1 443 {
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 443 { SSL_GET { fast_recovery\n url { path / } } }
+        }",
+    );
+    let real = &server.real_servers[0];
+    let checker = &real.checkers[0];
+    assert_eq!(kind(&server, real, checker), Ok("HTTP_CHECK"));
+    assert!(timing(&server, real, checker, 0).fast_recovery);
+    let probe = |client: Option<&Client>| {
+        let program = |_, _| -> NoProgram { unreachable!("it runs no program") };
+        super::probe((&server, real, checker), client, program).map(|probe| probe.kind())
+    };
+    assert_eq!(probe(TlsPart::default().client().ok().as_ref()), Ok("HTTP_CHECK"));
+    assert_eq!(probe(None).unwrap_err(), "there is no TLS for it");
+}
+
+/// A program that nobody runs.
+struct NoProgram;
+
+impl misc::Program for NoProgram {
+    async fn run(&self) -> misc::Ended {
+        misc::Ended::Refused
+    }
 }

@@ -18,6 +18,7 @@ use conf_parser::config::{Checker, CheckerKind, IpvsNamespace, MiscCheck, RealSe
 use health_checkers::driver;
 use health_checkers::outcome::{Outcome, Reason};
 use health_checkers::probe::Probe;
+use health_checkers::probe::tls::Client;
 use health_checkers::schedule::{self, Schedule};
 use ipvs_control::types::{DestinationKey, Instant, SyncDaemon, SyncRole, Timeouts};
 use ipvs_control::virtual_server::{
@@ -89,6 +90,8 @@ pub(super) struct Plan {
     lines: Lines,
     marking: Option<MarkingPart>,
     marked: Option<Arc<Marking>>,
+    /// Who asks over TLS, if anybody does.
+    client: Option<Client>,
 }
 
 impl Plan {
@@ -103,9 +106,11 @@ impl Plan {
             sync.daemon(SyncRole::Master)?;
         }
         let marked = part.marking.as_ref().and_then(|marking| marking.marking(&part.groups)).map(Arc::new);
+        let client = part.tls_client()?;
         let terms = Terms::of(&part);
         let CheckerPart { virtual_servers, table, lines, marking, .. } = part;
-        Ok(Self { servers: virtual_servers.into_iter().zip(next).collect(), terms, table, lines, marking, marked })
+        let servers = virtual_servers.into_iter().zip(next).collect();
+        Ok(Self { servers, terms, table, lines, marking, marked, client })
     }
 
     /// Whether the host's addresses decide about checks.
@@ -441,6 +446,8 @@ pub(super) struct Balancer {
     marks: Option<Marks>,
     /// The packets that get them.
     marked: Option<Arc<Marking>>,
+    /// Who asks over TLS, if anybody does. Checks that go on have clones of it.
+    client: Option<Client>,
     /// The names of the tables of nftables that are or may be in the kernel for us.
     tables: BTreeSet<String>,
     /// The time-outs of connections as this process found them at its start, and as it has put them back since. What
@@ -483,6 +490,7 @@ impl Balancer {
             marking: None,
             marks: None,
             marked: None,
+            client: None,
             tables: BTreeSet::new(),
             timeouts: None,
             timeouts_changed: ChangedTimeouts::default(),
@@ -629,6 +637,13 @@ impl Balancer {
         self.places.retain(|id, _| !before.contains(id));
         let mut checks = Checks::default();
         (self.terms, self.table, self.lines, self.marked) = (plan.terms, plan.table, plan.lines, plan.marked);
+        self.client = match (self.client.take(), plan.client) {
+            (Some(client), Some(next)) => {
+                client.follow(&next);
+                Some(client)
+            }
+            (_, next) => next,
+        };
         self.marks = plan.marking.as_ref().map(|marking| marking.marks.clone());
         self.marking = Some(plan.marking);
         self.entries.reserve(servers.len());
@@ -750,7 +765,7 @@ impl Balancer {
         known: Option<Known>,
         checks: &mut Checks,
     ) -> Option<(CheckId, &'static str)> {
-        let kind = match lower::kind(real, checker) {
+        let kind = match lower::kind(server, real, checker) {
             Ok(kind) => kind,
             Err(why) => {
                 let line = format!("Service {real_server} of VS {virtual_server} counts as down: {why}");
@@ -793,7 +808,8 @@ impl Balancer {
             None => Schedule::new(timing),
         };
         let program = |script, timeout| errands.program(id, script, timeout);
-        Some((schedule, lower::probe(real, checker, program).ok()?))
+        let probe = lower::probe((server, real, checker), self.client.as_ref(), program);
+        Some((schedule, probe.ok()?))
     }
 
     /// A predecessor may have died before it told of what the configuration leaves out.
@@ -1422,10 +1438,13 @@ fn lines(event: &driver::Event<CheckId>, names: Names<'_>, kind: &str, checker: 
         let down = event.report.verdict == schedule::Verdict::Down;
         return if news || down { said.collect() } else { Vec::new() };
     };
-    let detail = failure.detail.as_ref().map(|detail| Effect::Debug(format!("{kind} on service {name}: {detail}")));
+    let detail = failure.detail.as_ref().map(|detail| format!("{kind} on service {name}: {detail}"));
     if !(news || log_all) {
-        return detail.into_iter().collect();
+        return detail.map(Effect::Debug).into_iter().collect();
     }
+    // keepalived's words do not say what is wrong with the TLS of a server.
+    let over_tls = matches!(failure.reason, Reason::TlsHandshake | Reason::TlsRead);
+    let detail = detail.map(if over_tls { Effect::Info } else { Effect::Debug });
     let retries = event.report.failures.saturating_sub(1);
     let counted = event.report.changed && retries > 0;
     let verdict = counted.then(|| Effect::Info(format!("{kind} on service {name} failed after {retries} retries.")));

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::checker::{Shown, TlsPart};
 
 /// One virtual server of a drawn file.
 #[derive(Debug, Clone, PartialEq)]
@@ -224,4 +225,29 @@ fn a_group_whose_name_begins_like_a_key_of_another_keeps_its_facts() {
     assert_eq!(facts(&balancer), 2);
     configure(&mut balancer, &other);
     assert_eq!(facts(&balancer), 1);
+}
+
+#[test]
+fn a_check_that_goes_on_shows_the_certificate_of_the_new_configuration() {
+    let with = |identity: Option<Shown>| {
+        let text = "virtual_server 192.0.2.1 443 {\n protocol TCP\n lb_algo rr\n lb_kind NAT\n \
+            real_server 10.0.0.1 443 {\n SSL_GET {\n url {\n path /\n }\n }\n }\n}\n";
+        CheckerPart { tls: Some(TlsPart { identity }), ..part(text) }
+    };
+    let mut balancer = Balancer::new(1);
+    let plan = balancer.plan(with(None)).unwrap();
+    let id = ids(&balancer.configure(plan, Instant::default()))[0];
+    assert!(balancer.begin(id, None, &Errands::counting_from(1)).is_some());
+    // As the probe of the check has it.
+    let client = balancer.client.clone().unwrap();
+    let before = format!("{client:?}");
+    let certified = rcgen::generate_simple_self_signed(Vec::new()).unwrap();
+    let (certificates, key) = (vec![certified.cert.der().to_vec()], certified.signing_key.serialize_der());
+    let plan = balancer.plan(with(Some(Shown { certificates, key: key.clone() }))).unwrap();
+    let checks = balancer.configure(plan, Instant::default());
+    assert!(checks.added.is_empty() && checks.removed.is_empty());
+    assert!(before.contains("has_certificate: false"), "{before}");
+    assert!(format!("{client:?}").contains("has_certificate: true"), "{client:?}");
+    let refused = balancer.plan(with(Some(Shown { certificates: vec![b"none".to_vec()], key }))).unwrap_err();
+    assert!(refused.to_string().starts_with("SSL: "), "{refused}");
 }
