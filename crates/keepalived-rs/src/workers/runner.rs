@@ -628,6 +628,18 @@ fn checked(part: RunnerPart) -> Table {
     Table { objects: part.objects, commands, checks: part.checks, scripts: part.tracked_scripts, watch, processes }
 }
 
+/// What the next of `jobs` to end says; never, without any.
+async fn next_of<T: 'static>(jobs: &mut JoinSet<T>) -> T {
+    loop {
+        match jobs.join_next().await {
+            Some(Ok(said)) => return said,
+            // Nothing of ours panics or is cancelled.
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// The configuration that was checked; never, without one.
 async fn next_checked(checking: Option<&mut (u64, JoinHandle<Table>)>) -> Wake {
     match checking {
