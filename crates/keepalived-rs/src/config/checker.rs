@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conf_parser::config::{
-    self, Checker, CheckerKind, Config, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer, Script, ServiceKey,
-    SorryServer, VirtualServer,
+    self, Checker, CheckerKind, Config, FileCheck, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer, Script,
+    ServiceKey, SorryServer, VirtualServer,
 };
 use conf_parser::{Sources, Span};
-use health_checkers::probe::{Connect, Probe, http, misc, tcp};
+use health_checkers::probe::{Connect, Probe, file, http, misc, tcp};
 use health_checkers::schedule;
 use ipvs_control::types::{
     Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
@@ -270,7 +270,9 @@ fn real_server(server: &VirtualServer, real: &RealServer) -> virtual_server::Rea
 
 /// Whether a server is down until this checker says otherwise.
 pub(crate) fn starts_down(server: &VirtualServer, real: &RealServer, checker: &Checker) -> bool {
-    server.alpha || real.alpha || checker.alpha
+    // Of a file it is known at once what it says.
+    let waits = !matches!(checker.kind, CheckerKind::File(_));
+    waits && (server.alpha || real.alpha || checker.alpha)
 }
 
 fn sorry_server(server: &VirtualServer, sorry: &SorryServer) -> virtual_server::SorryServer {
@@ -329,6 +331,8 @@ enum Runnable<'a> {
     Tcp,
     Http(&'a HttpGet),
     Misc(&'a MiscCheck),
+    /// It is told what the file holds.
+    File,
 }
 
 /// What there is to run for a checker of this kind.
@@ -340,6 +344,7 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
         CheckerKind::Tcp => Ok(Runnable::Tcp),
         CheckerKind::Http(get) if get.urls.iter().all(|url| url.regex.is_none()) => Ok(Runnable::Http(get)),
         CheckerKind::Misc(check) => Ok(Runnable::Misc(check)),
+        CheckerKind::File(_) => Ok(Runnable::File),
         CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
         CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
         kind => Err(format!("this release cannot run {}", kind.checker_type())),
@@ -355,10 +360,11 @@ pub(crate) fn kind(real: &RealServer, checker: &Checker) -> Result<&'static str,
         Runnable::Tcp => Ok(tcp::Tcp::KIND),
         Runnable::Http(get) => http(real, checker, get).map(|probe| probe.kind()),
         Runnable::Misc(_) => Ok(misc::KIND),
+        Runnable::File => Ok(file::KIND),
     }
 }
 
-/// What a checker does; `program` makes one of a script and its time.
+/// What a checker does, if it tries anything; `program` makes one of a script and its time.
 ///
 /// # Errors
 /// Why it cannot be done.
@@ -366,15 +372,24 @@ pub(crate) fn probe<P: misc::Program + 'static>(
     real: &RealServer,
     checker: &Checker,
     program: impl FnOnce(Script, Duration) -> P,
-) -> Result<Box<dyn Probe>, String> {
-    match runnable(&checker.kind)? {
-        Runnable::Tcp => Ok(Box::new(tcp::Tcp::new(connect(real, &checker.target)))),
-        Runnable::Http(get) => Ok(Box::new(http(real, checker, get)?)),
+) -> Result<Option<Box<dyn Probe>>, String> {
+    let probe: Box<dyn Probe> = match runnable(&checker.kind)? {
+        Runnable::Tcp => Box::new(tcp::Tcp::new(connect(real, &checker.target))),
+        Runnable::Http(get) => Box::new(http(real, checker, get)?),
         Runnable::Misc(check) => {
             let program = program(check.script.value.clone(), misc_timeout(checker, check));
-            Ok(Box::new(misc::Misc::new(program).dynamic(check.dynamic)))
+            Box::new(misc::Misc::new(program).dynamic(check.dynamic))
         }
-    }
+        Runnable::File => return Ok(None),
+    };
+    Ok(Some(probe))
+}
+
+/// The `track_file` that a checker follows, and what the number in that does to its server; `None` for other kinds.
+pub(crate) fn followed(checker: &Checker) -> Option<(&str, file::File)> {
+    let CheckerKind::File(check) = &checker.kind else { return None };
+    let FileCheck { track_file, weight } = &**check;
+    Some((track_file, file::File { weight: weight.multiplier, reverse: weight.reverse }))
 }
 
 /// How long the program of a check may take.

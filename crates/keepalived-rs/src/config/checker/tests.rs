@@ -53,6 +53,7 @@ fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
                 Ok(Runnable::Tcp) => format!("{connect:?}"),
                 Ok(Runnable::Http(get)) => format!("{:?}", http_config(real, connect, get)),
                 Ok(Runnable::Misc(check)) => format!("{:?} {}", misc_timeout(checker, check), check.dynamic),
+                Ok(Runnable::File) => return format!("{:?}", followed(checker)),
                 Err(_) => return "counts as down".to_owned(),
             };
             format!("{:?} {} {probe}", timing(server, real, checker, 0), checker.log_all_failures)
