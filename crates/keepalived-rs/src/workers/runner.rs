@@ -3,11 +3,13 @@
 //! It takes no input from the network. Scripts get a process group of their own, `/dev/null` for their standard
 //! descriptors and their user without supplementary groups. Those that still run when the runner stops are killed with
 //! their groups. When the runner itself is killed they go on: the parent-death signal can be set only between fork and
-//! exec, which would need code that the compiler cannot check.
+//! exec, which would need code that the compiler cannot check. Its successor ends those whose result nobody waits for any
+//! more: tracked scripts and programs of checks.
 
 mod checks;
 mod files;
 mod host;
+mod leftovers;
 mod monitor;
 mod process_event;
 mod processes;
@@ -76,6 +78,9 @@ const SENDERS: [Role; 2] = [Role::Vrrp, Role::Checker];
 pub(crate) fn run(channel: Channel, _common: &Common) -> anyhow::Result<u8> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    if let Some(daemon) = leftovers::daemon() {
+        leftovers::end(daemon);
+    }
     let status = runtime.block_on(async {
         signals::leave_to_supervisor()?;
         serve(channel, checked).await
