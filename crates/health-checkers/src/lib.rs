@@ -7,7 +7,8 @@
 //! * [`probe`]: *how* a server is tried: [`Probe`](probe::Probe) and the probes [`Tcp`](probe::tcp::Tcp) (keepalived's
 //!   `TCP_CHECK`), [`HttpGet`](probe::http::HttpGet) (`HTTP_GET`), `SslGet` (`SSL_GET`, with the feature `tls`) and
 //!   [`Misc`](probe::misc::Misc) (`MISC_CHECK`, whose program the caller runs). Whatever a server does, a probe ends
-//!   within bounded time and memory.
+//!   within bounded time and memory. Nothing is tried for `FILE_CHECK`: [`File`](probe::file::File) says what a number
+//!   in a file does to a server.
 //! * [`driver`]: runs many checks on one task: a [`Stream`](futures::Stream) of events, one for each finished try.
 //!
 //! What a verdict leads to (weights, quorum, the kernel's table), what is logged and where, and what keeps the list of

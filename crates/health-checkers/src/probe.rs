@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+pub mod file;
 pub mod http;
 pub mod misc;
 #[cfg(feature = "tls")]

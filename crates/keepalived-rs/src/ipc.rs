@@ -44,7 +44,7 @@ const MAX_FDS: usize = 5;
 
 /// Tells one build from another: both ends of a pair must come from the same executable, and whoever reads a state file
 /// must know each fact as it was written. The number counts changes of messages and facts within a version.
-pub(crate) const BUILD_ID: &str = concat!(env!("CARGO_PKG_VERSION"), "/4");
+pub(crate) const BUILD_ID: &str = concat!(env!("CARGO_PKG_VERSION"), "/5");
 
 /// Who a process is (`design.md` §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -318,6 +318,10 @@ fn main() -> ExitCode {
                 "a_virtual_server_that_a_reload_leaves_out_may_finish",
                 director::drain::a_virtual_server_that_a_reload_leaves_out_may_finish,
             ),
+            case(
+                "a_killed_runner_changes_no_server_and_checks_go_on",
+                director::runner::a_killed_runner_changes_no_server_and_checks_go_on,
+            ),
             case("ten_thousand_destinations_come_and_go", many::ten_thousand_destinations_come_and_go),
             case("without_nftables_an_instance_runs_and_says_so", without_nftables_an_instance_runs_and_says_so),
         ],

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conf_parser::config::{
-    self, Checker, CheckerKind, Config, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer, Script, ServiceKey,
-    SorryServer, VirtualServer,
+    self, Checker, CheckerKind, Config, FileCheck, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer, Script,
+    ServiceKey, SorryServer, VirtualServer,
 };
 use conf_parser::{Sources, Span};
 use health_checkers::probe::tls::{Client, Name};
-use health_checkers::probe::{Connect, Probe, http, misc, ssl, tcp};
+use health_checkers::probe::{Connect, Probe, file, http, misc, ssl, tcp};
 use health_checkers::schedule;
 use ipvs_control::types::{
     Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
@@ -285,7 +285,9 @@ fn real_server(server: &VirtualServer, real: &RealServer) -> virtual_server::Rea
 
 /// Whether a server is down until this checker says otherwise.
 pub(crate) fn starts_down(server: &VirtualServer, real: &RealServer, checker: &Checker) -> bool {
-    server.alpha || real.alpha || checker.alpha
+    // Of a file it is known at once what it says.
+    let waits = !matches!(checker.kind, CheckerKind::File(_));
+    waits && (server.alpha || real.alpha || checker.alpha)
 }
 
 fn sorry_server(server: &VirtualServer, sorry: &SorryServer) -> virtual_server::SorryServer {
@@ -345,6 +347,8 @@ enum Runnable<'a> {
     Http(&'a HttpGet),
     Ssl(&'a HttpGet),
     Misc(&'a MiscCheck),
+    /// It is told what the file holds.
+    File,
 }
 
 /// What there is to run for a checker of this kind.
@@ -357,6 +361,7 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
         CheckerKind::Http(get) if !searches(get) => Ok(Runnable::Http(get)),
         CheckerKind::Ssl(get) if !searches(get) => Ok(Runnable::Ssl(get)),
         CheckerKind::Misc(check) => Ok(Runnable::Misc(check)),
+        CheckerKind::File(_) => Ok(Runnable::File),
         CheckerKind::Http(_) | CheckerKind::Ssl(_) => {
             Err(format!("this release cannot run {} with regex", kind.checker_type()))
         }
@@ -382,10 +387,11 @@ pub(crate) fn kind(server: &VirtualServer, real: &RealServer, checker: &Checker)
             sessions(server, get).map(|_| ssl::SslGet::KIND)
         }
         Runnable::Misc(_) => Ok(misc::KIND),
+        Runnable::File => Ok(file::KIND),
     }
 }
 
-/// What a checker does; `client` speaks TLS, `program` makes one of a script and its time.
+/// What a checker does, if it tries anything; `client` speaks TLS, `program` makes one of a script and its time.
 ///
 /// # Errors
 /// Why it cannot be done.
@@ -393,24 +399,33 @@ pub(crate) fn probe<P: misc::Program + 'static>(
     (server, real, checker): (&VirtualServer, &RealServer, &Checker),
     client: Option<&Client>,
     program: impl FnOnce(Script, Duration) -> P,
-) -> Result<Box<dyn Probe>, String> {
-    match runnable(&checker.kind)? {
-        Runnable::Tcp => Ok(Box::new(tcp::Tcp::new(connect(real, &checker.target)))),
+) -> Result<Option<Box<dyn Probe>>, String> {
+    let probe: Box<dyn Probe> = match runnable(&checker.kind)? {
+        Runnable::Tcp => Box::new(tcp::Tcp::new(connect(real, &checker.target))),
         Runnable::Http(get) => {
             let config = http_config(real, connect(real, &checker.target), get);
-            Ok(Box::new(http::HttpGet::new(config).map_err(|error| error.to_string())?))
+            Box::new(http::HttpGet::new(config).map_err(|error| error.to_string())?)
         }
         Runnable::Ssl(get) => {
             let client = client.ok_or("there is no TLS for it")?.clone();
             let http = http_config(real, connect(real, &checker.target), get);
             let config = ssl::Config { http, client, sessions: sessions(server, get)? };
-            Ok(Box::new(ssl::SslGet::new(config).map_err(|error| error.to_string())?))
+            Box::new(ssl::SslGet::new(config).map_err(|error| error.to_string())?)
         }
         Runnable::Misc(check) => {
             let program = program(check.script.value.clone(), misc_timeout(checker, check));
-            Ok(Box::new(misc::Misc::new(program).dynamic(check.dynamic)))
+            Box::new(misc::Misc::new(program).dynamic(check.dynamic))
         }
-    }
+        Runnable::File => return Ok(None),
+    };
+    Ok(Some(probe))
+}
+
+/// The `track_file` that a checker follows, and what the number in that does to its server; `None` for other kinds.
+pub(crate) fn followed(checker: &Checker) -> Option<(&str, file::File)> {
+    let CheckerKind::File(check) = &checker.kind else { return None };
+    let FileCheck { track_file, weight } = &**check;
+    Some((track_file, file::File { weight: weight.multiplier, reverse: weight.reverse }))
 }
 
 /// How long the program of a check may take.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::checker;
 use crate::config::tracked_process::TrackedProcess;
-use crate::ipc::{NotifyEvent, NotifyState};
+use crate::ipc::{NotifyEvent, NotifyState, Role};
 
 /// Everything the runner worker is told by a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub(crate) struct RunnerPart {
     pub(crate) scripts: BTreeMap<Occasion, Script>,
     /// The `vrrp_script` blocks that somebody tracks, by name; their commands are among `scripts`.
     pub(crate) tracked_scripts: BTreeMap<String, Timing>,
-    /// The `track_file` blocks that somebody tracks, by name.
+    /// The `track_file` blocks that somebody tracks or a `FILE_CHECK` names, by name.
     pub(crate) tracked_files: BTreeMap<String, TrackedFile>,
     /// The `vrrp_track_process` blocks that somebody tracks, by name.
     pub(crate) tracked_processes: BTreeMap<String, TrackedProcess>,
@@ -57,6 +57,8 @@ pub(crate) struct TrackedFile {
     pub(crate) path: PathBuf,
     /// What is written into it at the start.
     pub(crate) init: Option<InitFile>,
+    /// The workers that follow it.
+    pub(crate) followers: BTreeSet<Role>,
 }
 
 /// What events tell of.
@@ -200,10 +202,16 @@ impl RunnerPart {
                 Timing { interval: script.interval, timeout: script.timeout, rise: script.rise, fall: script.fall };
             self.tracked_scripts.insert(name, timing);
         }
-        let files: BTreeSet<_> = tracking(config).flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();
-        for file in config.track_files.iter().filter(|file| files.contains(file.name.as_str())) {
-            let tracked = TrackedFile { path: PathBuf::from(&file.file.value), init: file.init_file };
-            self.tracked_files.insert(file.name.value.clone(), tracked);
+        let tracked: BTreeSet<_> = tracking(config).flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();
+        let checked: BTreeSet<_> = checkers(config).filter_map(checker::followed).map(|(name, _)| name).collect();
+        for file in &config.track_files {
+            let named = [(Role::Vrrp, &tracked), (Role::Checker, &checked)];
+            let followers = named.into_iter().filter(|(_, names)| names.contains(file.name.as_str()));
+            let followers: BTreeSet<_> = followers.map(|(role, _)| role).collect();
+            if !followers.is_empty() {
+                let tracked = TrackedFile { path: PathBuf::from(&file.file.value), init: file.init_file, followers };
+                self.tracked_files.insert(file.name.value.clone(), tracked);
+            }
         }
         let processes: BTreeSet<_> = tracking(config).flat_map(|it| &it.processes).map(|it| &it.name.value).collect();
         let processes = config.track_processes.iter().filter(|process| processes.contains(&process.name.value));
@@ -232,10 +240,15 @@ impl RunnerPart {
     }
 }
 
+/// All checks, in the order of the file.
+fn checkers(config: &Config) -> impl Iterator<Item = &Checker> {
+    let real_servers = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    real_servers.flat_map(|real| &real.checkers)
+}
+
 /// The programs of all checks, in the order of the file.
 fn check_scripts(config: &Config) -> impl Iterator<Item = &Spanned<Script>> {
-    let real_servers = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
-    real_servers.flat_map(|real| &real.checkers).filter_map(Checker::script)
+    checkers(config).filter_map(Checker::script)
 }
 
 /// Whether anybody hears of changes of the virtual server.
@@ -409,6 +422,40 @@ mod tests {
         assert_eq!(checks, ["k.conf:5:67: /c 1 by root", "k.conf:9:36: /c 2 by -"]);
         let scripts = part.checks.keys().map(|script| Occasion::Check { script: script.clone() });
         assert!(part.scripts.keys().cloned().eq(scripts));
+    }
+
+    #[test]
+    fn a_file_is_watched_for_who_follows_it() {
+        let text = "
+            track_file both { file /b }
+            track_file neither { file /n }
+            track_file checked { file /c }
+            track_file tracked { file /t }
+            vrrp_instance V {
+                interface eth0
+                virtual_router_id 51
+                track_file {
+                    both
+                    tracked
+                }
+                virtual_ipaddress { 192.0.2.9/24 }
+            }
+            virtual_server 192.0.2.1 80 {
+                protocol TCP
+                lb_algo rr
+                lb_kind NAT
+                real_server 10.0.0.1 80 {
+                    FILE_CHECK { track_file both }
+                    FILE_CHECK { track_file checked }
+                }
+            }";
+        let part = RunnerPart::from_config(&crate::config::checker::tests::config(text));
+        assert!(part.has_work());
+        let followers = part.tracked_files.iter().map(|(name, file)| {
+            let followers: Vec<_> = file.followers.iter().map(|role| role.word()).collect();
+            format!("{name} {}: {}", file.path.display(), followers.join(" "))
+        });
+        assert_eq!(followers.collect::<Vec<_>>(), ["both /b: checker vrrp", "checked /c: checker", "tracked /t: vrrp"]);
     }
 
     #[test]

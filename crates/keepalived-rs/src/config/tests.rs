@@ -80,6 +80,7 @@ const SILENT: &[(&str, &str, &str)] = &[
     ("virtual_server/real_server/HTTP_GET/http_protocol", "1.0", "the default"),
     ("virtual_server/real_server/SSL_GET/http_protocol", "1.0", "the default"),
     ("virtual_server/real_server/SSL_GET", "enable_sni", "its example has no name to send"),
+    ("virtual_server/real_server/FILE_CHECK/weight", "noreverse", "the default"),
 ];
 
 /// Words that are not acted on and whose example changes what a worker is told, and why.
@@ -89,7 +90,6 @@ const HEARD: &[(&str, &str, &str)] = &[
     ("virtual_server/real_server", "PING_CHECK", UNCHECKED),
     ("virtual_server/real_server", "UDP_CHECK", UNCHECKED),
     ("virtual_server/real_server", "DNS_CHECK", UNCHECKED),
-    ("virtual_server/real_server", "FILE_CHECK", UNCHECKED),
     ("virtual_server/real_server", "BFD_CHECK", UNCHECKED),
     ("virtual_server/real_server/HTTP_GET/url", "regex", UNCHECKED),
     ("virtual_server/real_server/SSL_GET/url", "regex", UNCHECKED),
@@ -188,6 +188,7 @@ fn frame(keyword: &str) -> (&'static str, &'static str, String) {
         "real_server" => ("192.0.2.11 80", ""),
         "HTTP_GET" | "SSL_GET" => ("", "url { path / }\n"),
         "MISC_CHECK" => ("", "misc_path /own\n"),
+        "FILE_CHECK" => ("", "track_file f\n"),
         "url" => ("", "path /a\n"),
         _ => ("", ""),
     };

@@ -30,6 +30,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
 use vip_netlink::nft::Marking;
+use vrrp_proto::Verdict;
 
 pub(crate) use self::namespace::Namespaced;
 
@@ -53,6 +54,7 @@ use crate::config::process::ProcessPart;
 use crate::control::{Guest, Request};
 use crate::ipc::{
     self, Channel, Common, Fact, Notification, NotifyAck, Order, Outbox, Report, Role, RunnerSays, ToRunner,
+    TrackerFact, TrackerName, TrackerState,
 };
 use crate::log;
 
@@ -360,13 +362,7 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
                 Wake::Order(Ok(None | Some((Order::Stop, _)))) => return Ok(()),
                 Wake::Order(Ok(Some((order, fds)))) => self.obey(order, fds)?,
                 Wake::Order(Err(error)) => return Err(error.into()),
-                Wake::Runner(Ok(Some((RunnerSays::Taken(NotifyAck { number }), _)))) => {
-                    self.notices.acknowledged(number);
-                    self.balancer.handle_acknowledged(number);
-                }
-                Wake::Runner(Ok(Some((RunnerSays::Ended(end), _)))) => self.errands.handle_end(end),
-                // No check depends on one.
-                Wake::Runner(Ok(Some((RunnerSays::Tracker(_), _)))) => {}
+                Wake::Runner(Ok(Some((said, _)))) => self.hear_runner(said),
                 // The supervisor starts another one and connects it, if there are scripts.
                 Wake::Runner(Ok(None) | Err(_)) => {
                     self.runner = None;
@@ -420,6 +416,22 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
         if self.flushed {
             self.outbox.push(Report::Lateness(self.lateness.histogram));
             self.outbox.push(Report::Beat);
+        }
+    }
+
+    fn hear_runner(&mut self, said: RunnerSays) {
+        match said {
+            RunnerSays::Taken(NotifyAck { number }) => {
+                self.notices.acknowledged(number);
+                self.balancer.handle_acknowledged(number);
+            }
+            RunnerSays::Ended(end) => self.errands.handle_end(end),
+            RunnerSays::Tracker(TrackerFact {
+                tracker: TrackerName::File(name),
+                state: TrackerState::Says(Verdict::Value(number)),
+            }) => self.balancer.handle_number(name, number),
+            // No check depends on another one.
+            RunnerSays::Tracker(_) => {}
         }
     }
 
@@ -506,6 +518,10 @@ impl<O: FnMut() -> Result<Box<dyn Table>, String>> Worker<O> {
             self.addresses = None;
         }
         self.look_at_addresses()?;
+        // What its files hold was said before.
+        while let Some(Ok(Some((said, _)))) = self.runner.as_ref().map(Port::try_receive) {
+            self.hear_runner(said);
+        }
         // A start, not a reload: what is in the table then is not ours.
         let starting = !std::mem::replace(&mut self.resumed, true);
         self.configured = true;

@@ -3,11 +3,13 @@
 //! It takes no input from the network. Scripts get a process group of their own, `/dev/null` for their standard
 //! descriptors and their user without supplementary groups. Those that still run when the runner stops are killed with
 //! their groups. When the runner itself is killed they go on: the parent-death signal can be set only between fork and
-//! exec, which would need code that the compiler cannot check.
+//! exec, which would need code that the compiler cannot check. Its successor ends those whose result nobody waits for any
+//! more: tracked scripts and programs of checks.
 
 mod checks;
 mod files;
 mod host;
+mod leftovers;
 mod monitor;
 mod process_event;
 mod processes;
@@ -57,6 +59,9 @@ const BEAT_LIMIT: Duration = Duration::from_secs(30);
 /// Threads for what may take as long as a disk or a directory of accounts does.
 const BLOCKING_THREADS: usize = 64;
 
+/// How long a configuration waits for what its files hold.
+const READING: Duration = Duration::from_secs(1);
+
 /// How long a stop waits for scripts after the last one was started.
 const STOP_WAIT: Duration = Duration::from_secs(1);
 
@@ -73,6 +78,9 @@ const SENDERS: [Role; 2] = [Role::Vrrp, Role::Checker];
 pub(crate) fn run(channel: Channel, _common: &Common) -> anyhow::Result<u8> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    if let Some(daemon) = leftovers::daemon() {
+        leftovers::end(daemon);
+    }
     let status = runtime.block_on(async {
         signals::leave_to_supervisor()?;
         serve(channel, checked).await
@@ -144,6 +152,8 @@ struct Runner {
     /// The configuration that is being checked.
     checking: Option<(u64, JoinHandle<Table>)>,
     prepared: Option<(u64, Table)>,
+    /// The configuration that the workers may take once they can know what its files hold, or then.
+    committing: Option<(u64, Instant)>,
     /// A configuration is in force; until then notifications wait.
     configured: bool,
     table: Table,
@@ -194,6 +204,7 @@ impl Runner {
             check,
             checking: None,
             prepared: None,
+            committing: None,
             configured: false,
             table: Table::default(),
             former: Table::default(),
@@ -222,6 +233,7 @@ impl Runner {
             self.judge(verdicts);
             self.checks.fire(now);
             self.answer();
+            self.report_commit(now);
             // A supervisor that is gone shows as the end of its orders.
             let flushed = self.supervisor.flush(&mut self.outbox).unwrap_or(true);
             if self.is_done(now) {
@@ -289,7 +301,8 @@ impl Runner {
     fn next_deadline(&self) -> Option<Instant> {
         let stop = self.stopping.filter(|_| !self.queues.is_waiting()).map(|since| since + STOP_WAIT);
         let due = self.queues.poll_timeout().into_iter().chain(self.scripts.poll_timeout());
-        due.chain(self.checks.poll_timeout()).chain(stop).min()
+        let committing = self.committing.map(|(_, due)| due);
+        due.chain(self.checks.poll_timeout()).chain(committing).chain(stop).min()
     }
 
     fn is_done(&self, now: Instant) -> bool {
@@ -314,9 +327,7 @@ impl Runner {
                     self.former = std::mem::replace(&mut self.table, table);
                     self.configured = true;
                     self.configure_trackers()?;
-                    // Before the vrrp worker commits: it looks at this first.
-                    self.answer();
-                    self.outbox.push(Report::Committed { generation });
+                    self.committing = Some((generation, Instant::now() + READING));
                 }
             }
             Order::Abandon { generation } => {
@@ -325,7 +336,8 @@ impl Runner {
             }
             Order::Connect { peer } => {
                 let fd = fds.into_iter().next().ok_or_else(|| anyhow::anyhow!("a connection without a socket"))?;
-                let untold = self.trackers.keys().filter(|_| peer == Role::Vrrp).cloned().collect();
+                let untold =
+                    self.trackers.keys().filter(|tracker| self.is_followed_by(tracker, peer)).cloned().collect();
                 self.drop_runs(peer);
                 let peer = self.peer(peer);
                 peer.port = Some(Port::new(fd.into())?);
@@ -384,19 +396,22 @@ impl Runner {
         Ok(())
     }
 
-    /// Forgets the trackers that the configuration does not know any more.
+    /// Forgets the trackers that the configuration does not know any more, and what files held: each is read, and told
+    /// of, anew.
     fn forget_trackers(&mut self) {
-        let (table, files, processes) = (&self.table, &self.files, &self.processes);
+        let (table, processes) = (&self.table, &self.processes);
         let gone = self.trackers.extract_if(.., |tracker, _| match tracker {
             TrackerName::Script(name) => !table.scripts.contains_key(name),
-            TrackerName::File(name) => !files.contains(name),
+            TrackerName::File(_) => true,
             TrackerName::Process(name) => !processes.contains(name),
         });
         for (tracker, _) in gone.collect::<Vec<_>>() {
             if let TrackerName::Script(name) = &tracker {
                 self.outbox.push(Report::Facts(vec![Fact { key: format!("{SCRIPT_FACT}{name}"), value: Vec::new() }]));
             }
-            self.peer(Role::Vrrp).untold.remove(&tracker);
+            for peer in self.peers.values_mut() {
+                peer.untold.remove(&tracker);
+            }
         }
     }
 
@@ -408,10 +423,32 @@ impl Runner {
         }
     }
 
-    /// The vrrp worker learns of a tracker, unless it knows.
+    /// The workers that follow a tracker learn of it, unless they know.
     fn tell(&mut self, tracker: TrackerName, state: TrackerState) {
-        if self.trackers.insert(tracker.clone(), state) != Some(state) {
-            self.peer(Role::Vrrp).untold.insert(tracker);
+        if self.trackers.insert(tracker.clone(), state) == Some(state) {
+            return;
+        }
+        for role in SENDERS {
+            if self.is_followed_by(&tracker, role) {
+                self.peer(role).untold.insert(tracker.clone());
+            }
+        }
+    }
+
+    fn is_followed_by(&self, tracker: &TrackerName, role: Role) -> bool {
+        match tracker {
+            TrackerName::File(name) => self.files.is_followed_by(name, role),
+            TrackerName::Script(_) | TrackerName::Process(_) => role == Role::Vrrp,
+        }
+    }
+
+    /// Says that a configuration is in force, once all that its files hold was said: the workers commit next, and look at
+    /// that first.
+    fn report_commit(&mut self, now: Instant) {
+        let Self { files, trackers, .. } = self;
+        let is_read = || files.names().all(|name| trackers.contains_key(&TrackerName::File(name.to_owned())));
+        if let Some((generation, _)) = self.committing.take_if(|(_, due)| is_read() || now >= *due) {
+            self.outbox.push(Report::Committed { generation });
         }
     }
 
@@ -626,6 +663,18 @@ fn checked(part: RunnerPart) -> Table {
     let processes = part.tracked_processes;
     let processes = (!processes.is_empty()).then(|| Watched::open(processes, part.process_monitor));
     Table { objects: part.objects, commands, checks: part.checks, scripts: part.tracked_scripts, watch, processes }
+}
+
+/// What the next of `jobs` to end says; never, without any.
+async fn next_of<T: 'static>(jobs: &mut JoinSet<T>) -> T {
+    loop {
+        match jobs.join_next().await {
+            Some(Ok(said)) => return said,
+            // Nothing of ours panics or is cancelled.
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The configuration that was checked; never, without one.

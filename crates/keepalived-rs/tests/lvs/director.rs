@@ -18,6 +18,9 @@ use crate::support::{PATIENCE, wait_until};
 #[path = "drain.rs"]
 pub(crate) mod drain;
 
+#[path = "runner.rs"]
+pub(crate) mod runner;
+
 /// Virtual and real addresses, all on `lo`: neither VRRP nor a second host is needed.
 const OWN: [&str; 4] = ["192.0.2.11", "192.0.2.12", "198.18.1.1", "198.18.1.2"];
 

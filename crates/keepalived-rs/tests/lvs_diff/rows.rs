@@ -11,6 +11,10 @@ pub(crate) enum Step {
     Up(u8),
     /// The file that stands for this real server holds a number.
     File(u8, u8),
+    /// It holds this text, whether it was there or not.
+    Text(u8, &'static str),
+    /// It is not there any more.
+    Gone(u8),
     /// The first virtual address comes to the host.
     AddressComes,
     /// It leaves.
@@ -132,7 +136,7 @@ pub(crate) fn rows() -> Vec<Row> {
     .concat()
 }
 
-use Step::{AddressComes, AddressGoes, Down, File, Up};
+use Step::{AddressComes, AddressGoes, Down, File, Gone, Text, Up};
 
 fn services() -> Vec<Row> {
     vec![
@@ -555,6 +559,20 @@ fn checkers() -> Vec<Row> {
             ),
         )
     };
+    let files = |weights: &[&str]| -> String {
+        let file =
+            |(number, weight)| format!("track_file f{number} {{\n file {{dir}}/server-{number}\n {weight}\n}}\n");
+        (1..).zip(weights).map(file).collect()
+    };
+    let quorum_notes = "quorum_up \"{dir}/note quorum up\"\n quorum_down \"{dir}/note quorum down\"".to_owned();
+    let notes =
+        |number: u8| format!("notify_up \"{{dir}}/note {number} up\"\n  notify_down \"{{dir}}/note {number} down\"");
+    let by_file = |number: u8, more: &str| {
+        real(
+            &format!("192.0.2.1{number} 80"),
+            &format!("weight 10\n  {more}\n  FILE_CHECK {{\n   track_file f{number}\n  }}"),
+        )
+    };
     let ((file1, by_file1), (file2, by_file2)) = (tracked(1, "weight 0"), tracked(2, "weight 2"));
     vec![
         row("misc_check", web("", &[misc(1, ""), misc(2, "")])).steps([File(1, 1), File(1, 0)]),
@@ -587,6 +605,146 @@ fn checkers() -> Vec<Row> {
             File(2, 5),
             File(1, 0),
         ]),
+        row(
+            "file_check_of_odd_text",
+            files(&["weight 0", "weight 1", "weight -1"]) + &web("", &[by_file(1, ""), by_file(2, ""), by_file(3, "")]),
+        )
+        .starts_with("")
+        .steps([
+            Text(1, ""),
+            Text(1, "abc"),
+            Text(1, "-1"),
+            Text(1, "0"),
+            Text(2, "abc"),
+            Text(2, " 7 x"),
+            Text(2, "0x10"),
+            Text(2, "010"),
+            Text(2, "-20"),
+            Text(2, "4"),
+            Text(2, "99999999999"),
+            Text(2, "-99999999999"),
+            Text(2, "-2147483647"),
+            Text(2, "-2147483648"),
+            Text(2, "70000"),
+            Gone(2),
+            Text(2, "3"),
+            Text(1, "1"),
+            Gone(1),
+            Text(3, "4"),
+            Text(3, "-3"),
+            Text(3, "2147483647"),
+            Text(3, "2147483648"),
+            Text(3, ""),
+        ]),
+        row(
+            "file_check_of_what_comes",
+            "track_file f1 {\n file {dir}/server-7\n weight 2\n init_file 3\n}\n\
+             track_file f2 {\n file {dir}/server-8\n weight 1\n}\n\
+             track_file f3 {\n file {dir}/server-3\n weight 1\n init_file 4 overwrite\n}\n"
+                .to_owned()
+                + &web("", &[by_file(1, ""), by_file(2, ""), by_file(3, "")]),
+        )
+        .starts_with("")
+        .steps([Text(8, "5"), Gone(8), Gone(7), Text(7, "1")]),
+        row(
+            "file_check_twice",
+            files(&["weight 1", "weight 2", "weight 0"])
+                + &web(
+                    "",
+                    &[
+                        real(
+                            "192.0.2.11 80",
+                            "weight 10\n  FILE_CHECK {\n   track_file f1\n  }\n  FILE_CHECK {\n   track_file f2\n  }\n  \
+                             FILE_CHECK {\n   track_file f1\n   weight -3\n  }\n  FILE_CHECK {\n   track_file f3\n  }",
+                        ),
+                        real(
+                            "192.0.2.12 80",
+                            "weight 10\n  FILE_CHECK {\n   track_file f1\n   weight 3 reverse\n  }\n  MISC_CHECK {\n   misc_path \"{dir}/check 2\"\n   \
+                             misc_timeout 5\n   misc_dynamic\n  }",
+                        ),
+                        server(3, ""),
+                    ],
+                ),
+        )
+        .starts_with("")
+        .steps([File(1, 1), File(2, 2), File(1, 3), File(3, 1), File(2, 7), File(3, 0), File(1, 0), File(2, 0)]),
+        row("file_check_reloaded", files(&["weight 1", "weight 2", "weight 0"]) + &web("", &[by_file(1, ""), by_file(2, ""), by_file(3, "")]))
+        .starts_with("")
+        .steps([
+            File(1, 2),
+            File(2, 3),
+            File(3, 1),
+            reload(files(&["weight 3", "weight 2", "weight 0"]) + &web("", &[by_file(1, ""), by_file(2, ""), by_file(3, "")])),
+            reload(files(&["weight 3", "weight 0", "weight 1"]) + &web("", &[by_file(1, ""), by_file(2, ""), by_file(3, "")])),
+            reload(files(&["weight 3", "weight 0", "weight 1"]) + &web("", &[by_file(1, "").replace("weight 10", "weight 20"), by_file(2, ""), by_file(3, "")])),
+            reload(files(&["weight 3", "weight 0", "weight 1"]).replace("/server-1", "/server-3") + &web("", &[by_file(1, "").replace("weight 10", "weight 20"), by_file(2, ""), by_file(3, "")])),
+            File(3, 4),
+            reload(files(&["weight 3", "weight 0", "weight 1"]) + &web("", &[by_file(1, ""), server(2, ""), by_file(3, "")])),
+            reload(files(&["weight 3", "weight 0", "weight 1"]) + &web("", &[server(1, ""), by_file(2, ""), server(3, "")])),
+        ]),
+        row(
+            "file_check_alpha",
+            files(&["weight 1", "weight 0", "weight 0"])
+                + &web(
+                    &format!("alpha\n omega\n quorum 2\n {quorum_notes}"),
+                    &[
+                        by_file(1, &format!("inhibit_on_failure\n  {}", notes(1))),
+                        by_file(2, &format!("inhibit_on_failure\n  {}", notes(2))),
+                        by_file(3, &notes(3)),
+                    ],
+                ),
+        )
+        .starts_with("")
+        .steps([File(1, 1), File(2, 1), File(3, 1), File(2, 0), File(3, 0)]),
+        row(
+            "file_check_at_the_start",
+            "track_file f1 {\n file {dir}/server-1\n weight 0\n init_file 1 overwrite\n}\n\
+             track_file f2 {\n file {dir}/server-2\n weight 2\n init_file 4 overwrite\n}\n"
+                .to_owned()
+                + &web(&quorum_notes, &[by_file(1, &notes(1)), by_file(2, &notes(2)), server(3, "")]),
+        )
+        .steps([File(1, 0), File(2, 1), File(1, 5)]),
+        row(
+            "file_check_reversed",
+            "track_file f1 {\n file {dir}/server-1\n weight 0 reverse\n}\n\
+             track_file f2 {\n file {dir}/server-2\n weight 0 reverse\n init_file 1 overwrite\n}\n\
+             track_file f3 {\n file {dir}/server-3\n weight 2 reverse\n init_file 3 overwrite\n}\n"
+                .to_owned()
+                + &web("", &[by_file(1, ""), by_file(2, ""), by_file(3, "")]),
+        )
+        .starts_with("")
+        .steps([File(1, 1), File(2, 0), File(2, 2), File(1, 0), File(3, 1)]),
+        row(
+            "file_check_of_great_numbers",
+            files(&["weight 1", "weight 1", "weight 0"])
+                + &web("", &[by_file(1, ""), by_file(2, "").replace("track_file f2", "track_file f2\n   weight 2147483647"), by_file(3, "")]),
+        )
+        .starts_with("")
+        .steps([
+            Text(1, "2147483647"),
+            Text(1, "1"),
+            Text(1, "2147483648"),
+            Text(1, "2"),
+            Text(1, "4294967295"),
+            Text(1, "3"),
+            Text(1, "4294967296"),
+            Text(1, "-2147483649"),
+            Text(1, "-4294967296"),
+            Text(1, "-4294967295"),
+            Text(1, "4"),
+            Text(2, "2"),
+            Text(2, "-2"),
+            Text(2, "-1"),
+            Text(3, "4294967296"),
+            Text(3, "99999999999"),
+        ]),
+        row(
+            "file_check_suspended",
+            files(&["weight 0", "weight 2", "weight 1"])
+                + &web("ha_suspend", &[by_file(1, ""), by_file(2, ""), server(3, "")]),
+        )
+        .starts_with("")
+        .steps([File(1, 1), File(2, 3), AddressComes, File(2, 4), AddressGoes, File(1, 0)]),
         row("http_get", web("", &[refused("HTTP_GET", url), server(2, "")]))
             .starts_with("Removing service [192.0.2.11]"),
         row("ssl_get_of_pages", web("", &[page(1, "alpha", "/"), page(2, "", "/nowhere"), page(3, "", "/")]))

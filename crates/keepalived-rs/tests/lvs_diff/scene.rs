@@ -126,12 +126,9 @@ impl Scene {
                 self.listeners.insert(number, listen(&self.host, number)?);
                 self.wait_for_line(mark, &[&format!("1{number}]"), "success"])
             }
-            Step::File(number, value) => {
-                // In one piece: a script that reads meanwhile finds one or the other.
-                let (file, new) = (self.folder.join(format!("server-{number}")), self.folder.join("new"));
-                fs::write(&new, format!("{value}\n"))?;
-                Ok(fs::rename(new, file)?)
-            }
+            Step::File(number, value) => self.write(number, &format!("{value}\n")),
+            Step::Text(number, text) => self.write(number, text),
+            Step::Gone(number) => Ok(fs::remove_file(self.folder.join(format!("server-{number}")))?),
             Step::AddressComes => Ok(self.host.address("lo", &format!("{VIP}/32"))?),
             Step::AddressGoes => self.remove_address(),
             Step::Reload(config) => {
@@ -142,6 +139,13 @@ impl Scene {
                 self.wait_for_line(mark, &["Reload complete"])
             }
         }
+    }
+
+    /// In one piece: a script that reads meanwhile finds one or the other.
+    fn write(&self, number: u8, text: &str) -> Result<(), Stop> {
+        let (file, new) = (self.folder.join(format!("server-{number}")), self.folder.join("new"));
+        fs::write(&new, text)?;
+        Ok(fs::rename(new, file)?)
     }
 
     fn remove_address(&self) -> Result<(), Stop> {

@@ -56,6 +56,7 @@ fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
                     format!("{:?} {:?}", http_config(real, connect, get), sessions(server, get))
                 }
                 Ok(Runnable::Misc(check)) => format!("{:?} {}", misc_timeout(checker, check), check.dynamic),
+                Ok(Runnable::File) => return format!("{:?}", followed(checker)),
                 Err(_) => return "counts as down".to_owned(),
             };
             format!("{:?} {} {probe}", timing(server, real, checker, 0), checker.log_all_failures)
@@ -414,9 +415,9 @@ fn a_check_over_tls_runs_with_a_client_only() {
     assert!(timing(&server, real, checker, 0).fast_recovery);
     let probe = |client: Option<&Client>| {
         let program = |_, _| -> NoProgram { unreachable!("it runs no program") };
-        super::probe((&server, real, checker), client, program).map(|probe| probe.kind())
+        super::probe((&server, real, checker), client, program).map(|probe| probe.map(|probe| probe.kind()))
     };
-    assert_eq!(probe(TlsPart::default().client().ok().as_ref()), Ok("HTTP_CHECK"));
+    assert_eq!(probe(TlsPart::default().client().ok().as_ref()), Ok(Some("HTTP_CHECK")));
     assert_eq!(probe(None).unwrap_err(), "there is no TLS for it");
 }
 

@@ -3,6 +3,7 @@
 //! [`wanted`](Balancer::wanted) to the kernel.
 
 mod departing;
+mod files;
 mod servers;
 mod unchanged;
 mod wish;
@@ -17,8 +18,8 @@ use std::sync::Arc;
 use conf_parser::config::{Checker, CheckerKind, IpvsNamespace, MiscCheck, RealServer, ServiceKey, VirtualServer};
 use health_checkers::driver;
 use health_checkers::outcome::{Outcome, Reason};
-use health_checkers::probe::Probe;
 use health_checkers::probe::tls::Client;
+use health_checkers::probe::{Probe, file};
 use health_checkers::schedule::{self, Schedule};
 use ipvs_control::types::{DestinationKey, Instant, SyncDaemon, SyncRole, Timeouts};
 use ipvs_control::virtual_server::{
@@ -310,7 +311,11 @@ impl Memory {
     fn take(&mut self, names: Names<'_>, checker: &Checker) -> Option<Known> {
         let known = self.checkers.get_mut(names.virtual_server)?.get_mut(names.real_server)?;
         let equal = known.iter().position(|known| known.checker == *checker);
-        let similar = |known: &Known| known.checker.kind == checker.kind && known.checker.target == checker.target;
+        let similar = |known: &Known| match (&known.checker.kind, &checker.kind) {
+            // What the file of either holds is known by itself.
+            (CheckerKind::File(_), CheckerKind::File(_)) => true,
+            (former, kind) => former == kind && known.checker.target == checker.target,
+        };
         let place = equal.or_else(|| known.iter().position(similar))?;
         let mut found = known.remove(place);
         if equal.is_none() {
@@ -461,6 +466,8 @@ pub(super) struct Balancer {
     sync_owned: BTreeSet<SyncRole>,
     /// Whether the routers that sync daemons may follow are Active, by the keys of their facts.
     routers: BTreeMap<String, bool>,
+    /// What tracked files hold, as far as it is known.
+    numbers: BTreeMap<String, i64>,
     /// The addresses of this host, as far as anybody asks.
     on_host: BTreeSet<IpAddr>,
     /// The places of the virtual servers with a real server whose connections are waited for.
@@ -497,6 +504,7 @@ impl Balancer {
             namespace: None,
             sync_owned: BTreeSet::new(),
             routers: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             on_host: BTreeSet::new(),
             draining: Vec::new(),
             running: BTreeSet::new(),
@@ -687,6 +695,8 @@ impl Balancer {
             self.resume_departing(&mut memory, &held);
         }
         self.adopted.clear();
+        self.forget_files();
+        self.follow_files(None);
         checks.removed = before.into_iter().filter(|id| !self.places.contains_key(id)).collect();
         for id in &checks.removed {
             self.running.remove(id);
@@ -740,6 +750,8 @@ impl Balancer {
                 let known = memory.take(Names { virtual_server: &tag, real_server: &target.name }, checker);
                 if let Some(known) = &known {
                     *state = known.state;
+                } else if let Some(first) = self.first_of_file(checker) {
+                    *state = first;
                 } else if let Some(Some(adopted)) = adopted.get(place) {
                     *state = *adopted;
                 }
@@ -778,6 +790,9 @@ impl Balancer {
         }
         let id = self.next_id;
         self.next_id += 1;
+        if kind == file::KIND {
+            return Some((id, kind));
+        }
         let verdict = known.filter(|known| known.state.reported).map(|known| match known.state.verdict {
             Verdict::Up => schedule::Verdict::Up,
             Verdict::Down => schedule::Verdict::Down,
@@ -791,7 +806,8 @@ impl Balancer {
         Some((id, kind))
     }
 
-    /// When a check that goes on with `verdict` runs, and what it does; `None` for one that is not there.
+    /// When a check that goes on with `verdict` runs, and what it does; `None` for one that is not there or that tries
+    /// nothing.
     pub(super) fn begin(
         &self,
         id: CheckId,
@@ -808,8 +824,8 @@ impl Balancer {
             None => Schedule::new(timing),
         };
         let program = |script, timeout| errands.program(id, script, timeout);
-        let probe = lower::probe((server, real, checker), self.client.as_ref(), program);
-        Some((schedule, probe.ok()?))
+        let probe = lower::probe((server, real, checker), self.client.as_ref(), program).ok()??;
+        Some((schedule, probe))
     }
 
     /// A predecessor may have died before it told of what the configuration leaves out.
@@ -902,31 +918,45 @@ impl Balancer {
         let names = Names { virtual_server: entry.name(), real_server: name };
         let lines = lines(event, names, place.kind, checker);
         let is_news = event.report.changed || event.report.first;
-        let weight = other_weight(entry, place, event);
-        // At a start each check says for the first time what was taken for granted.
-        let before = (is_news || weight.is_some()).then(|| entry.logic.wanted());
-        if let Some(weight) = weight {
-            entry.logic.handle_weight(place.real, place.checker, weight);
-            self.drain(place.entry);
-        }
-        self.effects.extend(lines);
-        let (Some(before), Some(entry)) = (before, self.entries.get_mut(place.entry)) else { return };
         let verdict = match event.report.verdict {
             schedule::Verdict::Up => Verdict::Up,
             schedule::Verdict::Down => Verdict::Down,
         };
-        if is_news {
+        let found = Found { weight: other_weight(entry, place, event), verdict: is_news.then_some(verdict), lines };
+        // At a start each check says for the first time what was taken for granted.
+        let before = (is_news || found.weight.is_some()).then(|| entry.logic.wanted());
+        self.follow_check(place, found);
+        if let Some(before) = before {
+            self.settle(place.entry, &before);
+        }
+    }
+
+    /// Tells the virtual server what a check found. [`settle`](Self::settle) ends what may be several.
+    fn follow_check(&mut self, place: Place, Found { weight, verdict, lines }: Found) {
+        if let (Some(weight), Some(entry)) = (weight, self.entries.get_mut(place.entry)) {
+            entry.logic.handle_weight(place.real, place.checker, weight);
+            self.drain(place.entry);
+        }
+        self.effects.extend(lines);
+        if let (Some(verdict), Some(entry)) = (verdict, self.entries.get_mut(place.entry)) {
             entry.logic.handle_verdict(place.real, place.checker, verdict);
         }
-        if entry.logic.wanted() != before {
-            self.stale.place(place.entry);
+        if weight.is_none() && verdict.is_none() {
+            return;
         }
         self.drain(place.entry);
         self.remember_checkers(place.entry, place.real.0);
         if self.entries.get(place.entry).is_some_and(|entry| entry.logic.drain_status(place.real).is_some()) {
             self.remember_drained(place.entry, place.real);
         }
-        self.remember_quorum(place.entry);
+    }
+
+    /// The checks of a virtual server, which wanted this `before`, have said what they had to say.
+    fn settle(&mut self, entry: usize, before: &[Pool]) {
+        if self.entries.get(entry).is_some_and(|entry| entry.logic.wanted() != before) {
+            self.stale.place(entry);
+        }
+        self.remember_quorum(entry);
     }
 
     /// Everything goes.
@@ -1423,6 +1453,16 @@ fn other_weight(entry: &Entry, place: Place, event: &driver::Event<CheckId>) -> 
     let contribution = weight.unwrap_or(Contribution::NONE);
     let before = entry.logic.checker(place.real, place.checker)?;
     (before.contribution != contribution).then_some(contribution)
+}
+
+/// What a check found.
+struct Found {
+    /// What it does to the weight of its server, if that is another thing than before.
+    weight: Option<Contribution>,
+    /// Whether the server is up, if that is news.
+    verdict: Option<Verdict>,
+    /// For the log.
+    lines: Vec<Effect>,
 }
 
 /// What keepalived logs for a try: a success only while the server is not yet known to be up, a failure when it counts,

@@ -330,6 +330,48 @@ fn without_a_runner_and_with_a_program_that_may_not_run_a_server_stays_what_it_w
     }
 }
 
+/// A server of weight 10 that follows a file.
+fn tracking_file(weight: i32) -> String {
+    format!(
+        "track_file f {{\n file /run/f\n}}\nvirtual_server 192.0.2.1 80 {{\n protocol TCP\n lb_algo wlc\n lb_kind NAT\n \
+         real_server 192.0.2.9 80 {{\n weight 10\n FILE_CHECK {{\n track_file f\n weight {weight}\n }}\n }}\n}}\n"
+    )
+}
+
+impl Lab {
+    /// The runner says what the file holds.
+    fn file_holds(&self, number: i64) {
+        let (tracker, state) = (TrackerName::File("f".to_owned()), TrackerState::Says(Verdict::Value(number)));
+        self.runner.send(&RunnerSays::Tracker(TrackerFact { tracker, state }), &[]).unwrap();
+    }
+
+    /// Waits until the only server has this weight.
+    fn has_weight(&self, weight: Option<u32>) {
+        until(&format!("weight {weight:?}"), || (self.weight() == weight).then_some(()));
+    }
+
+    fn weight(&self) -> Option<u32> {
+        let pools = self.table.look(|memory| memory.pools.clone());
+        pools.first()?.destinations.first().map(|there| there.weight.0)
+    }
+}
+
+#[test]
+fn a_file_decides_from_the_start_and_without_a_runner_goes_on_to() {
+    let mut lab = Lab::new(false);
+    lab.file_holds(7);
+    lab.configure(&tracking_file(2));
+    assert_eq!(lab.weight(), Some(24));
+    lab.file_holds(-1);
+    lab.has_weight(Some(8));
+    lab.replace_runner();
+    lab.configure(&tracking_file(0));
+    assert_eq!(lab.weight(), None);
+    lab.file_holds(0);
+    lab.has_weight(Some(10));
+    lab.stop();
+}
+
 /// A run goes on that a reload of the same file finds; with the check it ends.
 #[test]
 fn the_runner_hears_that_a_run_is_not_wanted_any_more() {

@@ -150,14 +150,7 @@ impl Checks {
 
     /// The next event; never, while nothing is being started and nothing runs.
     pub(super) async fn next(&mut self) -> Event {
-        loop {
-            match self.jobs.join_next().await {
-                Some(Ok(event)) => return event,
-                // Nothing of ours panics or is cancelled.
-                Some(Err(_)) => {}
-                None => std::future::pending().await,
-            }
-        }
+        super::next_of(&mut self.jobs).await
     }
 
     /// Takes an event.

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,9 +22,13 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use crate::config::runner::TrackedFile;
+use crate::ipc::Role;
 
 /// So much of a file is looked at: more than a number and the space before it need.
 const LONGEST: u64 = 128;
+
+/// What a number may be: with Debian's keepalived, also 2147483648.
+const NUMBERS: RangeInclusive<i64> = -(1 << 31)..=1 << 31;
 
 /// Room for a few dozen events.
 const EVENTS: usize = 8192;
@@ -176,6 +181,8 @@ fn directory(path: &Path) -> &Path {
 pub(super) struct Files {
     events: Option<Events>,
     places: Places,
+    /// The last number of each that was one.
+    numbers: BTreeMap<String, i64>,
     /// Which are being read, and whether that has to be repeated.
     reading: BTreeMap<String, bool>,
     /// The directories to watch are being looked for, and whether that has to be repeated.
@@ -198,8 +205,8 @@ pub(super) enum Event {
     Noticed(Noticed),
     /// These are watched now.
     Watched(Directories),
-    /// A file was read and holds this number.
-    Read(String, i64),
+    /// A file was read and holds this number, or one that nobody could want.
+    Read(String, Option<i64>),
 }
 
 /// What happened in the directories.
@@ -239,9 +246,14 @@ impl Files {
         Ok(())
     }
 
-    /// Whether a file of this name is watched.
-    pub(super) fn contains(&self, name: &str) -> bool {
-        self.places.files.contains_key(name)
+    /// The names of the files that are watched.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.files.keys().map(String::as_str)
+    }
+
+    /// Whether this worker follows the file of this name.
+    pub(super) fn is_followed_by(&self, name: &str, role: Role) -> bool {
+        self.places.files.get(name).is_some_and(|file| file.followers.contains(&role))
     }
 
     /// The next event; never, without files. May be dropped without losing one.
@@ -284,6 +296,9 @@ impl Files {
                 if self.reading.remove(&name) == Some(true) {
                     self.look(name.clone());
                 }
+                let before = self.numbers.get(&name).copied().unwrap_or_default();
+                let number = number.unwrap_or(before);
+                self.numbers.insert(name.clone(), number);
                 Some((name, number))
             }
         }
@@ -361,14 +376,20 @@ fn collect(inotify: &OwnedFd, places: &Places, noticed: &mut Noticed) -> io::Err
     }
 }
 
-/// The number in a file; 0 if it is not there or cannot be read. May block.
-fn read(path: &Path) -> i64 {
+/// The number in a file; 0 if it is not there or cannot be read, nothing if it is too large. May block.
+fn read(path: &Path) -> Option<i64> {
     let mut bytes = Vec::new();
     // A pipe that nobody writes into is empty.
     let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
     match opened.and_then(|file| file.take(LONGEST).read_to_end(&mut bytes)) {
-        Ok(_) => number(&bytes),
-        Err(_) => 0,
+        Ok(_) => {
+            let number = Some(number(&bytes)).filter(|number| NUMBERS.contains(number));
+            if number.is_none() {
+                warn!("Invalid number read from {} - ignoring", path.display());
+            }
+            number
+        }
+        Err(_) => Some(0),
     }
 }
 
@@ -439,7 +460,7 @@ mod tests {
     }
 
     fn tracked(path: &str) -> TrackedFile {
-        TrackedFile { path: path.into(), init: None }
+        TrackedFile { path: path.into(), init: None, followers: BTreeSet::new() }
     }
 
     #[test]
@@ -498,15 +519,15 @@ mod tests {
         let path = directory.path().join("f");
         let init = |value, overwrite| initialise("f", &path, InitFile { value, overwrite });
         init(5, false);
-        assert_eq!(read(&path), 5);
+        assert_eq!(read(&path), Some(5));
         init(-6, false);
-        assert_eq!(read(&path), 5);
+        assert_eq!(read(&path), Some(5));
         init(-6, true);
-        assert_eq!(read(&path), -6);
+        assert_eq!(read(&path), Some(-6));
         std::fs::write(&path, "a longer text than the value").unwrap();
         init(1, true);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n");
-        assert_eq!(read(&directory.path().join("none")), 0);
+        assert_eq!(read(&directory.path().join("none")), Some(0));
     }
 
     /// The number of the only file, once it is known.
@@ -523,7 +544,11 @@ mod tests {
     async fn what_is_written_renamed_and_deleted_is_noticed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("f");
-        let tracked = TrackedFile { path: path.clone(), init: Some(InitFile { value: 4, overwrite: false }) };
+        let tracked = TrackedFile {
+            path: path.clone(),
+            init: Some(InitFile { value: 4, overwrite: false }),
+            followers: BTreeSet::new(),
+        };
         let mut files = Files::default();
         files.configure(Some(Watch::open([("f".to_owned(), tracked)].into()).unwrap()), true).unwrap();
         while next_number(&mut files).await != 4 {}
@@ -533,6 +558,12 @@ mod tests {
         std::fs::write(&aside, "7").unwrap();
         std::fs::rename(&aside, &path).unwrap();
         while next_number(&mut files).await != 7 {}
+        std::fs::write(&aside, "99999999999").unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        assert_eq!(next_number(&mut files).await, 7, "that is no number");
+        std::fs::write(&aside, "2147483648").unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        while next_number(&mut files).await != 1 << 31 {}
         std::fs::remove_file(&path).unwrap();
         while next_number(&mut files).await != 0 {}
     }
@@ -545,7 +576,8 @@ mod tests {
         std::os::unix::fs::symlink(&folder, &link).unwrap();
         let mut files = Files::default();
         let tracked = [("a", folder.join("f")), ("b", link.join("f"))];
-        let tracked = tracked.map(|(name, path)| (name.to_owned(), TrackedFile { path, init: None }));
+        let tracked =
+            tracked.map(|(name, path)| (name.to_owned(), TrackedFile { path, init: None, followers: BTreeSet::new() }));
         files.configure(Some(Watch::open(tracked.into()).unwrap()), false).unwrap();
         std::fs::write(folder.join("f"), "6").unwrap();
         let mut numbers = BTreeMap::new();
@@ -563,7 +595,7 @@ mod tests {
         std::fs::create_dir(root.path().join("sub")).unwrap();
         std::fs::write(&path, "1").unwrap();
         let mut files = Files::default();
-        let tracked = TrackedFile { path: path.clone(), init: None };
+        let tracked = TrackedFile { path: path.clone(), init: None, followers: BTreeSet::new() };
         files.configure(Some(Watch::open([("f".to_owned(), tracked)].into()).unwrap()), false).unwrap();
         assert_eq!(next_number(&mut files).await, 1);
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
@@ -583,7 +615,7 @@ mod tests {
             std::fs::write(&path, value).unwrap();
         };
         let mut files = Files::default();
-        let tracked = TrackedFile { path: path.clone(), init: None };
+        let tracked = TrackedFile { path: path.clone(), init: None, followers: BTreeSet::new() };
         files.configure(Some(Watch::open([("f".to_owned(), tracked)].into()).unwrap()), false).unwrap();
         assert_eq!(next_number(&mut files).await, 0, "nothing is there");
         write("1");

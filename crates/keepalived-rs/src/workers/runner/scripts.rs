@@ -11,6 +11,7 @@ use tokio::process::Child;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use super::leftovers;
 use super::schedule::{Action, Outcome, Schedule, Verdict};
 use super::security::Command;
 use crate::config::runner::Timing;
@@ -120,14 +121,7 @@ impl Scripts {
 
     /// The next event; never, while nothing is being started and nothing runs.
     pub(super) async fn next(&mut self) -> Event {
-        loop {
-            match self.jobs.join_next().await {
-                Some(Ok(event)) => return event,
-                // Nothing of ours panics or is cancelled.
-                Some(Err(_)) => {}
-                None => std::future::pending().await,
-            }
-        }
+        super::next_of(&mut self.jobs).await
     }
 
     /// Takes an event; the verdicts that it changes.
@@ -253,7 +247,9 @@ fn start(script: String, run: u64, command: &Command) -> Event {
 
 /// Starts a program in a process group of its own. May block.
 pub(super) fn spawn(command: &Command) -> io::Result<(Child, Group)> {
-    let child = super::process(command, &[]).ok_or(io::ErrorKind::NotFound)?.spawn()?;
+    let mut process = super::process(command, &[]).ok_or(io::ErrorKind::NotFound)?;
+    process.envs(leftovers::daemon().map(|daemon| (leftovers::MARK, daemon)));
+    let child = process.spawn()?;
     // It cannot have been waited for yet.
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or(io::ErrorKind::NotFound)?;
     Ok((child, Group(pid)))

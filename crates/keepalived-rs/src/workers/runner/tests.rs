@@ -8,7 +8,7 @@ use conf_parser::config::{Script, ScriptUser};
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 
 use super::*;
-use crate::config::runner::Occasion;
+use crate::config::runner::{Occasion, TrackedFile};
 use crate::ipc::{CheckEnd, NotifyEvent, NotifyState, RunEnd};
 use crate::workers::until;
 
@@ -570,5 +570,68 @@ fn a_check_of_the_configuration_before_still_runs() {
     assert_eq!(ended(&checker), (2, RunEnd::Exited(3)));
     ask(&checker, 3, 2, &new, LONG);
     assert_eq!(ended(&checker), (3, RunEnd::Exited(4)));
+    assert_eq!(lab.stop(), 0);
+}
+
+/// A file, with the number in it and the worker that follows it.
+type Followed = (&'static str, i64, Role);
+
+impl Lab {
+    /// Makes these files the tracked ones.
+    fn follow<const N: usize>(&mut self, files: [Followed; N]) {
+        let mut part = RunnerPart::default();
+        for (name, number, follower) in files {
+            fs::write(self.path(name), number.to_string()).unwrap();
+            let file = TrackedFile { path: self.path(name), init: None, followers: [follower].into() };
+            part.tracked_files.insert(name.to_owned(), file);
+        }
+        self.commit(&part);
+    }
+
+    fn connect_checker(&self) -> Channel {
+        let (checker, theirs) = Channel::pair().unwrap();
+        self.orders.send(&Order::Connect { peer: Role::Checker }, &[theirs.as_fd()]).unwrap();
+        checker
+    }
+}
+
+fn holds(name: &str, number: i64) -> RunnerSays {
+    let state = TrackerState::Says(vrrp_proto::Verdict::Value(number));
+    RunnerSays::Tracker(TrackerFact { tracker: TrackerName::File(name.to_owned()), state })
+}
+
+/// What is there to be read.
+fn said(channel: &Channel) -> Vec<RunnerSays> {
+    std::iter::from_fn(|| Some(channel.receive().ok()??.0)).collect()
+}
+
+/// It is said before the configuration is in force: workers begin with it.
+#[test]
+fn each_worker_hears_what_its_files_hold() {
+    let mut lab = Lab::new();
+    let checker = lab.connect_checker();
+    lab.follow([("a", 1, Role::Checker), ("b", 2, Role::Vrrp), ("c", 3, Role::Checker)]);
+    assert_eq!((said(&checker), said(&lab.vrrp)), (vec![holds("a", 1), holds("c", 3)], vec![holds("b", 2)]));
+    fs::write(lab.path("c"), "-4").unwrap();
+    while next::<RunnerSays>(&checker) != holds("c", -4) {}
+    let checker = lab.connect_checker();
+    assert_eq!([(); 2].map(|()| next::<RunnerSays>(&checker)), [holds("a", 1), holds("c", -4)], "a new one hears all");
+    // The same numbers are news for who did not follow the file.
+    lab.follow([("a", 1, Role::Vrrp), ("b", 2, Role::Checker)]);
+    assert_eq!((said(&checker), said(&lab.vrrp)), (vec![holds("b", 2)], vec![holds("a", 1)]));
+    assert_eq!(lab.stop(), 0);
+}
+
+/// A pipe is empty, a directory cannot be read.
+#[test]
+fn a_file_that_cannot_be_read_keeps_no_configuration_waiting() {
+    let mut lab = Lab::new();
+    let checker = lab.connect_checker();
+    fs::create_dir(lab.path("folder")).unwrap();
+    nix::unistd::mkfifo(&lab.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let followed = |path| TrackedFile { path, init: None, followers: [Role::Checker].into() };
+    let files = ["folder", "nowhere", "pipe"].map(|name| (name.to_owned(), followed(lab.path(name))));
+    lab.commit(&RunnerPart { tracked_files: files.into(), ..RunnerPart::default() });
+    assert_eq!(said(&checker), ["folder", "nowhere", "pipe"].map(|name| holds(name, 0)));
     assert_eq!(lab.stop(), 0);
 }

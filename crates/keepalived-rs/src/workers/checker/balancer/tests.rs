@@ -1,3 +1,4 @@
+mod files;
 mod seam;
 mod servers;
 mod unchanged;
