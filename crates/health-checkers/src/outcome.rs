@@ -120,6 +120,12 @@ pub enum Reason {
     StatusCode,
     /// The body's MD5 is another one.
     Digest,
+    /// `UDP_CHECK`: a reply was required, and none came within `connect_timeout`.
+    UdpTimeout,
+    /// `UDP_CHECK`: the datagram was refused, the server cannot be reached, or this host could not try.
+    UdpFailed,
+    /// `UDP_CHECK`: the reply is not the one that is required.
+    UdpReply,
     /// `MISC_CHECK`: the program did not succeed.
     ProgramFailed,
     /// `MISC_CHECK`: the program did not end in time.
@@ -134,7 +140,7 @@ impl Reason {
     pub const fn words(self) -> &'static str {
         match self {
             Self::TcpTimeout => "timeout",
-            Self::TcpFailed => "failed",
+            Self::TcpFailed | Self::UdpTimeout | Self::UdpFailed | Self::UdpReply => "failed",
             Self::ConnectTimeout => "Timeout connecting",
             Self::ConnectFailed => "Connection failed",
             Self::ConnectError => "Error connecting",
@@ -156,6 +162,9 @@ impl Reason {
             Self::TcpTimeout | Self::TcpFailed => {
                 format!("TCP connection to {server} {}.", self.words())
             }
+            Self::UdpTimeout | Self::UdpFailed | Self::UdpReply => {
+                format!("UDP connection to {server} {}.", self.words())
+            }
             _ => format!("{} server {server}.", self.words()),
         }
     }
@@ -167,6 +176,8 @@ impl Reason {
 pub enum Note {
     /// `TCP_CHECK`: the connection was made.
     TcpConnected,
+    /// `UDP_CHECK`: the datagram was not refused, and answered if that is required.
+    Udp,
     /// The status code for this path is an accepted one.
     StatusCode {
         /// Path of the URL.
@@ -194,6 +205,7 @@ impl Note {
     pub fn line(&self, server: &str) -> String {
         match self {
             Self::TcpConnected => format!("TCP connection to {server} success."),
+            Self::Udp => format!("UDP connection to {server} success."),
             Self::StatusCode { path } => {
                 format!("HTTP status code success to {server} url({path})")
             }

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 pub mod http;
 pub mod misc;
 pub mod tcp;
+pub mod udp;
 
 mod connect;
 

@@ -1,6 +1,6 @@
 //! The probes against real servers on the loopback interface, well-behaved and not.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     future::Future,
@@ -15,12 +15,13 @@ use health_checkers::{
         Connect, Context, Probe,
         http::{self, HttpGet, Protocol, Url},
         tcp::Tcp,
+        udp::{self, Reply, ReplyByte, Udp},
     },
     schedule::{Attempt, Verdict},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
@@ -216,6 +217,113 @@ mod tcp {
         };
         let outcome = run(&Tcp::new(connect(listener.local_addr().unwrap()))).await;
         assert_eq!(outcome, Outcome::success(vec![Note::TcpConnected]));
+    }
+}
+
+/// A server on a free port that answers each datagram with what `answers` makes of it.
+async fn serve_datagrams(answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> SocketAddr {
+    serve_datagrams_at(Ipv4Addr::LOCALHOST.into(), answers).await.unwrap()
+}
+
+async fn serve_datagrams_at(
+    local: std::net::IpAddr,
+    answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
+) -> std::io::Result<SocketAddr> {
+    let socket = UdpSocket::bind((local, 0)).await?;
+    let address = socket.local_addr()?;
+    tokio::spawn(async move {
+        let mut buffer = [0; 2048];
+        while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+            for answer in answers(&buffer[..length]) {
+                let _ = socket.send_to(&answer, client).await;
+            }
+        }
+    });
+    Ok(address)
+}
+
+mod udp_check {
+    use super::*;
+
+    /// Requires a reply like this.
+    fn requires(connect: Connect, pattern: &[u8]) -> Udp {
+        let pattern = pattern.iter().map(|&value| ReplyByte { value, mask: 0xff }).collect();
+        let require_reply = Some(Reply { pattern, ..Reply::default() });
+        Udp::new(udp::Config { require_reply, ..udp::Config::new(connect) })
+    }
+
+    fn up() -> Outcome {
+        Outcome::success(vec![Note::Udp])
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_is_up_unless_it_is_to_reply() {
+        let address = serve_datagrams(|_| Vec::new()).await;
+        assert_eq!(run(&Udp::new(udp::Config::new(impatient(address)))).await, up());
+        let outcome = run(&requires(impatient(address), b"")).await;
+        assert_eq!(reason(&outcome), Some(Reason::UdpTimeout), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_is_down_at_once() {
+        let outcome = run(&Udp::new(udp::Config::new(connect(closed_port().await)))).await;
+        assert_eq!(reason(&outcome), Some(Reason::UdpFailed), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn the_payload_is_sent_and_the_reply_compared() {
+        let address = serve_datagrams(|octets| vec![octets.to_vec()]).await;
+        assert_eq!(run(&Udp::new(udp::Config::new(connect(address)))).await, up());
+        assert_eq!(run(&requires(connect(address), b"keepalived check - keepalived ch")).await, up());
+        let outcome = run(&requires(connect(address), b"keepalived czech")).await;
+        assert_eq!(reason(&outcome), Some(Reason::UdpReply), "{outcome:?}");
+        let own = udp::Config { payload: vec![1, 2, 3], ..udp::Config::new(connect(address)) };
+        let reply = |min_length, max_length| Some(Reply { min_length, max_length, ..Reply::default() });
+        let run_with = |require_reply| {
+            let probe = Udp::new(udp::Config { require_reply, ..own.clone() });
+            async move { run(&probe).await }
+        };
+        assert_eq!(run_with(reply(3, 3)).await, up());
+        assert_eq!(reason(&run_with(reply(4, 9)).await), Some(Reason::UdpReply));
+        assert_eq!(reason(&run_with(reply(0, 2)).await), Some(Reason::UdpReply));
+    }
+
+    #[tokio::test]
+    async fn the_options_of_the_connection_hold() {
+        let (sender, mut sources) = mpsc::unbounded_channel();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((_, source)) = socket.recv_from(&mut [0; 64]).await {
+                socket.send_to(b"x", source).await.unwrap();
+                sender.send(source).unwrap();
+            }
+        });
+        let local = closed_port().await;
+        let bound = Connect { bindto: Some(local.ip()), bind_port: Some(local.port()), ..connect(address) };
+        for options in [bound.clone(), bound, Connect { bind_if: Some("lo".into()), ..connect(address) }] {
+            let expected = options.bind_port;
+            assert_eq!(run(&requires(options, b"x")).await, up());
+            let source = timeout(PATIENCE, sources.recv()).await.unwrap().unwrap();
+            assert!(expected.is_none_or(|_| source == local), "{source}");
+        }
+        let no_interface = Connect { bind_if: Some("no-such-if".into()), ..connect(address) };
+        let no_address = Connect { bindto: Some([192, 0, 2, 1].into()), ..connect(address) };
+        for options in [no_interface, no_address] {
+            assert_eq!(reason(&run(&requires(options, b"x")).await), Some(Reason::UdpFailed));
+        }
+    }
+
+    #[tokio::test]
+    async fn ipv6_works_too() {
+        let local = std::net::Ipv6Addr::LOCALHOST.into();
+        let Ok(address) = serve_datagrams_at(local, |octets| vec![octets.to_vec()]).await else {
+            eprintln!("skipped: no IPv6 loopback");
+            return;
+        };
+        assert_eq!(run(&requires(connect(address), b"keep")).await, up());
+        let outcome = run(&requires(connect(SocketAddr::new(local, 1)), b"")).await;
+        assert_eq!(reason(&outcome), Some(Reason::UdpFailed), "{outcome:?}");
     }
 }
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use conf_parser::config::{
     self, Checker, CheckerKind, Config, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer, Script, ServiceKey,
-    SorryServer, VirtualServer,
+    SorryServer, UdpCheck, VirtualServer,
 };
 use conf_parser::{Sources, Span};
-use health_checkers::probe::{Connect, Probe, http, misc, tcp};
+use health_checkers::probe::{Connect, Probe, http, misc, tcp, udp};
 use health_checkers::schedule;
 use ipvs_control::types::{
     Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
@@ -329,6 +329,7 @@ enum Runnable<'a> {
     Tcp,
     Http(&'a HttpGet),
     Misc(&'a MiscCheck),
+    Udp(&'a UdpCheck),
 }
 
 /// What there is to run for a checker of this kind.
@@ -340,6 +341,7 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
         CheckerKind::Tcp => Ok(Runnable::Tcp),
         CheckerKind::Http(get) if get.urls.iter().all(|url| url.regex.is_none()) => Ok(Runnable::Http(get)),
         CheckerKind::Misc(check) => Ok(Runnable::Misc(check)),
+        CheckerKind::Udp(check) => Ok(Runnable::Udp(check)),
         CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
         CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
         kind => Err(format!("this release cannot run {}", kind.checker_type())),
@@ -355,6 +357,7 @@ pub(crate) fn kind(real: &RealServer, checker: &Checker) -> Result<&'static str,
         Runnable::Tcp => Ok(tcp::Tcp::KIND),
         Runnable::Http(get) => http(real, checker, get).map(|probe| probe.kind()),
         Runnable::Misc(_) => Ok(misc::KIND),
+        Runnable::Udp(_) => Ok(udp::Udp::KIND),
     }
 }
 
@@ -374,6 +377,7 @@ pub(crate) fn probe<P: misc::Program + 'static>(
             let program = program(check.script.value.clone(), misc_timeout(checker, check));
             Ok(Box::new(misc::Misc::new(program).dynamic(check.dynamic)))
         }
+        Runnable::Udp(check) => Ok(Box::new(udp::Udp::new(udp_config(connect(real, &checker.target), check)))),
     }
 }
 
@@ -405,6 +409,19 @@ fn url(url: &config::Url) -> http::Url {
         virtualhost: url.virtualhost.clone(),
         status_code: url.status_codes.iter().map(|&(first, last)| first..=last).collect(),
         digest: url.digest,
+    }
+}
+
+fn udp_config(connect: Connect, check: &UdpCheck) -> udp::Config {
+    let default = udp::Config::new(connect);
+    udp::Config {
+        payload: check.payload.as_ref().map_or(default.payload, |payload| payload.0.clone()),
+        require_reply: check.require_reply.as_ref().map(|pattern| udp::Reply {
+            pattern: pattern.0.iter().map(|byte| udp::ReplyByte { value: byte.value, mask: byte.mask }).collect(),
+            min_length: check.min_reply_length,
+            max_length: check.max_reply_length,
+        }),
+        ..default
     }
 }
 

@@ -52,6 +52,7 @@ fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
             let probe = match runnable(&checker.kind) {
                 Ok(Runnable::Tcp) => format!("{connect:?}"),
                 Ok(Runnable::Http(get)) => format!("{:?}", http_config(real, connect, get)),
+                Ok(Runnable::Udp(check)) => format!("{:?}", udp_config(connect, check)),
                 Ok(Runnable::Misc(check)) => format!("{:?} {}", misc_timeout(checker, check), check.dynamic),
                 Err(_) => return "counts as down".to_owned(),
             };
@@ -299,6 +300,58 @@ fn a_misc_check_has_its_own_times() {
     let own = "delay_loop 9\n warmup 3\n delay_before_retry 2\n retry 4\n misc_timeout 5\n alpha";
     assert_eq!(times(own), ([9, 3, 2], 4, 5, true));
     assert_eq!(times("delay_loop 9").2, 9);
+}
+
+/// The only checker of a file, and its real server.
+fn with_checker<T>(checker: &str, look: impl FnOnce(&RealServer, &Checker) -> T) -> T {
+    let server = only(&format!(
+        "virtual_server 192.0.2.1 80 {{
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            delay_loop 11
+            real_server 10.0.0.1 80 {{ {checker} }}
+        }}"
+    ));
+    let real = &server.real_servers[0];
+    let timing = timing(&server, real, &real.checkers[0], 0);
+    assert_eq!((timing.delay_loop, timing.warmup), (Duration::from_secs(9), Some(Duration::from_secs(3))));
+    assert_eq!((timing.retry, timing.delay_before_retry), (4, Duration::from_secs(2)));
+    assert!(timing.alpha);
+    look(real, &real.checkers[0])
+}
+
+/// What all checkers that connect have.
+const COMMON: &str = "connect_ip 10.0.0.8\n connect_port 99\n bindto 10.0.0.7\n bind_port 1234\n bind_if eth0\n fwmark 7\n \
+    connect_timeout 2\n delay_loop 9\n warmup 3\n retry 4\n delay_before_retry 2\n alpha";
+
+fn common() -> Connect {
+    Connect {
+        bindto: Some("10.0.0.7".parse().unwrap()),
+        bind_port: Some(1234),
+        bind_if: Some("eth0".to_owned()),
+        fwmark: 7,
+        connect_timeout: Duration::from_secs(2),
+        ..Connect::to("10.0.0.8:99".parse().unwrap())
+    }
+}
+
+#[test]
+fn a_udp_check_is_what_the_file_says() {
+    let config = |lines: &str| {
+        with_checker(&format!("UDP_CHECK {{\n {COMMON}\n {lines}\n }}"), |real, checker| {
+            assert_eq!(kind(real, checker), Ok("UDP_CHECK"));
+            let CheckerKind::Udp(check) = &checker.kind else { panic!("{checker:?}") };
+            udp_config(connect(real, &checker.target), check)
+        })
+    };
+    assert_eq!(config(""), udp::Config::new(common()));
+    assert_eq!(config("min_reply_length 4"), udp::Config::new(common()), "a reply is not required");
+    assert_eq!(config("require_reply").require_reply, Some(udp::Reply::default()));
+    let own = "payload 0102 a3\n require_reply 0x\n min_reply_length 4\n max_reply_length 512";
+    let pattern = vec![udp::ReplyByte { value: 0, mask: 0xf0 }];
+    let require_reply = Some(udp::Reply { pattern, min_length: 4, max_length: 512 });
+    assert_eq!(config(own), udp::Config { connect: common(), payload: vec![1, 2, 0xa3], require_reply });
 }
 
 #[test]

@@ -1426,6 +1426,10 @@ fn lines(event: &driver::Event<CheckId>, names: Names<'_>, kind: &str, checker: 
     if !(news || log_all) {
         return detail.into_iter().collect();
     }
+    if matches!(checker.kind, CheckerKind::Udp(_)) && news {
+        // The verdict stands for the failure too.
+        return std::iter::once(Effect::Info(format!("{kind} on service {name} failed."))).chain(detail).collect();
+    }
     let retries = event.report.failures.saturating_sub(1);
     let counted = event.report.changed && retries > 0;
     let verdict = counted.then(|| Effect::Info(format!("{kind} on service {name} failed after {retries} retries.")));

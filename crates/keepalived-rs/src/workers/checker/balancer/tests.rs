@@ -234,6 +234,35 @@ fn a_program_is_told_of_in_keepaliveds_words() {
     }
 }
 
+/// What is said of a server that fails thrice, with one retry, and of its success: with `log_all_failures`.
+fn told_of(checker: &str, failure: &Failure, notes: Vec<Note>) -> [Vec<String>; 4] {
+    let text = file("", ["", ""]).replacen("TCP_CHECK {", &format!("{checker} {{\n log_all_failures\n"), 1);
+    let (mut balancer, ids) = balancer(&text);
+    let mut heard = |outcome: Outcome, changed: bool, failures: u32, retrying: bool| {
+        let verdict = if failures > 0 && !retrying { schedule::Verdict::Down } else { schedule::Verdict::Up };
+        let report = Report { verdict, changed, first: false, failures, retrying };
+        balancer.handle_event(&event(ids[0], outcome, report));
+        let said: Vec<_> = lines(&drain(&mut balancer)).into_iter().map(str::to_owned).collect();
+        said.into_iter().filter(|line| !line.ends_with(VS)).collect::<Vec<_>>()
+    };
+    [
+        heard(failure.clone().into(), false, 1, true),
+        heard(failure.clone().into(), true, 2, false),
+        heard(failure.clone().into(), false, 3, false),
+        heard(Outcome::success(notes), true, 0, false),
+    ]
+}
+
+/// As Debian's keepalived 2.2.7 says it.
+#[test]
+fn a_datagram_is_told_of_in_keepaliveds_words() {
+    let tried = format!("UDP connection to {} failed.", RS[0]);
+    let failed = format!("UDP_CHECK on service {} failed.", RS[0]);
+    let success = format!("UDP connection to {} success.", RS[0]);
+    let told = told_of("UDP_CHECK", &Failure::new(Reason::UdpFailed), vec![Note::Udp]);
+    assert_eq!(told, [vec![tried.clone()], vec![failed], vec![tried], vec![success]]);
+}
+
 #[test]
 fn a_weight_of_a_program_outlives_a_reload_and_the_process() {
     let weight = |balancer: &Balancer| {
