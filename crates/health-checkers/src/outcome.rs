@@ -126,6 +126,10 @@ pub enum Reason {
     UdpFailed,
     /// `UDP_CHECK`: the reply is not the one that is required.
     UdpReply,
+    /// `PING_CHECK`: no reply within `connect_timeout`.
+    PingTimeout,
+    /// `PING_CHECK`: the server cannot be reached, or this host could not try.
+    PingFailed,
     /// `MISC_CHECK`: the program did not succeed.
     ProgramFailed,
     /// `MISC_CHECK`: the program did not end in time.
@@ -140,7 +144,12 @@ impl Reason {
     pub const fn words(self) -> &'static str {
         match self {
             Self::TcpTimeout => "timeout",
-            Self::TcpFailed | Self::UdpTimeout | Self::UdpFailed | Self::UdpReply => "failed",
+            Self::TcpFailed
+            | Self::UdpTimeout
+            | Self::UdpFailed
+            | Self::UdpReply
+            | Self::PingTimeout
+            | Self::PingFailed => "failed",
             Self::ConnectTimeout => "Timeout connecting",
             Self::ConnectFailed => "Connection failed",
             Self::ConnectError => "Error connecting",
@@ -165,6 +174,7 @@ impl Reason {
             Self::UdpTimeout | Self::UdpFailed | Self::UdpReply => {
                 format!("UDP connection to {server} {}.", self.words())
             }
+            Self::PingTimeout | Self::PingFailed => format!("ICMP connection to {server} {}.", self.words()),
             _ => format!("{} server {server}.", self.words()),
         }
     }
@@ -178,6 +188,8 @@ pub enum Note {
     TcpConnected,
     /// `UDP_CHECK`: the datagram was not refused, and answered if that is required.
     Udp,
+    /// `PING_CHECK`: the echo came back.
+    Ping,
     /// The status code for this path is an accepted one.
     StatusCode {
         /// Path of the URL.
@@ -206,6 +218,7 @@ impl Note {
         match self {
             Self::TcpConnected => format!("TCP connection to {server} success."),
             Self::Udp => format!("UDP connection to {server} success."),
+            Self::Ping => format!("ICMP connection to {server} success."),
             Self::StatusCode { path } => {
                 format!("HTTP status code success to {server} url({path})")
             }

@@ -1,9 +1,12 @@
 //! How a server is tried.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 use async_trait::async_trait;
 
 pub mod http;
 pub mod misc;
+pub mod ping;
 pub mod tcp;
 pub mod udp;
 
@@ -45,4 +48,9 @@ impl Context {
     pub const fn new(attempt: Attempt, verdict: Verdict) -> Self {
         Self { attempt, verdict }
     }
+}
+
+/// Numbers that nobody else can know: the keys of a hash that the standard library draws for its maps.
+fn random() -> [u8; 8] {
+    RandomState::new().build_hasher().finish().to_ne_bytes()
 }

@@ -81,6 +81,23 @@ impl Connect {
         self.connect_datagrams(socket)
     }
 
+    /// A socket that sends ICMP echoes to the target and hears of it alone, ICMP errors included; and whether it is a raw
+    /// one, which receives all ICMP messages of the target, IPv4 ones with their IP header.
+    pub(super) fn open_echo(&self) -> io::Result<(UdpSocket, bool)> {
+        let protocol = match self.target {
+            SocketAddr::V4(_) => Protocol::ICMPV4,
+            SocketAddr::V6(_) => Protocol::ICMPV6,
+        };
+        let (socket, is_raw) = match self.socket(Type::DGRAM, protocol) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => (self.socket(Type::RAW, protocol)?, true),
+            opened => (opened?, false),
+        };
+        if let Some(local) = self.bindto {
+            socket.bind(&SocketAddr::new(local, 0).into())?;
+        }
+        Ok((self.connect_datagrams(socket)?, is_raw))
+    }
+
     fn connect_datagrams(&self, socket: Socket) -> io::Result<UdpSocket> {
         // Without it the kernel keeps it to itself that a host or network cannot be reached.
         match self.target {

@@ -15,7 +15,7 @@ use conf_parser::config::{
     SorryServer, UdpCheck, VirtualServer,
 };
 use conf_parser::{Sources, Span};
-use health_checkers::probe::{Connect, Probe, http, misc, tcp, udp};
+use health_checkers::probe::{Connect, Probe, http, misc, ping, tcp, udp};
 use health_checkers::schedule;
 use ipvs_control::types::{
     Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
@@ -329,6 +329,7 @@ enum Runnable<'a> {
     Tcp,
     Http(&'a HttpGet),
     Misc(&'a MiscCheck),
+    Ping,
     Udp(&'a UdpCheck),
 }
 
@@ -341,6 +342,7 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
         CheckerKind::Tcp => Ok(Runnable::Tcp),
         CheckerKind::Http(get) if get.urls.iter().all(|url| url.regex.is_none()) => Ok(Runnable::Http(get)),
         CheckerKind::Misc(check) => Ok(Runnable::Misc(check)),
+        CheckerKind::Ping => Ok(Runnable::Ping),
         CheckerKind::Udp(check) => Ok(Runnable::Udp(check)),
         CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
         CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
@@ -357,6 +359,7 @@ pub(crate) fn kind(real: &RealServer, checker: &Checker) -> Result<&'static str,
         Runnable::Tcp => Ok(tcp::Tcp::KIND),
         Runnable::Http(get) => http(real, checker, get).map(|probe| probe.kind()),
         Runnable::Misc(_) => Ok(misc::KIND),
+        Runnable::Ping => Ok(ping::Ping::KIND),
         Runnable::Udp(_) => Ok(udp::Udp::KIND),
     }
 }
@@ -377,6 +380,7 @@ pub(crate) fn probe<P: misc::Program + 'static>(
             let program = program(check.script.value.clone(), misc_timeout(checker, check));
             Ok(Box::new(misc::Misc::new(program).dynamic(check.dynamic)))
         }
+        Runnable::Ping => Ok(Box::new(ping::Ping::new(connect(real, &checker.target)))),
         Runnable::Udp(check) => Ok(Box::new(udp::Udp::new(udp_config(connect(real, &checker.target), check)))),
     }
 }

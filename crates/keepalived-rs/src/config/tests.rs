@@ -86,7 +86,6 @@ const SILENT: &[(&str, &str, &str)] = &[
 const HEARD: &[(&str, &str, &str)] = &[
     ("virtual_server/real_server", "SMTP_CHECK", UNCHECKED),
     ("virtual_server/real_server/SMTP_CHECK", "host", "it is a check of its own"),
-    ("virtual_server/real_server", "PING_CHECK", UNCHECKED),
     ("virtual_server/real_server", "SSL_GET", UNCHECKED),
     ("virtual_server/real_server", "DNS_CHECK", UNCHECKED),
     ("virtual_server/real_server", "FILE_CHECK", UNCHECKED),

@@ -50,7 +50,7 @@ fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
         real.checkers.iter().map(move |checker| {
             let connect = connect(real, &checker.target);
             let probe = match runnable(&checker.kind) {
-                Ok(Runnable::Tcp) => format!("{connect:?}"),
+                Ok(Runnable::Tcp | Runnable::Ping) => format!("{connect:?}"),
                 Ok(Runnable::Http(get)) => format!("{:?}", http_config(real, connect, get)),
                 Ok(Runnable::Udp(check)) => format!("{:?}", udp_config(connect, check)),
                 Ok(Runnable::Misc(check)) => format!("{:?} {}", misc_timeout(checker, check), check.dynamic),
@@ -355,9 +355,16 @@ fn a_udp_check_is_what_the_file_says() {
 }
 
 #[test]
+fn a_ping_check_is_what_the_file_says() {
+    with_checker(&format!("PING_CHECK {{\n {COMMON}\n }}"), |real, checker| {
+        assert_eq!(kind(real, checker), Ok("ICMP CHECK"));
+        assert_eq!(connect(real, &checker.target), common());
+    });
+}
+
+#[test]
 fn a_checker_that_cannot_run_counts_as_down() {
     for (checker, expected) in [
-        ("PING_CHECK { }", "this release cannot run PING_CHECK"),
         ("SSL_GET { url { path / } }", "this release cannot run SSL_GET"),
         ("HTTP_GET { url { path /\n regex x } }", "this release cannot run HTTP_GET with regex"),
     ] {

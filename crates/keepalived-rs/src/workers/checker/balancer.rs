@@ -1426,7 +1426,7 @@ fn lines(event: &driver::Event<CheckId>, names: Names<'_>, kind: &str, checker: 
     if !(news || log_all) {
         return detail.into_iter().collect();
     }
-    if matches!(checker.kind, CheckerKind::Udp(_)) && news {
+    if matches!(checker.kind, CheckerKind::Udp(_) | CheckerKind::Ping) && news {
         // The verdict stands for the failure too.
         return std::iter::once(Effect::Info(format!("{kind} on service {name} failed."))).chain(detail).collect();
     }

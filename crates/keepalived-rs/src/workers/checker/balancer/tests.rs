@@ -263,6 +263,16 @@ fn a_datagram_is_told_of_in_keepaliveds_words() {
     assert_eq!(told, [vec![tried.clone()], vec![failed], vec![tried], vec![success]]);
 }
 
+/// As Debian's keepalived 2.2.7 says it.
+#[test]
+fn an_echo_is_told_of_in_keepaliveds_words() {
+    let tried = format!("ICMP connection to {} failed.", RS[0]);
+    let failed = format!("ICMP CHECK on service {} failed.", RS[0]);
+    let success = format!("ICMP connection to {} success.", RS[0]);
+    let told = told_of("PING_CHECK", &Failure::new(Reason::PingTimeout), vec![Note::Ping]);
+    assert_eq!(told, [vec![tried.clone()], vec![failed], vec![tried], vec![success]]);
+}
+
 #[test]
 fn a_weight_of_a_program_outlives_a_reload_and_the_process() {
     let weight = |balancer: &Balancer| {
@@ -587,13 +597,14 @@ fn a_reload_without_scripts_tells_of_what_it_leaves_out() {
 #[test]
 fn a_checker_that_cannot_run_keeps_its_server_out() {
     let mut part = part(&file("", ["", ""]));
-    part.virtual_servers[0].real_servers[0].checkers[0].kind = conf_parser::config::CheckerKind::Ping;
+    let kind = conf_parser::config::CheckerKind::Unusable(conf_parser::config::CheckerType::Http);
+    part.virtual_servers[0].real_servers[0].checkers[0].kind = kind;
     let mut balancer = Balancer::new(1);
     let plan = balancer.plan(part).unwrap();
     let checks = balancer.configure(plan, Instant::default());
     assert_eq!(ids(&checks).len(), 1);
     assert_eq!(wanted(&balancer), ["10.0.0.2:80"]);
-    let expected = format!("Service {} of VS {VS} counts as down: this release cannot run PING_CHECK", RS[0]);
+    let expected = format!("Service {} of VS {VS} counts as down: its HTTP_GET is incomplete", RS[0]);
     assert!(drain(&mut balancer).contains(&Effect::Error(expected)));
 }
 
