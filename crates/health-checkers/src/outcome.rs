@@ -54,7 +54,7 @@ impl Outcome {
             Self::Success { notes, .. } | Self::Progress { notes } => {
                 notes.iter().map(|note| note.line(server)).collect()
             }
-            Self::Failure(failure) => vec![failure.reason.line(server)],
+            Self::Failure(failure) => vec![failure.line(server)],
         }
     }
 }
@@ -78,6 +78,17 @@ impl Failure {
     /// A failure with more to say.
     pub fn with_detail(reason: Reason, detail: impl fmt::Display) -> Self {
         Self { reason, detail: Some(detail.to_string()) }
+    }
+
+    /// The line keepalived logs for it in a check of `server`: of some it has more to say than the kind of failure.
+    #[must_use]
+    pub fn line(&self, server: &str) -> String {
+        let line = self.reason.line(server);
+        match (&self.detail, self.reason) {
+            (Some(detail), Reason::DnsFailed) => format!("{line}; {detail}"),
+            (Some(detail), Reason::DnsRcode) => format!("{line} ({detail})"),
+            _ => line,
+        }
     }
 }
 
@@ -130,6 +141,12 @@ pub enum Reason {
     PingTimeout,
     /// `PING_CHECK`: the server cannot be reached, or this host could not try.
     PingFailed,
+    /// `DNS_CHECK`: no response to the query within `connect_timeout`.
+    DnsTimeout,
+    /// `DNS_CHECK`: the query was refused, the server cannot be reached, or this host could not try.
+    DnsFailed,
+    /// `DNS_CHECK`: the response code says that something is wrong.
+    DnsRcode,
     /// `MISC_CHECK`: the program did not succeed.
     ProgramFailed,
     /// `MISC_CHECK`: the program did not end in time.
@@ -150,6 +167,9 @@ impl Reason {
             | Self::UdpReply
             | Self::PingTimeout
             | Self::PingFailed => "failed",
+            Self::DnsTimeout => "read timeout from socket",
+            Self::DnsFailed => "failed to read socket",
+            Self::DnsRcode => "read error occurred.",
             Self::ConnectTimeout => "Timeout connecting",
             Self::ConnectFailed => "Connection failed",
             Self::ConnectError => "Error connecting",
@@ -175,6 +195,7 @@ impl Reason {
                 format!("UDP connection to {server} {}.", self.words())
             }
             Self::PingTimeout | Self::PingFailed => format!("ICMP connection to {server} {}.", self.words()),
+            Self::DnsTimeout | Self::DnsFailed | Self::DnsRcode => format!("DNS_CHECK ({server}) {}", self.words()),
             _ => format!("{} server {server}.", self.words()),
         }
     }

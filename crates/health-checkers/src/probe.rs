@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use async_trait::async_trait;
 
+pub mod dns;
 pub mod http;
 pub mod misc;
 pub mod ping;

@@ -13,6 +13,10 @@ use health_checkers::{
     outcome::{Note, Outcome, Reason},
     probe::{
         Connect, Context, Probe,
+        dns::{
+            self, Dns,
+            message::{Name, RecordType},
+        },
         http::{self, HttpGet, Protocol, Url},
         tcp::Tcp,
         udp::{self, Reply, ReplyByte, Udp},
@@ -324,6 +328,90 @@ mod udp_check {
         assert_eq!(run(&requires(connect(address), b"keep")).await, up());
         let outcome = run(&requires(connect(SocketAddr::new(local, 1)), b"")).await;
         assert_eq!(reason(&outcome), Some(Reason::UdpFailed), "{outcome:?}");
+    }
+}
+
+mod dns_check {
+    use super::*;
+
+    fn ask(connect: Connect) -> Dns {
+        let name = Name::parse("www.example.org").unwrap();
+        Dns::new(dns::Config { name, record: RecordType::AAAA, ..dns::Config::new(connect) })
+    }
+
+    /// The header of a response with this code.
+    fn response(query: &[u8], rcode: u8) -> Vec<u8> {
+        [&query[..2], &[0x81, 0x80 | rcode], &query[4..12]].concat()
+    }
+
+    #[tokio::test]
+    async fn a_response_without_error_is_a_success_even_without_records() {
+        let question = b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07example\x03org\x00\x00\x1c\x00\x01";
+        let answer = move |query: &[u8]| if &query[2..] == question { vec![response(query, 0)] } else { Vec::new() };
+        let address = serve_datagrams(answer).await;
+        assert_eq!(run(&ask(connect(address))).await, Outcome::success(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn an_error_fails_at_once() {
+        for rcode in [1, 2, 3, 5, 15] {
+            let address = serve_datagrams(move |query| vec![response(query, rcode)]).await;
+            let outcome = run(&ask(connect(address))).await;
+            let line = format!("DNS_CHECK (x) read error occurred. (rcode = {rcode})");
+            assert_eq!((reason(&outcome), outcome.lines("x")), (Some(Reason::DnsRcode), vec![line]));
+        }
+    }
+
+    /// What is no response to the query.
+    fn others(query: &[u8]) -> Vec<Vec<u8>> {
+        let response = response(query, 3);
+        let other_id = [&[!query[0], query[1]], &response[2..]].concat();
+        vec![Vec::new(), other_id, query.to_vec(), response[..11].to_vec()]
+    }
+
+    #[tokio::test]
+    async fn what_is_no_response_is_passed_over() {
+        let address = serve_datagrams(|query| [others(query), vec![response(query, 0)]].concat()).await;
+        assert_eq!(run(&ask(connect(address))).await, Outcome::success(Vec::new()));
+        let address = serve_datagrams(others).await;
+        assert_eq!(reason(&run(&ask(impatient(address))).await), Some(Reason::DnsTimeout));
+    }
+
+    #[tokio::test]
+    async fn a_flood_does_not_go_on_for_longer_than_the_time_out() {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (_, client) = socket.recv_from(&mut [0; 512]).await.unwrap();
+            while socket.send_to(&[0; 40], client).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        });
+        assert_eq!(reason(&run(&ask(impatient(address))).await), Some(Reason::DnsTimeout));
+    }
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_is_down_at_once() {
+        let outcome = run(&ask(connect(closed_port().await))).await;
+        let line = "DNS_CHECK (x) failed to read socket; errno 111 (Connection refused)";
+        assert_eq!((reason(&outcome), outcome.lines("x")), (Some(Reason::DnsFailed), vec![line.to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn every_query_has_an_id_of_its_own() {
+        let (sender, mut ids) = mpsc::unbounded_channel();
+        let address = serve_datagrams(move |query| {
+            sender.send([query[0], query[1]]).unwrap();
+            vec![response(query, 0)]
+        })
+        .await;
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            run(&ask(connect(address))).await;
+            seen.insert(timeout(PATIENCE, ids.recv()).await.unwrap().unwrap());
+        }
+        // Of 20 among 65,536 two are the same once in 345 runs, and three never.
+        assert!(seen.len() >= 18, "{seen:?}");
     }
 }
 

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conf_parser::config::{
-    self, Checker, CheckerKind, Config, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer, Script, ServiceKey,
-    SorryServer, UdpCheck, VirtualServer,
+    self, Checker, CheckerKind, Config, DnsCheck, DnsType, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer,
+    Script, ServiceKey, SorryServer, UdpCheck, VirtualServer,
 };
 use conf_parser::{Sources, Span};
-use health_checkers::probe::{Connect, Probe, http, misc, ping, tcp, udp};
+use health_checkers::probe::dns::message::{Name, RecordType};
+use health_checkers::probe::{Connect, Probe, dns, http, misc, ping, tcp, udp};
 use health_checkers::schedule;
 use ipvs_control::types::{
     Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
@@ -330,6 +331,7 @@ enum Runnable<'a> {
     Http(&'a HttpGet),
     Misc(&'a MiscCheck),
     Ping,
+    Dns(&'a DnsCheck),
     Udp(&'a UdpCheck),
 }
 
@@ -344,6 +346,7 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
         CheckerKind::Misc(check) => Ok(Runnable::Misc(check)),
         CheckerKind::Ping => Ok(Runnable::Ping),
         CheckerKind::Udp(check) => Ok(Runnable::Udp(check)),
+        CheckerKind::Dns(check) => name(check).map(|_| Runnable::Dns(check)),
         CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
         CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
         kind => Err(format!("this release cannot run {}", kind.checker_type())),
@@ -361,6 +364,7 @@ pub(crate) fn kind(real: &RealServer, checker: &Checker) -> Result<&'static str,
         Runnable::Misc(_) => Ok(misc::KIND),
         Runnable::Ping => Ok(ping::Ping::KIND),
         Runnable::Udp(_) => Ok(udp::Udp::KIND),
+        Runnable::Dns(_) => Ok(dns::Dns::KIND),
     }
 }
 
@@ -380,6 +384,7 @@ pub(crate) fn probe<P: misc::Program + 'static>(
             let program = program(check.script.value.clone(), misc_timeout(checker, check));
             Ok(Box::new(misc::Misc::new(program).dynamic(check.dynamic)))
         }
+        Runnable::Dns(check) => Ok(Box::new(dns::Dns::new(dns_config(connect(real, &checker.target), check)?))),
         Runnable::Ping => Ok(Box::new(ping::Ping::new(connect(real, &checker.target)))),
         Runnable::Udp(check) => Ok(Box::new(udp::Udp::new(udp_config(connect(real, &checker.target), check)))),
     }
@@ -414,6 +419,25 @@ fn url(url: &config::Url) -> http::Url {
         status_code: url.status_codes.iter().map(|&(first, last)| first..=last).collect(),
         digest: url.digest,
     }
+}
+
+fn dns_config(connect: Connect, check: &DnsCheck) -> Result<dns::Config, String> {
+    let record = match check.record {
+        DnsType::A => RecordType::A,
+        DnsType::Ns => RecordType::NS,
+        DnsType::Cname => RecordType::CNAME,
+        DnsType::Soa => RecordType::SOA,
+        DnsType::Mx => RecordType::MX,
+        DnsType::Txt => RecordType::TXT,
+        DnsType::Aaaa => RecordType::AAAA,
+        DnsType::Rrsig => RecordType::RRSIG,
+        DnsType::Dnskey => RecordType::DNSKEY,
+    };
+    Ok(dns::Config { connect, record, name: name(check)? })
+}
+
+fn name(check: &DnsCheck) -> Result<Name, String> {
+    Name::parse(&check.name).map_err(|error| error.to_string())
 }
 
 fn udp_config(connect: Connect, check: &UdpCheck) -> udp::Config {

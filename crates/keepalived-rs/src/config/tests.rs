@@ -78,6 +78,7 @@ const SILENT: &[(&str, &str, &str)] = &[
     ("virtual_server/sorry_server_lvs_method", "ipip", "the default"),
     ("virtual_server/sorry_server_lvs_method", "nocsum", "the default"),
     ("virtual_server/real_server/HTTP_GET/http_protocol", "1.0", "the default"),
+    ("virtual_server/real_server/DNS_CHECK/type", "SOA", "the default"),
     ("virtual_server/real_server/UDP_CHECK", "min_reply_length", "no reply is required in its example"),
     ("virtual_server/real_server/UDP_CHECK", "max_reply_length", "no reply is required in its example"),
 ];
@@ -87,7 +88,6 @@ const HEARD: &[(&str, &str, &str)] = &[
     ("virtual_server/real_server", "SMTP_CHECK", UNCHECKED),
     ("virtual_server/real_server/SMTP_CHECK", "host", "it is a check of its own"),
     ("virtual_server/real_server", "SSL_GET", UNCHECKED),
-    ("virtual_server/real_server", "DNS_CHECK", UNCHECKED),
     ("virtual_server/real_server", "FILE_CHECK", UNCHECKED),
     ("virtual_server/real_server", "BFD_CHECK", UNCHECKED),
     ("virtual_server/real_server/HTTP_GET/url", "regex", UNCHECKED),

@@ -52,6 +52,7 @@ fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
             let probe = match runnable(&checker.kind) {
                 Ok(Runnable::Tcp | Runnable::Ping) => format!("{connect:?}"),
                 Ok(Runnable::Http(get)) => format!("{:?}", http_config(real, connect, get)),
+                Ok(Runnable::Dns(check)) => format!("{:?}", dns_config(connect, check)),
                 Ok(Runnable::Udp(check)) => format!("{:?}", udp_config(connect, check)),
                 Ok(Runnable::Misc(check)) => format!("{:?} {}", misc_timeout(checker, check), check.dynamic),
                 Err(_) => return "counts as down".to_owned(),
@@ -360,6 +361,58 @@ fn a_ping_check_is_what_the_file_says() {
         assert_eq!(kind(real, checker), Ok("ICMP CHECK"));
         assert_eq!(connect(real, &checker.target), common());
     });
+}
+
+#[test]
+fn a_dns_check_is_what_the_file_says() {
+    let config = |lines: &str| {
+        with_checker(&format!("DNS_CHECK {{\n {COMMON}\n {lines}\n }}"), |real, checker| {
+            assert_eq!(kind(real, checker), Ok("DNS_CHECK"));
+            let CheckerKind::Dns(check) = &checker.kind else { panic!("{checker:?}") };
+            dns_config(connect(real, &checker.target), check).unwrap()
+        })
+    };
+    assert_eq!(config(""), dns::Config::new(common()));
+    assert_eq!(config("name www.example.org").name, Name::parse("www.example.org.").unwrap());
+    // As the IANA has numbered them.
+    let numbers = [1, 2, 5, 6, 15, 16, 28, 46, 48];
+    for ((word, _), number) in DnsType::WORDS.iter().zip(numbers) {
+        assert_eq!(config(&format!("type {word}")).record, RecordType(number), "{word}");
+    }
+    assert_eq!(DnsType::WORDS.len(), numbers.len());
+}
+
+#[test]
+fn a_dns_check_has_three_retries_as_far_apart_as_its_tries() {
+    let server = only(
+        "virtual_server 192.0.2.1 53 {
+            protocol UDP
+            lb_algo rr
+            lb_kind NAT
+            delay_loop 7
+            real_server 10.0.0.1 53 { DNS_CHECK { } }
+        }",
+    );
+    let real = &server.real_servers[0];
+    let timing = timing(&server, real, &real.checkers[0], 0);
+    assert_eq!((timing.retry, timing.delay_before_retry), (3, Duration::from_secs(7)));
+}
+
+#[test]
+fn a_name_that_cannot_be_sent_keeps_its_server_out() {
+    let mut server = only(
+        "virtual_server 192.0.2.1 53 {
+            protocol UDP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 53 { DNS_CHECK { name example.org } }
+        }",
+    );
+    let CheckerKind::Dns(check) = &mut server.real_servers[0].checkers[0].kind else { panic!("DNS_CHECK") };
+    check.name = "a".repeat(64);
+    assert_eq!(virtual_server(&server).real_servers[0].checkers, [virtual_server::Checker::DOWN]);
+    let real = &server.real_servers[0];
+    assert_eq!(kind(real, &real.checkers[0]).unwrap_err(), "a label of the name has more than 63 octets");
 }
 
 #[test]

@@ -1431,7 +1431,8 @@ fn lines(event: &driver::Event<CheckId>, names: Names<'_>, kind: &str, checker: 
         return std::iter::once(Effect::Info(format!("{kind} on service {name} failed."))).chain(detail).collect();
     }
     let retries = event.report.failures.saturating_sub(1);
-    let counted = event.report.changed && retries > 0;
+    let is_told = !matches!(checker.kind, CheckerKind::Dns(_));
+    let counted = event.report.changed && retries > 0 && is_told;
     let verdict = counted.then(|| Effect::Info(format!("{kind} on service {name} failed after {retries} retries.")));
     said.chain(detail).chain(verdict).collect()
 }

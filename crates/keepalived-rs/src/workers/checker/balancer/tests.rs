@@ -273,6 +273,14 @@ fn an_echo_is_told_of_in_keepaliveds_words() {
     assert_eq!(told, [vec![tried.clone()], vec![failed], vec![tried], vec![success]]);
 }
 
+/// As Debian's keepalived 2.2.7 says it, which has no words for a success.
+#[test]
+fn a_query_is_told_of_in_keepaliveds_words() {
+    let failed = vec![format!("DNS_CHECK ({}) read error occurred. (rcode = 2)", RS[0])];
+    let told = told_of("DNS_CHECK", &Failure::with_detail(Reason::DnsRcode, "rcode = 2"), Vec::new());
+    assert_eq!(told, [failed.clone(), failed.clone(), failed, Vec::new()]);
+}
+
 #[test]
 fn a_weight_of_a_program_outlives_a_reload_and_the_process() {
     let weight = |balancer: &Balancer| {
