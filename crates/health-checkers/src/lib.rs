@@ -6,7 +6,8 @@
 //!   arguments, the next deadline and the [`Verdict`](schedule::Verdict) come out.
 //! * [`probe`]: *how* a server is tried: [`Probe`](probe::Probe) and the probes [`Tcp`](probe::tcp::Tcp) (keepalived's
 //!   `TCP_CHECK`), [`HttpGet`](probe::http::HttpGet) (`HTTP_GET`), [`Udp`](probe::udp::Udp) (`UDP_CHECK`),
-//!   [`Ping`](probe::ping::Ping) (`PING_CHECK`), [`Dns`](probe::dns::Dns) (`DNS_CHECK`) and
+//!   [`Ping`](probe::ping::Ping) (`PING_CHECK`), [`Dns`](probe::dns::Dns) (`DNS_CHECK`),
+//!   [`Smtp`](probe::smtp::Smtp) (`SMTP_CHECK`) and
 //!   [`Misc`](probe::misc::Misc) (`MISC_CHECK`, whose program the caller runs). Whatever a server does, a probe ends within bounded time and memory.
 //! * [`driver`]: runs many checks on one task: a [`Stream`](futures::Stream) of events, one for each finished try.
 //!

@@ -147,6 +147,22 @@ pub enum Reason {
     DnsFailed,
     /// `DNS_CHECK`: the response code says that something is wrong.
     DnsRcode,
+    /// `SMTP_CHECK`: the connection was not made within `connect_timeout`.
+    SmtpConnectTimeout,
+    /// `SMTP_CHECK`: the connection was refused, the server cannot be reached, or this host could not try.
+    SmtpConnect,
+    /// `SMTP_CHECK`: the first reply is another one than 220.
+    SmtpGreeting,
+    /// `SMTP_CHECK`: the reply to our greeting is another one than 250.
+    SmtpHelo,
+    /// `SMTP_CHECK`: no whole reply within `connect_timeout`.
+    SmtpReadTimeout,
+    /// `SMTP_CHECK`: the connection broke, the server closed it before a reply, or what it sent is none.
+    SmtpRead,
+    /// `SMTP_CHECK`: the server does not read.
+    SmtpWriteTimeout,
+    /// `SMTP_CHECK`: the connection broke.
+    SmtpWrite,
     /// `MISC_CHECK`: the program did not succeed.
     ProgramFailed,
     /// `MISC_CHECK`: the program did not end in time.
@@ -170,6 +186,14 @@ impl Reason {
             Self::DnsTimeout => "read timeout from socket",
             Self::DnsFailed => "failed to read socket",
             Self::DnsRcode => "read error occurred.",
+            Self::SmtpConnectTimeout => "Connection timeout to",
+            Self::SmtpConnect => "Could not connect to",
+            Self::SmtpGreeting => "Bad greeting banner from",
+            Self::SmtpHelo => "Bad HELO response from",
+            Self::SmtpReadTimeout => "Read timeout from",
+            Self::SmtpRead => "Read failure from",
+            Self::SmtpWriteTimeout => "Write timeout to",
+            Self::SmtpWrite => "Write failure to",
             Self::ConnectTimeout => "Timeout connecting",
             Self::ConnectFailed => "Connection failed",
             Self::ConnectError => "Error connecting",
@@ -184,7 +208,8 @@ impl Reason {
         }
     }
 
-    /// The line keepalived logs for a failure of `server`.
+    /// The line keepalived logs for a failure of `server`, which for an `SMTP_CHECK` is where it connects to, as
+    /// `[192.0.2.10]:25`.
     #[must_use]
     pub fn line(self, server: &str) -> String {
         match self {
@@ -196,6 +221,14 @@ impl Reason {
             }
             Self::PingTimeout | Self::PingFailed => format!("ICMP connection to {server} {}.", self.words()),
             Self::DnsTimeout | Self::DnsFailed | Self::DnsRcode => format!("DNS_CHECK ({server}) {}", self.words()),
+            Self::SmtpConnectTimeout
+            | Self::SmtpConnect
+            | Self::SmtpGreeting
+            | Self::SmtpHelo
+            | Self::SmtpReadTimeout
+            | Self::SmtpRead
+            | Self::SmtpWriteTimeout
+            | Self::SmtpWrite => format!("SMTP_CHECK {} server {server}", self.words()),
             _ => format!("{} server {server}.", self.words()),
         }
     }
@@ -211,6 +244,8 @@ pub enum Note {
     Udp,
     /// `PING_CHECK`: the echo came back.
     Ping,
+    /// `SMTP_CHECK`: the dialogue was had.
+    SmtpServer,
     /// The status code for this path is an accepted one.
     StatusCode {
         /// Path of the URL.
@@ -240,6 +275,7 @@ impl Note {
             Self::TcpConnected => format!("TCP connection to {server} success."),
             Self::Udp => format!("UDP connection to {server} success."),
             Self::Ping => format!("ICMP connection to {server} success."),
+            Self::SmtpServer => format!("Remote SMTP server {server} succeed on service."),
             Self::StatusCode { path } => {
                 format!("HTTP status code success to {server} url({path})")
             }

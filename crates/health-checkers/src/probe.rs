@@ -8,6 +8,7 @@ pub mod dns;
 pub mod http;
 pub mod misc;
 pub mod ping;
+pub mod smtp;
 pub mod tcp;
 pub mod udp;
 

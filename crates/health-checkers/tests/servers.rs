@@ -18,6 +18,7 @@ use health_checkers::{
             message::{Name, RecordType},
         },
         http::{self, HttpGet, Protocol, Url},
+        smtp::{self, HeloName, Smtp},
         tcp::Tcp,
         udp::{self, Reply, ReplyByte, Udp},
     },
@@ -412,6 +413,114 @@ mod dns_check {
         }
         // Of 20 among 65,536 two are the same once in 345 runs, and three never.
         assert!(seen.len() >= 18, "{seen:?}");
+    }
+}
+
+mod smtp_check {
+    use super::*;
+
+    /// A server that sends the first of `replies` at once, and one more for each line that it reads; then it closes.
+    async fn serve_mail(replies: &'static [&'static str]) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+        let (sender, lines) = mpsc::unbounded_channel();
+        let address = serve(move |mut stream| {
+            let sender = sender.clone();
+            async move {
+                for reply in replies {
+                    stream.write_all(reply.as_bytes()).await?;
+                    let mut line = Vec::new();
+                    while !line.ends_with(b"\r\n") {
+                        line.push(stream.read_u8().await?);
+                    }
+                    sender.send(String::from_utf8(line).unwrap()).unwrap();
+                }
+                Ok(())
+            }
+        })
+        .await;
+        (address, lines)
+    }
+
+    async fn outcome(replies: &'static [&'static str]) -> Outcome {
+        let (address, _lines) = serve_mail(replies).await;
+        run(&Smtp::new(smtp::Config::new(connect(address)))).await
+    }
+
+    fn up() -> Outcome {
+        Outcome::success(vec![Note::SmtpServer])
+    }
+
+    #[tokio::test]
+    async fn a_dialogue_is_a_greeting_and_a_farewell() {
+        let (address, mut lines) =
+            serve_mail(&["220 mail.example.org ESMTP\r\n", "250 hello\r\n", "221 Bye\r\n"]).await;
+        let named = |name| {
+            let helo_name = HeloName::new(name).unwrap();
+            Smtp::new(smtp::Config { helo_name, ..smtp::Config::new(connect(address)) })
+        };
+        for (probe, name) in [
+            (Smtp::new(smtp::Config::new(connect(address))), "smtpchecker.keepalived.org"),
+            (named("lb1.example.com"), "lb1.example.com"),
+        ] {
+            assert_eq!(run(&probe).await, up());
+            for expected in [format!("HELO {name}\r\n"), "QUIT\r\n".to_owned()] {
+                assert_eq!(timeout(PATIENCE, lines.recv()).await.unwrap(), Some(expected));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn replies_of_many_lines_are_read_to_their_end() {
+        let replies =
+            &["220-mail.example.org\r\n220-second\r\n220 last\r\n", "250-mail\r\n250 SIZE\r\n", "221-a\r\n221 b\r\n"];
+        assert_eq!(outcome(replies).await, up());
+    }
+
+    #[tokio::test]
+    async fn every_step_may_fail() {
+        const HELLO: &str = "220 hello\r\n";
+        for (replies, expected) in [
+            (&["554 no\r\n"][..], Reason::SmtpGreeting),
+            (&["250 no\r\n"], Reason::SmtpGreeting),
+            (&[HELLO, "550 go\r\n"], Reason::SmtpHelo),
+            (&[HELLO, "220 again\r\n"], Reason::SmtpHelo),
+            (&["HTTP/1.0 400 Bad Request\r\n"], Reason::SmtpRead),
+            (&[], Reason::SmtpRead),
+            (&[HELLO], Reason::SmtpRead),
+            (&[HELLO, "250 ok\r\n"], Reason::SmtpRead),
+        ] {
+            let found = outcome(replies).await;
+            assert_eq!(reason(&found), Some(expected), "{replies:?}: {found:?}");
+        }
+        // Whatever the answer to the farewell.
+        assert_eq!(outcome(&[HELLO, "250 ok\r\n", "500 what?\r\n"]).await, up());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_or_says_nothing_fails() {
+        let ask = |connect| async { reason(&run(&Smtp::new(smtp::Config::new(connect))).await) };
+        assert_eq!(ask(connect(closed_port().await)).await, Some(Reason::SmtpConnect));
+        let (listener, _queued) = full_queue().await;
+        assert_eq!(ask(impatient(listener.local_addr().unwrap())).await, Some(Reason::SmtpConnectTimeout));
+        for begun in ["", "220-so far\r\n"] {
+            let address = serve(move |mut stream| async move {
+                stream.write_all(begun.as_bytes()).await?;
+                stream.read(&mut [0; 64]).await.map(drop)
+            })
+            .await;
+            assert_eq!(ask(impatient(address)).await, Some(Reason::SmtpReadTimeout));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_greeting_without_end_is_given_up() {
+        let address = serve(|mut stream| async move {
+            loop {
+                stream.write_all(b"220-and more\r\n").await?;
+            }
+        })
+        .await;
+        let found = run(&Smtp::new(smtp::Config::new(connect(address)))).await;
+        assert_eq!(reason(&found), Some(Reason::SmtpRead), "{found:?}");
     }
 }
 

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use conf_parser::config::{
     self, Checker, CheckerKind, Config, DnsCheck, DnsType, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer,
-    Script, ServiceKey, SorryServer, UdpCheck, VirtualServer,
+    Script, ServiceKey, SmtpCheck, SorryServer, UdpCheck, VirtualServer,
 };
 use conf_parser::{Sources, Span};
 use health_checkers::probe::dns::message::{Name, RecordType};
-use health_checkers::probe::{Connect, Probe, dns, http, misc, ping, tcp, udp};
+use health_checkers::probe::{Connect, Probe, dns, http, misc, ping, smtp, tcp, udp};
 use health_checkers::schedule;
 use ipvs_control::types::{
     Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
@@ -332,6 +332,7 @@ enum Runnable<'a> {
     Misc(&'a MiscCheck),
     Ping,
     Dns(&'a DnsCheck),
+    Smtp(&'a SmtpCheck),
     Udp(&'a UdpCheck),
 }
 
@@ -346,6 +347,7 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
         CheckerKind::Misc(check) => Ok(Runnable::Misc(check)),
         CheckerKind::Ping => Ok(Runnable::Ping),
         CheckerKind::Udp(check) => Ok(Runnable::Udp(check)),
+        CheckerKind::Smtp(check) => helo_name(check).map(|_| Runnable::Smtp(check)),
         CheckerKind::Dns(check) => name(check).map(|_| Runnable::Dns(check)),
         CheckerKind::Http(_) => Err("this release cannot run HTTP_GET with regex".to_owned()),
         CheckerKind::Unusable(kind) => Err(format!("its {kind} is incomplete")),
@@ -365,6 +367,7 @@ pub(crate) fn kind(real: &RealServer, checker: &Checker) -> Result<&'static str,
         Runnable::Ping => Ok(ping::Ping::KIND),
         Runnable::Udp(_) => Ok(udp::Udp::KIND),
         Runnable::Dns(_) => Ok(dns::Dns::KIND),
+        Runnable::Smtp(_) => Ok(smtp::Smtp::KIND),
     }
 }
 
@@ -385,6 +388,7 @@ pub(crate) fn probe<P: misc::Program + 'static>(
             Ok(Box::new(misc::Misc::new(program).dynamic(check.dynamic)))
         }
         Runnable::Dns(check) => Ok(Box::new(dns::Dns::new(dns_config(connect(real, &checker.target), check)?))),
+        Runnable::Smtp(check) => Ok(Box::new(smtp::Smtp::new(smtp_config(connect(real, &checker.target), check)?))),
         Runnable::Ping => Ok(Box::new(ping::Ping::new(connect(real, &checker.target)))),
         Runnable::Udp(check) => Ok(Box::new(udp::Udp::new(udp_config(connect(real, &checker.target), check)))),
     }
@@ -440,6 +444,14 @@ fn name(check: &DnsCheck) -> Result<Name, String> {
     Name::parse(&check.name).map_err(|error| error.to_string())
 }
 
+fn smtp_config(connect: Connect, check: &SmtpCheck) -> Result<smtp::Config, String> {
+    Ok(smtp::Config { connect, helo_name: helo_name(check)? })
+}
+
+fn helo_name(check: &SmtpCheck) -> Result<smtp::HeloName, String> {
+    smtp::HeloName::new(&check.helo_name).map_err(|error| error.to_string())
+}
+
 fn udp_config(connect: Connect, check: &UdpCheck) -> udp::Config {
     let default = udp::Config::new(connect);
     udp::Config {
@@ -453,16 +465,20 @@ fn udp_config(connect: Connect, check: &UdpCheck) -> udp::Config {
     }
 }
 
+/// Where a checker connects to.
+pub(crate) fn target(real: &RealServer, target: &config::CheckTarget) -> SocketAddr {
+    SocketAddr::new(target.socket().address.unwrap_or(real.address.value), target.port.unwrap_or(real.port))
+}
+
 fn connect(real: &RealServer, target: &config::CheckTarget) -> Connect {
     let socket = target.socket();
-    let address = socket.address.unwrap_or(real.address.value);
     Connect {
         bindto: socket.bind_address,
         bind_port: socket.bind_port,
         bind_if: socket.bind_interface.as_ref().map(|name| name.value.clone()),
         fwmark: socket.fwmark,
         connect_timeout: target.connect_timeout,
-        ..Connect::to(SocketAddr::new(address, target.port.unwrap_or(real.port)))
+        ..Connect::to(self::target(real, target))
     }
 }
 

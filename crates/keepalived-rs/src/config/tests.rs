@@ -85,8 +85,6 @@ const SILENT: &[(&str, &str, &str)] = &[
 
 /// Words that are not acted on and whose example changes what a worker is told, and why.
 const HEARD: &[(&str, &str, &str)] = &[
-    ("virtual_server/real_server", "SMTP_CHECK", UNCHECKED),
-    ("virtual_server/real_server/SMTP_CHECK", "host", "it is a check of its own"),
     ("virtual_server/real_server", "SSL_GET", UNCHECKED),
     ("virtual_server/real_server", "FILE_CHECK", UNCHECKED),
     ("virtual_server/real_server", "BFD_CHECK", UNCHECKED),

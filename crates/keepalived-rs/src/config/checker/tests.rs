@@ -53,6 +53,7 @@ fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
                 Ok(Runnable::Tcp | Runnable::Ping) => format!("{connect:?}"),
                 Ok(Runnable::Http(get)) => format!("{:?}", http_config(real, connect, get)),
                 Ok(Runnable::Dns(check)) => format!("{:?}", dns_config(connect, check)),
+                Ok(Runnable::Smtp(check)) => format!("{:?}", smtp_config(connect, check)),
                 Ok(Runnable::Udp(check)) => format!("{:?}", udp_config(connect, check)),
                 Ok(Runnable::Misc(check)) => format!("{:?} {}", misc_timeout(checker, check), check.dynamic),
                 Err(_) => return "counts as down".to_owned(),
@@ -413,6 +414,52 @@ fn a_name_that_cannot_be_sent_keeps_its_server_out() {
     assert_eq!(virtual_server(&server).real_servers[0].checkers, [virtual_server::Checker::DOWN]);
     let real = &server.real_servers[0];
     assert_eq!(kind(real, &real.checkers[0]).unwrap_err(), "a label of the name has more than 63 octets");
+}
+
+#[test]
+fn an_smtp_check_is_what_the_file_says() {
+    let config = |lines: &str| {
+        with_checker(&format!("SMTP_CHECK {{\n {COMMON}\n {lines}\n }}"), |real, checker| {
+            assert_eq!(kind(real, checker), Ok("SMTP_CHECK"));
+            let CheckerKind::Smtp(check) = &checker.kind else { panic!("{checker:?}") };
+            smtp_config(connect(real, &checker.target), check).unwrap()
+        })
+    };
+    assert_eq!(config(""), smtp::Config::new(common()));
+    let helo_name = smtp::HeloName::new("lb1.example.com").unwrap();
+    assert_eq!(config("helo_name lb1.example.com"), smtp::Config { helo_name, ..smtp::Config::new(common()) });
+}
+
+#[test]
+fn every_host_of_an_smtp_check_is_asked() {
+    let loader = MemoryLoader::new([(
+        "k.conf",
+        "virtual_server 192.0.2.1 25 {
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 25 {
+                SMTP_CHECK {
+                    host { connect_ip 10.0.0.8\n connect_timeout 2 }
+                    host { connect_port 26\n bindto 10.0.0.7\n bind_port 1234\n bind_if eth0\n fwmark 7\n retry 4 }
+                    helo_name last
+                }
+            }
+        }",
+    )]);
+    let server = parse(&loader, Path::new("k.conf"), &Options::default()).config.virtual_servers.remove(0);
+    let real = &server.real_servers[0];
+    assert_eq!(virtual_server(&server).real_servers[0].checkers.len(), 3);
+    let connects: Vec<_> = real.checkers.iter().map(|checker| connect(real, &checker.target)).collect();
+    let own = Connect::to("10.0.0.1:25".parse().unwrap());
+    let first =
+        Connect { target: "10.0.0.8:25".parse().unwrap(), connect_timeout: Duration::from_secs(2), ..own.clone() };
+    let second = Connect { target: "10.0.0.1:26".parse().unwrap(), connect_timeout: own.connect_timeout, ..common() };
+    assert_eq!(connects, [own, first, second]);
+    for checker in &real.checkers {
+        assert_eq!(kind(real, checker), Ok("SMTP_CHECK"));
+        assert_eq!(timing(&server, real, checker, 0).retry, 4);
+    }
 }
 
 #[test]

@@ -884,7 +884,7 @@ impl Balancer {
         let Some(checker) = real.checkers.get(place.checker.0) else { return };
         let Some(name) = entry.real_server_name(place.real.0) else { return };
         let names = Names { virtual_server: entry.name(), real_server: name };
-        let lines = lines(event, names, place.kind, checker);
+        let lines = lines(event, names, place.kind, real, checker);
         let is_news = event.report.changed || event.report.first;
         let weight = other_weight(entry, place, event);
         // At a start each check says for the first time what was taken for granted.
@@ -1411,13 +1411,22 @@ fn other_weight(entry: &Entry, place: Place, event: &driver::Event<CheckId>) -> 
 
 /// What keepalived logs for a try: a success only while the server is not yet known to be up, a failure when it counts,
 /// or each with `log_all_failures`.
-fn lines(event: &driver::Event<CheckId>, names: Names<'_>, kind: &str, checker: &Checker) -> Vec<Effect> {
+fn lines(
+    event: &driver::Event<CheckId>,
+    names: Names<'_>,
+    kind: &str,
+    real: &RealServer,
+    checker: &Checker,
+) -> Vec<Effect> {
     if let CheckerKind::Misc(check) = &checker.kind {
         return misc_line(event, names, check, checker).map(Effect::Info).into_iter().collect();
     }
     let (name, log_all) = (names.real_server, checker.log_all_failures);
     let news = event.report.changed || event.report.first;
-    let said = event.outcome.lines(name).into_iter().map(Effect::Info);
+    // What a mail server does wrong is told of where it was asked.
+    let is_mail = matches!((&event.outcome, &checker.kind), (Outcome::Failure(_), CheckerKind::Smtp(_)));
+    let asked = is_mail.then(|| lower::target(real, &checker.target)).map(|to| format!("[{}]:{}", to.ip(), to.port()));
+    let said = event.outcome.lines(asked.as_deref().unwrap_or(name)).into_iter().map(Effect::Info);
     let Outcome::Failure(failure) = &event.outcome else {
         let down = event.report.verdict == schedule::Verdict::Down;
         return if news || down { said.collect() } else { Vec::new() };
@@ -1431,7 +1440,7 @@ fn lines(event: &driver::Event<CheckId>, names: Names<'_>, kind: &str, checker: 
         return std::iter::once(Effect::Info(format!("{kind} on service {name} failed."))).chain(detail).collect();
     }
     let retries = event.report.failures.saturating_sub(1);
-    let is_told = !matches!(checker.kind, CheckerKind::Dns(_));
+    let is_told = !matches!(checker.kind, CheckerKind::Dns(_) | CheckerKind::Smtp(_));
     let counted = event.report.changed && retries > 0 && is_told;
     let verdict = counted.then(|| Effect::Info(format!("{kind} on service {name} failed after {retries} retries.")));
     said.chain(detail).chain(verdict).collect()

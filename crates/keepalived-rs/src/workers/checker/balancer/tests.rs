@@ -281,6 +281,15 @@ fn a_query_is_told_of_in_keepaliveds_words() {
     assert_eq!(told, [failed.clone(), failed.clone(), failed, Vec::new()]);
 }
 
+/// As Debian's keepalived 2.2.7 says it.
+#[test]
+fn a_mail_server_is_told_of_in_keepaliveds_words() {
+    let failed = vec!["SMTP_CHECK Bad greeting banner from server [10.0.0.1]:80".to_owned()];
+    let success = format!("Remote SMTP server {} succeed on service.", RS[0]);
+    let told = told_of("SMTP_CHECK", &Failure::new(Reason::SmtpGreeting), vec![Note::SmtpServer]);
+    assert_eq!(told, [failed.clone(), failed.clone(), failed, vec![success]]);
+}
+
 #[test]
 fn a_weight_of_a_program_outlives_a_reload_and_the_process() {
     let weight = |balancer: &Balancer| {
