@@ -361,6 +361,8 @@ fn decimal_places(row: &Row) -> usize {
 fn most_words(row: &Row) -> Option<u8> {
     match row.arguments {
         _ if row.kind != Kind::Keyword || row.script => None,
+        // With blanks anywhere.
+        arguments if arguments.contains("<hex>") => None,
         "" => Some(0),
         arguments => Some(1).filter(|_| !arguments.contains(' ')),
     }

@@ -5,7 +5,9 @@
 //! * [`schedule`]: *when* a server is tried and what the results mean. A pure state machine: time and outcomes are
 //!   arguments, the next deadline and the [`Verdict`](schedule::Verdict) come out.
 //! * [`probe`]: *how* a server is tried: [`Probe`](probe::Probe) and the probes [`Tcp`](probe::tcp::Tcp) (keepalived's
-//!   `TCP_CHECK`), [`HttpGet`](probe::http::HttpGet) (`HTTP_GET`), `SslGet` (`SSL_GET`, with the feature `tls`) and
+//!   `TCP_CHECK`), [`HttpGet`](probe::http::HttpGet) (`HTTP_GET`), `SslGet` (`SSL_GET`, with the feature `tls`),
+//!   [`Smtp`](probe::smtp::Smtp) (`SMTP_CHECK`), [`Dns`](probe::dns::Dns) (`DNS_CHECK`),
+//!   [`Udp`](probe::udp::Udp) (`UDP_CHECK`), [`Ping`](probe::ping::Ping) (`PING_CHECK`) and
 //!   [`Misc`](probe::misc::Misc) (`MISC_CHECK`, whose program the caller runs). Whatever a server does, a probe ends
 //!   within bounded time and memory. Nothing is tried for `FILE_CHECK`: [`File`](probe::file::File) says what a number
 //!   in a file does to a server.

@@ -54,7 +54,7 @@ impl Outcome {
             Self::Success { notes, .. } | Self::Progress { notes } => {
                 notes.iter().map(|note| note.line(server)).collect()
             }
-            Self::Failure(failure) => vec![failure.reason.line(server)],
+            Self::Failure(failure) => vec![failure.line(server)],
         }
     }
 }
@@ -78,6 +78,17 @@ impl Failure {
     /// A failure with more to say.
     pub fn with_detail(reason: Reason, detail: impl fmt::Display) -> Self {
         Self { reason, detail: Some(detail.to_string()) }
+    }
+
+    /// The line keepalived logs for it in a check of `server`: of some it has more to say than the kind of failure.
+    #[must_use]
+    pub fn line(&self, server: &str) -> String {
+        let line = self.reason.line(server);
+        match (&self.detail, self.reason) {
+            (Some(detail), Reason::DnsFailed) => format!("{line}; {detail}"),
+            (Some(detail), Reason::DnsRcode) => format!("{line} ({detail})"),
+            _ => line,
+        }
     }
 }
 
@@ -126,6 +137,38 @@ pub enum Reason {
     StatusCode,
     /// The body's MD5 is another one.
     Digest,
+    /// `UDP_CHECK`: a reply was required, and none came within `connect_timeout`.
+    UdpTimeout,
+    /// `UDP_CHECK`: the datagram was refused, the server cannot be reached, or this host could not try.
+    UdpFailed,
+    /// `UDP_CHECK`: the reply is not the one that is required.
+    UdpReply,
+    /// `PING_CHECK`: no reply within `connect_timeout`.
+    PingTimeout,
+    /// `PING_CHECK`: the server cannot be reached, or this host could not try.
+    PingFailed,
+    /// `DNS_CHECK`: no response to the query within `connect_timeout`.
+    DnsTimeout,
+    /// `DNS_CHECK`: the query was refused, the server cannot be reached, or this host could not try.
+    DnsFailed,
+    /// `DNS_CHECK`: the response code says that something is wrong.
+    DnsRcode,
+    /// `SMTP_CHECK`: the connection was not made within `connect_timeout`.
+    SmtpConnectTimeout,
+    /// `SMTP_CHECK`: the connection was refused, the server cannot be reached, or this host could not try.
+    SmtpConnect,
+    /// `SMTP_CHECK`: the first reply is another one than 220.
+    SmtpGreeting,
+    /// `SMTP_CHECK`: the reply to our greeting is another one than 250.
+    SmtpHelo,
+    /// `SMTP_CHECK`: no whole reply within `connect_timeout`.
+    SmtpReadTimeout,
+    /// `SMTP_CHECK`: the connection broke, the server closed it before a reply, or what it sent is none.
+    SmtpRead,
+    /// `SMTP_CHECK`: the server does not read.
+    SmtpWriteTimeout,
+    /// `SMTP_CHECK`: the connection broke.
+    SmtpWrite,
     /// `MISC_CHECK`: the program did not succeed.
     ProgramFailed,
     /// `MISC_CHECK`: the program did not end in time.
@@ -140,7 +183,23 @@ impl Reason {
     pub const fn words(self) -> &'static str {
         match self {
             Self::TcpTimeout => "timeout",
-            Self::TcpFailed => "failed",
+            Self::TcpFailed
+            | Self::UdpTimeout
+            | Self::UdpFailed
+            | Self::UdpReply
+            | Self::PingTimeout
+            | Self::PingFailed => "failed",
+            Self::DnsTimeout => "read timeout from socket",
+            Self::DnsFailed => "failed to read socket",
+            Self::DnsRcode => "read error occurred.",
+            Self::SmtpConnectTimeout => "Connection timeout to",
+            Self::SmtpConnect => "Could not connect to",
+            Self::SmtpGreeting => "Bad greeting banner from",
+            Self::SmtpHelo => "Bad HELO response from",
+            Self::SmtpReadTimeout => "Read timeout from",
+            Self::SmtpRead => "Read failure from",
+            Self::SmtpWriteTimeout => "Write timeout to",
+            Self::SmtpWrite => "Write failure to",
             Self::ConnectTimeout => "Timeout connecting",
             Self::ConnectFailed => "Connection failed",
             Self::ConnectError => "Error connecting",
@@ -158,13 +217,27 @@ impl Reason {
         }
     }
 
-    /// The line keepalived logs for a failure of `server`.
+    /// The line keepalived logs for a failure of `server`, which for an `SMTP_CHECK` is where it connects to, as
+    /// `[192.0.2.10]:25`.
     #[must_use]
     pub fn line(self, server: &str) -> String {
         match self {
             Self::TcpTimeout | Self::TcpFailed => {
                 format!("TCP connection to {server} {}.", self.words())
             }
+            Self::UdpTimeout | Self::UdpFailed | Self::UdpReply => {
+                format!("UDP connection to {server} {}.", self.words())
+            }
+            Self::PingTimeout | Self::PingFailed => format!("ICMP connection to {server} {}.", self.words()),
+            Self::DnsTimeout | Self::DnsFailed | Self::DnsRcode => format!("DNS_CHECK ({server}) {}", self.words()),
+            Self::SmtpConnectTimeout
+            | Self::SmtpConnect
+            | Self::SmtpGreeting
+            | Self::SmtpHelo
+            | Self::SmtpReadTimeout
+            | Self::SmtpRead
+            | Self::SmtpWriteTimeout
+            | Self::SmtpWrite => format!("SMTP_CHECK {} server {server}", self.words()),
             _ => format!("{} server {server}.", self.words()),
         }
     }
@@ -176,6 +249,12 @@ impl Reason {
 pub enum Note {
     /// `TCP_CHECK`: the connection was made.
     TcpConnected,
+    /// `UDP_CHECK`: the datagram was not refused, and answered if that is required.
+    Udp,
+    /// `PING_CHECK`: the echo came back.
+    Ping,
+    /// `SMTP_CHECK`: the dialogue was had.
+    SmtpServer,
     /// The status code for this path is an accepted one.
     StatusCode {
         /// Path of the URL.
@@ -203,6 +282,9 @@ impl Note {
     pub fn line(&self, server: &str) -> String {
         match self {
             Self::TcpConnected => format!("TCP connection to {server} success."),
+            Self::Udp => format!("UDP connection to {server} success."),
+            Self::Ping => format!("ICMP connection to {server} success."),
+            Self::SmtpServer => format!("Remote SMTP server {server} succeed on service."),
             Self::StatusCode { path } => {
                 format!("HTTP status code success to {server} url({path})")
             }

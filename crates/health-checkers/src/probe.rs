@@ -1,15 +1,21 @@
 //! How a server is tried.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
 use async_trait::async_trait;
 
+pub mod dns;
 pub mod file;
 pub mod http;
 pub mod misc;
+pub mod ping;
+pub mod smtp;
 #[cfg(feature = "tls")]
 pub mod ssl;
 pub mod tcp;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod udp;
 
 mod connect;
 
@@ -49,4 +55,9 @@ impl Context {
     pub const fn new(attempt: Attempt, verdict: Verdict) -> Self {
         Self { attempt, verdict }
     }
+}
+
+/// Numbers that nobody else can know: the keys of a hash that the standard library draws for its maps.
+fn random() -> [u8; 8] {
+    RandomState::new().build_hasher().finish().to_ne_bytes()
 }

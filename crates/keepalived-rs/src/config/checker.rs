@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conf_parser::config::{
-    self, Checker, CheckerKind, Config, FileCheck, HttpGet, HttpVersion, IpvsNamespace, MiscCheck, RealServer, Script,
-    ServiceKey, SorryServer, VirtualServer,
+    self, Checker, CheckerKind, Config, DnsCheck, DnsType, FileCheck, HttpGet, HttpVersion, IpvsNamespace, MiscCheck,
+    RealServer, Script, ServiceKey, SmtpCheck, SorryServer, UdpCheck, VirtualServer,
 };
 use conf_parser::{Sources, Span};
-use health_checkers::probe::tls::{Client, Name};
-use health_checkers::probe::{Connect, Probe, file, http, misc, ssl, tcp};
+use health_checkers::probe::dns::message::{Name, RecordType};
+use health_checkers::probe::tls::{Client, Name as ServerName};
+use health_checkers::probe::{Connect, Probe, dns, file, http, misc, ping, smtp, ssl, tcp, udp};
 use health_checkers::schedule;
 use ipvs_control::types::{
     Family, Granularity, NameError, Persistence, PersistenceEngine, Protocol, Seconds, ServiceFlags, Tunnel,
@@ -349,6 +350,10 @@ enum Runnable<'a> {
     Misc(&'a MiscCheck),
     /// It is told what the file holds.
     File,
+    Ping,
+    Dns(&'a DnsCheck),
+    Smtp(&'a SmtpCheck),
+    Udp(&'a UdpCheck),
 }
 
 /// What there is to run for a checker of this kind.
@@ -362,6 +367,10 @@ fn runnable(kind: &CheckerKind) -> Result<Runnable<'_>, String> {
         CheckerKind::Ssl(get) if !searches(get) => Ok(Runnable::Ssl(get)),
         CheckerKind::Misc(check) => Ok(Runnable::Misc(check)),
         CheckerKind::File(_) => Ok(Runnable::File),
+        CheckerKind::Ping => Ok(Runnable::Ping),
+        CheckerKind::Udp(check) => Ok(Runnable::Udp(check)),
+        CheckerKind::Smtp(check) => helo_name(check).map(|_| Runnable::Smtp(check)),
+        CheckerKind::Dns(check) => name(check).map(|_| Runnable::Dns(check)),
         CheckerKind::Http(_) | CheckerKind::Ssl(_) => {
             Err(format!("this release cannot run {} with regex", kind.checker_type()))
         }
@@ -388,6 +397,10 @@ pub(crate) fn kind(server: &VirtualServer, real: &RealServer, checker: &Checker)
         }
         Runnable::Misc(_) => Ok(misc::KIND),
         Runnable::File => Ok(file::KIND),
+        Runnable::Ping => Ok(ping::Ping::KIND),
+        Runnable::Udp(_) => Ok(udp::Udp::KIND),
+        Runnable::Dns(_) => Ok(dns::Dns::KIND),
+        Runnable::Smtp(_) => Ok(smtp::Smtp::KIND),
     }
 }
 
@@ -416,6 +429,10 @@ pub(crate) fn probe<P: misc::Program + 'static>(
             let program = program(check.script.value.clone(), misc_timeout(checker, check));
             Box::new(misc::Misc::new(program).dynamic(check.dynamic))
         }
+        Runnable::Dns(check) => Box::new(dns::Dns::new(dns_config(connect(real, &checker.target), check)?)),
+        Runnable::Smtp(check) => Box::new(smtp::Smtp::new(smtp_config(connect(real, &checker.target), check)?)),
+        Runnable::Ping => Box::new(ping::Ping::new(connect(real, &checker.target))),
+        Runnable::Udp(check) => Box::new(udp::Udp::new(udp_config(connect(real, &checker.target), check))),
         Runnable::File => return Ok(None),
     };
     Ok(Some(probe))
@@ -448,7 +465,7 @@ fn sessions(server: &VirtualServer, get: &HttpGet) -> Result<Vec<ssl::Session>, 
     let default = get.virtualhost.as_ref().or(server.virtualhost.as_ref());
     let session = |url: &config::Url| {
         let name = get.sni_name.as_ref().or(url.virtualhost.as_ref()).or(default).filter(|_| get.enable_sni);
-        let server_name = name.map(|name| Name::of_host(name)).transpose().map_err(|error| error.to_string())?;
+        let server_name = name.map(|name| ServerName::of_host(name)).transpose().map_err(|error| error.to_string())?;
         Ok(ssl::Session { server_name: server_name.flatten(), close_notify: url.tls_compliant })
     };
     get.urls.iter().map(session).collect()
@@ -475,16 +492,60 @@ fn url(url: &config::Url) -> http::Url {
     }
 }
 
+fn dns_config(connect: Connect, check: &DnsCheck) -> Result<dns::Config, String> {
+    let record = match check.record {
+        DnsType::A => RecordType::A,
+        DnsType::Ns => RecordType::NS,
+        DnsType::Cname => RecordType::CNAME,
+        DnsType::Soa => RecordType::SOA,
+        DnsType::Mx => RecordType::MX,
+        DnsType::Txt => RecordType::TXT,
+        DnsType::Aaaa => RecordType::AAAA,
+        DnsType::Rrsig => RecordType::RRSIG,
+        DnsType::Dnskey => RecordType::DNSKEY,
+    };
+    Ok(dns::Config { connect, record, name: name(check)? })
+}
+
+fn name(check: &DnsCheck) -> Result<Name, String> {
+    Name::parse(&check.name).map_err(|error| error.to_string())
+}
+
+fn smtp_config(connect: Connect, check: &SmtpCheck) -> Result<smtp::Config, String> {
+    Ok(smtp::Config { connect, helo_name: helo_name(check)? })
+}
+
+fn helo_name(check: &SmtpCheck) -> Result<smtp::HeloName, String> {
+    smtp::HeloName::new(&check.helo_name).map_err(|error| error.to_string())
+}
+
+fn udp_config(connect: Connect, check: &UdpCheck) -> udp::Config {
+    let default = udp::Config::new(connect);
+    udp::Config {
+        payload: check.payload.as_ref().map_or(default.payload, |payload| payload.0.clone()),
+        require_reply: check.require_reply.as_ref().map(|pattern| udp::Reply {
+            pattern: pattern.0.iter().map(|byte| udp::ReplyByte { value: byte.value, mask: byte.mask }).collect(),
+            min_length: check.min_reply_length,
+            max_length: check.max_reply_length,
+        }),
+        ..default
+    }
+}
+
+/// Where a checker connects to.
+pub(crate) fn target(real: &RealServer, target: &config::CheckTarget) -> SocketAddr {
+    SocketAddr::new(target.socket().address.unwrap_or(real.address.value), target.port.unwrap_or(real.port))
+}
+
 fn connect(real: &RealServer, target: &config::CheckTarget) -> Connect {
     let socket = target.socket();
-    let address = socket.address.unwrap_or(real.address.value);
     Connect {
         bindto: socket.bind_address,
         bind_port: socket.bind_port,
         bind_if: socket.bind_interface.as_ref().map(|name| name.value.clone()),
         fwmark: socket.fwmark,
         connect_timeout: target.connect_timeout,
-        ..Connect::to(SocketAddr::new(address, target.port.unwrap_or(real.port)))
+        ..Connect::to(self::target(real, target))
     }
 }
 

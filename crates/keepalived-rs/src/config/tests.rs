@@ -81,15 +81,13 @@ const SILENT: &[(&str, &str, &str)] = &[
     ("virtual_server/real_server/SSL_GET/http_protocol", "1.0", "the default"),
     ("virtual_server/real_server/SSL_GET", "enable_sni", "its example has no name to send"),
     ("virtual_server/real_server/FILE_CHECK/weight", "noreverse", "the default"),
+    ("virtual_server/real_server/DNS_CHECK/type", "SOA", "the default"),
+    ("virtual_server/real_server/UDP_CHECK", "min_reply_length", "no reply is required in its example"),
+    ("virtual_server/real_server/UDP_CHECK", "max_reply_length", "no reply is required in its example"),
 ];
 
 /// Words that are not acted on and whose example changes what a worker is told, and why.
 const HEARD: &[(&str, &str, &str)] = &[
-    ("virtual_server/real_server", "SMTP_CHECK", UNCHECKED),
-    ("virtual_server/real_server/SMTP_CHECK", "host", "it is a check of its own"),
-    ("virtual_server/real_server", "PING_CHECK", UNCHECKED),
-    ("virtual_server/real_server", "UDP_CHECK", UNCHECKED),
-    ("virtual_server/real_server", "DNS_CHECK", UNCHECKED),
     ("virtual_server/real_server", "BFD_CHECK", UNCHECKED),
     ("virtual_server/real_server/HTTP_GET/url", "regex", UNCHECKED),
     ("virtual_server/real_server/SSL_GET/url", "regex", UNCHECKED),

@@ -169,17 +169,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-/// Rows that are run and reported, but fail nothing: each with what is missing. To become empty.
-pub(crate) const PENDING: &[(&[&str], &str)] =
-    &[(&["dns_check", "udp_check", "ping_check", "smtp_check"], "the checker is not acted on yet")];
-
-/// What a row waits for, if it does.
-pub(crate) fn pending(row: &str) -> Option<&'static str> {
-    let is_meant =
-        |names: &[&str]| names.iter().any(|name| row == *name || (name.ends_with('_') && row.starts_with(name)));
-    PENDING.iter().find(|(names, _)| is_meant(names)).map(|(_, why)| *why)
-}
-
 /// The table that is expected of us where Debian's keepalived made `recorded`.
 pub(crate) fn applied(row: &str, phase: usize, recorded: &str) -> String {
     let mut table = recorded.to_owned();

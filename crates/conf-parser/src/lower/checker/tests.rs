@@ -213,6 +213,7 @@ fn the_weight_of_a_file() {
 #[test]
 fn hexadecimal_digits_as_they_come() {
     let parsed = server("", "UDP_CHECK {\npayload Ab12f 3 456 \"546443123\"\nrequire_reply x1 X 2x\n}");
+    assert_eq!(messages(&parsed), [""; 0]);
     let CheckerKind::Udp(check) = &checkers(&parsed)[0].kind else { panic!("UDP_CHECK") };
     let payload = [0xab, 0x12, 0x0f, 0x03, 0x45, 0x06, 0x54, 0x64, 0x43, 0x12, 0x03];
     assert_eq!(check.payload, Some(Payload(payload.to_vec())));

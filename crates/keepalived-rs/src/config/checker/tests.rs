@@ -50,11 +50,14 @@ fn told(part: &CheckerPart, server: &VirtualServer) -> Vec<String> {
         real.checkers.iter().map(move |checker| {
             let connect = connect(real, &checker.target);
             let probe = match runnable(&checker.kind) {
-                Ok(Runnable::Tcp) => format!("{connect:?}"),
+                Ok(Runnable::Tcp | Runnable::Ping) => format!("{connect:?}"),
                 Ok(Runnable::Http(get)) => format!("{:?}", http_config(real, connect, get)),
                 Ok(Runnable::Ssl(get)) => {
                     format!("{:?} {:?}", http_config(real, connect, get), sessions(server, get))
                 }
+                Ok(Runnable::Dns(check)) => format!("{:?}", dns_config(connect, check)),
+                Ok(Runnable::Smtp(check)) => format!("{:?}", smtp_config(connect, check)),
+                Ok(Runnable::Udp(check)) => format!("{:?}", udp_config(connect, check)),
                 Ok(Runnable::Misc(check)) => format!("{:?} {}", misc_timeout(checker, check), check.dynamic),
                 Ok(Runnable::File) => return format!("{:?}", followed(checker)),
                 Err(_) => return "counts as down".to_owned(),
@@ -305,10 +308,164 @@ fn a_misc_check_has_its_own_times() {
     assert_eq!(times("delay_loop 9").2, 9);
 }
 
+/// The only checker of a file, which is of that `expected` kind, and its real server.
+fn with_checker<T>(checker: &str, expected: &str, look: impl FnOnce(&RealServer, &Checker) -> T) -> T {
+    let server = only(&format!(
+        "virtual_server 192.0.2.1 80 {{
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            delay_loop 11
+            real_server 10.0.0.1 80 {{ {checker} }}
+        }}"
+    ));
+    let real = &server.real_servers[0];
+    let timing = timing(&server, real, &real.checkers[0], 0);
+    assert_eq!((timing.delay_loop, timing.warmup), (Duration::from_secs(9), Some(Duration::from_secs(3))));
+    assert_eq!((timing.retry, timing.delay_before_retry), (4, Duration::from_secs(2)));
+    assert!(timing.alpha);
+    assert_eq!(kind(&server, real, &real.checkers[0]), Ok(expected));
+    look(real, &real.checkers[0])
+}
+
+/// What all checkers that connect have.
+const COMMON: &str = "connect_ip 10.0.0.8\n connect_port 99\n bindto 10.0.0.7\n bind_port 1234\n bind_if eth0\n fwmark 7\n \
+    connect_timeout 2\n delay_loop 9\n warmup 3\n retry 4\n delay_before_retry 2\n alpha";
+
+fn common() -> Connect {
+    Connect {
+        bindto: Some("10.0.0.7".parse().unwrap()),
+        bind_port: Some(1234),
+        bind_if: Some("eth0".to_owned()),
+        fwmark: 7,
+        connect_timeout: Duration::from_secs(2),
+        ..Connect::to("10.0.0.8:99".parse().unwrap())
+    }
+}
+
+#[test]
+fn a_udp_check_is_what_the_file_says() {
+    let config = |lines: &str| {
+        with_checker(&format!("UDP_CHECK {{\n {COMMON}\n {lines}\n }}"), "UDP_CHECK", |real, checker| {
+            let CheckerKind::Udp(check) = &checker.kind else { panic!("{checker:?}") };
+            udp_config(connect(real, &checker.target), check)
+        })
+    };
+    assert_eq!(config(""), udp::Config::new(common()));
+    assert_eq!(config("min_reply_length 4"), udp::Config::new(common()), "a reply is not required");
+    assert_eq!(config("require_reply").require_reply, Some(udp::Reply::default()));
+    let own = "payload 0102 a3\n require_reply 0x\n min_reply_length 4\n max_reply_length 512";
+    let pattern = vec![udp::ReplyByte { value: 0, mask: 0xf0 }];
+    let require_reply = Some(udp::Reply { pattern, min_length: 4, max_length: 512 });
+    assert_eq!(config(own), udp::Config { connect: common(), payload: vec![1, 2, 0xa3], require_reply });
+}
+
+#[test]
+fn a_ping_check_is_what_the_file_says() {
+    with_checker(&format!("PING_CHECK {{\n {COMMON}\n }}"), "ICMP CHECK", |real, checker| {
+        assert_eq!(connect(real, &checker.target), common());
+    });
+}
+
+#[test]
+fn a_dns_check_is_what_the_file_says() {
+    let config = |lines: &str| {
+        with_checker(&format!("DNS_CHECK {{\n {COMMON}\n {lines}\n }}"), "DNS_CHECK", |real, checker| {
+            let CheckerKind::Dns(check) = &checker.kind else { panic!("{checker:?}") };
+            dns_config(connect(real, &checker.target), check).unwrap()
+        })
+    };
+    assert_eq!(config(""), dns::Config::new(common()));
+    assert_eq!(config("name www.example.org").name, Name::parse("www.example.org.").unwrap());
+    // As the IANA has numbered them.
+    let numbers = [1, 2, 5, 6, 15, 16, 28, 46, 48];
+    for ((word, _), number) in DnsType::WORDS.iter().zip(numbers) {
+        assert_eq!(config(&format!("type {word}")).record, RecordType(number), "{word}");
+    }
+    assert_eq!(DnsType::WORDS.len(), numbers.len());
+}
+
+#[test]
+fn a_dns_check_has_three_retries_as_far_apart_as_its_tries() {
+    let server = only(
+        "virtual_server 192.0.2.1 53 {
+            protocol UDP
+            lb_algo rr
+            lb_kind NAT
+            delay_loop 7
+            real_server 10.0.0.1 53 { DNS_CHECK { } }
+        }",
+    );
+    let real = &server.real_servers[0];
+    let timing = timing(&server, real, &real.checkers[0], 0);
+    assert_eq!((timing.retry, timing.delay_before_retry), (3, Duration::from_secs(7)));
+}
+
+#[test]
+fn a_name_that_cannot_be_sent_keeps_its_server_out() {
+    let mut server = only(
+        "virtual_server 192.0.2.1 53 {
+            protocol UDP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 53 { DNS_CHECK { name example.org } }
+        }",
+    );
+    let CheckerKind::Dns(check) = &mut server.real_servers[0].checkers[0].kind else { panic!("DNS_CHECK") };
+    check.name = "a".repeat(64);
+    assert_eq!(virtual_server(&server).real_servers[0].checkers, [virtual_server::Checker::DOWN]);
+    let real = &server.real_servers[0];
+    assert_eq!(kind(&server, real, &real.checkers[0]).unwrap_err(), "a label of the name has more than 63 octets");
+}
+
+#[test]
+fn an_smtp_check_is_what_the_file_says() {
+    let config = |lines: &str| {
+        with_checker(&format!("SMTP_CHECK {{\n {COMMON}\n {lines}\n }}"), "SMTP_CHECK", |real, checker| {
+            let CheckerKind::Smtp(check) = &checker.kind else { panic!("{checker:?}") };
+            smtp_config(connect(real, &checker.target), check).unwrap()
+        })
+    };
+    assert_eq!(config(""), smtp::Config::new(common()));
+    let helo_name = smtp::HeloName::new("lb1.example.com").unwrap();
+    assert_eq!(config("helo_name lb1.example.com"), smtp::Config { helo_name, ..smtp::Config::new(common()) });
+}
+
+#[test]
+fn every_host_of_an_smtp_check_is_asked() {
+    let loader = MemoryLoader::new([(
+        "k.conf",
+        "virtual_server 192.0.2.1 25 {
+            protocol TCP
+            lb_algo rr
+            lb_kind NAT
+            real_server 10.0.0.1 25 {
+                SMTP_CHECK {
+                    host { connect_ip 10.0.0.8\n connect_timeout 2 }
+                    host { connect_port 26\n bindto 10.0.0.7\n bind_port 1234\n bind_if eth0\n fwmark 7\n retry 4 }
+                    helo_name last
+                }
+            }
+        }",
+    )]);
+    let server = parse(&loader, Path::new("k.conf"), &Options::default()).config.virtual_servers.remove(0);
+    let real = &server.real_servers[0];
+    assert_eq!(virtual_server(&server).real_servers[0].checkers.len(), 3);
+    let connects: Vec<_> = real.checkers.iter().map(|checker| connect(real, &checker.target)).collect();
+    let own = Connect::to("10.0.0.1:25".parse().unwrap());
+    let first =
+        Connect { target: "10.0.0.8:25".parse().unwrap(), connect_timeout: Duration::from_secs(2), ..own.clone() };
+    let second = Connect { target: "10.0.0.1:26".parse().unwrap(), connect_timeout: own.connect_timeout, ..common() };
+    assert_eq!(connects, [own, first, second]);
+    for checker in &real.checkers {
+        assert_eq!(kind(&server, real, checker), Ok("SMTP_CHECK"));
+        assert_eq!(timing(&server, real, checker, 0).retry, 4);
+    }
+}
+
 #[test]
 fn a_checker_that_cannot_run_counts_as_down() {
     for (checker, expected) in [
-        ("PING_CHECK { }", "this release cannot run PING_CHECK"),
         ("SSL_GET { url { path /\n regex x } }", "this release cannot run SSL_GET with regex"),
         ("HTTP_GET { url { path /\n regex x } }", "this release cannot run HTTP_GET with regex"),
     ] {
@@ -368,7 +525,7 @@ fn a_server_is_told_the_name_that_is_closest_but_for_that_of_the_real_server() {
         let real = &server.real_servers[0];
         kind(&server, real, &real.checkers[0]).unwrap_err()
     };
-    let name = |host: &str| Name::of_host(host).unwrap();
+    let name = |host: &str| ServerName::of_host(host).unwrap();
     let of_server = "virtualhost server.example.org";
     assert_eq!(names("", of_server), [None, None]);
     assert_eq!(names("enable_sni", of_server), [name("server.example.org"), name("url.example.org")]);

@@ -916,7 +916,7 @@ impl Balancer {
         let Some(checker) = real.checkers.get(place.checker.0) else { return };
         let Some(name) = entry.real_server_name(place.real.0) else { return };
         let names = Names { virtual_server: entry.name(), real_server: name };
-        let lines = lines(event, names, place.kind, checker);
+        let lines = lines(event, names, place.kind, real, checker);
         let is_news = event.report.changed || event.report.first;
         let verdict = match event.report.verdict {
             schedule::Verdict::Up => Verdict::Up,
@@ -1467,13 +1467,22 @@ struct Found {
 
 /// What keepalived logs for a try: a success only while the server is not yet known to be up, a failure when it counts,
 /// or each with `log_all_failures`.
-fn lines(event: &driver::Event<CheckId>, names: Names<'_>, kind: &str, checker: &Checker) -> Vec<Effect> {
+fn lines(
+    event: &driver::Event<CheckId>,
+    names: Names<'_>,
+    kind: &str,
+    real: &RealServer,
+    checker: &Checker,
+) -> Vec<Effect> {
     if let CheckerKind::Misc(check) = &checker.kind {
         return misc_line(event, names, check, checker).map(Effect::Info).into_iter().collect();
     }
     let (name, log_all) = (names.real_server, checker.log_all_failures);
     let news = event.report.changed || event.report.first;
-    let said = event.outcome.lines(name).into_iter().map(Effect::Info);
+    // What a mail server does wrong is told of where it was asked.
+    let is_mail = matches!((&event.outcome, &checker.kind), (Outcome::Failure(_), CheckerKind::Smtp(_)));
+    let asked = is_mail.then(|| lower::target(real, &checker.target)).map(|to| format!("[{}]:{}", to.ip(), to.port()));
+    let said = event.outcome.lines(asked.as_deref().unwrap_or(name)).into_iter().map(Effect::Info);
     let Outcome::Failure(failure) = &event.outcome else {
         let down = event.report.verdict == schedule::Verdict::Down;
         return if news || down { said.collect() } else { Vec::new() };
@@ -1485,8 +1494,13 @@ fn lines(event: &driver::Event<CheckId>, names: Names<'_>, kind: &str, checker: 
     // keepalived's words do not say what is wrong with the TLS of a server.
     let over_tls = matches!(failure.reason, Reason::TlsHandshake | Reason::TlsRead);
     let detail = detail.map(if over_tls { Effect::Info } else { Effect::Debug });
+    if matches!(checker.kind, CheckerKind::Udp(_) | CheckerKind::Ping) && news {
+        // The verdict stands for the failure too.
+        return std::iter::once(Effect::Info(format!("{kind} on service {name} failed."))).chain(detail).collect();
+    }
     let retries = event.report.failures.saturating_sub(1);
-    let counted = event.report.changed && retries > 0;
+    let is_told = !matches!(checker.kind, CheckerKind::Dns(_) | CheckerKind::Smtp(_));
+    let counted = event.report.changed && retries > 0 && is_told;
     let verdict = counted.then(|| Effect::Info(format!("{kind} on service {name} failed after {retries} retries.")));
     said.chain(detail).chain(verdict).collect()
 }

@@ -235,6 +235,62 @@ fn a_program_is_told_of_in_keepaliveds_words() {
     }
 }
 
+/// What is said of a server that fails thrice, with one retry, and of its success: with `log_all_failures`.
+fn told_of(checker: &str, failure: &Failure, notes: Vec<Note>) -> [Vec<String>; 4] {
+    let text = file("", ["", ""]).replacen("TCP_CHECK {", &format!("{checker} {{\n log_all_failures\n"), 1);
+    let (mut balancer, ids) = balancer(&text);
+    let mut heard = |outcome: Outcome, changed: bool, failures: u32, retrying: bool| {
+        let verdict = if failures > 0 && !retrying { schedule::Verdict::Down } else { schedule::Verdict::Up };
+        let report = Report { verdict, changed, first: false, failures, retrying };
+        balancer.handle_event(&event(ids[0], outcome, report));
+        let said: Vec<_> = lines(&drain(&mut balancer)).into_iter().map(str::to_owned).collect();
+        said.into_iter().filter(|line| !line.ends_with(VS)).collect::<Vec<_>>()
+    };
+    [
+        heard(failure.clone().into(), false, 1, true),
+        heard(failure.clone().into(), true, 2, false),
+        heard(failure.clone().into(), false, 3, false),
+        heard(Outcome::success(notes), true, 0, false),
+    ]
+}
+
+/// As Debian's keepalived 2.2.7 says it.
+#[test]
+fn a_datagram_is_told_of_in_keepaliveds_words() {
+    let tried = format!("UDP connection to {} failed.", RS[0]);
+    let failed = format!("UDP_CHECK on service {} failed.", RS[0]);
+    let success = format!("UDP connection to {} success.", RS[0]);
+    let told = told_of("UDP_CHECK", &Failure::new(Reason::UdpFailed), vec![Note::Udp]);
+    assert_eq!(told, [vec![tried.clone()], vec![failed], vec![tried], vec![success]]);
+}
+
+/// As Debian's keepalived 2.2.7 says it.
+#[test]
+fn an_echo_is_told_of_in_keepaliveds_words() {
+    let tried = format!("ICMP connection to {} failed.", RS[0]);
+    let failed = format!("ICMP CHECK on service {} failed.", RS[0]);
+    let success = format!("ICMP connection to {} success.", RS[0]);
+    let told = told_of("PING_CHECK", &Failure::new(Reason::PingTimeout), vec![Note::Ping]);
+    assert_eq!(told, [vec![tried.clone()], vec![failed], vec![tried], vec![success]]);
+}
+
+/// As Debian's keepalived 2.2.7 says it, which has no words for a success.
+#[test]
+fn a_query_is_told_of_in_keepaliveds_words() {
+    let failed = vec![format!("DNS_CHECK ({}) read error occurred. (rcode = 2)", RS[0])];
+    let told = told_of("DNS_CHECK", &Failure::with_detail(Reason::DnsRcode, "rcode = 2"), Vec::new());
+    assert_eq!(told, [failed.clone(), failed.clone(), failed, Vec::new()]);
+}
+
+/// As Debian's keepalived 2.2.7 says it.
+#[test]
+fn a_mail_server_is_told_of_in_keepaliveds_words() {
+    let failed = vec!["SMTP_CHECK Bad greeting banner from server [10.0.0.1]:80".to_owned()];
+    let success = format!("Remote SMTP server {} succeed on service.", RS[0]);
+    let told = told_of("SMTP_CHECK", &Failure::new(Reason::SmtpGreeting), vec![Note::SmtpServer]);
+    assert_eq!(told, [failed.clone(), failed.clone(), failed, vec![success]]);
+}
+
 #[test]
 fn a_weight_of_a_program_outlives_a_reload_and_the_process() {
     let weight = |balancer: &Balancer| {
@@ -559,13 +615,14 @@ fn a_reload_without_scripts_tells_of_what_it_leaves_out() {
 #[test]
 fn a_checker_that_cannot_run_keeps_its_server_out() {
     let mut part = part(&file("", ["", ""]));
-    part.virtual_servers[0].real_servers[0].checkers[0].kind = conf_parser::config::CheckerKind::Ping;
+    let kind = conf_parser::config::CheckerKind::Unusable(conf_parser::config::CheckerType::Http);
+    part.virtual_servers[0].real_servers[0].checkers[0].kind = kind;
     let mut balancer = Balancer::new(1);
     let plan = balancer.plan(part).unwrap();
     let checks = balancer.configure(plan, Instant::default());
     assert_eq!(ids(&checks).len(), 1);
     assert_eq!(wanted(&balancer), ["10.0.0.2:80"]);
-    let expected = format!("Service {} of VS {VS} counts as down: this release cannot run PING_CHECK", RS[0]);
+    let expected = format!("Service {} of VS {VS} counts as down: its HTTP_GET is incomplete", RS[0]);
     assert!(drain(&mut balancer).contains(&Effect::Error(expected)));
 }
 
