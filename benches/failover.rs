@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use daemons::{
-    ACTIVE_PRIORITY, BACKUP_PRIORITY, Daemon, Log, Net, ONE, PATIENCE, Pair, Result, Size, THOUSAND, address, head,
+    ACTIVE_PRIORITY, BACKUP_PRIORITY, Daemon, Log, Net, ONE, PATIENCE, Pair, Part, Result, Size, THOUSAND, address,
     median, millis, row, vip, wait_until,
 };
 use netlab::{Host, Process};
@@ -44,37 +44,15 @@ const MASS_ROUNDS: usize = 5;
 /// `vrrp_rt_priority` of the load measurement's second part.
 const REAL_TIME: u8 = 50;
 
+const PARTS: [Part; 4] =
+    [("one", measure_one), ("load", measure_load), ("thousand", measure_thousand), ("cpu", measure_cpu)];
+
 fn main() -> ExitCode {
     // In namespaces of its own not even root may schedule in real time without such a limit.
     if let Err(error) = setrlimit(Resource::RLIMIT_RTPRIO, REAL_TIME.into(), REAL_TIME.into()) {
         println!("vrrp_rt_priority has no effect: {error}");
     }
-    daemons::main(measure)
-}
-
-fn measure(daemons: &[Daemon]) -> Result<()> {
-    // Words on the command line choose parts.
-    let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    if let Some(unknown) = words.iter().find(|word| !["one", "load", "thousand", "cpu"].contains(&word.as_str())) {
-        return Err(format!("there is no part \"{unknown}\": one, load, thousand or cpu").into());
-    }
-    let is_wanted = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
-    head();
-    if is_wanted("one") {
-        measure_one(daemons)?;
-    }
-    if is_wanted("load") {
-        measure_load(daemons, ONE, "every processor busy")?;
-        let real_time = Size { real_time: Some(REAL_TIME), ..ONE };
-        measure_load(daemons, real_time, &format!("the same with vrrp_rt_priority {REAL_TIME}"))?;
-    }
-    if is_wanted("thousand") {
-        measure_thousand(daemons)?;
-    }
-    if is_wanted("cpu") {
-        measure_cpu(daemons)?;
-    }
-    Ok(())
+    daemons::main(&PARTS)
 }
 
 fn measure_one(daemons: &[Daemon]) -> Result<()> {
@@ -91,7 +69,13 @@ fn measure_one(daemons: &[Daemon]) -> Result<()> {
     Ok(())
 }
 
-fn measure_load(daemons: &[Daemon], size: Size, what: &str) -> Result<()> {
+fn measure_load(daemons: &[Daemon]) -> Result<()> {
+    measure_load_of(daemons, ONE, "every processor busy")?;
+    let real_time = Size { real_time: Some(REAL_TIME), ..ONE };
+    measure_load_of(daemons, real_time, &format!("the same with vrrp_rt_priority {REAL_TIME}"))
+}
+
+fn measure_load_of(daemons: &[Daemon], size: Size, what: &str) -> Result<()> {
     let mut past = vec![Vec::new(); daemons.len()];
     for _ in 0..LOAD_ROUNDS / LOAD_ROUNDS_PER_PAIR {
         for (daemon, past) in daemons.iter().zip(&mut past) {

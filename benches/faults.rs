@@ -1,8 +1,9 @@
 //! keepalived-rs beside Debian's keepalived, in one run on this machine: what a client and a peer notice when the VRRP
 //! process is killed, how regular adverts are while junk arrives, and how much memory all processes take.
 //!
-//! `cargo bench -p keepalived-rs-benches --bench faults` prints the table of the README. C keepalived comes from
-//! `crates/netlab/peers.sh keepalived`; without it only our column is measured.
+//! `cargo bench -p keepalived-rs-benches --bench faults` prints the table of the README, and `-- killed`, `-- junk` or
+//! `-- memory` behind it a part of that. C keepalived comes from `crates/netlab/peers.sh keepalived`; without it only our
+//! column is measured.
 
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod daemons;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use daemons::{
-    ACTIVE_PRIORITY, Daemon, Log, Net, ONE, PATIENCE, Pair, Result, Size, THOUSAND, address, head, median, row, vip,
+    ACTIVE_PRIORITY, Daemon, Log, Net, ONE, PATIENCE, Pair, Part, Result, Size, THOUSAND, address, median, row, vip,
     wait_until,
 };
 use netlab::{Claim, Junk, Process, Ticker};
@@ -34,39 +35,52 @@ const PING: Duration = Duration::from_millis(2);
 /// The number of the host with the junk.
 const JUNK: u8 = 66;
 
+const PARTS: [Part; 3] = [("killed", measure_killed), ("junk", measure_junk), ("memory", measure_memory)];
+
 fn main() -> ExitCode {
-    daemons::main(measure)
+    daemons::main(&PARTS)
 }
 
-fn measure(daemons: &[Daemon]) -> Result<()> {
+fn measure_killed(daemons: &[Daemon]) -> Result<()> {
     let mut silences = vec![Vec::new(); daemons.len()];
     let mut flaps = vec![0.0; daemons.len()];
-    let mut pauses = [vec![Vec::new(); daemons.len()], vec![Vec::new(); daemons.len()]];
-    let mut disturbed = [vec![0.0; daemons.len()], vec![0.0; daemons.len()]];
-    let mut memory = [vec![Vec::new(); daemons.len()], vec![Vec::new(); daemons.len()]];
     for _ in 0..ROUNDS {
         for (number, daemon) in daemons.iter().enumerate() {
             let (silence, transitions) = worker_killed(*daemon)?;
             push(&mut silences, number, silence);
             add(&mut flaps, number, transitions);
-            for (rate, (pauses, disturbed)) in RATES.into_iter().zip(pauses.iter_mut().zip(&mut disturbed)) {
-                let (pause, transitions) = junk(*daemon, rate)?;
-                push(pauses, number, pause);
-                add(disturbed, number, transitions);
-            }
-            for (size, memory) in [ONE, THOUSAND].into_iter().zip(&mut memory) {
-                push(memory, number, memory_of(*daemon, size)?);
-            }
         }
     }
-    head();
     row(&format!("VRRP process killed: silence for a client, worst of {ROUNDS}"), "ms", &worst(&silences));
     row(&format!("the same: transitions of both routers in {ROUNDS} times"), "", &flaps);
-    for (rate, (pauses, disturbed)) in RATES.into_iter().zip(pauses.iter().zip(&disturbed)) {
-        row(&format!("{rate} packets of junk a second: longest extra pause between adverts"), "ms", &worst(pauses));
-        row("the same: transitions of both routers", "", disturbed);
+    Ok(())
+}
+
+fn measure_junk(daemons: &[Daemon]) -> Result<()> {
+    for rate in RATES {
+        let mut pauses = vec![Vec::new(); daemons.len()];
+        let mut disturbed = vec![0.0; daemons.len()];
+        for _ in 0..ROUNDS {
+            for (number, daemon) in daemons.iter().enumerate() {
+                let (pause, transitions) = junk(*daemon, rate)?;
+                push(&mut pauses, number, pause);
+                add(&mut disturbed, number, transitions);
+            }
+        }
+        row(&format!("{rate} packets of junk a second: longest extra pause between adverts"), "ms", &worst(&pauses));
+        row("the same: transitions of both routers", "", &disturbed);
     }
-    for (routers, memory) in ["1 router", "1,000 routers"].into_iter().zip(&mut memory) {
+    Ok(())
+}
+
+fn measure_memory(daemons: &[Daemon]) -> Result<()> {
+    for (size, routers) in [(ONE, "1 router"), (THOUSAND, "1,000 routers")] {
+        let mut memory = vec![Vec::new(); daemons.len()];
+        for _ in 0..ROUNDS {
+            for (number, daemon) in daemons.iter().enumerate() {
+                push(&mut memory, number, memory_of(*daemon, size)?);
+            }
+        }
         let medians: Vec<_> = memory.iter_mut().map(|values| median(values)).collect();
         row(&format!("memory (PSS) of all processes, {routers}"), "MB", &medians);
     }

@@ -17,18 +17,33 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const ONE: Size = Size { links: 1, routers: 1, interval: Duration::from_millis(100), real_time: None };
 pub(crate) const THOUSAND: Size = Size { links: 4, routers: 250, interval: Duration::from_secs(1), real_time: None };
 
-/// Runs `measure` in namespaces of its own, with what there is to compare.
-pub(crate) fn main(measure: fn(&[Daemon]) -> Result<()>) -> ExitCode {
+/// What can be measured by itself, with its name.
+pub(crate) type Part = (&'static str, fn(&[Daemon]) -> Result<()>);
+
+/// Measures in namespaces of its own, with what there is to compare.
+pub(crate) fn main(parts: &[Part]) -> ExitCode {
     if std::env::args().any(|word| word == "--test" || word == "--list") {
         return ExitCode::SUCCESS;
     }
-    match prepare().and_then(|daemons| measure(&daemons)) {
+    match prepare().and_then(|daemons| measure(parts, &daemons)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints the table of all `parts`, or of those that words on the command line name.
+fn measure(parts: &[Part], daemons: &[Daemon]) -> Result<()> {
+    let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if let Some(unknown) = words.iter().find(|word| parts.iter().all(|(part, _)| part != word)) {
+        let known: Vec<_> = parts.iter().map(|(part, _)| *part).collect();
+        return Err(format!("there is no part \"{unknown}\": {}", known.join(", ")).into());
+    }
+    head();
+    let mut chosen = parts.iter().filter(|(part, _)| words.is_empty() || words.iter().any(|word| word == part));
+    chosen.try_for_each(|(_, measure)| measure(daemons))
 }
 
 /// Goes on in namespaces of its own, beside a daemon that is built.
