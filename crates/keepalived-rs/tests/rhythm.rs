@@ -246,10 +246,13 @@ fn hand_over(kind: Kind, first: Daemon, second: Daemon) -> CaseResult {
         stage.r1.process().signal(Signal::SIGTERM)?;
         stage.wait_for_holder("r2")?;
         stage.r1.process().wait_for_exit(PATIENCE)?;
+        let takes_over = |advert: &Advert| advert.is_from(2) && advert.priority != 0;
+        let has_spoken = || Ok(stage::adverts(&wire).iter().any(|(_, advert)| takes_over(advert)));
+        stage.wait_until("the first advert of r2", has_spoken)?;
         let said = stage::adverts(&wire);
         let resigned = said.iter().find(|(_, advert)| advert.is_from(1) && advert.priority == 0).map(|(at, _)| *at);
         let resigned = resigned.ok_or_else(|| stage.fail("r1 did not resign"))?;
-        let taken = said.iter().find(|(_, advert)| advert.is_from(2) && advert.priority != 0).map(|(at, _)| *at);
+        let taken = said.iter().find(|(_, advert)| takes_over(advert)).map(|(at, _)| *at);
         let took = taken.ok_or_else(|| stage.fail("r2 said nothing"))?.saturating_duration_since(resigned);
         let control = Rhythm::of(&wire, MORE).control;
         if took <= bound + control {
