@@ -2,20 +2,23 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::thread::available_parallelism;
+
+use rustix::fs::{PROC_SUPER_MAGIC, fstatfs};
+use rustix::thread::sched_getaffinity;
 
 /// The processors that this process may use, and who uses them.
 #[derive(Debug)]
 pub(super) struct Processors {
     count: usize,
-    /// What the kernel knows at the time of the reading: no disk, and no lock.
+    /// What the kernel knows at the time of the reading: no disk, and no lock. `None` where it is another's file.
     load: Option<File>,
 }
 
 impl Processors {
     /// Opens what will be looked at. Call before privileges change.
     pub(super) fn open() -> Self {
-        Self { count: available_parallelism().map_or(1, usize::from), load: File::open("/proc/loadavg").ok() }
+        let count = sched_getaffinity(None).map_or(1, |set| usize::try_from(set.count()).unwrap_or(1));
+        Self { count, load: File::open("/proc/loadavg").ok().filter(is_of_kernel) }
     }
 
     /// More than anybody could want.
@@ -34,6 +37,11 @@ impl Processors {
     }
 }
 
+/// In a container the file may be that of a process (lxcfs), for which a reader waits.
+fn is_of_kernel(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|system| system.f_type == PROC_SUPER_MAGIC)
+}
+
 /// How many threads run or want to, as `/proc/loadavg` has it (proc(5), the fourth field).
 fn runnable(text: &[u8]) -> Option<usize> {
     let field = std::str::from_utf8(text).ok()?.split_ascii_whitespace().nth(3)?;
@@ -50,6 +58,12 @@ mod tests {
         for text in ["", "0.00 0.01 0.05", "0.00 0.01 0.05 3 4567", "0.00 0.01 0.05 x/170 4567"] {
             assert_eq!(runnable(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn nobody_else_s_file_is_read() {
+        assert!(is_of_kernel(&File::open("/proc/loadavg").unwrap()));
+        assert!(!is_of_kernel(&tempfile::tempfile().unwrap()));
     }
 
     #[test]
