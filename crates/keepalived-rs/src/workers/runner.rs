@@ -9,8 +9,8 @@
 mod checks;
 mod files;
 mod host;
-mod leftovers;
 mod monitor;
+mod orphans;
 mod process_event;
 mod processes;
 mod queue;
@@ -78,11 +78,9 @@ const SENDERS: [Role; 2] = [Role::Vrrp, Role::Checker];
 pub(crate) fn run(channel: Channel, _common: &Common) -> anyhow::Result<u8> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
-    if let Some(daemon) = leftovers::daemon() {
-        leftovers::end(daemon);
-    }
     let status = runtime.block_on(async {
         signals::leave_to_supervisor()?;
+        tokio::task::spawn_blocking(orphans::end);
         serve(channel, checked).await
     });
     // What still blocks ends with the process.

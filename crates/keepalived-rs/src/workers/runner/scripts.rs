@@ -11,7 +11,7 @@ use tokio::process::Child;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
-use super::leftovers;
+use super::orphans;
 use super::schedule::{Action, Outcome, Schedule, Verdict};
 use super::security::Command;
 use crate::config::runner::Timing;
@@ -248,7 +248,7 @@ fn start(script: String, run: u64, command: &Command) -> Event {
 /// Starts a program in a process group of its own. May block.
 pub(super) fn spawn(command: &Command) -> io::Result<(Child, Group)> {
     let mut process = super::process(command, &[]).ok_or(io::ErrorKind::NotFound)?;
-    process.envs(leftovers::daemon().map(|daemon| (leftovers::MARK, daemon)));
+    process.envs(orphans::mark());
     let child = process.spawn()?;
     // It cannot have been waited for yet.
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).ok_or(io::ErrorKind::NotFound)?;

@@ -163,7 +163,7 @@ impl Lab {
 
     /// The lines of a script's output once there are `count`.
     fn lines(&self, name: &str, count: usize) -> Vec<String> {
-        until(&format!("output of {name}"), || {
+        until(&format!("line {count} of the output of {name}"), || {
             let text = fs::read_to_string(self.path(&format!("{name}.out"))).ok()?;
             let lines: Vec<_> = text.lines().map(str::to_owned).collect();
             (lines.len() >= count && text.ends_with('\n')).then_some(lines)
@@ -540,11 +540,21 @@ fn a_check_has_one_run_at_a_time() {
     assert!(is_there(first));
     assert_eq!(ended(&checker), (1, RunEnd::TimedOut));
     until("the end of the first", || (!is_there(first)).then_some(()));
-    ask(&checker, 3, 1, &stubborn, LONG);
+    // The runner may not have noticed yet.
+    let second_run = (3..).find(|number| {
+        ask(&checker, *number, 1, &stubborn, LONG);
+        until("a run or its refusal", || match said(&checker)[..] {
+            [] => {
+                fs::read_to_string(lab.path("stubborn.out")).is_ok_and(|text| text.lines().count() == 2).then_some(true)
+            }
+            _ => Some(false),
+        })
+    });
+    let second_run = second_run.unwrap();
     let second = &lab.lines("stubborn", 2)[1];
     // One that nobody waits for any more stands in nobody's way.
-    checker.send(&ToRunner::Drop(3), &[]).unwrap();
-    ask(&checker, 4, 1, &stubborn, LONG);
+    checker.send(&ToRunner::Drop(second_run), &[]).unwrap();
+    ask(&checker, second_run + 1, 1, &stubborn, LONG);
     let third = &lab.lines("stubborn", 3)[2];
     until("the end of the second", || (!is_there(second)).then_some(()));
     assert!(is_there(third));
@@ -600,9 +610,11 @@ fn holds(name: &str, number: i64) -> RunnerSays {
     RunnerSays::Tracker(TrackerFact { tracker: TrackerName::File(name.to_owned()), state })
 }
 
-/// What is there to be read.
+/// What is there to be read, by name: files are read beside each other.
 fn said(channel: &Channel) -> Vec<RunnerSays> {
-    std::iter::from_fn(|| Some(channel.receive().ok()??.0)).collect()
+    let mut said: Vec<RunnerSays> = std::iter::from_fn(|| Some(channel.receive().ok()??.0)).collect();
+    said.sort_by_key(|said| format!("{said:?}"));
+    said
 }
 
 /// It is said before the configuration is in force: workers begin with it.

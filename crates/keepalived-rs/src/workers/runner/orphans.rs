@@ -7,10 +7,10 @@ use rustix::process::{Pid, Signal};
 use tracing::warn;
 
 /// Names the daemon that a program runs for, in its environment.
-pub(super) const MARK: &str = "KEEPALIVED_RS_DAEMON";
+const MARK: &str = "KEEPALIVED_RS_DAEMON";
 
 /// As no other daemon of this boot is called: the process id of the supervisor, and when that was started.
-pub(super) fn daemon() -> Option<&'static str> {
+fn daemon() -> Option<&'static str> {
     static DAEMON: OnceLock<Option<String>> = OnceLock::new();
     let found = || {
         let supervisor = rustix::process::getppid()?.as_raw_nonzero();
@@ -20,17 +20,31 @@ pub(super) fn daemon() -> Option<&'static str> {
     DAEMON.get_or_init(found).as_deref()
 }
 
-/// Ends the programs that are marked with `daemon`, and what belongs to their groups. What they left behind themselves
-/// lives on. May block.
-pub(super) fn end(daemon: &str) {
-    let mark = format!("{MARK}={daemon}");
+/// What a program that this runner starts has in its environment, so that a later one knows it.
+pub(super) fn mark() -> Option<(&'static str, String)> {
+    Some((MARK, format!("{}.{}", daemon()?, std::process::id())))
+}
+
+/// Ends the programs that runners of this daemon left which are gone, and what belongs to their groups. What programs left
+/// behind themselves lives on. May block: the kernel shows no environment of a process that waits for a disk.
+pub(super) fn end() {
+    if let (Some(daemon), Some((_, own))) = (daemon(), mark()) {
+        end_of(daemon, &own);
+    }
+}
+
+fn end_of(daemon: &str, own: &str) {
+    let (theirs, ours) = (format!("{MARK}={daemon}."), format!("{MARK}={own}"));
+    let is_orphan = |word: &[u8]| word.starts_with(theirs.as_bytes()) && word != ours.as_bytes();
     let Ok(processes) = fs::read_dir("/proc") else { return };
     let names = processes.filter_map(|process| process.ok()?.file_name().into_string().ok());
     for name in names {
         let Some(pid) = name.parse().ok().and_then(Pid::from_raw) else { continue };
+        if !Stat::read(&name).is_some_and(|stat| stat.is_program(&name)) {
+            continue;
+        }
         let environment = fs::read(format!("/proc/{name}/environ")).unwrap_or_default();
-        let is_marked = environment.split(|octet| *octet == 0).any(|word| word == mark.as_bytes());
-        if is_marked && Stat::read(&name).is_some_and(|stat| stat.is_program(&name)) {
+        if environment.split(|octet| *octet == 0).any(is_orphan) {
             warn!("Script with pid {name} was left by a runner that is gone - killing it");
             // It may have ended just now.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
@@ -73,9 +87,9 @@ mod tests {
     use super::*;
     use crate::workers::until;
 
-    fn sleeper(daemon: &str) -> Command {
+    fn sleeper(mark: &str) -> Command {
         let mut command = Command::new("sleep");
-        command.arg("1000").env(MARK, daemon);
+        command.arg("1000").env(MARK, mark);
         command
     }
 
@@ -84,16 +98,21 @@ mod tests {
     }
 
     #[test]
-    fn the_programs_of_this_daemon_are_ended() {
-        let ours = format!("test.{}", std::process::id());
-        let mut program = sleeper(&ours).process_group(0).spawn().unwrap();
+    fn the_programs_of_this_daemon_s_former_runners_are_ended() {
+        let daemon = format!("test.{}", std::process::id());
+        let (own, former) = (format!("{daemon}.2"), format!("{daemon}.1"));
+        let mut program = sleeper(&former).process_group(0).spawn().unwrap();
         let mut member = sleeper("").process_group(i32::try_from(program.id()).unwrap()).spawn().unwrap();
-        let mut of_another = sleeper(&format!("{ours}0")).process_group(0).spawn().unwrap();
-        let mut left_behind = sleeper(&ours).spawn().unwrap();
-        end(&ours);
-        until("their end", || (!is_alive(&mut program) && !is_alive(&mut member)).then_some(()));
-        assert!(is_alive(&mut of_another) && is_alive(&mut left_behind));
-        for mut child in [of_another, left_behind] {
+        let mut of_another = sleeper(&format!("{daemon}0.1")).process_group(0).spawn().unwrap();
+        let mut of_this_one = sleeper(&own).process_group(0).spawn().unwrap();
+        let mut left_behind = sleeper(&former).spawn().unwrap();
+        until("their end", || {
+            // The kernel may show no environment yet of a program that has just started.
+            end_of(&daemon, &own);
+            (!is_alive(&mut program) && !is_alive(&mut member)).then_some(())
+        });
+        for child in [&mut of_another, &mut of_this_one, &mut left_behind] {
+            assert!(is_alive(child));
             child.kill().unwrap();
             child.wait().unwrap();
         }
@@ -104,6 +123,7 @@ mod tests {
         let text = "7 (a) R 1 (b) S 2 3 4 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 99 10 11";
         let [pgrp, session, started] = ["3", "4", "99"].map(str::to_owned);
         assert_eq!(Stat::parse(text), Some(Stat { pgrp, session, started }));
-        assert!(daemon().is_some());
+        let (_, mark) = mark().unwrap();
+        assert!(mark.ends_with(&format!(".{}", std::process::id())), "{mark}");
     }
 }
