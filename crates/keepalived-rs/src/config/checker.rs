@@ -284,6 +284,12 @@ fn real_server(server: &VirtualServer, real: &RealServer) -> virtual_server::Rea
     }
 }
 
+/// All checks, in the order of the file.
+pub(crate) fn all(config: &Config) -> impl Iterator<Item = &Checker> {
+    let real_servers = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
+    real_servers.flat_map(|real| &real.checkers)
+}
+
 /// Whether a server is down until this checker says otherwise.
 pub(crate) fn starts_down(server: &VirtualServer, real: &RealServer, checker: &Checker) -> bool {
     // Of a file it is known at once what it says.

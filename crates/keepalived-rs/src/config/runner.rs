@@ -203,7 +203,7 @@ impl RunnerPart {
             self.tracked_scripts.insert(name, timing);
         }
         let tracked: BTreeSet<_> = tracking(config).flat_map(|it| &it.files).map(|it| it.name.value.as_str()).collect();
-        let checked: BTreeSet<_> = checkers(config).filter_map(checker::followed).map(|(name, _)| name).collect();
+        let checked: BTreeSet<_> = checker::all(config).filter_map(checker::followed).map(|(name, _)| name).collect();
         for file in &config.track_files {
             let named = [(Role::Vrrp, &tracked), (Role::Checker, &checked)];
             let followers = named.into_iter().filter(|(_, names)| names.contains(file.name.as_str()));
@@ -240,15 +240,9 @@ impl RunnerPart {
     }
 }
 
-/// All checks, in the order of the file.
-fn checkers(config: &Config) -> impl Iterator<Item = &Checker> {
-    let real_servers = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
-    real_servers.flat_map(|real| &real.checkers)
-}
-
 /// The programs of all checks, in the order of the file.
 fn check_scripts(config: &Config) -> impl Iterator<Item = &Spanned<Script>> {
-    checkers(config).filter_map(Checker::script)
+    checker::all(config).filter_map(Checker::script)
 }
 
 /// Whether anybody hears of changes of the virtual server.

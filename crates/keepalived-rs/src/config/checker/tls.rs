@@ -31,8 +31,7 @@ impl fmt::Debug for Shown {
 impl TlsPart {
     /// Whether `config` checks anything over TLS.
     pub(crate) fn is_needed(config: &Config) -> bool {
-        let servers = config.virtual_servers.iter().flat_map(|server| &server.real_servers);
-        servers.flat_map(|real| &real.checkers).any(|checker| matches!(checker.kind, CheckerKind::Ssl(_)))
+        super::all(config).any(|checker| matches!(checker.kind, CheckerKind::Ssl(_)))
     }
 
     /// Who asks.
