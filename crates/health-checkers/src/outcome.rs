@@ -98,6 +98,13 @@ impl From<Failure> for Outcome {
     }
 }
 
+/// Of a check of one step.
+impl From<Result<Vec<Note>, Failure>> for Outcome {
+    fn from(tried: Result<Vec<Note>, Failure>) -> Self {
+        tried.map_or_else(Self::Failure, Self::success)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.detail {

@@ -2,8 +2,9 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::{
-    future::Future,
     net::{Ipv4Addr, SocketAddr},
     pin::pin,
     time::Duration,
@@ -24,6 +25,7 @@ use health_checkers::{
     },
     schedule::{Attempt, Verdict},
 };
+use support::{PATIENCE, SOON, serve};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
@@ -31,29 +33,9 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// Long enough for a loaded machine; no test waits for it to pass.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Short enough to be waited for.
-const SOON: Duration = Duration::from_millis(150);
-
 /// MD5 of "hello".
 const HELLO: [u8; 16] =
     [0x5d, 0x41, 0x40, 0x2a, 0xbc, 0x4b, 0x2a, 0x76, 0xb9, 0x71, 0x9d, 0x91, 0x10, 0x17, 0xc5, 0x92];
-
-/// A server on a free port that treats each connection with `treat`.
-async fn serve<F>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
-where
-    F: Future<Output = std::io::Result<()>> + Send + 'static,
-{
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(treat(stream));
-        }
-    });
-    address
-}
 
 /// A server that reads a request, answers `response`, and then waits for the client to close.
 async fn serve_keep_alive(response: &'static [u8]) -> SocketAddr {

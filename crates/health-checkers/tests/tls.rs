@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::{
     future::Future,
     io::{BufRead as _, BufReader},
@@ -9,7 +11,6 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
 };
 
 use health_checkers::{
@@ -30,6 +31,7 @@ use rustls::{
     server::WebPkiClientVerifier,
     version::{TLS12, TLS13},
 };
+use support::{PATIENCE, SOON, serve};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -37,11 +39,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-
-/// Long enough for a loaded machine; no test waits for it to pass.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Short enough to be waited for.
-const SOON: Duration = Duration::from_millis(150);
 
 const RESPONSE: &[u8] = b"HTTP/1.0 200 OK\r\n\r\nhello";
 const WITH_LENGTH: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -75,21 +72,6 @@ fn server(
     };
     let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
     builder.with_single_cert(vec![CertificateDer::from(certified.cert.der().to_vec())], key).unwrap()
-}
-
-/// A listener on a free port that treats each connection with `treat`.
-async fn serve<F>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
-where
-    F: Future<Output = std::io::Result<()>> + Send + 'static,
-{
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(treat(stream));
-        }
-    });
-    address
 }
 
 /// A server that reads a request over TLS and goes on with `treat`.

@@ -84,10 +84,7 @@ impl Probe for Dns {
     }
 
     async fn run(&self, _: &Context) -> Outcome {
-        match self.ask().await {
-            Ok(()) => Outcome::success(Vec::new()),
-            Err(failure) => failure.into(),
-        }
+        self.ask().await.map(|()| Vec::new()).into()
     }
 }
 

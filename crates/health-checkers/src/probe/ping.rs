@@ -86,10 +86,7 @@ impl Probe for Ping {
     }
 
     async fn run(&self, _: &Context) -> Outcome {
-        match self.ask().await {
-            Ok(()) => Outcome::success(vec![Note::Ping]),
-            Err(failure) => failure.into(),
-        }
+        self.ask().await.map(|()| vec![Note::Ping]).into()
     }
 }
 

@@ -141,10 +141,7 @@ impl Probe for Smtp {
     }
 
     async fn run(&self, _: &Context) -> Outcome {
-        match self.ask().await {
-            Ok(()) => Outcome::success(vec![Note::SmtpServer]),
-            Err(failure) => failure.into(),
-        }
+        self.ask().await.map(|()| vec![Note::SmtpServer]).into()
     }
 }
 

@@ -136,10 +136,7 @@ impl Probe for Udp {
     }
 
     async fn run(&self, _: &Context) -> Outcome {
-        match self.ask().await {
-            Ok(()) => Outcome::success(vec![Note::Udp]),
-            Err(failure) => failure.into(),
-        }
+        self.ask().await.map(|()| vec![Note::Udp]).into()
     }
 }
 
