@@ -228,7 +228,8 @@ impl Transmitter {
         self.reserved = reserved;
     }
 
-    /// Goes on behind what the process before had heard, as after [`follow`](Self::follow).
+    /// Goes on behind the AH sequence number that the process before had heard last (RFC 2402 §3.3.2), as after
+    /// [`follow`](Self::follow).
     pub fn resume_behind(&mut self, memory: &ReplayMemory) {
         let next = memory.ah().map_or(0, |last| last.saturating_add(1));
         self.ah_next = self.ah_next.max(next);
