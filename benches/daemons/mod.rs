@@ -208,6 +208,8 @@ impl Net {
         };
         let program = program.args(["-n", "-G", "--vrrp", "-f", "/run/keepalived.conf"]);
         let program = program.args((log == Log::Console).then_some("-l")).file("/run/keepalived.conf", config);
+        // A developer's shell may ask for it, a service manager does not: each error would read all tables of unwinding.
+        let program = program.env("RUST_BACKTRACE", "0");
         let host = self.hosts.get(host).ok_or("there are two hosts")?;
         Ok(host.spawn(program)?)
     }

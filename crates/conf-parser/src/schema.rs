@@ -27,7 +27,7 @@ use index::{Entry, INDEX};
 const TABLE: &str = include_str!("schema/keywords.tsv");
 
 /// The rows that were asked for.
-static ROWS: [OnceLock<Row>; index::ROWS] = [const { OnceLock::new() }; index::ROWS];
+static ROWS: [OnceLock<Box<Row>>; index::ROWS] = [const { OnceLock::new() }; index::ROWS];
 
 /// What a word is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -184,7 +184,7 @@ impl Schema {
     /// The row that the index knows by this number.
     pub(crate) fn row_numbered(&self, number: u16) -> Option<&'static Row> {
         let row = ROWS.get(usize::from(number))?;
-        Some(row.get_or_init(|| self.read(number)))
+        Some(row.get_or_init(|| Box::new(self.read(number))))
     }
 
     #[cold]
@@ -211,7 +211,7 @@ impl Schema {
 
     /// Every row, grouped by block.
     pub fn rows(&self) -> impl Iterator<Item = &'static Row> + Clone {
-        (0..).zip(&ROWS).map(|(number, row)| row.get_or_init(|| self.read(number)))
+        (0..).zip(&ROWS).map(|(number, row)| &**row.get_or_init(|| Box::new(self.read(number))))
     }
 
     /// What is known of each row, with its number.
