@@ -14,8 +14,8 @@ pub(crate) const BACKUP_PRIORITY: u8 = 100;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One virtual router, and those that are started and taken over all at once.
-pub(crate) const ONE: Size = Size { links: 1, routers: 1, interval: Duration::from_millis(100) };
-pub(crate) const THOUSAND: Size = Size { links: 4, routers: 250, interval: Duration::from_secs(1) };
+pub(crate) const ONE: Size = Size { links: 1, routers: 1, interval: Duration::from_millis(100), real_time: None };
+pub(crate) const THOUSAND: Size = Size { links: 4, routers: 250, interval: Duration::from_secs(1), real_time: None };
 
 /// What can be measured by itself, with its name.
 pub(crate) type Part = (&'static str, fn(&[Daemon]) -> Result<()>);
@@ -92,6 +92,8 @@ pub(crate) struct Size {
     /// On each link.
     pub(crate) routers: u8,
     pub(crate) interval: Duration,
+    /// `vrrp_rt_priority`.
+    pub(crate) real_time: Option<u8>,
 }
 
 impl Size {
@@ -102,15 +104,15 @@ impl Size {
 
     pub(crate) fn config(self, priority: u8) -> String {
         let seconds = self.interval.as_secs_f64();
-        self.all()
-            .map(|(link, router)| {
-                format!(
-                    "vrrp_instance V{link}_{router} {{\n version 3\n interface eth{link}\n virtual_router_id {router}\n \
+        let real_time = self.real_time.map(|priority| format!("global_defs {{\n vrrp_rt_priority {priority}\n}}\n"));
+        let routers = self.all().map(|(link, router)| {
+            format!(
+                "vrrp_instance V{link}_{router} {{\n version 3\n interface eth{link}\n virtual_router_id {router}\n \
                      priority {priority}\n advert_int {seconds}\n virtual_ipaddress {{ {}/16 }}\n}}\n",
-                    vip(link, router)
-                )
-            })
-            .collect()
+                vip(link, router)
+            )
+        });
+        real_time.into_iter().chain(routers).collect()
     }
 
     /// Active_Down_Interval (RFC 9568 §6.1).

@@ -1,5 +1,8 @@
 //! Findings as text: with an excerpt of the source, or on one line.
 
+mod masked;
+
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -8,12 +11,15 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Patch, Rendere
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::{Expanded, FileId, Sources, Span};
 
+use masked::Suspects;
+
 /// Longest line that is shown whole; of longer ones only the part around the place.
 const MAX_LINE: usize = 400;
 
 /// The finding with the lines that it is about, as rustc shows its own; several lines of text, with a final newline.
 ///
-/// Only the lines that are shown are looked at, so that many findings in a large file stay cheap.
+/// Passwords and keys in these lines are shown as stars. Only the lines that are shown are looked at, so that many findings
+/// in a large file stay cheap.
 ///
 /// `color` puts ANSI colours into the text.
 pub fn excerpt(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> String {
@@ -24,22 +30,23 @@ pub fn excerpt(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> Stri
     };
     let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.as_str()));
     let mut notes = Vec::new();
+    let steps = diagnostic.span.map(|span| steps(sources, span)).unwrap_or_default();
+    let suspects = suspects(diagnostic, sources, &steps);
     if let Some(span) = diagnostic.span {
         let label = diagnostic.label.as_deref();
-        group = match View::new(sources, span) {
+        group = match View::new(sources, span, suspects) {
             Some(view) => group.element(view.snippet(label)),
             None => group,
         };
         for related in &diagnostic.related {
-            match View::new(sources, related.span) {
+            match View::new(sources, related.span, suspects) {
                 Some(view) => group = group.element(view.context(&related.message)),
                 None => notes.push(related.message.as_str()),
             }
         }
     }
-    let steps = diagnostic.span.map(|span| steps(sources, span)).unwrap_or_default();
     for step in &steps {
-        match step.place.and_then(|place| View::new(sources, place)) {
+        match step.place.and_then(|place| View::new(sources, place, suspects)) {
             Some(view) => group = group.element(view.context(&step.message)),
             None => notes.push(step.message.as_str()),
         }
@@ -48,7 +55,7 @@ pub fn excerpt(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> Stri
         group = group.element(Level::NOTE.message(note));
     }
     let mut report = vec![];
-    match (&diagnostic.help, suggestion(diagnostic, sources)) {
+    match (&diagnostic.help, suggestion(diagnostic, sources, suspects)) {
         (Some(help), Some((view, text))) => {
             report.push(group);
             let patch = Patch::new(view.place.clone(), text);
@@ -66,6 +73,19 @@ pub fn excerpt(diagnostic: &Diagnostic, sources: &Sources, color: Color) -> Stri
     let mut text = renderer.render(&report);
     text.push('\n');
     text
+}
+
+/// What of the lines shown may be a secret although no word says so: it was to be behind a word that was misspelt, or came
+/// there through a definition.
+fn suspects<'a>(diagnostic: &Diagnostic, sources: &'a Sources, steps: &[Step]) -> Suspects<'a> {
+    let text = |span: Span| Some((sources.file(span.file)?.text(), span.start as usize..span.end as usize));
+    let is_misspelt = diagnostic.replacement.as_deref().is_some_and(masked::announces_secret);
+    let word = diagnostic.span.filter(|_| is_misspelt).and_then(text);
+    let mut places = steps.iter().filter_map(|step| text(step.place?));
+    Suspects {
+        definitions: places.any(|(text, place)| masked::holds_secret(text, place)),
+        misspelt: word.and_then(|(text, place)| text.get(place)),
+    }
 }
 
 /// One step on the way from a file to the text of a finding.
@@ -223,13 +243,14 @@ impl Place {
 struct View<'a> {
     path: String,
     first_line: usize,
-    text: &'a str,
+    /// Without secrets.
+    text: Cow<'a, str>,
     /// The place inside `text`.
     place: Range<usize>,
 }
 
 impl<'a> View<'a> {
-    fn new(sources: &'a Sources, span: Span) -> Option<Self> {
+    fn new(sources: &'a Sources, span: Span, suspects: Suspects<'_>) -> Option<Self> {
         let file = sources.file(span.file)?;
         let first_line = file.line(span.start);
         let last_line = file.line(span.end.saturating_sub(1).max(span.start));
@@ -242,6 +263,7 @@ impl<'a> View<'a> {
         let text = file.text().get(start..end)?;
         let inside = |at: usize| at.saturating_sub(start).min(text.len());
         let place = boundary(text, inside(from))..boundary(text, inside(to.max(from)));
+        let text = masked::masked(file.text(), start..end, suspects);
         Some(Self { path: file.path().display().to_string(), first_line, text, place })
     }
 
@@ -262,8 +284,8 @@ impl<'a> View<'a> {
         self.annotated(annotation)
     }
 
-    fn source(&self) -> Snippet<'a, Patch<'a>> {
-        Snippet::source(self.text).path(self.path.clone()).line_start(self.first_line)
+    fn source(self) -> Snippet<'a, Patch<'a>> {
+        Snippet::source(self.text).path(self.path).line_start(self.first_line)
     }
 }
 
@@ -273,8 +295,12 @@ fn boundary(text: &str, at: usize) -> usize {
     (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-fn suggestion<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Option<(View<'a>, &'a str)> {
-    let view = View::new(sources, diagnostic.span?)?;
+fn suggestion<'a>(
+    diagnostic: &'a Diagnostic,
+    sources: &'a Sources,
+    suspects: Suspects<'_>,
+) -> Option<(View<'a>, &'a str)> {
+    let view = View::new(sources, diagnostic.span?, suspects)?;
     Some((view, diagnostic.replacement.as_deref()?)).filter(|(view, _)| !view.place.is_empty())
 }
 
@@ -347,6 +373,16 @@ mod tests {
         let trace = parsed.sources.trace(finding(Code::UnknownKeyword).span.unwrap()).unwrap();
         assert_eq!(trace.to_string(), "k.conf:3:1, from $L, round 1 of ~SEQ, included at k.conf:4:9");
         assert_eq!(trace.expansions[0].used.file, FileId(1));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let text = "$WORD=sesame\nvrrp_instance A {\n authentication {\n  auth_type PASS\n  auth_pas sesame\n  \
+                    auth_pass ${WORD} sesame\n  auth_pass sesame twice\n }\n}\nSSL {\n password sesame open\n}\n";
+        let (found, sources) = findings(text);
+        let shown: String = found.iter().map(|finding| excerpt(finding, &sources, Color::None)).collect();
+        assert!(shown.contains("auth_pas ******") && shown.contains("auth_pass ******"), "{shown}");
+        assert!(!shown.contains("sesame"), "{shown}");
     }
 
     #[test]

@@ -91,6 +91,29 @@ fn a_key_that_the_daemon_could_not_read_is_found_before_it_starts() {
 }
 
 #[test]
+fn files_of_tls_are_read_for_checks_only() {
+    let folder = Folder::new();
+    let checks = "virtual_server 192.0.2.1 443 {\n protocol TCP\n lvs_sched rr\n lvs_method NAT\n real_server \
+                  192.0.2.11 443 {\n SSL_GET {\n url {\n path /\n }\n }\n }\n}\n";
+    let ssl = "SSL {\n certificate /none.pem\n key /none.key\n}\n";
+    let file = folder.file("k.conf", format!("{GOOD}{ssl}{checks}"));
+    let unreadable = |words: &str| run(words, &[&file]).2.matches("cannot be used").count();
+    assert_eq!((unreadable("-t -f"), unreadable("-t -P -f")), (2, 0));
+}
+
+#[test]
+fn findings_show_no_password() {
+    let folder = Folder::new();
+    let block = "authentication {\n auth_type PASS\n auth_pass sesame open\n auth_pas sesame\n }\n virtual_ipaddress";
+    let file = folder.file("k.conf", GOOD.replace("virtual_ipaddress", block));
+    for words in ["-t -f", "config check", "config check --format json", "config check --format line"] {
+        let (_, output, errors) = run(words, &[&file]);
+        let said = output + &errors;
+        assert!(said.contains("auth_pas") && !said.contains("sesame"), "{words}: {said}");
+    }
+}
+
+#[test]
 fn check_writes_for_people_for_editors_and_for_programs() {
     let folder = Folder::new();
     let file = folder.file("k.conf", GOOD.replace("priority 100", "prioritie 100"));
