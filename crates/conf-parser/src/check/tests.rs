@@ -421,6 +421,11 @@ fn keys_in_files_of_their_own() {
     assert!(helps(&kept, &readable).is_empty());
     assert_eq!(helps(&kept, &[("/key", file(0o644, 0, 0))]), ["chmod o-r /key"]);
     assert_eq!(helps(&written, &readable), ["chmod o-r /k.conf"]);
+    let shown = "SSL {\ncertificate /c.pem\nkey /key\n}\n";
+    assert!(helps(shown, &readable).is_empty());
+    let open = found(shown, &host(&[("/key", file(0o644, 0, 0))]));
+    let message = "the key stands in a file that everybody may read (mode 0644)";
+    assert_eq!((messages(&open), help(&open[0])), (vec![(Code::ReadableSecret, message)], "chmod o-r /key"));
 }
 
 #[test]
