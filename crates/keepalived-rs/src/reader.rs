@@ -179,7 +179,7 @@ pub(crate) fn check(source: &Source, host: &dyn Host) -> Checked {
 pub(crate) fn check_for(source: &Source, target: &Target) -> anyhow::Result<Checked> {
     let host = target.host()?;
     let checked = check(source, &*host);
-    Ok(if *target == Target::ThisHost { checked.with_keys(&FileLoader) } else { checked })
+    Ok(if *target == Target::ThisHost { checked.with_keys(&FileLoader).with_tls(&FileLoader, source) } else { checked })
 }
 
 /// The vrrp worker's part of `source`, whatever is wrong with the rest; `None` when there is no file.
@@ -265,7 +265,7 @@ impl Checked {
     }
 
     /// Puts the bytes of keys in the place of the files that hold them; a key that cannot be read refuses the
-    /// configuration: without it adverts would not be signed, or not be believed, and checks would fail.
+    /// configuration: without it adverts would not be signed, or not be believed.
     fn with_keys(mut self, loader: &dyn Loader) -> Self {
         let config = &mut self.parsed.config;
         let keys = config.vrrp_instances.iter_mut().filter_map(|it| Some((&it.name.value, it.auth_hmac.as_mut()?)));
@@ -281,8 +281,16 @@ impl Checked {
                 }
             }
         }
-        self.tls = tls::read(loader, &self.parsed.config, &mut self.parsed.diagnostics);
         self.parsed.diagnostics.sort_by_key(|finding| finding.span);
+        self
+    }
+
+    /// Reads the files of the block `SSL`, if checks over TLS will be made.
+    fn with_tls(mut self, loader: &dyn Loader, source: &Source) -> Self {
+        if source.workers.contains(&Role::Checker) {
+            self.tls = tls::read(loader, &self.parsed.config, &mut self.parsed.diagnostics);
+            self.parsed.diagnostics.sort_by_key(|finding| finding.span);
+        }
         self
     }
 
@@ -405,7 +413,8 @@ pub(crate) fn run(channel: &Channel) -> anyhow::Result<u8> {
         anyhow::bail!("the supervisor did not say what to read");
     };
     let host = ThisHost::look();
-    let checked = check(&source, &host).without_scripts().resolved(&host).with_keys(&FileLoader);
+    let checked =
+        check(&source, &host).without_scripts().resolved(&host).with_keys(&FileLoader).with_tls(&FileLoader, &source);
     // Thousands of virtual servers are not taken apart: their memory goes with this process.
     let mut checked = ManuallyDrop::new(checked);
     let running = running.first().map(ipc::unseal::<VrrpPart>).transpose().context("reading what is running")?;

@@ -18,6 +18,7 @@ use rustls::{
     },
     crypto::ring,
     pki_types::{CertificateDer, DnsName, ServerName, UnixTime},
+    sign::SingleCertAndKey,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -78,11 +79,11 @@ impl fmt::Debug for Client {
 fn config(identity: Option<Identity>) -> Result<ClientConfig, IdentityError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(IdentityError::from)?
+        .map_err(|error| IdentityError::Key(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyServer));
     let mut config = match identity {
-        Some(Identity { certificates, key }) => builder.with_client_auth_cert(certificates, key.0)?,
+        Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified()?))),
         None => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();

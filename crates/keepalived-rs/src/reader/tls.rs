@@ -4,7 +4,7 @@ use std::path::Path;
 
 use conf_parser::config::{Config, TlsClient};
 use conf_parser::{Class, Code, Diagnostic, Loader, Spanned};
-use health_checkers::probe::tls::{IdentityError, Key, certificates, completed};
+use health_checkers::probe::tls::{Client, IdentityError, Key, certificates, completed};
 
 use crate::config::checker::{Shown, TlsPart};
 
@@ -35,8 +35,11 @@ impl Files<'_> {
             return None;
         };
         let shown = Shown { certificates: completed(certificates, &authorities), key: key.der().to_vec() };
-        if let Err(error) = (TlsPart { identity: Some(shown.clone()) }).client() {
-            self.refuse("key", block.key.as_ref()?, &error.to_string());
+        if let Err(error) = shown.identity().and_then(|identity| Client::new(Some(identity))) {
+            let certificate = ("certificate", block.certificate.as_ref()?);
+            let key = ("key", block.key.as_ref()?);
+            let (keyword, path) = if error.is_of_certificate() { certificate } else { key };
+            self.refuse(keyword, path, &error.to_string());
         }
         Some(shown)
     }

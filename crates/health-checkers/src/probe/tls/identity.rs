@@ -8,18 +8,20 @@ use pkcs8::{
     pkcs5,
 };
 use rustls::{
-    InconsistentKeys,
+    crypto::ring::sign::any_supported_type,
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject as _},
     },
+    sign::{CertifiedKey, SigningKey},
 };
+use zeroize::Zeroize as _;
 
 /// What a client shows to servers that ask who it is.
 #[derive(Debug)]
 pub struct Identity {
-    pub(super) certificates: Vec<CertificateDer<'static>>,
-    pub(super) key: Key,
+    certificates: Vec<CertificateDer<'static>>,
+    key: Key,
 }
 
 impl Identity {
@@ -28,6 +30,22 @@ impl Identity {
     pub fn new(certificates: Vec<Vec<u8>>, key: Key) -> Self {
         Self { certificates: certificates.into_iter().map(CertificateDer::from).collect(), key }
     }
+
+    /// What signs for it. rustls would refuse certificates of X.509 version 1, which `openssl x509 -req` makes.
+    pub(super) fn certified(self) -> Result<CertifiedKey, IdentityError> {
+        let key = any_supported_type(&self.key.0).map_err(|error| IdentityError::Key(error.to_string()))?;
+        let own = self.certificates.first().ok_or(IdentityError::NoCertificate)?;
+        let fields = Fields::of(own).ok_or(IdentityError::Certificate)?;
+        if public_key(&*key).is_some_and(|public_key| public_key != fields.public_key) {
+            return Err(IdentityError::Mismatch);
+        }
+        Ok(CertifiedKey::new(self.certificates, key))
+    }
+}
+
+/// What belongs to `key`, as certificates have it.
+fn public_key(key: &dyn SigningKey) -> Option<Vec<u8>> {
+    Some(AnyRef::from_der(&key.public_key()?).ok()?.value().to_vec())
 }
 
 /// The certificates in `pem`, in DER and in their order. At least one.
@@ -44,9 +62,9 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, IdentityError> {
 /// which servers have. OpenSSL, and so keepalived, completes what it shows in this way.
 #[must_use]
 pub fn completed(mut certificates: Vec<Vec<u8>>, authorities: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let names: Vec<_> = authorities.iter().filter_map(|it| Some((it, Names::of(it)?))).collect();
+    let names: Vec<_> = authorities.iter().filter_map(|it| Some((it, Fields::of(it)?))).collect();
     let mut last = match certificates.as_slice() {
-        [only] => Names::of(only).map(|names| names.issuer),
+        [only] => Fields::of(only).map(|names| names.issuer),
         _ => None,
     };
     // Each is taken once at most: there may be rings.
@@ -62,23 +80,26 @@ pub fn completed(mut certificates: Vec<Vec<u8>>, authorities: &[Vec<u8>]) -> Vec
     certificates
 }
 
-/// Who a certificate is about and who signed it, in DER (RFC 5280 §4.1).
-struct Names {
+/// Who a certificate is about, who signed it and the key of whom it is about, in DER (RFC 5280 §4.1).
+struct Fields {
     issuer: Vec<u8>,
     subject: Vec<u8>,
+    public_key: Vec<u8>,
 }
 
-impl Names {
+impl Fields {
     fn of(certificate: &[u8]) -> Option<Self> {
         let certificate = AnyRef::from_der(certificate).ok()?;
         let signed = *elements(certificate.value()).first()?;
         let fields = elements(signed.value());
         // Version 1 has no version.
         let serial_number = fields.iter().position(|field| field.tag() == Tag::Integer)?;
-        let [_serial_number, _signature, issuer, _validity, subject, ..] = fields.get(serial_number..)? else {
+        let [_serial_number, _signature, issuer, _validity, subject, public_key, ..] = fields.get(serial_number..)?
+        else {
             return None;
         };
-        Some(Self { issuer: issuer.value().to_vec(), subject: subject.value().to_vec() })
+        let [issuer, subject, public_key] = [issuer, subject, public_key].map(|field| field.value().to_vec());
+        Some(Self { issuer, subject, public_key })
     }
 }
 
@@ -88,8 +109,8 @@ fn elements(sequence: &[u8]) -> Vec<AnyRef<'_>> {
     reader.flat_map(|mut reader| std::iter::from_fn(move || AnyRef::decode(&mut reader).ok())).collect()
 }
 
-/// A private key; never printed by `Debug`.
-pub struct Key(pub(super) PrivateKeyDer<'static>);
+/// A private key; never printed by `Debug`, and wiped when it is dropped.
+pub struct Key(PrivateKeyDer<'static>);
 
 impl Key {
     /// The first key in `pem`, decrypted with `password` if it has to be.
@@ -123,6 +144,12 @@ impl Key {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         self.0.secret_der()
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -164,6 +191,9 @@ pub enum IdentityError {
     /// There is no certificate.
     #[error("it has no certificate in PEM (BEGIN CERTIFICATE)")]
     NoCertificate,
+    /// What stands there as one is none.
+    #[error("its first certificate cannot be read")]
+    Certificate,
     /// There is no private key.
     #[error("it has no private key in PEM (BEGIN PRIVATE KEY, BEGIN RSA PRIVATE KEY or BEGIN EC PRIVATE KEY)")]
     NoKey,
@@ -191,13 +221,11 @@ pub enum IdentityError {
     Key(String),
 }
 
-impl From<rustls::Error> for IdentityError {
-    fn from(error: rustls::Error) -> Self {
-        match error {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Self::Mismatch,
-            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => Self::NoCertificate,
-            error => Self::Key(error.to_string()),
-        }
+impl IdentityError {
+    /// Whether the certificate is what is wrong.
+    #[must_use]
+    pub fn is_of_certificate(&self) -> bool {
+        matches!(self, Self::NoCertificate | Self::Certificate)
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use conf_parser::config::{CheckerKind, Config};
 use health_checkers::probe::tls::{Client, Identity, IdentityError, Key};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
 
 /// The block `SSL`, with what is in its files.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -13,7 +14,7 @@ pub(crate) struct TlsPart {
     pub(crate) identity: Option<Shown>,
 }
 
-/// A certificate and its key.
+/// A certificate and its key, which is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shown {
     /// In DER, the client's own first.
@@ -44,8 +45,18 @@ impl TlsPart {
     }
 }
 
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
 impl Shown {
-    fn identity(&self) -> Result<Identity, IdentityError> {
+    /// As checks take it.
+    ///
+    /// # Errors
+    /// When the key is none.
+    pub(crate) fn identity(&self) -> Result<Identity, IdentityError> {
         Ok(Identity::new(self.certificates.clone(), Key::from_der(&self.key)?))
     }
 }

@@ -12,11 +12,17 @@ const ENCRYPTED: &str = include_str!("tests/encrypted.pem");
 /// Another key.
 const OTHER: &str = include_str!("tests/other.pem");
 
+/// Of the same key and X.509 version 1, as `openssl x509 -req` makes it.
+const VERSION_1: &str = include_str!("tests/version1.pem");
+/// DER, and no certificate.
+const RUBBISH: &str = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+
 /// What a file with this block and checks makes of these files; with the findings.
 fn read_block(lines: &str, checks: &str) -> (Option<TlsPart>, Vec<String>) {
     let text = format!("SSL {{\n{lines}\n}}\n{checks}");
-    let files = [("c.pem", CERTIFICATE), ("k.pem", KEY), ("e.pem", ENCRYPTED), ("o.pem", OTHER), ("k.conf", &text)];
-    let loader = MemoryLoader::new(files);
+    let certificates = [("c.pem", CERTIFICATE), ("v1.pem", VERSION_1), ("r.pem", RUBBISH)];
+    let keys = [("k.pem", KEY), ("e.pem", ENCRYPTED), ("o.pem", OTHER)];
+    let loader = MemoryLoader::new(certificates.into_iter().chain(keys).chain([("k.conf", text.as_str())]));
     let config = parse(&loader, Path::new("k.conf"), &Options::default()).config;
     let mut findings = Vec::new();
     let part = read(&loader, &config, &mut findings);
@@ -44,6 +50,13 @@ fn what_the_files_hold_is_handed_over() {
 }
 
 #[test]
+fn a_certificate_of_version_1_is_shown_as_any() {
+    let (part, findings) = read_block("certificate v1.pem\nkey k.pem", CHECKS);
+    assert_eq!(findings, [""; 0]);
+    assert!(part.unwrap().client().is_ok());
+}
+
+#[test]
 fn without_a_check_over_tls_no_file_is_read() {
     assert_eq!(read_block("certificate nowhere.pem\nkey nowhere.pem", ""), (None, vec![]));
 }
@@ -64,6 +77,14 @@ fn a_file_that_is_of_no_use_refuses_the_configuration() {
             "3! SSL key e.pem cannot be used: the key cannot be decrypted with this password",
         ),
         ("certificate c.pem\nkey o.pem", "3! SSL key o.pem cannot be used: certificate and key do not belong together"),
+        (
+            "certificate v1.pem\nkey o.pem",
+            "3! SSL key o.pem cannot be used: certificate and key do not belong together",
+        ),
+        (
+            "certificate r.pem\nkey k.pem",
+            "2! SSL certificate r.pem cannot be used: its first certificate cannot be read",
+        ),
     ] {
         let (_, findings) = read_block(lines, CHECKS);
         assert!(matches!(&*findings, [found] if found.starts_with(expected)), "{lines}: {findings:?}");

@@ -1492,7 +1492,7 @@ fn lines(
         return detail.map(Effect::Debug).into_iter().collect();
     }
     // keepalived's words do not say what is wrong with the TLS of a server.
-    let over_tls = matches!(failure.reason, Reason::TlsHandshake | Reason::TlsRead);
+    let over_tls = matches!(failure.reason, Reason::TlsHandshake | Reason::TlsRead | Reason::TlsReadTimeout);
     let detail = detail.map(if over_tls { Effect::Info } else { Effect::Debug });
     if matches!(checker.kind, CheckerKind::Udp(_) | CheckerKind::Ping) && news {
         // The verdict stands for the failure too.
