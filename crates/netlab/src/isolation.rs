@@ -25,6 +25,10 @@ const ROLE_MAP: &str = "map";
 const ROLE_INIT: &str = "init";
 const ROLE_INSIDE: &str = "inside";
 
+/// Names the environment variable with which root goes on without a user namespace in [`enter`]: what is started may then
+/// lock memory and use real time as on a host, which no user namespace gives. Nothing else is different.
+pub const AS_ROOT: &str = "NETLAB_AS_ROOT";
+
 /// Where the lab's private /dev/log leads, as on a machine with systemd; empty until someone listens.
 pub(crate) const SYSLOG_SOCKET: &str = "/run/systemd/journal/dev-log";
 
@@ -61,6 +65,11 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// Whether [`AS_ROOT`] is set, and the user is root.
+pub fn is_as_root() -> bool {
+    env::var_os(AS_ROOT).is_some() && Uid::effective().is_root()
+}
+
 /// Goes on in user, mount, network and pid namespaces of the program's own, as root in there.
 ///
 /// Call it first in `main`, before any thread starts. The program is executed again, with the same arguments, inside
@@ -68,7 +77,8 @@ impl std::error::Error for Refused {}
 /// the exit status of the copy inside (128 + signal number if a signal ended that).
 ///
 /// Inside, /run and /dev are private, /proc shows the new pid namespace where the kernel permits that, and the network
-/// has a loopback that is down. An ordinary user has one user id inside, 0; root has all of them. When the outer process ends, however
+/// has a loopback that is down. An ordinary user has one user id inside, 0; root has all of them, and may keep
+/// its own user namespace ([`AS_ROOT`]). When the outer process ends, however
 /// that happens, the kernel kills everything inside.
 ///
 /// # Errors
@@ -89,7 +99,9 @@ fn enclose() -> Result<ExitStatus, Refused> {
     let refused = |call: &str, errno| Refused { call: call.to_owned(), errno, hint: hint(may_be_root, is_root, errno) };
     let own_pid = fs::read_link("/proc/self").map_err(|error| refused("readlink(/proc/self)", errno(&error)))?;
 
-    new_user_namespace(is_root, &own_pid, &refused)?;
+    if !is_as_root() {
+        new_user_namespace(is_root, &own_pid, &refused)?;
+    }
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)
         .map_err(|errno| refused("unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID)", errno))?;
     private_mounts(&refused)?;

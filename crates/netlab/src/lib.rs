@@ -46,7 +46,7 @@ pub mod vm;
 
 pub use capture::{Arp, Capture, Frame, IpPacket};
 pub use error::{LabError, Skip};
-pub use isolation::{Refused, enter};
+pub use isolation::{AS_ROOT, Refused, enter, is_as_root};
 pub use lab::{Bridge, Host, Lab};
 pub use netns::NetNs;
 pub use pinger::{Gap, PingCounts, Pinger};
