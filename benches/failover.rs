@@ -4,7 +4,7 @@
 //!
 //! `cargo bench -p keepalived-rs-benches --bench failover` prints the table of the README, and `-- one`, `-- load`,
 //! `-- thousand` or `-- cpu` behind it a part of that. C keepalived comes from `crates/netlab/peers.sh keepalived`; without it only our
-//! column is measured.
+//! column is measured. With `NETLAB_AS_ROOT=1` root measures the load with `vrrp_rt_priority` too.
 
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod daemons;

@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p keepalived-rs-benches --bench faults` prints the table of the README, and `-- killed`, `-- junk` or
 //! `-- memory` behind it a part of that. C keepalived comes from `crates/netlab/peers.sh keepalived`; without it only our
-//! column is measured.
+//! column is measured. With `NETLAB_AS_ROOT=1` as root the daemons may lock memory.
 
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod daemons;
