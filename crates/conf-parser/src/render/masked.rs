@@ -93,7 +93,7 @@ fn secrets_in(line: &str, suspects: Suspects<'_>) -> Vec<Range<usize>> {
         if PASSWORDS.contains(&word) || suspects.misspelt == Some(word) {
             secrets.push(at + word.len()..line.len());
         } else if word == KEY {
-            let is_shown = |value: &str| value.bytes().all(|octet| octet.is_ascii_digit()) || value.contains('/');
+            let is_shown = |value: &str| value.parse::<u8>().is_ok() || value.contains('/');
             let first = words.next().filter(|(_, value)| !is_shown(value));
             let others = words.by_ref().filter(|(_, value)| !value.starts_with("file:"));
             secrets.extend(first.into_iter().chain(others).map(|(at, value)| at..at + value.len()));
@@ -138,6 +138,7 @@ mod tests {
             ("key 12 hex:00ff", "key 12 ********"),
             ("key 12 an open secret", "key 12 ** **** ******"),
             ("key secret", "key ******"),
+            ("key 31337", "key *****"),
             ("key 1 file:/etc/key", "key 1 file:/etc/key"),
             ("key /etc/key.pem", "key /etc/key.pem"),
             ("script /bin/true key 1 word", "script /bin/true key 1 word"),

@@ -286,9 +286,16 @@ impl Stage {
         let heard: Vec<_> = adverts(wire).into_iter().filter(|(at, _)| *at > since).collect();
         let taken_over = heard.iter().find(|(_, advert)| advert.is_from(2));
         let Some((taken_over, _)) = taken_over else { return Err(self.fail("the peer did not take over")) };
-        let lines = self.r1.process().lines();
-        let given_up = lines.iter().find(|line| line.at > since && line.text.contains("(VI_0) Entering BACKUP STATE"));
-        let given_up = given_up.map(|line| line.at).ok_or_else(|| self.fail("r1 did not give up"))?;
+        let given_up = || {
+            let lines = self.r1.process().lines();
+            lines
+                .iter()
+                .find(|line| line.at > since && line.text.contains("(VI_0) Entering BACKUP STATE"))
+                .map(|line| line.at)
+        };
+        // The kernel has the change sooner than the log.
+        self.wait_until("r1 to give up", || Ok(given_up().is_some()))?;
+        let given_up = given_up().ok_or_else(|| self.fail("r1 did not give up"))?;
         // Lines are read a little after they are written; an election takes much longer.
         let early = heard.iter().find(|(at, advert)| {
             advert.is_from(1) && advert.priority > 0 && at > taken_over && *at < given_up + self.kind.interval
