@@ -71,7 +71,7 @@ fn measure_load(daemons: &[Daemon]) -> Result<()> {
         return Ok(());
     }
     let real_time = Size { real_time: Some(REAL_TIME), ..ONE };
-    measure_load_of(daemons, real_time, &format!("the same with vrrp_rt_priority {REAL_TIME}"))
+    measure_load_of(daemons, real_time, &format!("every processor busy, vrrp_rt_priority {REAL_TIME}"))
 }
 
 fn measure_load_of(daemons: &[Daemon], size: Size, what: &str) -> Result<()> {

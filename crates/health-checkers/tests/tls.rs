@@ -19,7 +19,7 @@ use health_checkers::{
         Connect, Context, Probe as _,
         http::{self, Url},
         ssl::{self, Session, SslGet},
-        tls::{Client, Identity, IdentityError, Key, Name},
+        tls::{Client, Identity, IdentityError, Key, Name, certificates},
     },
     schedule::{Attempt, Verdict},
 };
@@ -324,7 +324,7 @@ fn a_certificate_of_another_key_is_refused() {
 struct OpenSsl {
     child: Child,
     address: SocketAddr,
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
 }
 
 impl Drop for OpenSsl {
@@ -359,7 +359,12 @@ impl OpenSsl {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let address = lines.filter_map(|line| line.strip_prefix("ACCEPT ")?.parse().ok()).next();
         let address = address.unwrap_or_else(|| panic!("openssl s_server {options} does not listen"));
-        Self { child, address, _files: files }
+        Self { child, address, files }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's own files")]
+    fn file(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.files.path().join(name)).unwrap()
     }
 }
 
@@ -395,6 +400,23 @@ async fn servers_of_openssl_are_taken_whatever_their_certificate_is() {
         let server = OpenSsl::start(generate, options);
         let outcome = run(config(server.address)).await;
         assert!(is_success(&outcome), "{generate} {options}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn servers_of_openssl_take_a_certificate_of_version_1() {
+    if !has_openssl() {
+        return;
+    }
+    for (generate, version) in [(P256, "-tls1_2"), (P256, "-tls1_3"), (RSA, "-tls1_3")] {
+        let demand = format!("{version} -Verify 1 -verify_return_error -CAfile certificate.pem");
+        let server = OpenSsl::start(generate, &demand);
+        assert!(!is_success(&run(config(server.address)).await), "{generate} {version}: it demands one");
+        let key = Key::from_pem(&server.file("key.pem"), None).unwrap();
+        let certificates = certificates(&server.file("certificate.pem")).unwrap();
+        let client = Client::new(Some(Identity::new(certificates, key))).unwrap();
+        let outcome = run(ssl::Config { client, ..config(server.address) }).await;
+        assert!(is_success(&outcome), "{generate} {version}: {outcome:?}");
     }
 }
 
