@@ -124,9 +124,11 @@ impl Node {
         waited.map_err(|_| Stop::failed(format!("{words}: {limit}\n{}", self.logs())))
     }
 
-    /// The worker stands still for so long that a timer is late.
+    /// The worker stands still for so long that a timer is late. It does so right after an announcement: never between
+    /// the moment when it looks how late a timer is and the one when it runs it.
     fn stand_still(&self) -> CaseResult {
         let worker = self.pid(VRRP)?;
+        self.daemon.wait_for_line_after(self.daemon.mark(), "Sending/queueing gratuitous ARPs", PATIENCE)?;
         let send =
             |signal| kill(worker, signal).map_err(|error| Stop::failed(format!("{worker}: {error}\n{}", self.logs())));
         send(Signal::SIGSTOP)?;
