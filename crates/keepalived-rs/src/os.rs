@@ -1,18 +1,20 @@
 //! The few system calls that no crate of ours wraps safely, and the only `unsafe` of the binary: many datagrams in one
-//! call, each with the link that it leaves by, real-time scheduling of one thread, and calls that the kernel holds until
-//! another process has answered them.
+//! call, each with the link that it leaves by, real-time scheduling of one thread, what of the program and of freed memory
+//! stays, and calls that the kernel holds until another process has answered them.
 
 use std::fmt;
 use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
-use socket2::SockAddr;
+use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike};
+use nix::unistd::{SysconfVar, sysconf};
 
 /// The most datagrams that the kernel takes in one call (`UIO_MAXIOV`).
 const MOST_IN_ONE_CALL: usize = 1024;
@@ -204,8 +206,32 @@ struct Departing {
     /// Its octets, in those of all.
     begin: usize,
     end: usize,
-    to: SockAddr,
+    to: Destination,
     control: Control,
+}
+
+#[derive(Clone, Copy)]
+enum Destination {
+    Ipv4(SockaddrIn),
+    Ipv6(SockaddrIn6),
+}
+
+impl Destination {
+    fn name(&self) -> (*const libc::sockaddr, libc::socklen_t) {
+        match self {
+            Self::Ipv4(to) => (to.as_ptr(), to.len()),
+            Self::Ipv6(to) => (to.as_ptr(), to.len()),
+        }
+    }
+}
+
+impl From<SocketAddr> for Destination {
+    fn from(to: SocketAddr) -> Self {
+        match to {
+            SocketAddr::V4(to) => Self::Ipv4(to.into()),
+            SocketAddr::V6(to) => Self::Ipv6(to.into()),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -265,8 +291,9 @@ impl Outbound {
             let mut header = no_header();
             header.msg_hdr.msg_iov = part;
             header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_name = datagram.to.as_ptr().cast_mut().cast();
-            header.msg_hdr.msg_namelen = datagram.to.len();
+            let (name, length) = datagram.to.name();
+            header.msg_hdr.msg_name = name.cast_mut().cast();
+            header.msg_hdr.msg_namelen = length;
             let (control, length) = match &mut datagram.control {
                 Control::Ipv4(control) => (ptr::from_mut(control).cast(), size_of_val(control)),
                 Control::Ipv6(control) => (ptr::from_mut(control).cast(), size_of_val(control)),
@@ -389,6 +416,68 @@ fn schedule(thread: libc::pid_t, policy: i32, priority: u8) -> io::Result<()> {
     let result = unsafe { libc::sched_setscheduler(thread, policy, &raw const parameters) };
     Errno::result(result)?;
     Ok(())
+}
+
+/// Large pieces of memory go back to the kernel as soon as they are free, and what is free at the end of the heap too,
+/// however large it once was: a worker keeps what it needs for years, not what a configuration took to read. Where the C
+/// library has no such settings nothing happens.
+pub(crate) fn return_memory_soon() {
+    #[cfg(target_env = "gnu")]
+    for (setting, octets) in
+        [(libc::M_MMAP_THRESHOLD, 64 << 10), (libc::M_TRIM_THRESHOLD, 32 << 10), (libc::M_TOP_PAD, 16 << 10)]
+    {
+        #[expect(unsafe_code, reason = "no crate of ours sets it")]
+        // SAFETY: it takes two integers and changes numbers that the C library guards.
+        unsafe {
+            libc::mallopt(setting, octets);
+        }
+    }
+}
+
+/// Brings into memory what this process may need of the program and its libraries: all code and constants. The tables of
+/// unwinding stay where they are: a panic aborts, and only a backtrace reads them.
+///
+/// # Errors
+/// `EINVAL` before Linux 5.14. `EFAULT` for a program that was cut short, `EIO` for a disk that fails.
+pub(crate) fn populate_program() -> io::Result<()> {
+    let size = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| usize::try_from(size).ok()).ok_or(Errno::EINVAL)?;
+    for part in parts_of_program() {
+        let begin = part.start / size * size;
+        let length = part.end.next_multiple_of(size) - begin;
+        #[expect(unsafe_code, reason = "advice may be destructive")]
+        // SAFETY: this advice only reads, and it is about memory that is mapped for as long as the process lives.
+        let result = unsafe { libc::madvise(ptr::without_provenance_mut(begin), length, libc::MADV_POPULATE_READ) };
+        Errno::result(result)?;
+    }
+    Ok(())
+}
+
+/// What of the program and its libraries came from a file, in addresses.
+fn parts_of_program() -> Vec<Range<usize>> {
+    #[expect(unsafe_code, reason = "the type that the C library calls")]
+    unsafe extern "C" fn note(info: *mut libc::dl_phdr_info, _: libc::size_t, parts: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the C library describes one object, whose headers it counted; the last pointer is the one it was given.
+        let (base, headers, parts) = unsafe {
+            let headers = std::slice::from_raw_parts((*info).dlpi_phdr, (*info).dlpi_phnum.into());
+            ((*info).dlpi_addr, headers, &mut *parts.cast::<Vec<Range<usize>>>())
+        };
+        let at = |address| usize::try_from(address).unwrap_or_default();
+        let tables = headers.iter().find(|header| header.p_type == libc::PT_GNU_EH_FRAME).map(|header| header.p_vaddr);
+        for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
+            let (begin, end) = (header.p_vaddr, header.p_vaddr + header.p_filesz);
+            // The tables of unwinding are the last of their segment.
+            let end = tables.filter(|tables| (begin..end).contains(tables)).unwrap_or(end);
+            parts.push(at(base + begin)..at(base + end));
+        }
+        0
+    }
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    #[expect(unsafe_code, reason = "no crate of ours asks where the program is")]
+    // SAFETY: `note` has the type that it has to have, and gets what it expects, which outlives the call.
+    unsafe {
+        libc::dl_iterate_phdr(Some(note), (&raw mut parts).cast());
+    }
+    parts
 }
 
 /// Puts the calling thread, and what it starts from now on, under a seccomp filter. With `held` the kernel holds the

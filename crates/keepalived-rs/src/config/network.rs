@@ -82,9 +82,6 @@ impl Footprint {
 
     /// This one, then what `other` has beside it.
     pub(crate) fn and(mut self, other: &Self) -> Self {
-        if self == *other {
-            return self;
-        }
         extend(&mut self.addresses, &other.addresses);
         extend(&mut self.routes, &other.routes);
         extend(&mut self.rules, &other.rules);

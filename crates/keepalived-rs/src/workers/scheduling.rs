@@ -204,8 +204,9 @@ fn may_lock_everything() -> bool {
     unlimited || capable && namespace.is_ok_and(|number| number == FIRST_USER_NAMESPACE)
 }
 
-/// All of a process that waits to be needed is brought into memory, and stays there until the value is dropped, as far as it
-/// may lock any. So does the program of its relatives, whose pages these are too.
+/// All of the program of a process that waits to be needed is brought into memory, and stays there until the value is
+/// dropped, with all else that it uses, as far as it may lock any. So does the program of its relatives, whose pages these
+/// are too.
 #[derive(Debug)]
 pub(crate) struct LockedMeanwhile;
 
@@ -213,7 +214,10 @@ impl LockedMeanwhile {
     /// From now on.
     pub(crate) fn begin() -> Self {
         // The supervisor says it where there is no right to do it.
-        let _ = mlockall(MlockAllFlags::CURRENT);
+        if mlockall(MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT).is_ok() && os::populate_program().is_err() {
+            // An old kernel has only this: whole mappings, whatever is in them.
+            let _ = mlockall(MlockAllFlags::CURRENT);
+        }
         Self
     }
 }

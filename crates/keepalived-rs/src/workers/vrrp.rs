@@ -40,6 +40,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 
 use crate::ipc::{Channel, Common};
+use crate::os;
 use crate::workers::scheduling::LockedMeanwhile;
 
 pub(crate) use cleanup::cleanup;
@@ -56,6 +57,7 @@ const KERNEL_STACK: usize = 512 << 10;
 
 /// Runs until the supervisor says stop or is gone; returns the exit status.
 pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
+    os::return_memory_soon();
     leave_signals_to_supervisor()?;
     if !has_orders(&channel).context("waiting for the first order")? {
         return Ok(0);

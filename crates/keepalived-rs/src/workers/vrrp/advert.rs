@@ -129,7 +129,7 @@ pub(crate) struct Advert {
     /// The router whose addresses the kernel thread has just put in place and announced.
     announced: Option<RouterId>,
     /// What each router may have put on this host, as the supervisor was told, with its key.
-    told_footprints: BTreeMap<RouterId, (String, Footprint)>,
+    told_footprints: BTreeMap<RouterId, (String, Arc<Footprint>)>,
     /// Whose footprint the process before this one told, and that no configuration names since: what is left of it is being
     /// removed.
     left_over: BTreeSet<RouterId>,
@@ -144,7 +144,7 @@ pub(crate) struct Advert {
     /// Somebody waits for the statistics.
     statistics: Option<OwnedFd>,
     /// What is on this host for as long as the daemon runs.
-    fixed: Footprint,
+    fixed: Arc<Footprint>,
     beat: Beat,
     lateness: Lateness,
     /// When the supervisor hears of lateness and counters again.
@@ -190,7 +190,7 @@ struct Router {
     key: String,
     receiver: Receiver,
     transmitter: Transmitter,
-    footprint: Footprint,
+    footprint: Arc<Footprint>,
     destinations: Vec<std::net::IpAddr>,
     /// Packets to its addresses are not taken.
     drops: bool,
@@ -292,7 +292,7 @@ impl Advert {
             counted: BTreeMap::new(),
             next_row: 0,
             statistics: None,
-            fixed: Footprint::default(),
+            fixed: Arc::default(),
             beat: Beat { every: LONGEST_BEAT, idle: LONGEST_BEAT, next: Instant::ZERO },
             lateness: Lateness::default(),
             next_sample: Instant::ZERO,
@@ -648,7 +648,8 @@ impl Advert {
         match ipc::unseal::<Vec<Fact>>(facts) {
             Ok(facts) => {
                 self.notifier.inherit(&facts);
-                self.told_footprints = facts::told_footprints(&facts);
+                let told = facts::told_footprints(&facts).into_iter();
+                self.told_footprints = told.map(|(id, (key, footprint))| (id, (key, footprint.into()))).collect();
                 self.left_over = self.told_footprints.keys().copied().collect();
                 self.reserved = facts::told_sequences(&facts);
                 self.heard = facts::told_heard(&facts);
@@ -725,11 +726,13 @@ impl Advert {
 
     /// Before the kernel is asked for anything: until it has answered, what was and what will be may be on this host.
     fn tell_both_footprints(&mut self, routers: &[RouterSetup]) {
-        let fixed = self.fixed.clone();
+        let fixed = Arc::clone(&self.fixed);
         let all = routers.iter().map(|router| (router.id, router.key.as_str(), &router.footprint));
         for (id, key, footprint) in all.chain([(HOST, FIXED, &fixed)]) {
-            let told = self.told_footprints.get(&id).map(|(_, told)| told);
-            let both = footprint.clone().and(told.unwrap_or(&Footprint::default()));
+            let both = match self.told_footprints.get(&id) {
+                Some((_, told)) if told != footprint => Arc::new(Footprint::clone(footprint).and(told)),
+                _ => Arc::clone(footprint),
+            };
             self.tell_footprint(id, key, both);
         }
         self.flush();
@@ -747,8 +750,8 @@ impl Advert {
         self.tell_footprint(id, &key, footprint);
     }
 
-    fn tell_footprint(&mut self, id: RouterId, key: &str, footprint: Footprint) {
-        let told = self.told_footprints.get(&id).map(|(_, told)| told.clone()).unwrap_or_default();
+    fn tell_footprint(&mut self, id: RouterId, key: &str, footprint: Arc<Footprint>) {
+        let told = self.told_footprints.get(&id).map(|(_, told)| Arc::clone(told)).unwrap_or_default();
         if told == footprint {
             return;
         }
@@ -824,7 +827,7 @@ impl Advert {
                 key: setup.key,
                 receiver: Receiver::new(Arc::clone(&setup.wire)),
                 transmitter,
-                footprint: Footprint::default(),
+                footprint: Arc::default(),
                 destinations: Vec::new(),
                 drops: false,
                 source: None,

@@ -34,7 +34,7 @@ struct Holding {
     /// Those whose lifetimes are others now: until they are set they would seem to run down.
     renew: Vec<HeldAddress>,
     /// What others took away and is not to be put back before the router takes over again.
-    let_go: LetGo,
+    let_go: Option<Box<LetGo>>,
     held: bool,
     /// It gave everything up, and nobody refused to remove any of it.
     clear: bool,
@@ -106,7 +106,7 @@ impl Holdings {
         if let Some(holding) = self.routers.get_mut(&router) {
             holding.held = ownership == Ownership::Held;
             holding.clear = false;
-            holding.let_go = LetGo::default();
+            holding.let_go = None;
         }
     }
 
@@ -288,19 +288,20 @@ impl Holdings {
 
     /// Others took an address away, and it stays away until the router takes over again.
     pub(crate) fn let_address_go(&mut self, router: RouterId, key: AddressKey) {
-        self.routers.entry(router).and_modify(|holding| _ = holding.let_go.addresses.insert(key));
+        self.routers.entry(router).and_modify(|holding| _ = holding.let_go_mut().addresses.insert(key));
     }
 
     /// As [`let_address_go`](Self::let_address_go).
     pub(crate) fn let_route_go(&mut self, router: RouterId, route: HeldRoute) {
-        self.routers.entry(router).and_modify(|holding| _ = holding.let_go.routes.insert(route));
+        self.routers.entry(router).and_modify(|holding| _ = holding.let_go_mut().routes.insert(route));
     }
 
     /// As [`let_address_go`](Self::let_address_go).
     pub(crate) fn let_rule_go(&mut self, router: RouterId, rule: &Rule) {
         let Some(holding) = self.routers.get_mut(&router) else { return };
         let gone = holding.rules.iter().map(|held| &held.rule).filter(|held| held.as_reported() == *rule);
-        holding.let_go.rules.extend(gone.cloned());
+        let gone: Vec<_> = gone.cloned().collect();
+        holding.let_go_mut().rules.extend(gone);
     }
 
     /// The routers that each address belongs to, or belonged to when it may still be on this host.
@@ -320,20 +321,29 @@ impl Holdings {
 }
 
 impl Holding {
+    fn let_go_mut(&mut self) -> &mut LetGo {
+        self.let_go.get_or_insert_default()
+    }
+
+    /// Whether it holds all that it has, but for what `is_gone`.
+    fn holds(&self, is_gone: impl FnOnce(&LetGo) -> bool) -> bool {
+        self.held && !self.let_go.as_deref().is_some_and(is_gone)
+    }
+
     /// Its addresses that are to be there, without a lease.
     fn held_addresses(&self, link: &impl Fn(&str) -> Option<LinkIndex>) -> impl Iterator<Item = Address> {
         let resolved = self.addresses.iter().filter_map(|address| resolve(address, link));
-        resolved.filter(|it| self.held && !self.let_go.addresses.contains(&it.key()))
+        resolved.filter(|it| self.holds(|let_go| let_go.addresses.contains(&it.key())))
     }
 
     /// Its routes that are to be there.
     fn held_routes(&self) -> impl Iterator<Item = &HeldRoute> {
-        self.routes.iter().filter(|route| self.held && !self.let_go.routes.contains(*route))
+        self.routes.iter().filter(|route| self.holds(|let_go| let_go.routes.contains(*route)))
     }
 
     /// Its rules that are to be there.
     fn held_rules(&self) -> impl Iterator<Item = &HeldRule> {
-        self.rules.iter().filter(|held| self.held && !self.let_go.rules.contains(&held.rule))
+        self.rules.iter().filter(|held| self.holds(|let_go| let_go.rules.contains(&held.rule)))
     }
 
     /// Adds its addresses, and what it gives up unless it is among those that are `held` by anyone.

@@ -50,7 +50,7 @@ pub(crate) struct Setup {
     /// Whether there is a runner to notify.
     pub(crate) has_runner: bool,
     /// What is on this host for as long as the daemon runs.
-    pub(crate) fixed: Footprint,
+    pub(crate) fixed: Arc<Footprint>,
     /// The name of the tables of nftables, if there are any.
     pub(crate) firewall: Option<String>,
     /// `log_unknown_vrids`.
@@ -84,7 +84,7 @@ pub(crate) struct RouterSetup {
     /// What its packets look like.
     pub(crate) wire: Arc<WireConfig>,
     /// What it puts on this host while it is Active.
-    pub(crate) footprint: Footprint,
+    pub(crate) footprint: Arc<Footprint>,
     /// Where its adverts go.
     pub(crate) destinations: Vec<IpAddr>,
     /// Packets to its addresses are not taken.
@@ -142,7 +142,7 @@ impl Roster {
             beat_limit: beat_limit(&part),
             delays: [part.startup_delay, part.delay_after_boot],
             has_runner: part.has_runner,
-            fixed: part.fixed.footprint(),
+            fixed: part.fixed.footprint().into(),
             firewall: part.firewall.as_ref().map(|firewall| firewall.table.clone()),
             log_unknown_vrids: part.log_unknown_vrids,
             process: part.process.clone(),
@@ -171,7 +171,7 @@ impl Roster {
             name: instance.name.clone(),
             key: instance.key.clone(),
             wire,
-            footprint: Belongings::of(instance).footprint(),
+            footprint: Belongings::of(instance).footprint().into(),
             destinations: match &instance.transport {
                 Transport::Multicast { group } => vec![*group],
                 Transport::Unicast { peers } => peers.iter().map(|peer| peer.address).collect(),
