@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use netlab::harness::{self, CaseResult, Stop, case};
 use nix::sys::signal::Signal;
-use support::{Daemon, PATIENCE, Pair, Protocol, SLACK, wait_until};
+use support::{Daemon, PATIENCE, Pair, Protocol, wait_until};
 
 const V2: Protocol = Protocol { version: 2, interval: Duration::from_secs(1), ipv6: false };
 const V3: Protocol = Protocol { version: 3, interval: Duration::from_millis(300), ipv6: false };
@@ -86,9 +86,7 @@ fn everything_dies(pair: &mut Pair) -> CaseResult {
     let bound = pair.protocol.active_down(pair.r2.priority);
     let dead = Instant::now();
     wait_until("the peer's take-over", || Ok(pair.r2.host.holds(pair.protocol.vip())?))?;
-    if dead.elapsed() > bound + SLACK {
-        return Err(Stop::failed(format!("took over after {:?}, bound {bound:?}\n{}", dead.elapsed(), pair.logs())));
-    }
+    pair.took_at_most(dead.elapsed(), bound, "taking over")?;
     pair.lost_at_most(&pinger, bound, "take-over after a death")?;
     pair.r1.process = None;
     Ok(())

@@ -51,4 +51,4 @@ pub use lab::{Bridge, Host, Lab};
 pub use netns::NetNs;
 pub use pinger::{Gap, PingCounts, Pinger};
 pub use process::{Line, Mark, Process, ProcessInfo, Program, Source};
-pub use traffic::{Claim, EXPERIMENT, Junk, Ticker};
+pub use traffic::{Claim, EXPERIMENT, Junk, Lateness, Ticker};

@@ -1,12 +1,14 @@
-//! Packets that come at a pace: a control that sends like a bare timer, and junk that claims to be adverts.
+//! What comes at a pace: controls that show how late bare timers are, and junk that claims to be adverts.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::unistd::Pid;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{Host, LabError};
@@ -83,6 +85,50 @@ impl Drop for Ticker {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// The control for what has a bound in time: how late threads were that only wait for a timer, one on each processor. A
+/// daemon cannot be blamed for this much, as a machine that stands still does so for all.
+#[derive(Debug)]
+pub struct Lateness {
+    /// In nanoseconds.
+    longest: Arc<AtomicU64>,
+    _threads: Vec<Ticker>,
+}
+
+impl Lateness {
+    const PERIOD: Duration = Duration::from_millis(10);
+
+    /// Measures until it is dropped.
+    ///
+    /// # Errors
+    /// If the kernel has no timer left.
+    pub fn measure() -> Result<Self, LabError> {
+        let longest = Arc::new(AtomicU64::new(0));
+        let allowed = sched_getaffinity(Pid::from_raw(0)).map_err(LabError::of("the processors"))?;
+        let processors = (0..CpuSet::count()).filter(|processor| allowed.is_set(*processor) == Ok(true));
+        let threads = processors.map(|processor| Self::measure_on(processor, Arc::clone(&longest)));
+        Ok(Self { _threads: threads.collect::<Result<_, _>>()?, longest })
+    }
+
+    fn measure_on(processor: usize, longest: Arc<AtomicU64>) -> Result<Ticker, LabError> {
+        let mut only = CpuSet::new();
+        only.set(processor).map_err(LabError::of("a processor"))?;
+        let (mut only, mut last) = (Some(only), Instant::now());
+        Ticker::start(Self::PERIOD, move || {
+            if let Some(only) = only.take() {
+                let _ = sched_setaffinity(Pid::from_raw(0), &only);
+            }
+            let late = last.elapsed().saturating_sub(Self::PERIOD);
+            last = Instant::now();
+            longest.fetch_max(late.as_nanos().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+        })
+    }
+
+    /// The longest so far.
+    pub fn longest(&self) -> Duration {
+        Duration::from_nanos(self.longest.load(Ordering::Relaxed))
     }
 }
 

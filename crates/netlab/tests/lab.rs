@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use netlab::harness::{self, CaseResult, Stop, case};
-use netlab::{Host, Lab, LabError, Pinger, Process, Program, Skip, peers};
+use netlab::{Host, Lab, LabError, Lateness, Pinger, Process, Program, Skip, peers};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Ok("live") => live(),
         Ok("end with 7") => inside(|| ExitCode::from(7)),
         Ok("log") => log(),
+        Ok("measure lateness") => measure_lateness(),
         _ => harness::main(&[
             case("nothing_outlives_the_outer_process", nothing_outlives_the_outer_process),
             case("the_exit_status_comes_out", the_exit_status_comes_out),
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
             case("tshark_reads_what_a_capture_wrote", tshark_reads_what_a_capture_wrote),
             case("a_killed_program_leaves_no_process", a_killed_program_leaves_no_process),
             case("a_frozen_program_can_go_on", a_frozen_program_can_go_on),
+            case("a_stand_still_of_the_machine_is_measured", a_stand_still_of_the_machine_is_measured),
             case("programs_have_files_of_their_own", programs_have_files_of_their_own),
             case("a_program_that_says_nothing_is_not_waited_for", a_program_that_says_nothing_is_not_waited_for),
             case("the_end_of_a_program_does_not_reach_a_later_one", the_end_of_a_program_does_not_reach_a_later_one),
@@ -404,6 +406,44 @@ fn a_frozen_program_can_go_on() -> CaseResult {
     assert!(ticker.wait_for_line_after(mark, "tick", Duration::from_millis(100)).is_err());
     ticker.thaw_all()?;
     ticker.wait_for_line_after(mark, "tick", SOON)?;
+    Ok(())
+}
+
+/// Tells how late bare timers were, as often as that grows.
+fn measure_lateness() -> ExitCode {
+    let lateness = Lateness::measure().unwrap();
+    let mut told = None;
+    loop {
+        let longest = lateness.longest().as_millis();
+        if told.is_none_or(|told| told < longest) {
+            println!("late {longest}");
+            told = Some(longest);
+        }
+        thread::sleep(PERIOD);
+    }
+}
+
+/// To a program that is frozen the machine stands still.
+fn a_stand_still_of_the_machine_is_measured() -> CaseResult {
+    const STILL: Duration = Duration::from_secs(2);
+    let lab = Lab::new()?;
+    let program = Program::new(env::current_exe()?).env(ACT, "measure lateness");
+    let measures = lab.host("h")?.spawn(program)?;
+    measures.wait_for_line("late", SOON)?;
+    let late = || {
+        let lines = measures.lines();
+        let told = lines.iter().rev().find_map(|line| line.text.strip_prefix("late ")?.parse().ok());
+        Duration::from_millis(told.unwrap_or_default())
+    };
+    measures.freeze_all()?;
+    thread::sleep(STILL);
+    measures.thaw_all()?;
+    // It may have been about to look at its timer when it was frozen.
+    let (most, deadline) = (STILL * 9 / 10, Instant::now() + SOON);
+    while late() < most && Instant::now() < deadline {
+        thread::sleep(PERIOD);
+    }
+    assert!(late() >= most, "{:?}", late());
     Ok(())
 }
 

@@ -507,7 +507,8 @@ fn a_link_that_is_stuck_fills_its_own_socket_only() -> Result<(), Skip> {
     let queued = stuck.len() - announced.left;
     assert!(announced.refused.is_empty() && (32..200).contains(&queued), "{announced:?}");
     assert_eq!(sockets[0].send(&[healthy]).left, 1);
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    // Who waited for the stuck link would wait for a quarter of an hour.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let announced = sockets[1].send(&[healthy]);
     assert!(announced.refused.is_empty() && announced.left == 0, "{announced:?}");
     received(&neighbour, &healthy.frame());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use netlab::harness::Stop;
-use netlab::{Bridge, Host, Lab, Pinger, Process, Program, peers};
+use netlab::{Bridge, Host, Lab, Lateness, Pinger, Process, Program, peers};
 
 /// How long a step may take before it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -136,6 +136,7 @@ pub(crate) struct Pair {
     pub(crate) r1: Router,
     pub(crate) r2: Router,
     pub(crate) protocol: Protocol,
+    lateness: Lateness,
 }
 
 impl Pair {
@@ -155,7 +156,7 @@ impl Pair {
         let r1 = router("r1", 1, first, 150)?;
         let r2 = router("r2", 2, second, 90)?;
         let client = host("client", 9)?;
-        Ok(Self { lab, _lan: lan, client, r1, r2, protocol })
+        Ok(Self { lab, _lan: lan, client, r1, r2, protocol, lateness: Lateness::measure()? })
     }
 
     /// Waits until only `name` has the virtual address.
@@ -181,13 +182,17 @@ impl Pair {
     pub(crate) fn lost_at_most(&self, pinger: &Pinger, bound: Duration, what: &str) -> Result<(), Stop> {
         self.answered(pinger)?;
         let lost = pinger.longest_gap().map_or(Duration::ZERO, |gap| gap.duration());
-        if lost > bound + SLACK {
-            return Err(Stop::failed(format!(
-                "{what}: the client lost {lost:?}, the bound is {bound:?}\n{}",
-                self.logs()
-            )));
+        self.took_at_most(lost, bound, &format!("{what}, what the client lost"))
+    }
+
+    /// Fails if it took longer than `bound` and a little, with what the machine itself stood still.
+    pub(crate) fn took_at_most(&self, took: Duration, bound: Duration, what: &str) -> Result<(), Stop> {
+        let control = self.lateness.longest();
+        if took <= bound + SLACK + control {
+            return Ok(());
         }
-        Ok(())
+        let logs = self.logs();
+        Err(Stop::failed(format!("{what}: {took:?}, the bound is {bound:?}, a bare timer {control:?} late\n{logs}")))
     }
 
     /// Everything both daemons said.
