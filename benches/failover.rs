@@ -4,7 +4,8 @@
 //!
 //! `cargo bench -p keepalived-rs-benches --bench failover` prints the table of the README, and `-- one`, `-- load`,
 //! `-- thousand` or `-- cpu` behind it a part of that. C keepalived comes from `crates/netlab/peers.sh keepalived`; without it only our
-//! column is measured. With `NETLAB_AS_ROOT=1` root measures the load with `vrrp_rt_priority` too.
+//! column is measured. With `NETLAB_AS_ROOT=1` root measures as on a host, where the VRRP process
+//! comes before others, and the load with `vrrp_rt_priority` too.
 
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod daemons;
@@ -67,7 +68,11 @@ fn measure_one(daemons: &[Daemon]) -> Result<()> {
 fn measure_load(daemons: &[Daemon]) -> Result<()> {
     measure_load_of(daemons, ONE, "every processor busy")?;
     if !netlab::is_as_root() {
-        println!("vrrp_rt_priority is not measured: that takes root and {}=1", netlab::AS_ROOT);
+        println!(
+            "a user namespace does not let the VRRP process come before others, nor have vrrp_rt_priority, which is not \
+             measured: root does with {}=1",
+            netlab::AS_ROOT
+        );
         return Ok(());
     }
     let real_time = Size { real_time: Some(REAL_TIME), ..ONE };

@@ -13,6 +13,7 @@ use tracing::{debug, error, info, warn};
 use cli::{Cli, Command};
 use ipc::{Channel, Common, Order, Role};
 use workers::checker::{Namespaced, leftovers};
+use workers::scheduling::{self, Scheduling};
 
 mod cleanup_status;
 mod cli;
@@ -177,7 +178,7 @@ fn run(cli: &Cli, source: reader::Source) -> anyhow::Result<u8> {
     }
     pid_file.write(std::process::id())?;
     // Who is refused cleans up with fewer privileges than it takes to have all memory locked.
-    let locked = if first.is_refused() { Ok(()) } else { workers::scheduling::lock_supervisor() };
+    let locked = if first.is_refused() { Ok(()) } else { scheduling::lock_supervisor() };
     let log = log::start(log::ident(None), &settings.common.log, || {
         // The first thread says it.
         let _ = privileges::drop_to_supervisor();
@@ -380,13 +381,18 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
     let namespace = common.ipvs_namespace.as_ref().filter(|_| matches!(role, Role::Checker | Role::Cleanup));
     let namespaced = namespace.map(Namespaced::open).transpose();
     let namespaced = namespaced.context(NO_WAY_BACK)?;
+    let scheduling = (role == Role::Vrrp).then(Scheduling::preferred).unwrap_or_default();
     privileges::drop_to(role, extras).context("giving up privileges")?;
     let mut confinement = privileges::confine(role, &channel);
     rustix::thread::set_name(c"keepalived").context("setting the process name")?;
     if role == Role::Reader {
         return reader::run(&channel);
     }
-    let log = log::start(log::ident(Some(role)), &common.log, confinement.of_thread());
+    let confine_thread = confinement.of_thread();
+    let log = log::start(log::ident(Some(role)), &common.log, || {
+        scheduling::write_log_as_usual();
+        confine_thread();
+    });
     confinement.close_files();
     confinement.say();
     if let Err(error) = privileges::check(role) {
@@ -395,7 +401,7 @@ fn start_child(role: Role) -> anyhow::Result<u8> {
         return Ok(privileges::EXIT_NO_PERMISSION);
     }
     let status = match role {
-        Role::Vrrp => workers::vrrp::run(channel, &common),
+        Role::Vrrp => workers::vrrp::run(channel, &common, scheduling),
         Role::Checker => workers::checker::run(channel, &common, namespaced),
         Role::Runner => workers::runner::run(channel, &common),
         Role::Cleanup => cleanup(&channel, namespaced),

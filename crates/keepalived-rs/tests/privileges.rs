@@ -449,6 +449,7 @@ fn an_ordinary_user_runs_it() -> CaseResult {
     let bounding = Status::of("self")?.bounding;
     let daemon = start_as_user(&node, "+net_admin,+net_raw", &node.arguments()?)?;
     node.wait_for_vip(&daemon)?;
+    daemon.wait_for_line("no more than the usual priority", PATIENCE).map_err(|_| Stop::failed(log(&daemon)))?;
     let (vrrp, runner) = (newest(&daemon, VRRP)?, newest(&daemon, RUNNER)?);
     let both = NET_ADMIN | NET_RAW;
     // Nobody of an ordinary user's may shrink the bounding set; without new privileges it means nothing.

@@ -77,7 +77,12 @@ impl Node {
     fn threads(&self, words: &str) -> Result<Vec<Thread>, Stop> {
         let mut threads = Vec::new();
         for entry in std::fs::read_dir(format!("/proc/{}/task", self.pid(words)?))? {
-            threads.push(Thread::of(&entry?.path())?);
+            let path = entry?.path();
+            match Thread::of(&path) {
+                // It has ended meanwhile.
+                Err(_) if !path.exists() => {}
+                thread => threads.push(thread?),
+            }
         }
         Ok(threads)
     }
@@ -93,6 +98,21 @@ impl Node {
         waited.map_err(|_| {
             Stop::failed(format!("wanted {wanted:?}, there is {:?}\n{}", self.first(words).ok(), self.logs()))
         })
+    }
+
+    /// The threads of the VRRP process but its log have `nice`, and the session that is its own.
+    fn wait_for_priority(&self, nice: i64, of_log: i64) -> CaseResult {
+        let mut seen = String::new();
+        let waited = wait_until("the priority", || {
+            let threads = self.threads(VRRP)?;
+            let session = std::fs::read_to_string(format!("/proc/{}/autogroup", self.pid(VRRP)?))?;
+            seen = format!("{threads:?} {session}");
+            let expected = |thread: &Thread| if thread.name == "log" { of_log } else { nice };
+            Ok(threads.iter().all(|thread| thread.nice == expected(thread))
+                && threads.iter().any(|thread| thread.name == "log")
+                && session.trim().ends_with(&format!(" nice {nice}")))
+        });
+        waited.map_err(|_| Stop::failed(format!("wanted {nice}, log {of_log}, there is {seen}\n{}", self.logs())))
     }
 
     fn logs(&self) -> String {
@@ -189,11 +209,30 @@ fn processes_are_named_and_scheduled() -> CaseResult {
     }
     node.check_limit(CHECKER, 30_000)?;
     node.reload("vrrp_process_name edge\n lvs_process_name lb\n checker_rt_priority 11")?;
-    node.wait_for(VRRP, &thread("edge", 0, 0, "0-1"))?;
+    node.wait_for(VRRP, &thread("edge", -20, 0, "0-1"))?;
     node.wait_for(CHECKER, &thread("lb", 0, 11, "0-1"))?;
     node.reload("checker_process_name balance")?;
-    node.wait_for(VRRP, &thread("keepalived", 0, 0, "0-1"))?;
+    node.wait_for(VRRP, &thread("keepalived", -20, 0, "0-1"))?;
     node.wait_for(CHECKER, &thread("balance", 0, 0, "0-1"))
+}
+
+/// Without a word of the file it comes before all others, also before those of other sessions, and its log does not.
+fn the_vrrp_process_is_preferred() -> CaseResult {
+    let node = Node::start("")?;
+    node.wait_for_priority(-20, 0)?;
+    node.wait_for(CHECKER, &thread("keepalived", 0, 0, "0-1"))?;
+    // To have less takes no right that the process gave up; to have more again does.
+    for nice in [0, 5] {
+        node.reload(&format!("vrrp_priority {nice}"))?;
+        node.wait_for_priority(nice, nice)?;
+    }
+    kill(node.pid(VRRP)?, Signal::SIGKILL)?;
+    node.daemon.wait_for_line("continuing as MASTER", PATIENCE)?;
+    node.wait_for_priority(5, 5)?;
+    node.reload("vrrp_priority -7")?;
+    node.wait_for_priority(-7, -7)?;
+    node.reload("")?;
+    node.wait_for_priority(-20, 0)
 }
 
 /// All of it stays in memory, later allocations too; without the word nothing is locked.
@@ -217,20 +256,20 @@ fn a_late_process_raises_its_priority() -> CaseResult {
         waited.map_err(|_| Stop::failed(format!("no step {step}: {:?}\n{}", node.first(VRRP).ok(), node.logs())))?;
         node.daemon.wait_for_line(&format!("Set realtime priority {step}"), PATIENCE)?;
     }
-    node.wait_for(VRRP, &thread("keepalived", 0, 2, "0-1"))?;
+    node.wait_for(VRRP, &thread("keepalived", -20, 2, "0-1"))?;
     let mark = node.daemon.mark();
     node.stand_still()?;
     node.daemon.wait_for_line_after(mark, "A thread timer expired ", PATIENCE)?;
-    node.wait_for(VRRP, &thread("keepalived", 0, 2, "0-1"))?;
+    node.wait_for(VRRP, &thread("keepalived", -20, 2, "0-1"))?;
     // Late for more than ten seconds a process is never.
     node.reload("max_auto_priority 2\n min_auto_priority_delay 10000000\n vrrp_process_name anew")?;
-    node.wait_for(VRRP, &thread("anew", 0, 0, "0-1"))
+    node.wait_for(VRRP, &thread("anew", -20, 0, "0-1"))
 }
 
 /// The soft limit: at the hard one the kernel would kill.
 fn the_limit_of_real_time_is_said_and_does_not_kill() -> CaseResult {
     let node = Node::start("vrrp_rt_priority 10\n vrrp_rlimit_rttime 20000")?;
-    node.wait_for(VRRP, &thread("keepalived", 0, 10, "0-1"))?;
+    node.wait_for(VRRP, &thread("keepalived", -20, 10, "0-1"))?;
     node.check_limit(VRRP, 20_000)?;
     let worker = node.pid(VRRP)?;
     kill(worker, Signal::SIGXCPU)?;
@@ -252,6 +291,7 @@ fn main() -> ExitCode {
         files,
         &[
             case("processes_are_named_and_scheduled", processes_are_named_and_scheduled),
+            case("the_vrrp_process_is_preferred", the_vrrp_process_is_preferred),
             case("memory_is_locked", memory_is_locked),
             case("a_late_process_raises_its_priority", a_late_process_raises_its_priority),
             case("the_limit_of_real_time_is_said_and_does_not_kill", the_limit_of_real_time_is_said_and_does_not_kill),

@@ -12,8 +12,8 @@ use crate::privileges::Extras;
 pub(crate) struct ProcessPart {
     /// `process_names`, `*_process_name`: its name; as started where absent.
     pub(crate) name: Option<String>,
-    /// `*_priority`: nice value, -20 to 19.
-    pub(crate) nice: i8,
+    /// `*_priority`: nice value, -20 to 19; the usual one of the process where absent.
+    pub(crate) nice: Option<i8>,
     /// `*_no_swap`: it stays in memory.
     pub(crate) no_swap: bool,
     /// `*_rt_priority`: real-time priority, 1 to 99.
@@ -80,7 +80,7 @@ impl ProcessPart {
 
     /// The rights that this takes. A nice value that was raised once is not lowered without one either.
     pub(crate) fn extras(&self) -> Extras {
-        Extras { scheduling: self.nice != 0 || self.may_be_real_time(), locking: self.no_swap }
+        Extras { scheduling: self.nice.is_some() || self.may_be_real_time(), locking: self.no_swap }
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
              vrrp_cpu_affinity 0",
         );
         assert_eq!(all.name.as_deref(), Some("edge"));
-        assert_eq!((all.nice, all.no_swap, all.real_time), (-5, true, Some(50)));
+        assert_eq!((all.nice, all.no_swap, all.real_time), (Some(-5), true, Some(50)));
         assert_eq!(all.real_time_limit, Duration::from_millis(20));
         assert_eq!(all.cpus, [0]);
         assert!(all.may_be_real_time());

@@ -2,14 +2,17 @@
 //! kernel refuses is said, and the process runs as before.
 
 use std::ffi::CString;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use rustix::mm::{MlockAllFlags, mlockall, munlockall};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit, setsid};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::lateness::{Lateness, Verdict};
@@ -23,16 +26,45 @@ const LOG_THREAD: &str = "log";
 /// The number of the user namespace that the kernel begins with (`PROC_USER_INIT_INO`): only there are rights over memory.
 const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
+/// Nice value of a process that has times to keep, where no file names one. The log is written at [`ORDINARY`].
+const PREFERRED: i32 = -20;
+const ORDINARY: i32 = 0;
+
 /// What was done so far.
 #[derive(Debug, Default)]
 pub(crate) struct Scheduling {
     applied: ProcessPart,
+    /// The nice value where no file names one.
+    usual: i32,
+    /// Why that is not the preferred one, until it is said.
+    refusal: Option<io::Error>,
+    session: Option<Session>,
     /// The CPUs that the process might use before it was told of any.
     any_cpu: Option<CpuSet>,
     watches_limit: bool,
 }
 
 impl Scheduling {
+    /// The calling process comes before others from now on, unless it was started with a nice value of its own. Call it
+    /// while the process has every right that the daemon has, and before it starts a thread.
+    pub(crate) fn preferred() -> Self {
+        let mut preferred = Self {
+            usual: getpriority_process(None).unwrap_or(ORDINARY),
+            session: Session::new().ok(),
+            ..Self::default()
+        };
+        if preferred.usual == ORDINARY {
+            match setpriority_process(None, PREFERRED) {
+                Ok(()) => preferred.usual = PREFERRED,
+                Err(error) => preferred.refusal = Some(error.into()),
+            }
+        }
+        if let Some(session) = &mut preferred.session {
+            session.set_nice(preferred.usual);
+        }
+        preferred
+    }
+
     /// Follows a configuration, in every thread that there is; what did not change is not touched. May wait inside the
     /// kernel, and for a disk.
     pub(crate) fn apply(&mut self, part: &ProcessPart) {
@@ -40,9 +72,7 @@ impl Scheduling {
         if part.cpus != before.cpus {
             self.set_cpus(&part.cpus);
         }
-        if part.nice != before.nice {
-            for_each_thread("the priority", |thread, _| Ok(setpriority_process(Some(thread), part.nice.into())?));
-        }
+        self.set_nice(part.nice, before.nice);
         if part.may_be_real_time() {
             self.watch_limit();
             limit_real_time(part.real_time_limit);
@@ -56,6 +86,25 @@ impl Scheduling {
         } else if before.no_swap && !part.no_swap {
             // It cannot be refused.
             let _ = munlockall();
+        }
+    }
+
+    fn set_nice(&mut self, wanted: Option<i8>, before: Option<i8>) {
+        let nice = wanted.map_or(self.usual, i32::from);
+        if wanted != before {
+            for_each_thread("the priority", |thread, name| {
+                let ordinary = wanted.is_none() && name == LOG_THREAD;
+                Ok(setpriority_process(Some(thread), if ordinary { nice.max(ORDINARY) } else { nice })?)
+            });
+        }
+        if let Some(session) = &mut self.session {
+            session.set_nice_soon(nice);
+        }
+        if let Some(error) = self.refusal.take().filter(|_| wanted.is_none()) {
+            tracing::info!(
+                "The VRRP process has no more than the usual priority: {error}; give it CAP_SYS_NICE, outside of user \
+                 namespaces, or raise RLIMIT_NICE (LimitNICE=-20)"
+            );
         }
     }
 
@@ -99,6 +148,70 @@ impl Scheduling {
             Err(error) => tracing::error!("SIGXCPU is not handled: {error}"),
         }
     }
+}
+
+/// The log of a process that is preferred is not: call it in its thread.
+pub(crate) fn write_log_as_usual() {
+    if getpriority_process(None) == Ok(PREFERRED) {
+        // More of it is never refused.
+        let _ = setpriority_process(None, ORDINARY);
+    }
+}
+
+/// A session of the process's own. Where the kernel groups processes by session, their nice values count within that
+/// only, and the session has one that counts among sessions (`sched(7)`, "The autogroup feature").
+#[derive(Debug)]
+struct Session {
+    autogroup: Arc<File>,
+    /// The last one that was asked for.
+    nice: Arc<AtomicI32>,
+    is_set: bool,
+}
+
+impl Session {
+    /// So long the kernel may refuse another nice value, of which it takes ten a second from all sessions without
+    /// `CAP_SYS_ADMIN`.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    /// # Errors
+    /// Where the kernel does not group processes like this.
+    fn new() -> io::Result<Self> {
+        let autogroup = Arc::new(File::options().write(true).open("/proc/self/autogroup")?);
+        setsid()?;
+        Ok(Self { autogroup, nice: Arc::new(AtomicI32::new(ORDINARY)), is_set: true })
+    }
+
+    /// Tries it once.
+    fn set_nice(&mut self, nice: i32) {
+        self.nice.store(nice, Ordering::Relaxed);
+        self.is_set = write(&self.autogroup, nice).is_ok();
+    }
+
+    /// Tries it until the kernel takes it, in a thread of its own, if it is another one.
+    fn set_nice_soon(&mut self, nice: i32) {
+        if self.nice.swap(nice, Ordering::Relaxed) == nice && self.is_set {
+            return;
+        }
+        self.is_set = true;
+        let (autogroup, nice) = (Arc::clone(&self.autogroup), Arc::clone(&self.nice));
+        let set = move || {
+            let end = Instant::now() + Self::PATIENCE;
+            while let Err(error) = write(&autogroup, nice.load(Ordering::Relaxed)) {
+                if error.kind() != io::ErrorKind::WouldBlock || Instant::now() > end {
+                    return tracing::error!("setting the priority of this session: {error}{}", hint(&error));
+                }
+                std::thread::sleep(Self::PAUSE);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("priority".into()).stack_size(64 << 10).spawn(set) {
+            tracing::error!("setting the priority of this session: {error}");
+        }
+    }
+}
+
+fn write(mut autogroup: &File, nice: i32) -> io::Result<()> {
+    autogroup.write_all(nice.to_string().as_bytes())
 }
 
 /// The name of every process that no configuration names.

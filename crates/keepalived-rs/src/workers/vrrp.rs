@@ -41,7 +41,7 @@ use nix::sys::time::TimeVal;
 
 use crate::ipc::{Channel, Common};
 use crate::os;
-use crate::workers::scheduling::LockedMeanwhile;
+use crate::workers::scheduling::{LockedMeanwhile, Scheduling};
 
 pub(crate) use cleanup::cleanup;
 
@@ -56,7 +56,7 @@ const EXIT_REMAINS: u8 = 71;
 const KERNEL_STACK: usize = 512 << 10;
 
 /// Runs until the supervisor says stop or is gone; returns the exit status.
-pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
+pub(crate) fn run(channel: Channel, common: &Common, scheduling: Scheduling) -> anyhow::Result<u8> {
     os::return_memory_soon();
     leave_signals_to_supervisor()?;
     if !has_orders(&channel).context("waiting for the first order")? {
@@ -64,7 +64,7 @@ pub(crate) fn run(channel: Channel, common: &Common) -> anyhow::Result<u8> {
     }
     let (jobs, todo) = mailbox::channel().context("making a queue")?;
     let (results, outcomes) = mailbox::channel().context("making a queue")?;
-    let kernel = kernel::Kernel::new(todo, results)?;
+    let kernel = kernel::Kernel::new(todo, results, scheduling)?;
     let advert = advert::Advert::new(channel, common.clone(), jobs, outcomes)?;
     let thread = std::thread::Builder::new()
         .name("kernel".into())

@@ -60,8 +60,8 @@ config_type! {
 pub struct Process {
     /// `*_process_name`: up to 15 characters.
     pub name: Option<String>,
-    /// `*_priority`: nice value, -20 to 19; default 0.
-    pub priority: i8,
+    /// `*_priority`: nice value, -20 to 19; as the daemon chooses where absent (keepalived: 0).
+    pub priority: Option<i8>,
     /// `*_no_swap`: it stays in memory.
     pub no_swap: bool,
     /// `*_rt_priority`: it is scheduled as a real-time process of this priority, 1 to 99.
@@ -83,7 +83,7 @@ impl Process {
     fn default_of(prefix: &str) -> Self {
         Self {
             name: None,
-            priority: default(GLOBAL_DEFS, &format!("{prefix}_priority")),
+            priority: None,
             no_swap: default(GLOBAL_DEFS, &format!("{prefix}_no_swap")),
             rt_priority: None,
             cpu_affinity: Vec::new(),

@@ -124,7 +124,7 @@ fn priority(globals: &mut Globals, context: &mut Context<'_>, statement: &Statem
     let (process, what) = process(globals, statement);
     if context.word(statement, format!("No {what} process priority specified")).is_some() {
         let priority = context.number_with(statement, |_| format!("Invalid {what} process priority specified"));
-        process.priority = priority.unwrap_or(process.priority);
+        process.priority = priority.or(process.priority);
     }
 }
 

@@ -42,7 +42,7 @@ fn process_limits() {
     let real_time = [&processes.vrrp, &processes.checker, &processes.bfd].map(|process| process.rt_priority);
     assert_eq!(real_time, [Some(1), Some(99), Some(7)]);
     assert_eq!(processes.bfd.rlimit_rttime, Duration::from_micros(2));
-    assert_eq!(processes.vrrp.priority, -20);
+    assert_eq!(processes.vrrp.priority, Some(-20));
     assert_eq!(
         findings,
         [

@@ -46,6 +46,9 @@ const COMPUTED: &[&str] = &[
 const OTHERWISE: &[(&str, &str)] = &[
     ("fwmark", "0 is no mark: a checker without one holds nothing"),
     ("vrrp_lower_prio_no_advert", "without it strict mode decides"),
+    ("vrrp_priority", "without it the daemon decides"),
+    ("checker_priority", "without it the daemon decides"),
+    ("bfd_priority", "without it the daemon decides"),
 ];
 
 /// A keyword that nobody wrote.

@@ -288,7 +288,7 @@ impl Kernel {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub(crate) fn new(jobs: Receiver<Job>, outcomes: Sender<Outcome>) -> anyhow::Result<Self> {
+    pub(crate) fn new(jobs: Receiver<Job>, outcomes: Sender<Outcome>, scheduling: Scheduling) -> anyhow::Result<Self> {
         // The monitor first: nothing may fall between it and the dump.
         let monitor = Monitor::open()?;
         let mut route = RouteSocket::open()?;
@@ -331,7 +331,7 @@ impl Kernel {
             complaints: BTreeSet::new(),
             repaired_at: None,
             refused: BTreeSet::new(),
-            scheduling: Scheduling::default(),
+            scheduling,
             lateness: Histogram::default(),
             renewals: lease::Renewals::default(),
             control: control::Host::default(),
