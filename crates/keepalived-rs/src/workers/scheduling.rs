@@ -59,7 +59,8 @@ impl Scheduling {
                 Err(error) => preferred.refusal = Some(error.into()),
             }
         }
-        if let Some(session) = &mut preferred.session {
+        // A new session is an ordinary one.
+        if let Some(session) = preferred.session.as_mut().filter(|_| preferred.usual != ORDINARY) {
             session.set_nice(preferred.usual);
         }
         preferred
@@ -185,7 +186,7 @@ impl Session {
     /// Tries it once.
     fn set_nice(&mut self, nice: i32) {
         self.nice.store(nice, Ordering::Relaxed);
-        self.is_set = write(&self.autogroup, nice).is_ok();
+        self.is_set = write_nice(&self.autogroup, nice).is_ok();
     }
 
     /// Tries it until the kernel takes it, in a thread of its own, if it is another one.
@@ -197,7 +198,7 @@ impl Session {
         let (autogroup, nice) = (Arc::clone(&self.autogroup), Arc::clone(&self.nice));
         let set = move || {
             let end = Instant::now() + Self::PATIENCE;
-            while let Err(error) = write(&autogroup, nice.load(Ordering::Relaxed)) {
+            while let Err(error) = write_nice(&autogroup, nice.load(Ordering::Relaxed)) {
                 if error.kind() != io::ErrorKind::WouldBlock || Instant::now() > end {
                     return tracing::error!("setting the priority of this session: {error}{}", hint(&error));
                 }
@@ -210,7 +211,7 @@ impl Session {
     }
 }
 
-fn write(mut autogroup: &File, nice: i32) -> io::Result<()> {
+fn write_nice(mut autogroup: &File, nice: i32) -> io::Result<()> {
     autogroup.write_all(nice.to_string().as_bytes())
 }
 
