@@ -23,6 +23,10 @@ const WORK: &str = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51
 const VRRP: &str = "Starting VRRP child process, pid=";
 const CHECKER: &str = "Starting Healthcheck child process, pid=";
 
+/// Programs of util-linux, which are on every Debian.
+const SETPRIV: &str = "/usr/bin/setpriv";
+const PRLIMIT: &str = "/usr/bin/prlimit";
+
 /// A host with the daemon.
 struct Node {
     _lab: Lab,
@@ -44,6 +48,11 @@ struct Thread {
 
 impl Node {
     fn start(global: &str) -> Result<Self, Stop> {
+        Self::start_by(&[], global)
+    }
+
+    /// Starts it by a command that ends with the program to execute.
+    fn start_by(command: &[&str], global: &str) -> Result<Self, Stop> {
         let lab = Lab::new()?;
         let lan = lab.bridge("br0")?;
         let host = lab.host("r1")?;
@@ -52,7 +61,8 @@ impl Node {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("keepalived.conf");
         std::fs::write(&file, text(global))?;
-        let program = Program::new(env!("CARGO_BIN_EXE_keepalived-rs")).args(["-nlDG", "-f"]).arg(&file);
+        let mut words = command.iter().chain(&[env!("CARGO_BIN_EXE_keepalived-rs"), "-nlDG", "-f"]);
+        let program = Program::new(words.next().expect("there is a program")).args(words).arg(&file);
         let daemon = host.spawn(program)?;
         daemon.wait_for_line("(VI_1) Entering MASTER STATE", PATIENCE)?;
         daemon.wait_for_line("Startup complete", PATIENCE)?;
@@ -235,6 +245,17 @@ fn the_vrrp_process_is_preferred() -> CaseResult {
     node.wait_for_priority(-20, 0)
 }
 
+/// Who has no right to come before others needs the limit, and is told so.
+fn a_limit_is_as_good_as_the_right() -> CaseResult {
+    let without_right = [SETPRIV, "--bounding-set", "-sys_nice"];
+    let node = Node::start_by(&without_right, "")?;
+    node.daemon.wait_for_line("no more than the usual priority", PATIENCE)?;
+    node.wait_for_priority(0, 0)?;
+    drop(node);
+    let node = Node::start_by(&[&[PRLIMIT, "--nice=40:40"], &without_right[..]].concat(), "")?;
+    node.wait_for_priority(-20, 0)
+}
+
 /// All of it stays in memory, later allocations too; without the word nothing is locked.
 fn memory_is_locked() -> CaseResult {
     let node = Node::start("vrrp_no_swap\n checker_no_swap")?;
@@ -285,6 +306,7 @@ fn the_limit_of_real_time_is_said_and_does_not_kill() -> CaseResult {
 fn main() -> ExitCode {
     let files = |vm: netlab::vm::Vm| {
         let vm = vm.module("ip_vs").module("ip_vs_wlc").module("veth").module("bridge").memory(1024).processors(2);
+        let vm = vm.program(SETPRIV)?.program(PRLIMIT)?;
         Ok(vm.program(env!("CARGO_BIN_EXE_keepalived-rs"))?)
     };
     harness::main_in_vm(
@@ -292,6 +314,7 @@ fn main() -> ExitCode {
         &[
             case("processes_are_named_and_scheduled", processes_are_named_and_scheduled),
             case("the_vrrp_process_is_preferred", the_vrrp_process_is_preferred),
+            case("a_limit_is_as_good_as_the_right", a_limit_is_as_good_as_the_right),
             case("memory_is_locked", memory_is_locked),
             case("a_late_process_raises_its_priority", a_late_process_raises_its_priority),
             case("the_limit_of_real_time_is_said_and_does_not_kill", the_limit_of_real_time_is_said_and_does_not_kill),

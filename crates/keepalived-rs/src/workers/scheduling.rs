@@ -60,7 +60,7 @@ impl Scheduling {
             }
         }
         // A new session is an ordinary one.
-        if let Some(session) = preferred.session.as_mut().filter(|_| preferred.usual != ORDINARY) {
+        if let Some(session) = preferred.session.as_ref().filter(|_| preferred.usual != ORDINARY) {
             session.set_nice(preferred.usual);
         }
         preferred
@@ -98,7 +98,7 @@ impl Scheduling {
                 Ok(setpriority_process(Some(thread), if ordinary { nice.max(ORDINARY) } else { nice })?)
             });
         }
-        if let Some(session) = &mut self.session {
+        if let Some(session) = &self.session {
             session.set_nice_soon(nice);
         }
         if let Some(error) = self.refusal.take().filter(|_| wanted.is_none()) {
@@ -164,9 +164,8 @@ pub(crate) fn write_log_as_usual() {
 #[derive(Debug)]
 struct Session {
     autogroup: Arc<File>,
-    /// The last one that was asked for.
+    /// The one that it has, or will have soon.
     nice: Arc<AtomicI32>,
-    is_set: bool,
 }
 
 impl Session {
@@ -180,21 +179,21 @@ impl Session {
     fn new() -> io::Result<Self> {
         let autogroup = Arc::new(File::options().write(true).open("/proc/self/autogroup")?);
         setsid()?;
-        Ok(Self { autogroup, nice: Arc::new(AtomicI32::new(ORDINARY)), is_set: true })
+        Ok(Self { autogroup, nice: Arc::new(AtomicI32::new(ORDINARY)) })
     }
 
     /// Tries it once.
-    fn set_nice(&mut self, nice: i32) {
-        self.nice.store(nice, Ordering::Relaxed);
-        self.is_set = write_nice(&self.autogroup, nice).is_ok();
+    fn set_nice(&self, nice: i32) {
+        if write_nice(&self.autogroup, nice).is_ok() {
+            self.nice.store(nice, Ordering::Relaxed);
+        }
     }
 
     /// Tries it until the kernel takes it, in a thread of its own, if it is another one.
-    fn set_nice_soon(&mut self, nice: i32) {
-        if self.nice.swap(nice, Ordering::Relaxed) == nice && self.is_set {
+    fn set_nice_soon(&self, nice: i32) {
+        if self.nice.swap(nice, Ordering::Relaxed) == nice {
             return;
         }
-        self.is_set = true;
         let (autogroup, nice) = (Arc::clone(&self.autogroup), Arc::clone(&self.nice));
         let set = move || {
             let end = Instant::now() + Self::PATIENCE;

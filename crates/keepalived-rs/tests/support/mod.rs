@@ -128,6 +128,13 @@ impl Router {
     }
 }
 
+/// What is to be said of `what`, if it took longer than `bound` and a little, with what the machine itself stood still.
+pub(crate) fn late(took: Duration, bound: Duration, control: &Lateness, what: &str) -> Option<String> {
+    let control = control.longest();
+    let is_late = took > bound + SLACK + control;
+    is_late.then(|| format!("{what}: {took:?}, the bound is {bound:?}, a bare timer {control:?} late"))
+}
+
 /// The laboratory: r1 is the better router.
 pub(crate) struct Pair {
     pub(crate) lab: Lab,
@@ -187,12 +194,8 @@ impl Pair {
 
     /// Fails if it took longer than `bound` and a little, with what the machine itself stood still.
     pub(crate) fn took_at_most(&self, took: Duration, bound: Duration, what: &str) -> Result<(), Stop> {
-        let control = self.lateness.longest();
-        if took <= bound + SLACK + control {
-            return Ok(());
-        }
-        let logs = self.logs();
-        Err(Stop::failed(format!("{what}: {took:?}, the bound is {bound:?}, a bare timer {control:?} late\n{logs}")))
+        let late = late(took, bound, &self.lateness, what);
+        late.map_or(Ok(()), |late| Err(Stop::failed(format!("{late}\n{}", self.logs()))))
     }
 
     /// Everything both daemons said.

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use vip_netlink::{Event, Monitor};
 
-use super::support::{Daemon, PATIENCE, Protocol, SLACK, wait_until};
+use super::support::{Daemon, PATIENCE, Protocol, late, wait_until};
 
 /// IP protocol numbers.
 const VRRP: u8 = 112;
@@ -280,9 +280,7 @@ impl Stage {
 
     /// Fails if it took longer than `bound` and a little, with what the machine itself stood still.
     pub(crate) fn took_at_most(&self, took: Duration, bound: Duration, what: &str) -> CaseResult {
-        let control = self.lateness.longest();
-        let late = format!("{what}: {took:?}, the bound is {bound:?}, a bare timer {control:?} late");
-        self.ensure(took <= bound + SLACK + control, &late)
+        late(took, bound, &self.lateness, what).map_or(Ok(()), |late| Err(self.fail(&late)))
     }
 
     /// r2 took over; what r1 said after that it said as Backup Router that takes over in its turn: not before it had given up
